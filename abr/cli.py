@@ -1,0 +1,90 @@
+"""The one command, `toprung`. Subcommands are imported when they run, so that `--help` stays quick."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import click
+
+from abr.errors import ToprungError
+
+
+@dataclass(frozen=True, slots=True)
+class Lazy:
+    """Where a subcommand lives (`module:attribute`) and the line that `--help` shows for it."""
+
+    where: str
+    summary: str
+
+
+class LazyGroup(click.Group):
+    """A click group that knows its subcommands' names and summaries without importing them."""
+
+    def __init__(self, lazy: dict[str, Lazy], **attrs: object) -> None:
+        super().__init__(**attrs)  # type: ignore[arg-type]
+        self.lazy = lazy
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.lazy)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.lazy:
+            return None
+        module, _, attribute = self.lazy[cmd_name].where.partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, lazy.summary) for name, lazy in self.lazy.items()])
+
+
+bench = LazyGroup(
+    {
+        "prepare": Lazy("server.bench:prepare", "Our ladder encode against the ffmpeg command line."),
+        "abr": Lazy("abr.bench:bench_abr", "Every controller on every trace set, against the offline optimum."),
+    },
+    name="bench",
+    help="Measure Toprung against named peers, in one run.",
+)
+
+root = LazyGroup(
+    {
+        "prepare": Lazy("server.cli:prepare", "Encode a source once into a bitrate ladder: a title."),
+        "train": Lazy("enhancers.cli:train", "Train a title's own enhancers and measure what they buy."),
+        "profile": Lazy("enhancers.cli:profile", "Measure how fast this device runs each enhancer."),
+        "serve": Lazy("server.cli:serve", "Serve a library of titles, choosing per segment and viewer."),
+        "play": Lazy("client_player.cli:play", "Play a title headless over a network trace; write a report."),
+        "simulate": Lazy("abr.simulate_cli:simulate", "Run one controller over traces in the simulator."),
+        "compare": Lazy("abr.simulate_cli:compare", "Compare controllers over traces in the simulator."),
+        "report": Lazy("client_player.cli:report", "Make the HTML report of a session log."),
+        "doctor": Lazy("client_player.doctor:doctor", "Check that this machine has all that Toprung needs."),
+        "demo": Lazy("client_player.demo:demo", "Prepare, train, serve and play a real clip, and compare."),
+        "bench": Lazy("abr.cli:bench", "Measure Toprung against named peers, in one run."),
+    },
+    name="toprung",
+    help="Neural-enhanced adaptive video streaming: every rung looks like the top rung.",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+root = click.version_option(version("toprung"), prog_name="toprung")(root)
+
+
+def main() -> None:
+    """Entry point: runs the command, turns deliberate errors into one sentence and their exit code."""
+    try:
+        root(standalone_mode=False)
+    except click.exceptions.Abort:
+        print("Stopped.", file=sys.stderr)
+        sys.exit(130)
+    except click.exceptions.Exit as exit_:
+        sys.exit(exit_.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except ToprungError as error:
+        print(f"toprung: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

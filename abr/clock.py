@@ -1,0 +1,96 @@
+"""Time. `VirtualTimeLoop` is an asyncio event loop whose idle time costs nothing.
+
+While some task is *working* (waiting for a real socket, decoding, running a network) virtual time advances with the
+wall; while every task only sleeps, the loop jumps to the next timer. A ten-minute session over a slow trace then takes
+as long as its compute, and compute is still charged what it truly cost. With no work at all it is fully deterministic.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+import time
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class _JumpingSelector(selectors.BaseSelector):
+    """Wraps a real selector; asks `jump` what to do with the time nobody needs."""
+
+    def __init__(self, inner: selectors.BaseSelector) -> None:
+        self._inner = inner
+        self.is_working: Callable[[], bool] = lambda: False
+        self.jump: Callable[[float], None] = lambda _seconds: None
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is None or timeout <= 0 or self.is_working():
+            return self._inner.select(timeout)
+        ready = self._inner.select(0)
+        if not ready:
+            self.jump(timeout)
+        return ready
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        return self._inner.register(fileobj, events, data)
+
+    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+        return self._inner.unregister(fileobj)
+
+    def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        return self._inner.modify(fileobj, events, data)
+
+    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
+        return self._inner.get_map()
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+class VirtualTimeLoop(asyncio.SelectorEventLoop):
+    """An event loop that starts at time 0 and skips the time in which nobody works. See the module's docstring."""
+
+    def __init__(self) -> None:
+        self._virtual_s = 0.0
+        self._workers = 0
+        self._since_s = 0.0
+        selector = _JumpingSelector(selectors.DefaultSelector())
+        super().__init__(selector)
+        selector.is_working = lambda: self._workers > 0
+        selector.jump = self._jump
+
+    def _jump(self, seconds: float) -> None:
+        self._virtual_s += seconds
+
+    def time(self) -> float:
+        """Virtual seconds since the loop was made."""
+        if self._workers == 0:
+            return self._virtual_s
+        return self._virtual_s + time.monotonic() - self._since_s
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Inside, virtual time follows the wall. May be nested and overlapped by several tasks."""
+        if self._workers == 0:
+            self._since_s = time.monotonic()
+        self._workers += 1
+        try:
+            yield
+        finally:
+            self._workers -= 1
+            if self._workers == 0:
+                self._virtual_s += time.monotonic() - self._since_s
+
+
+def working() -> AbstractContextManager[None]:
+    """Mark that the running task needs the wall clock; does nothing on an ordinary loop."""
+    loop = asyncio.get_running_loop()
+    return loop.working() if isinstance(loop, VirtualTimeLoop) else nullcontext()
+
+
+def run_virtual(main: Coroutine[Any, Any, T]) -> T:
+    """`asyncio.run` on a VirtualTimeLoop."""
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        return runner.run(main)

@@ -1,0 +1,64 @@
+"""What a controller is told and what it answers. Controllers are pure: time comes in, never from a clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from abr.options import Choice, Menu
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Download:
+    """One finished download, as the viewer saw it.
+
+    duration_s: from request to last byte, latency included. latency_s: from request to first byte.
+    """
+
+    started_s: float
+    duration_s: float
+    latency_s: float
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """Everything a controller may know when segment `menu.segment` is to be chosen.
+
+    now_s: session time. buffer_s: media seconds downloaded and not yet played, `buffer_max_s` the most there may be.
+    backlog_s: compute seconds of enhancement accepted and not yet done. playing: False during start-up.
+    downloads: the most recent segment downloads, oldest first (at most 16). last: the choice before this one.
+    memory: what this controller handed back with its last decision.
+    """
+
+    now_s: float
+    menu: Menu
+    buffer_s: float
+    buffer_max_s: float
+    backlog_s: float = 0.0
+    playing: bool = True
+    downloads: tuple[Download, ...] = ()
+    last: Choice | None = None
+    memory: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """The chosen option, as an index into `menu.choices`.
+
+    wait_s: how long to wait before this download starts. reason: one line in words and numbers; the same text is
+    logged, counted and shown. memory: at most 16 numbers to be handed back next time.
+    """
+
+    option: int
+    reason: str
+    wait_s: float = 0.0
+    memory: tuple[float, ...] = ()
+
+
+class Controller(Protocol):
+    """Chooses one option from each menu."""
+
+    def decide(self, seen: Observation) -> Decision:
+        """Pure: the same observation always gives the same decision."""
+        ...

@@ -1,0 +1,136 @@
+"""What a prepared title is: renditions, segments, audio, and the quality of each when played plainly.
+
+Index conventions: the ladder is lowest rung first; `segment` is 0-based everywhere in code. On the wire a
+segment's `$Number$` is 1-based, DASH's default startNumber (ISO/IEC 23009-1, 5.3.9.5.3): number = segment + 1.
+
+A title folder holds:
+
+    title.json                         Title
+    manifest.mpd  driven.mpd           standard and server-driven DASH manifests
+    master.m3u8  <rendition>.m3u8 …    HLS playlists over the same files
+    video/<rendition id>/init.mp4      video/<rendition id>/seg-00001.m4s …
+    audio/<track id>/init.mp4          audio/<track id>/seg-00001.m4s …
+    enhancements.json                  EnhancementTable, once trained or priced (see abr.enhancement)
+    enhancers/…                        the weights chunks that the table names
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from abr.formats import Record
+
+Positive = Annotated[int, Meta(gt=0)]
+Count = Annotated[int, Meta(ge=0)]
+Seconds = Annotated[float, Meta(gt=0)]
+Identifier = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+
+TITLE_FILE = "title.json"
+
+
+class Quality(Record, frozen=True):
+    """Mean quality of each segment as shown at display size, against the source. One entry a segment.
+
+    vmaf, vmaf_neg: 0–100. ssim: 0–1. psnr_y_db: decibels, at most 60 (capped, so that means stay finite).
+    """
+
+    vmaf: tuple[float, ...]
+    vmaf_neg: tuple[float, ...]
+    ssim: tuple[float, ...]
+    psnr_y_db: tuple[float, ...]
+
+
+class Meter(Record, frozen=True):
+    """How quality was measured, so that a figure names its maker."""
+
+    vmaf_model: str
+    vmaf_neg_model: str
+    tool: str
+    """Program and version that computed the metrics."""
+    scaler: str
+    """The scaler of plain playback, from rendition size to display size."""
+    every_frames: Positive
+    """One frame in this many was scored (motion is still computed on every frame)."""
+    crop: tuple[Count, Count, Count, Count]
+    """The picture inside letterbox borders, at display size: x, y, width, height in pixels."""
+    black_luma_max: float
+    """Frames whose source luma averages below this (8-bit code value) are left out of every mean."""
+
+
+class Rendition(Record, frozen=True):
+    """One encoding of the title: a rung of the bitrate ladder, a DASH Representation."""
+
+    id: Identifier
+    width_px: Positive
+    height_px: Positive
+    codecs: str
+    """RFC 6381, such as avc3.64001F."""
+    bandwidth_bps: Positive
+    """Bits per second of its largest segment: the honest DASH @bandwidth."""
+    average_bps: Positive
+    init_bytes: Positive
+    segment_bytes: tuple[Positive, ...]
+
+
+class AudioTrack(Record, frozen=True):
+    """One audio encoding, cut at the same spans as the video as nearly as its frames allow."""
+
+    id: Identifier
+    codecs: str
+    bandwidth_bps: Positive
+    sample_rate_hz: Positive
+    channels: Positive
+    init_bytes: Positive
+    segment_bytes: tuple[Positive, ...]
+
+
+class Source(Record, frozen=True):
+    """The file that the title was prepared from."""
+
+    name: str
+    sha256: str
+    width_px: Positive
+    height_px: Positive
+    duration_s: Seconds
+
+
+class Title(Record, frozen=True):
+    """One prepared piece of content. `plain_quality` maps rendition id to its quality without enhancement."""
+
+    id: Identifier
+    display_width_px: Positive
+    display_height_px: Positive
+    frame_rate: tuple[Positive, Positive]
+    """Frames per second as numerator, denominator."""
+    segment_duration_s: tuple[Seconds, ...]
+    segment_frames: tuple[Positive, ...]
+    renditions: tuple[Rendition, ...]
+    audio: tuple[AudioTrack, ...]
+    source: Source
+    plain_quality: dict[str, Quality]
+    meter: Meter
+    encoder: str
+    """Encoder, version and settings, in words."""
+    schema: int = 1
+
+    @property
+    def fps(self) -> float:
+        return self.frame_rate[0] / self.frame_rate[1]
+
+    @property
+    def duration_s(self) -> float:
+        return sum(self.segment_duration_s)
+
+    def rendition(self, rendition_id: str) -> Rendition:
+        """The rendition called `rendition_id`; raises KeyError."""
+        for rendition in self.renditions:
+            if rendition.id == rendition_id:
+                return rendition
+        raise KeyError(rendition_id)
+
+
+def segment_file(segment: int) -> str:
+    """File name of a 0-based segment: seg-00001.m4s for segment 0."""
+    return f"seg-{segment + 1:05d}.m4s"

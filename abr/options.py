@@ -1,0 +1,150 @@
+"""Options: every feasible (rendition, enhancer), priced in bytes, compute seconds and quality.
+
+Controllers read a Menu of options and pick from it; they look nothing up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from abr.device import DeviceProfile
+from abr.enhancement import PLAIN, EnhancementTable, Family
+from abr.media import Title
+
+Floats = npt.NDArray[np.float64]
+
+FAMILIES: frozenset[Family] = frozenset(Family)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """A (rendition, enhancer) pair. `rendition` indexes the ladder, 0 is the lowest rung."""
+
+    rendition: int
+    enhancer: str = PLAIN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PriceList:
+    """All that one title offers one device. S segments, O options; arrays are float64 and read-only by custom.
+
+    choices: O pairs, ordered by rendition, plain playback first within one.
+    duration_s: (S,) media seconds. size_bytes, compute_s, vmaf: (S, O).
+    weights: per option the chunk keys (sha256) it needs; weights_bytes: chunk key → bytes.
+    """
+
+    rendition_ids: tuple[str, ...]
+    choices: tuple[Choice, ...]
+    duration_s: Floats
+    size_bytes: Floats
+    compute_s: Floats
+    vmaf: Floats
+    weights: tuple[tuple[str, ...], ...]
+    weights_bytes: dict[str, int]
+
+    def menu(self, segment: int, horizon: int, owned: Collection[str] = ()) -> Menu:
+        """The next `horizon` segments (fewer at the end) for a device that already owns some weights chunks."""
+        span = slice(segment, segment + horizon)
+        missing = [sum(self.weights_bytes[key] for key in keys if key not in owned) for keys in self.weights]
+        return Menu(
+            choices=self.choices,
+            segment=segment,
+            segments_left=len(self.duration_s) - segment,
+            duration_s=self.duration_s[span],
+            size_bytes=self.size_bytes[span],
+            compute_s=self.compute_s[span],
+            vmaf=self.vmaf[span],
+            weights_bytes=np.asarray(missing, dtype=np.float64),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Menu:
+    """What a controller may choose from. H segments from `segment` on, O options.
+
+    duration_s: (H,). size_bytes, compute_s, vmaf: (H, O).
+    weights_bytes: (O,) bytes of weights that must be downloaded once before the option can be used.
+    """
+
+    choices: tuple[Choice, ...]
+    segment: int
+    segments_left: int
+    duration_s: Floats
+    size_bytes: Floats
+    compute_s: Floats
+    vmaf: Floats
+    weights_bytes: Floats
+
+    def plain(self) -> Menu:
+        """The same menu without enhancers: what a classic controller sees."""
+        return self.only([i for i, choice in enumerate(self.choices) if choice.enhancer == PLAIN])
+
+    def only(self, indices: list[int]) -> Menu:
+        """The same menu restricted to some options, in the given order."""
+        return Menu(
+            choices=tuple(self.choices[i] for i in indices),
+            segment=self.segment,
+            segments_left=self.segments_left,
+            duration_s=self.duration_s,
+            size_bytes=self.size_bytes[:, indices],
+            compute_s=self.compute_s[:, indices],
+            vmaf=self.vmaf[:, indices],
+            weights_bytes=self.weights_bytes[indices],
+        )
+
+
+def price(
+    title: Title,
+    table: EnhancementTable | None = None,
+    profile: DeviceProfile | None = None,
+    *,
+    families: Collection[Family] = FAMILIES,
+    load_max: float = 0.9,
+) -> PriceList:
+    """Price a title for a device.
+
+    An enhancer is offered for a rendition when its family is allowed, the device measured its architecture at that
+    size, it runs within `load_max` of real time, and it beats plain playback of that rendition on average.
+    Without table or profile only plain playback is offered.
+    """
+    columns: list[_Column] = []
+    for index, rendition in enumerate(title.renditions):
+        sizes = rendition.segment_bytes
+        plain = title.plain_quality[rendition.id].vmaf
+        columns.append(_Column(Choice(rendition=index), sizes, 0.0, plain, {}))
+        for entry in table.enhancers if table and profile else ():
+            offer = entry.offer(rendition.id)
+            if entry.family not in families or offer is None or profile is None:
+                continue
+            speed = profile.best(offer.architecture, rendition.width_px, rendition.height_px)
+            if speed is None or speed.p95_ms / 1000 * title.fps > load_max:
+                continue
+            if np.mean(offer.quality.vmaf) <= np.mean(plain):
+                continue
+            chunks = {chunk.sha256: chunk.size_bytes for chunk in offer.chunks}
+            choice = Choice(rendition=index, enhancer=entry.name)
+            columns.append(_Column(choice, sizes, speed.p95_ms / 1000, offer.quality.vmaf, chunks))
+    frames = np.asarray(title.segment_frames, dtype=np.float64)
+    return PriceList(
+        rendition_ids=tuple(rendition.id for rendition in title.renditions),
+        choices=tuple(column.choice for column in columns),
+        duration_s=np.asarray(title.segment_duration_s, dtype=np.float64),
+        size_bytes=np.array([column.sizes for column in columns], dtype=np.float64).T,
+        compute_s=np.array([frames * column.frame_s for column in columns]).T,
+        vmaf=np.array([column.vmaf for column in columns], dtype=np.float64).T,
+        weights=tuple(tuple(column.chunks) for column in columns),
+        weights_bytes={key: size for column in columns for key, size in column.chunks.items()},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    choice: Choice
+    sizes: tuple[int, ...]
+    frame_s: float
+    vmaf: tuple[float, ...]
+    chunks: dict[str, int]
