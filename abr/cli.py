@@ -45,7 +45,7 @@ class LazyGroup(click.Group):
 
 bench = LazyGroup(
     {
-        "prepare": Lazy("server.bench:prepare", "Our ladder encode against the ffmpeg command line."),
+        "prepare": Lazy("server.ingest.bench:bench_prepare", "Our ladder encode against the ffmpeg command line."),
         "abr": Lazy("abr.bench:bench_abr", "Every controller on every trace set, against the offline optimum."),
     },
     name="bench",
@@ -54,13 +54,13 @@ bench = LazyGroup(
 
 root = LazyGroup(
     {
-        "prepare": Lazy("server.cli:prepare", "Encode a source once into a bitrate ladder: a title."),
+        "prepare": Lazy("server.ingest.cli:prepare", "Encode a source once into a bitrate ladder: a title."),
         "train": Lazy("enhancers.cli:train", "Train a title's own enhancers and measure what they buy."),
         "profile": Lazy("enhancers.cli:profile", "Measure how fast this device runs each enhancer."),
         "serve": Lazy("server.cli:serve", "Serve a library of titles, choosing per segment and viewer."),
         "play": Lazy("client_player.cli:play", "Play a title headless over a network trace; write a report."),
-        "simulate": Lazy("abr.simulate_cli:simulate", "Run one controller over traces in the simulator."),
-        "compare": Lazy("abr.simulate_cli:compare", "Compare controllers over traces in the simulator."),
+        "simulate": Lazy("abr.compare:simulate", "Run one controller over traces in the simulator."),
+        "compare": Lazy("abr.compare:compare", "Compare controllers over traces in the simulator."),
         "report": Lazy("client_player.cli:report", "Make the HTML report of a session log."),
         "doctor": Lazy("client_player.doctor:doctor", "Check that this machine has all that Toprung needs."),
         "demo": Lazy("client_player.demo:demo", "Prepare, train, serve and play a real clip, and compare."),

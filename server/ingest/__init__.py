@@ -1,0 +1,1 @@
+"""Prepares a title: probe, plan a ladder, encode, package, price, publish."""
