@@ -1,0 +1,234 @@
+"""Common Media Client Data (CTA-5004): what a player tells the server with each request, and our own keys in it.
+
+CMCD is a flat set of keys, sent as four request headers or as one `CMCD` query argument. Custom keys carry a
+reverse-DNS prefix and a hyphen (CTA-5004, 3.3). Keys of later versions are passed over, as the standard asks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import quote, unquote
+
+from abr.control import Download
+from abr.errors import FormatError
+from abr.structured import Cursor, Token, Value, dumps_pair, loads_pair
+
+HEADERS = ("CMCD-Object", "CMCD-Request", "CMCD-Session", "CMCD-Status")
+QUERY = "CMCD"
+KEYS_MAX = 64
+
+T = TypeVar("T")
+
+Cmcd = dict[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    header: str
+    kind: type
+    step: int = 1
+    """Integers are rounded to the nearest multiple of this (CTA-5004, table 1)."""
+    one_of: str = ""
+    length_max: int = 1024
+
+
+_OBJECT, _REQUEST, _SESSION, _STATUS = HEADERS
+_KEYS = {
+    "br": _Key(_OBJECT, int),
+    "d": _Key(_OBJECT, int),
+    "ot": _Key(_OBJECT, Token, one_of="m a v av i c tt k o"),
+    "tb": _Key(_OBJECT, int),
+    "bl": _Key(_REQUEST, int, step=100),
+    "dl": _Key(_REQUEST, int, step=100),
+    "mtp": _Key(_REQUEST, int, step=100),
+    "nor": _Key(_REQUEST, str),
+    "nrr": _Key(_REQUEST, str),
+    "su": _Key(_REQUEST, bool),
+    "cid": _Key(_SESSION, str, length_max=64),
+    "pr": _Key(_SESSION, float),
+    "sf": _Key(_SESSION, Token, one_of="d h s o"),
+    "sid": _Key(_SESSION, str, length_max=64),
+    "st": _Key(_SESSION, Token, one_of="v l"),
+    "v": _Key(_SESSION, int),
+    "bs": _Key(_STATUS, bool),
+    "rtp": _Key(_STATUS, int, step=100),
+}
+_CUSTOM = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)+-[A-Za-z0-9_.-]+")
+
+
+def loads(text: str) -> Cmcd:
+    """Read `key=value,…` (one header, or the decoded query argument). Raises FormatError."""
+    cursor = Cursor(text.strip(" \t"), "CMCD")
+    keys: Cmcd = {}
+    more = not cursor.done
+    while more:
+        key, value = loads_pair(cursor)
+        if key in keys:
+            raise FormatError(f"CMCD names {key!r} twice.")
+        if key in _KEYS or _CUSTOM.fullmatch(key):
+            keys[key] = _checked(key, value)
+        if len(keys) > KEYS_MAX:
+            raise FormatError(f"CMCD has more than {KEYS_MAX} keys.")
+        more = cursor.comma()
+    return keys
+
+
+def dumps(keys: Mapping[str, Value]) -> str:
+    """Write keys sorted, integers rounded as the standard says, false and default values left out."""
+    return ",".join(dumps_pair(key, _rounded(key, keys[key])) for key in sorted(keys) if not _implied(key, keys[key]))
+
+
+def from_headers(headers: Mapping[str, str]) -> Cmcd:
+    """All CMCD keys of a request's headers (any mapping; names are looked up as in `HEADERS`). Raises FormatError."""
+    keys: Cmcd = {}
+    for name in HEADERS:
+        for key, value in loads(headers.get(name, "")).items():
+            if key in keys:
+                raise FormatError(f"CMCD names {key!r} in two headers.")
+            keys[key] = value
+    return keys
+
+
+def to_headers(keys: Mapping[str, Value]) -> dict[str, str]:
+    """The request headers that carry `keys`, empty ones left out; custom keys travel in CMCD-Request."""
+    shards: dict[str, dict[str, Value]] = {name: {} for name in HEADERS}
+    for key, value in keys.items():
+        shards[_KEYS[key].header if key in _KEYS else _REQUEST][key] = value
+    texts = {name: dumps(shard) for name, shard in shards.items()}
+    return {name: text for name, text in texts.items() if text}
+
+
+def from_query(argument: str) -> Cmcd:
+    """Keys of the `CMCD` query argument, percent-encoded or already decoded once. Raises FormatError."""
+    return loads(argument if any(mark in argument for mark in '",=') else unquote(argument))
+
+
+def to_query(keys: Mapping[str, Value]) -> str:
+    """`CMCD=…`, percent-encoded, ready for a URL."""
+    return f"{QUERY}={quote(dumps(keys), safe='')}"
+
+
+def _checked(key: str, value: Value) -> Value:
+    rule = _KEYS.get(key)
+    if rule is None:
+        return value
+    if rule.kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not rule.kind:
+        raise FormatError(f"CMCD key {key!r} is {value!r}; it takes {_SPOKEN[rule.kind]}.")
+    if isinstance(value, int | float) and value < 0:
+        raise FormatError(f"CMCD key {key!r} is {value}; it cannot be negative.")
+    if rule.one_of and value not in rule.one_of.split():
+        raise FormatError(f"CMCD key {key!r} is {value!r}; it takes one of {rule.one_of}.")
+    if isinstance(value, str) and len(value) > rule.length_max:
+        raise FormatError(f"CMCD key {key!r} is longer than {rule.length_max} characters.")
+    return value
+
+
+_SPOKEN = {int: "an integer", float: "a number", bool: "a boolean", str: "a quoted string", Token: "a token"}
+
+
+def _rounded(key: str, value: Value) -> Value:
+    rule = _KEYS.get(key)
+    if rule is None and not _CUSTOM.fullmatch(key):
+        raise FormatError(f"{key!r} is no CMCD key; own keys look like com.example-name.")
+    if rule is not None and rule.kind is int and isinstance(value, int | float) and not isinstance(value, bool):
+        return _checked(key, rule.step * int(value / rule.step + 0.5))
+    return _checked(key, Token(value) if rule is not None and rule.kind is Token and isinstance(value, str) else value)
+
+
+def _implied(key: str, value: Value) -> bool:
+    """CTA-5004: false booleans, normal speed and version 1 are not sent."""
+    return value is False or (key in ("pr", "v") and value == 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ViewerState:
+    """What a Toprung player tells of itself, in our own keys; None means that it did not say.
+
+    Times are carried to the millisecond. download: the last finished segment download, weights fetched with it
+    included. owned: the first 8 hex digits of the sha256 of each weights chunk the device has.
+    """
+
+    buffer_s: float | None = None
+    backlog_s: float | None = None
+    now_s: float | None = None
+    playing: bool | None = None
+    download: Download | None = None
+    owned: tuple[str, ...] | None = None
+
+
+_PREFIX = "com.toprung-"
+_OWNED_MAX = 32
+_DOWNLOAD = re.compile(r"(\d{1,12})/(\d{1,9})/(\d{1,9})(?:/(\d{1,12}))?")
+_HEX = re.compile(r"[0-9a-f]{8}")
+_TIME_MAX_MS = 10**12
+
+
+def to_viewer(keys: Mapping[str, Value]) -> ViewerState:
+    """Our keys out of a request's CMCD. Raises FormatError when one is present but makes no sense."""
+    now_s = _seconds(keys, "t")
+    return ViewerState(
+        buffer_s=_seconds(keys, "b"),
+        backlog_s=_seconds(keys, "q"),
+        now_s=now_s,
+        playing=_own(keys, "p", int, {0: False, 1: True}.get),
+        download=_own(keys, "d", str, lambda text: _loads_download(text, now_s)),
+        owned=_own(keys, "w", str, _loads_owned),
+    )
+
+
+def from_viewer(state: ViewerState) -> Cmcd:
+    """The inverse of `to_viewer`; times are rounded to milliseconds, at most 32 chunks are named."""
+    keys: dict[str, Value | None] = {
+        "b": _milliseconds(state.buffer_s),
+        "q": _milliseconds(state.backlog_s),
+        "t": _milliseconds(state.now_s),
+        "p": None if state.playing is None else int(state.playing),
+        "d": None if state.download is None else _dumps_download(state.download),
+        "w": None if state.owned is None else ",".join(key[:8] for key in state.owned[:_OWNED_MAX]),
+    }
+    return {_PREFIX + key: value for key, value in keys.items() if value is not None}
+
+
+def _own(keys: Mapping[str, Value], name: str, kind: type, read: Callable[[Any], T | None]) -> T | None:
+    """Our key `name` as `read` understands it (None from `read` means: makes no sense), or None when it is absent."""
+    value = keys.get(_PREFIX + name)
+    if value is None:
+        return None
+    understood = read(value) if type(value) is kind else None
+    if understood is None:
+        raise FormatError(f"CMCD key {_PREFIX + name!r} is {value!r}, which makes no sense.")
+    return understood
+
+
+def _seconds(keys: Mapping[str, Value], name: str) -> float | None:
+    return _own(keys, name, int, lambda value: value / 1000 if 0 <= value <= _TIME_MAX_MS else None)
+
+
+def _milliseconds(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds * 1000)
+
+
+def _loads_owned(text: str) -> tuple[str, ...] | None:
+    parts = tuple(text.split(",")) if text else ()
+    return parts if len(parts) <= _OWNED_MAX and all(map(_HEX.fullmatch, parts)) else None
+
+
+def _loads_download(text: str, now_s: float | None) -> Download | None:
+    match = _DOWNLOAD.fullmatch(text)
+    if match is None:
+        return None
+    size, total, latency, started = match.groups()
+    total_s, latency_s = int(total) / 1000, int(latency) / 1000
+    started_s = max(0.0, (now_s or 0.0) - total_s) if started is None else int(started) / 1000
+    return Download(started_s=started_s, duration_s=total_s, latency_s=min(latency_s, total_s), size_bytes=int(size))
+
+
+def _dumps_download(download: Download) -> str:
+    """`bytes/total ms/latency ms/start ms`; the last may be missing when another player wrote it."""
+    times = (download.duration_s, download.latency_s, download.started_s)
+    return "/".join(str(number) for number in (download.size_bytes, *(round(time_s * 1000) for time_s in times)))

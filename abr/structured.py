@@ -1,0 +1,123 @@
+"""The bare items of HTTP structured fields (RFC 8941, 3.3) that CMCD and CMSD are made of: strict and bounded."""
+
+from __future__ import annotations
+
+import re
+
+from abr.errors import FormatError
+
+INTEGER_MAX = 999_999_999_999_999
+LENGTH_MAX = 4096
+"""Longest header or query value looked at, in characters."""
+
+_ITEM = re.compile(
+    r'(?P<string>"(?:[ !#-\[\]-~]|\\["\\])*")'
+    r"|(?P<decimal>-?\d{1,12}\.\d{1,3})"
+    r"|(?P<integer>-?\d{1,15})"
+    r"|(?P<boolean>\?[01])"
+    r"|(?P<token>[A-Za-z*][A-Za-z0-9!#$%&'*+.^_`|~:/-]*)"
+)
+_TOKEN = re.compile(r"[A-Za-z*][A-Za-z0-9!#$%&'*+.^_`|~:/-]*")
+_PRINTABLE = re.compile(r"[ -~]*")
+_KEY = re.compile(r"[A-Za-z*][A-Za-z0-9_.*-]{0,63}")
+
+
+class Token(str):
+    """A short word written without quotes, such as `v` or `video/mp4`. Equal to the string it spells."""
+
+    __slots__ = ()
+
+
+Value = bool | int | float | str
+"""What a key may hold; a `Token` where no quotes are wanted."""
+
+
+class Cursor:
+    """Reads one field value from left to right; every method raises FormatError naming `what` and the place."""
+
+    def __init__(self, text: str, what: str) -> None:
+        if len(text) > LENGTH_MAX:
+            raise FormatError(f"{what} is {len(text)} characters long; at most {LENGTH_MAX} are read.")
+        self.text, self.what, self.at = text, what, 0
+
+    def fail(self, expected: str) -> FormatError:
+        return FormatError(f"{self.what} is malformed at character {self.at + 1}: expected {expected}.")
+
+    @property
+    def done(self) -> bool:
+        return self.at >= len(self.text)
+
+    def spaces(self) -> None:
+        while not self.done and self.text[self.at] in " \t":
+            self.at += 1
+
+    def take(self, mark: str) -> bool:
+        """Step over `mark` if it comes next."""
+        found = self.text.startswith(mark, self.at)
+        self.at += len(mark) if found else 0
+        return found
+
+    def key(self) -> str:
+        return self._match(_KEY, "a key").group()
+
+    def item(self) -> Value:
+        match = self._match(_ITEM, "a number, a quoted string, a token or a boolean")
+        text = match.group()
+        if match["string"] is not None:
+            return re.sub(r"\\(.)", r"\1", text[1:-1])
+        if match["token"] is not None:
+            return Token(text)
+        if match["boolean"] is not None:
+            return text == "?1"
+        return float(text) if match["decimal"] is not None else int(text)
+
+    def comma(self) -> bool:
+        """Step over the comma before a further member; False at the end."""
+        self.spaces()
+        if self.done:
+            return False
+        if not self.take(","):
+            raise self.fail("a comma")
+        self.spaces()
+        if self.done:
+            raise self.fail("a member after the comma")
+        return True
+
+    def _match(self, pattern: re.Pattern[str], expected: str) -> re.Match[str]:
+        match = pattern.match(self.text, self.at)
+        if match is None:
+            raise self.fail(expected)
+        self.at = match.end()
+        return match
+
+
+def dumps_item(value: Value) -> str:
+    """One bare item as text. Raises FormatError for what RFC 8941 cannot carry."""
+    if isinstance(value, bool):
+        return "?1" if value else "?0"
+    if isinstance(value, Token):
+        if not _TOKEN.fullmatch(value):
+            raise FormatError(f"{str(value)!r} is not a token: give it as a plain string.")
+        return str(value)
+    if isinstance(value, str):
+        if not _PRINTABLE.fullmatch(value):
+            raise FormatError(f"{value!r} has characters outside printable ASCII: percent-encode them.")
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if not abs(value) <= (INTEGER_MAX if isinstance(value, int) else 999_999_999_999):
+        raise FormatError(f"{value} is too large (or no number) for a structured field.")
+    if isinstance(value, int):
+        return str(value)
+    text = f"{value:.3f}".rstrip("0")
+    return text + "0" if text.endswith(".") else text
+
+
+def loads_pair(cursor: Cursor) -> tuple[str, Value]:
+    """`key` (meaning true) or `key=item`."""
+    key = cursor.key()
+    return key, cursor.item() if cursor.take("=") else True
+
+
+def dumps_pair(key: str, value: Value) -> str:
+    if not _KEY.fullmatch(key):
+        raise FormatError(f"{key!r} is not a key: letters, digits, '-', '_', '.' and '*', starting with a letter.")
+    return key if value is True else f"{key}={dumps_item(value)}"
