@@ -1,0 +1,133 @@
+"""Decoded frames: uint8 planes without copies, and the decoding of segments that may be hostile."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.video.stream import VideoStream
+
+from abr.errors import MediaError
+
+Plane = npt.NDArray[np.uint8]
+
+PIXEL_FORMAT = "yuv420p"
+_PIXELS_MAX = 8192 * 4352
+_FRAMES_MAX = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Frame:
+    """One picture, yuv420p, limited range, BT.709. `picture` owns the memory; the planes are views of it.
+
+    y: uint8 (H, W). u, v: uint8 (⌈H/2⌉, ⌈W/2⌉). All read-only: a decoder may still refer to them.
+    """
+
+    picture: av.VideoFrame
+
+    @property
+    def width_px(self) -> int:
+        return self.picture.width
+
+    @property
+    def height_px(self) -> int:
+        return self.picture.height
+
+    @property
+    def time_s(self) -> float | None:
+        """Presentation time in the segment's own timeline, if it carries one."""
+        return self.picture.time
+
+    @property
+    def y(self) -> Plane:
+        return _view(self.picture, 0, writeable=False)
+
+    @property
+    def u(self) -> Plane:
+        return _view(self.picture, 1, writeable=False)
+
+    @property
+    def v(self) -> Plane:
+        return _view(self.picture, 2, writeable=False)
+
+    def planes(self) -> tuple[Plane, Plane, Plane]:
+        return self.y, self.u, self.v
+
+
+def frame_of(y: Plane, u: Plane, v: Plane) -> Frame:
+    """A frame holding copies of the planes. Raises ValueError when the sizes do not fit 4:2:0."""
+    height, width = y.shape
+    chroma = ((height + 1) // 2, (width + 1) // 2)
+    if u.shape != chroma or v.shape != chroma:
+        raise ValueError(f"luma of {y.shape} needs chroma of {chroma}, not {u.shape} and {v.shape}")
+    picture = av.VideoFrame(width, height, PIXEL_FORMAT)
+    for index, plane in enumerate((y, u, v)):
+        _view(picture, index, writeable=True)[:] = plane
+    return Frame(picture=picture)
+
+
+def luma_of(picture: av.VideoFrame) -> Plane:
+    """The writeable luma of a picture that nobody else holds yet: uint8 (H, W)."""
+    return _view(picture, 0, writeable=True)
+
+
+def _view(picture: av.VideoFrame, index: int, *, writeable: bool) -> Plane:
+    plane = picture.planes[index]
+    rows = np.frombuffer(memoryview(plane), np.uint8, plane.height * plane.line_size)
+    view: Plane = rows.reshape(plane.height, plane.line_size)[:, : plane.width]
+    view.flags.writeable = writeable
+    return view
+
+
+def decode_segment(data: bytes, *, threads: int = 1) -> Iterator[Frame]:
+    """Decode an init segment followed by media segments, in display order.
+
+    Raises MediaError when it is not video, is damaged, or is larger than any segment should be.
+    """
+    yield from _decode(io.BytesIO(data), "this segment", threads=threads, frames_max=_FRAMES_MAX)
+
+
+def decode_file(path: str, *, threads: int = 0) -> Iterator[Frame]:
+    """Decode the first video stream of a file in display order. Raises MediaError."""
+    yield from _decode(path, path, threads=threads, frames_max=None)
+
+
+def _decode(file: io.BytesIO | str, what: str, *, threads: int, frames_max: int | None) -> Iterator[Frame]:
+    count = 0
+    try:
+        with av.open(file, mode="r") as container:
+            stream = _video_stream(container, what)
+            stream.codec_context.thread_count = threads
+            for picture in container.decode(stream):
+                if picture.width * picture.height > _PIXELS_MAX:
+                    raise MediaError(f"A frame of {what} is {picture.width}x{picture.height}: too large to be shown.")
+                yield Frame(picture=_as_420(picture))
+                count += 1
+                if frames_max is not None and count >= frames_max:
+                    raise MediaError(f"There are more than {frames_max} frames in {what}.")
+    except (av.error.FFmpegError, OSError, ValueError, IndexError) as error:
+        raise MediaError(f"Cannot decode {what}: {_why(error)}.") from error
+    if count == 0:
+        raise MediaError(f"There is no video frame in {what}.")
+
+
+def _why(error: Exception) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+
+
+def _video_stream(container: av.container.InputContainer, what: str) -> VideoStream:
+    """FFmpeg's choice among several video streams: a file may carry a thumbnail before its film."""
+    stream = container.streams.best("video")
+    if not isinstance(stream, VideoStream):
+        raise MediaError(f"There is no video in {what}.")
+    return stream
+
+
+def _as_420(picture: av.VideoFrame) -> av.VideoFrame:
+    if picture.format.name == PIXEL_FORMAT:
+        return picture
+    return picture.reformat(format=PIXEL_FORMAT, dst_color_range="MPEG")
