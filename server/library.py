@@ -1,6 +1,7 @@
 """The library: a folder of title folders. A title is listed when it is complete and not before.
 
-A title is built in `.building-<id>/` beside the others and published by one rename; dot-names are never listed or served.
+A title is built in `.building-<id>/` beside the others and published by one rename; dot-names are never listed or
+served.
 """
 
 from __future__ import annotations
