@@ -90,6 +90,25 @@ def working() -> AbstractContextManager[None]:
     return loop.working() if isinstance(loop, VirtualTimeLoop) else nullcontext()
 
 
+class SessionClock:
+    """Session seconds on the running loop, virtual or not: 0 when it is made or last started."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.start()
+
+    def start(self) -> None:
+        """Make now the session's instant 0."""
+        self._epoch_s = self._loop.time()
+
+    def now_s(self) -> float:
+        return self._loop.time() - self._epoch_s
+
+    async def sleep_until(self, instant_s: float) -> None:
+        """Return at `instant_s`, or at once when it has passed."""
+        await asyncio.sleep(max(0.0, instant_s - self.now_s()))
+
+
 def run_virtual(main: Coroutine[Any, Any, T]) -> T:
     """`asyncio.run` on a VirtualTimeLoop."""
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
