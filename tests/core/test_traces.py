@@ -1,0 +1,164 @@
+"""Traces: exact transfer times against a slow integration, formats both ways, and what no trace may say."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from abr import trace_formats
+from abr.errors import FormatError, StorageError
+from abr.traces import Trace, constant, make, read_trace, read_traces
+
+spans = st.lists(
+    st.tuples(
+        st.integers(1, 5000).map(lambda ms: ms / 1000),
+        st.one_of(st.just(0.0), st.integers(1, 50_000).map(lambda kbps: kbps * 1000.0)),
+        st.integers(0, 400).map(lambda ms: ms / 1000),
+    ),
+    min_size=1,
+    max_size=12,
+)
+traces = spans.filter(lambda rows: any(row[1] for row in rows)).map(lambda rows: make("t", rows))
+
+
+def slow_finish(trace: Trace, start_s: float, size_bytes: float) -> float:
+    """Walks span by span, the way event-driven simulators do."""
+    bits, time_s = size_bytes * 8, start_s
+    ends = np.cumsum(trace.duration_s)
+    inside = math.fmod(start_s, trace.length_s)
+    index = min(int(np.searchsorted(ends, inside, side="right")), len(ends) - 1)
+    left_s = float(ends[index]) - inside
+    while bits > 1e-6:
+        rate = float(trace.throughput_bps[index])
+        if rate * left_s >= bits:
+            return time_s + bits / rate
+        bits -= rate * left_s
+        time_s += left_s
+        index = (index + 1) % len(ends)
+        left_s = float(trace.duration_s[index])
+    return time_s
+
+
+@settings(max_examples=100, deadline=None)
+@given(traces, st.floats(0, 100), st.floats(1, 2e6))
+def test_finish_agrees_with_walking_the_spans(trace, start_s, size_bytes):
+    assume(size_bytes * 8 / trace.mean_bps / trace.length_s * len(trace.duration_s) < 3e4)
+    finish_s = trace.finish_s(start_s, size_bytes)
+    assert finish_s == pytest.approx(slow_finish(trace, start_s, size_bytes), rel=1e-6, abs=1e-5)
+    assert trace.bytes_between(start_s, finish_s) == pytest.approx(size_bytes, rel=1e-6, abs=1.0)
+
+
+def test_nothing_passes_in_an_outage_and_the_trace_repeats():
+    trace = make("outage", [(1.0, 8000.0, 0.1), (4.0, 0.0, 0.1)])
+    assert trace.finish_s(0.0, 1000) == pytest.approx(1.0)
+    assert trace.finish_s(0.5, 1000) == pytest.approx(5.5)
+    assert trace.finish_s(2.0, 1000) == pytest.approx(6.0)
+    assert trace.bytes_between(1.0, 5.0) == 0
+    assert trace.fetch_s(0.0, 500) == pytest.approx(0.6)
+    assert trace.throughput_at(6.0) == 0.0 and trace.throughput_at(5.5) == 8000.0
+
+
+@settings(max_examples=40, deadline=None)
+@given(traces)
+def test_formats_give_back_what_they_were_given(trace):
+    for name, columns in (("sabre", 3), ("csv", 3), ("pensieve", 2)):
+        (back,) = trace_formats.loads(trace_formats.DUMPS[name](trace), "t")
+        for ours, theirs in list(
+            zip(
+                (trace.duration_s, trace.throughput_bps, trace.latency_s),
+                (back.duration_s, back.throughput_bps, back.latency_s),
+                strict=True,
+            )
+        )[:columns]:
+            np.testing.assert_allclose(theirs, ours, rtol=1e-9, atol=1e-9)
+
+
+@settings(max_examples=40, deadline=None)
+@given(traces)
+def test_mahimahi_keeps_every_packet(trace):
+    assume(trace.length_s * trace.mean_bps > 2 * 1500 * 8)
+    assume(trace.length_s * trace.mean_bps < 1e8)
+    (back,) = trace_formats.loads(trace_formats.dumps_mahimahi(trace), "t")
+    for end_s in np.arange(0.1, back.length_s, 0.1):
+        assert abs(back.bytes_between(0, end_s) - trace.bytes_between(0, end_s)) < 1501
+    again = trace_formats.loads(trace_formats.dumps_mahimahi(back), "t")[0]
+    assert again.bytes_between(0, again.length_s) == pytest.approx(back.bytes_between(0, back.length_s), abs=1501)
+
+
+def test_reads_each_format_by_its_content(tmp_path: Path):
+    texts = {
+        "sabre.txt": '[{"duration_ms": 1000, "bandwidth_kbps": 2000, "latency_ms": 50, "note": "x"}]',
+        "pensieve.json": "0.0\t9\n1.0 2.0\n2.5\t4.0\n",
+        "mahimahi": "".join(f"{ms}\n" for ms in range(1, 201)),
+        "rows.dat": "duration_ms,bandwidth_kbps,latency_ms\r\n500,2000,10\r\n\r\n500,4000,20\r\n",
+        "lte.csv": "2,Mbits/sec\n500,Kbits/sec\n0,bits/sec\n",
+        "many.json": '{"a": [[1000, 2000, 20]], "b": [[1000, 1000, 20], [500, 0, 20]]}',
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    assert read_trace(tmp_path / "sabre.txt").latency_s.tolist() == [0.05]
+    pensieve = read_trace(tmp_path / "pensieve.json")
+    assert pensieve.duration_s.tolist() == [1.0, 1.5] and pensieve.throughput_bps.tolist() == [2e6, 4e6]
+    assert read_trace(tmp_path / "mahimahi").mean_bps == pytest.approx(12e6)
+    assert read_trace(tmp_path / "rows.dat").throughput_bps.tolist() == [2e6, 4e6]
+    assert read_trace(tmp_path / "lte.csv").throughput_bps.tolist() == [2e6, 5e5, 0.0]
+    assert [trace.name for trace in read_traces(tmp_path / "many.json")] == ["a", "b"]
+    assert len(read_traces(tmp_path)) == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("", "empty"),
+        ("[]", "empty"),
+        ("[{]", "not valid"),
+        ('[{"duration_ms": 1000, "bandwidth_kbps": -5, "latency_ms": 1}]', "entry 1"),
+        ('[{"duration_ms": 0, "bandwidth_kbps": 5, "latency_ms": 1}]', "entry 1"),
+        ('[{"duration_ms": 1000, "bandwidth_kbps": 0, "latency_ms": 1}]', "lets nothing through"),
+        ('[{"duration_ms": 1000, "bandwidth_kbps": 1e30, "latency_ms": 1}]', "entry 1"),
+        ('[{"duration_ms": "1", "bandwidth_kbps": 1}]', "not valid"),
+        ("0 1\n1 x\n", "line 2"),
+        ("0 1\n1 2\n1 2\n", "line 3"),
+        ("0 1\n1 -2\n", "line 2"),
+        ("0 1\n1 nan\n", "line 2"),
+        ("0 1\n1 inf\n", "line 2"),
+        ("5\n4\n", "line 2"),
+        ("5\n-4\n", "line 2"),
+        ("5\nabc\n", "line 2"),
+        ("a,b,c\n1,2,3\n", "line 1"),
+        ("duration_ms,bandwidth_kbps,latency_ms\n1000,10\n", "line 2"),
+        ("duration_ms,bandwidth_kbps,latency_ms\n1000,10,99999999\n", "line 2"),
+        ("3,Mbits/sec\n4,furlongs\n", "line 2"),
+        ("<html>not a trace</html>", "line 1"),
+        ('{"a": [[1, 2]]}', "not valid"),
+        ("[" * 100_000, "not valid"),
+    ],
+)
+def test_names_the_trace_and_the_place_of_what_is_wrong(text, place):
+    with pytest.raises(FormatError) as caught:
+        trace_formats.loads(text, "bad")
+    assert place in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_says_what_is_wrong_with_a_file(tmp_path: Path):
+    (tmp_path / "binary").write_bytes(bytes(range(128, 256)))
+    with pytest.raises(FormatError, match="not text"):
+        read_trace(tmp_path / "binary")
+    with pytest.raises(StorageError, match="Cannot read"):
+        read_trace(tmp_path / "missing")
+
+
+@given(st.text(max_size=200))
+def test_hostile_text_is_a_trace_or_a_format_error(text):
+    with contextlib.suppress(FormatError):
+        assert all(trace.mean_bps > 0 for trace in trace_formats.loads(text, "t"))
+
+
+def test_scaling_divides_the_time():
+    assert constant(8e6).scaled(0.1).finish_s(0, 1e6) == pytest.approx(10.0)
