@@ -28,7 +28,7 @@ class Choice:
     enhancer: str = PLAIN
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, weakref_slot=True, kw_only=True, eq=False)
 class PriceList:
     """All that one title offers one device. S segments, O options; arrays are float64 and read-only by custom.
 
@@ -59,6 +59,7 @@ class PriceList:
             compute_s=self.compute_s[span],
             vmaf=self.vmaf[span],
             weights_bytes=np.asarray(missing, dtype=np.float64),
+            prices=self,
         )
 
 
@@ -68,6 +69,7 @@ class Menu:
 
     duration_s: (H,). size_bytes, compute_s, vmaf: (H, O).
     weights_bytes: (O,) bytes of weights that must be downloaded once before the option can be used.
+    prices: the whole list that this menu was cut from, for controllers that plan ahead; None when it is not known.
     """
 
     choices: tuple[Choice, ...]
@@ -78,6 +80,7 @@ class Menu:
     compute_s: Floats
     vmaf: Floats
     weights_bytes: Floats
+    prices: PriceList | None = None
 
     def plain(self) -> Menu:
         """The same menu without enhancers: what a classic controller sees."""

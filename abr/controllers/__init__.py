@@ -1,0 +1,46 @@
+"""All controllers by name. A user's own is given as `path/to/file.py:Class`; each entry makes a fresh controller."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from abr.control import Controller
+from abr.controllers.bola import Bola, BolaE
+from abr.controllers.bones import Bones
+from abr.controllers.buffer import BufferBased
+from abr.controllers.dynamic import Dynamic
+from abr.controllers.fixed import Fixed
+from abr.controllers.greedy import Greedy
+from abr.controllers.joint import Toprung
+from abr.controllers.mpc import RobustMpc
+from abr.controllers.rate import Throughput
+from abr.registry import Registry
+
+HORIZON = 8
+"""Segments of the menu that live server and simulator show to a controller."""
+
+CONTROLLERS: Registry[Callable[[], Controller]] = Registry("controller")
+
+_CLASSIC: dict[str, Callable[[], Controller]] = {
+    "throughput": Throughput,
+    "bba": BufferBased,
+    "bola": Bola,
+    "bola_e": BolaE,
+    "dynamic": Dynamic,
+    "mpc": RobustMpc,
+}
+
+CONTROLLERS.add("toprung", Toprung)
+CONTROLLERS.add("bones", Bones)
+CONTROLLERS.add("fixed", Fixed)
+CONTROLLERS.add("lowest", lambda: Fixed(rung=0))
+for _name, _make in _CLASSIC.items():
+    CONTROLLERS.add(_name, _make)
+for _name, _make in _CLASSIC.items():
+    CONTROLLERS.add(f"{_name}_greedy", lambda make=_make: Greedy(make()))  # type: ignore[misc]
+CONTROLLERS.add("highest_greedy", lambda: Greedy(Fixed()))
+
+
+def make_controller(name: str) -> Controller:
+    """A fresh controller called `name`. Raises UnknownNameError, or InputError for a user's file."""
+    return CONTROLLERS.get(name)()

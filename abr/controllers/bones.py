@@ -1,0 +1,60 @@
+"""BONES: Lyapunov control of download buffer and enhancement queue together (Wang et al., SIGMETRICS 2024)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from abr.control import Decision, Observation
+from abr.controllers.rules import per_title, quiet, start, starting, step_down
+from abr.options import Floats, PriceList
+
+
+@per_title
+def mean_vmaf(prices: PriceList) -> Floats:
+    """(O,) mean quality of each option over the title; -inf where none is known."""
+    known = np.isfinite(prices.vmaf)
+    totals = np.where(known, prices.vmaf, 0.0).sum(axis=0)
+    return np.where(known.any(axis=0), totals / np.maximum(known.sum(axis=0), 1), -np.inf)
+
+
+@dataclass(frozen=True, slots=True)
+class Bones:
+    """gamma_p: reward of playing on, in VMAF points. aggressiveness: multiplies the weight V of quality.
+
+    Objective (their section 4): least (buffer·p + backlog·compute - V (quality + γp)) / segment bytes, where V =
+    aggressiveness · (buffer_max - p) · p / (best quality + γp) and p is a segment's duration. Options whose
+    enhancement would end too late are left out. Weights to be fetched count with the bytes, shared by the
+    segments left.
+    """
+
+    gamma_p: float = 10.0
+    aggressiveness: float = 1.0
+
+    def decide(self, seen: Observation) -> Decision:
+        if starting(seen):
+            return start(seen)
+        with quiet():
+            scores = self._scores(seen)
+        option = int(np.argmin(scores))
+        if not np.isfinite(scores[option]):
+            return Decision(option=step_down(seen.menu, 0), reason="bones: nothing else is offered")
+        reason = (
+            f"bones: buffer {seen.buffer_s:.1f} s, backlog {seen.backlog_s:.1f} s, score {scores[option]:.3g} "
+            f"is least of {np.isfinite(scores).sum()}"
+        )
+        return Decision(option=option, reason=reason)
+
+    def _scores(self, seen: Observation) -> Floats:
+        menu, quality = seen.menu, mean_vmaf(seen.menu)
+        duration_s = float(menu.duration_s[0])
+        weight = (
+            max(seen.buffer_max_s - duration_s, 0.0) * duration_s / (quality[np.isfinite(quality)].max() + self.gamma_p)
+        )
+        drift = seen.buffer_s * duration_s + seen.backlog_s * menu.compute_s[0]
+        reward = self.aggressiveness * weight * (quality + self.gamma_p)
+        scores = (drift - reward) / (menu.size_bytes[0] + menu.weights_bytes / menu.segments_left)
+        late = (menu.compute_s[0] > 0) & (seen.backlog_s + menu.compute_s[0] > seen.buffer_s)
+        hole = ~np.isfinite(menu.vmaf[0]) | ~np.isfinite(scores)
+        return np.where(late | hole, np.inf, scores)

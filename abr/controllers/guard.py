@@ -1,0 +1,51 @@
+"""Asks a controller and never lets it break a session: what it gets wrong is mended and said in the reason."""
+
+from __future__ import annotations
+
+import logging
+import math
+
+from abr.control import Controller, Decision, Observation
+from abr.controllers.rules import offered, step_down
+
+REASON_MAX = 1024
+WAIT_MAX_S = 60.0
+MEMORY_MAX = 16
+
+log = logging.getLogger(__name__)
+
+
+def decide(controller: Controller, seen: Observation) -> Decision:
+    """The controller's decision, or the lowest rung and why. Never raises for what a controller does."""
+    try:
+        decision = controller.decide(seen)
+        fault = _fault(decision, seen)
+    except Exception as error:  # noqa: BLE001 - a user's controller may raise anything; the session must go on
+        decision, fault = None, f"{type(error).__name__}: {error}"
+    if decision is None or fault:
+        reason = _one_line(f"the controller failed ({fault}), so the lowest rung plays")
+        log.warning("Segment %d: %s", seen.menu.segment, reason)
+        return Decision(option=step_down(seen.menu, 0), reason=reason)
+    reason = _one_line(decision.reason)
+    if reason == decision.reason:
+        return decision
+    return Decision(option=decision.option, reason=reason, wait_s=decision.wait_s, memory=decision.memory)
+
+
+def _fault(decision: Decision, seen: Observation) -> str:
+    """What is wrong with the decision; empty when nothing is."""
+    if not isinstance(decision, Decision):
+        return f"it answered {type(decision).__name__}, not a Decision"
+    if not 0 <= decision.option < len(seen.menu.choices):
+        return f"it chose option {decision.option} of {len(seen.menu.choices)}"
+    if not offered(seen.menu, decision.option) and offered(seen.menu, step_down(seen.menu, 0)):
+        return f"it chose option {decision.option}, which this segment does not have"
+    if not 0 <= decision.wait_s <= WAIT_MAX_S:
+        return f"it wants to wait {decision.wait_s} s"
+    if len(decision.memory) > MEMORY_MAX or not all(map(math.isfinite, decision.memory)):
+        return "its memory is more than 16 finite numbers"
+    return ""
+
+
+def _one_line(reason: str) -> str:
+    return " ".join(reason.split())[:REASON_MAX] or "no reason given"

@@ -1,0 +1,142 @@
+"""What the controllers share: the ladder behind a menu, holes in a menu, deadlines, the first segment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from abr.control import Decision, Observation
+from abr.enhancement import PLAIN
+from abr.options import Menu, PriceList
+from abr.throughput import Estimate, dual_ewma
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """The plain options of a title, lowest rate first. options: index of each in the menu; bps: mean rates."""
+
+    options: tuple[int, ...]
+    bps: tuple[float, ...]
+
+    def rung(self, menu: Menu, option: int) -> int:
+        """The rung of the rendition that `option` plays."""
+        rendition = menu.choices[option].rendition
+        return next((k for k, o in enumerate(self.options) if menu.choices[o].rendition == rendition), 0)
+
+    def last_rung(self, seen: Observation) -> int:
+        """The rung of the choice before this one; the lowest at the start."""
+        if seen.last is None:
+            return 0
+        renditions = [seen.menu.choices[option].rendition for option in self.options]
+        return renditions.index(seen.last.rendition) if seen.last.rendition in renditions else 0
+
+    def highest_within(self, bps: float) -> int:
+        """The highest rung whose rate is at most `bps`; the lowest when none is."""
+        return max((k for k, rate in enumerate(self.bps) if rate <= bps), default=0)
+
+
+def whole(menu: Menu) -> PriceList:
+    """The price list behind the menu, or one made of what the menu shows."""
+    if menu.prices is not None:
+        return menu.prices
+    return PriceList(
+        rendition_ids=(),
+        choices=menu.choices,
+        duration_s=menu.duration_s,
+        size_bytes=menu.size_bytes,
+        compute_s=menu.compute_s,
+        vmaf=menu.vmaf,
+        weights=(),
+        weights_bytes={},
+    )
+
+
+def per_title(build: Callable[[PriceList], T]) -> Callable[[Menu], T]:
+    """Remember what `build` makes of a price list for as long as that list lives: same list, same answer."""
+    known: WeakKeyDictionary[PriceList, T] = WeakKeyDictionary()
+
+    def look_up(menu: Menu) -> T:
+        prices = whole(menu)
+        made = known.get(prices)
+        if made is None:
+            made = known[prices] = build(prices)
+        return made
+
+    return look_up
+
+
+@per_title
+def ladder(prices: PriceList) -> Ladder:
+    """The plain options of the title by mean rate; all options when none is plain."""
+    plain = [i for i, choice in enumerate(prices.choices) if choice.enhancer == PLAIN]
+    seconds = float(prices.duration_s.sum())
+    rates = {
+        i: _mean_bytes(prices, i) * len(prices.duration_s) * 8 / seconds for i in plain or range(len(prices.choices))
+    }
+    ordered = sorted(rates, key=lambda i: rates[i])
+    return Ladder(tuple(ordered), tuple(rates[i] for i in ordered))
+
+
+def _mean_bytes(prices: PriceList, option: int) -> float:
+    sizes = prices.size_bytes[:, option]
+    known = sizes[np.isfinite(sizes)]
+    return float(known.mean()) if len(known) else float("inf")
+
+
+def offered(menu: Menu, option: int) -> bool:
+    """Whether the option exists for the segment to be chosen: a hole in a table is written as NaN or infinity."""
+    return bool(np.isfinite(menu.size_bytes[0, option]) and np.isfinite(menu.vmaf[0, option]))
+
+
+def step_down(menu: Menu, rung: int) -> int:
+    """The option of `rung`, or of the nearest rung below (then above) that is offered."""
+    rungs = ladder(menu).options
+    for option in (*reversed(rungs[: rung + 1]), *rungs[rung + 1 :]):
+        if offered(menu, option):
+            return option
+    return rungs[0]
+
+
+def in_time(seen: Observation, option: int) -> bool:
+    """Whether the option's enhancement could end before its segment is due, were the segment here at once."""
+    compute_s = float(seen.menu.compute_s[0, option])
+    return compute_s == 0 or seen.backlog_s + compute_s <= seen.buffer_s
+
+
+def starting(seen: Observation) -> bool:
+    """Nothing is known of the network yet: no download has finished."""
+    return not seen.downloads
+
+
+def start(seen: Observation) -> Decision:
+    """The first segment: the lowest rung, plain, so that playing begins soon."""
+    return Decision(option=step_down(seen.menu, 0), reason="start-up: lowest rung, nothing known of the network yet")
+
+
+def expected(seen: Observation) -> Estimate:
+    """Dual moving average over the recent downloads."""
+    return dual_ewma(seen.downloads, float(seen.menu.duration_s[0]))
+
+
+def last_vmaf(seen: Observation) -> float | None:
+    """Quality of the segment before this one as it was chosen; None at the start or when it is not known."""
+    if seen.last is None:
+        return None
+    prices, before = whole(seen.menu), seen.menu.segment - 1
+    rows = prices.vmaf[before] if seen.menu.prices is not None and before >= 0 else seen.menu.vmaf[0]
+    value = next((rows[i] for i, choice in enumerate(prices.choices) if choice == seen.last), np.nan)
+    return float(value) if np.isfinite(value) else None
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Arithmetic on holes gives NaN without a warning."""
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        yield

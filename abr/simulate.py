@@ -1,0 +1,225 @@
+"""A whole session in virtual time: a price list, a trace and a controller, over the same playback model as live."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from abr.control import Controller, Decision, Download, Observation
+from abr.controllers import HORIZON
+from abr.controllers.guard import decide
+from abr.enhancement import PLAIN
+from abr.events import (
+    AnyEvent,
+    Decided,
+    Downloaded,
+    Ended,
+    Playing,
+    Seen,
+    Shown,
+    Stalled,
+    Started,
+)
+from abr.options import Choice, Menu, PriceList
+from abr.playback import Playback
+from abr.qoe import Experience, experience
+from abr.traces import Trace
+
+DOWNLOADS_MAX = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One segment: what was seen and decided, how it came, what was shown.
+
+    stall_s: playback stood still while it was fetched. shown: the option as shown, plain if the enhancement would
+    have been late. starts_s: when its playback begins.
+    """
+
+    seen: Observation
+    decision: Decision
+    download: Download
+    stall_s: float
+    shown: int
+    starts_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """A simulated session."""
+
+    prices: PriceList
+    steps: tuple[Step, ...]
+    startup_s: float
+    stall_s: float
+
+    @property
+    def vmaf(self) -> list[float]:
+        """Quality of each segment as shown."""
+        return [float(self.prices.vmaf[i, step.shown]) for i, step in enumerate(self.steps)]
+
+    @property
+    def experience(self) -> Experience:
+        return experience(self.vmaf, self.stall_s)
+
+    @property
+    def size_bytes(self) -> int:
+        """Everything fetched, weights included."""
+        return sum(step.download.size_bytes for step in self.steps)
+
+
+def simulate(
+    prices: PriceList,
+    trace: Trace,
+    controller: Controller,
+    *,
+    buffer_max_s: float = 60.0,
+    horizon: int = HORIZON,
+    start_lowest: bool = False,
+) -> Session:
+    """Play the whole title. Deterministic.
+
+    start_lowest: fetch segment 0 at the lowest rung without asking the controller, as published benchmarks do.
+    A controller that fails is overruled, never fatal (see abr.controllers.guard).
+    """
+    playback = Playback(buffer_max_s=buffer_max_s)
+    plain = plain_of(prices)
+    owned: frozenset[str] = frozenset()
+    downloads: tuple[Download, ...] = ()
+    last: Choice | None = None
+    memory: tuple[float, ...] = ()
+    steps: list[Step] = []
+    now_s = 0.0
+    for segment, duration_s in enumerate(prices.duration_s.tolist()):
+        now_s += _pass(playback, playback.room_wait_s(duration_s) if segment else 0.0)
+        seen = Observation(
+            now_s=now_s,
+            menu=menu_of(prices, segment, horizon, owned),
+            buffer_s=playback.buffer_s,
+            buffer_max_s=buffer_max_s,
+            backlog_s=playback.backlog_s,
+            playing=playback.playing,
+            downloads=downloads,
+            last=last,
+            memory=memory,
+        )
+        forced = start_lowest and segment == 0
+        decision = Decision(option=plain[0], reason="start-up") if forced else decide(controller, seen)
+        option = decision.option
+        stalled_s = playback.stall_s
+        now_s += _pass(playback, decision.wait_s)
+        size_bytes = int(prices.size_bytes[segment, option] + seen.menu.weights_bytes[option])
+        latency_s = trace.latency_at(now_s)
+        taken_s = trace.finish_s(now_s + latency_s, size_bytes) - now_s
+        download = Download(started_s=now_s, duration_s=taken_s, latency_s=latency_s, size_bytes=size_bytes)
+        now_s += _pass(playback, taken_s)
+        starts_s = now_s + playback.buffer_s
+        compute_s = float(prices.compute_s[segment, option])
+        in_time = playback.add(duration_s, compute_s)
+        shown = option if in_time or compute_s == 0 else plain[prices.choices[option].rendition]
+        stall_s = playback.stall_s - stalled_s
+        steps.append(
+            Step(seen=seen, decision=decision, download=download, stall_s=stall_s, shown=shown, starts_s=starts_s)
+        )
+        owned = owned.union(prices.weights[option]) if prices.weights[option] else owned
+        downloads = (*downloads[1 - DOWNLOADS_MAX :], download)
+        last, memory = prices.choices[shown], decision.memory
+    return Session(prices=prices, steps=tuple(steps), startup_s=playback.startup_s, stall_s=playback.stall_s)
+
+
+def plain_of(prices: PriceList) -> list[int]:
+    """For each rendition its plain option; its first option when it is only offered enhanced."""
+    plain: dict[int, int] = {}
+    for option, choice in enumerate(prices.choices):
+        if choice.rendition not in plain or choice.enhancer == PLAIN:
+            plain[choice.rendition] = option
+    return [plain.get(rendition, 0) for rendition in range(max(plain) + 1)]
+
+
+@lru_cache(maxsize=4096)
+def menu_of(prices: PriceList, segment: int, horizon: int, owned: frozenset[str]) -> Menu:
+    """`prices.menu`, remembered: sessions over the same title share their menus."""
+    return prices.menu(segment, horizon, owned)
+
+
+def _pass(playback: Playback, time_s: float) -> float:
+    if time_s > 0:
+        playback.advance(time_s)
+    return time_s
+
+
+def seen_of(seen: Observation, owned: Sequence[str] = ()) -> Seen:
+    """What a log keeps of an observation."""
+    return Seen(
+        buffer_s=seen.buffer_s,
+        buffer_max_s=seen.buffer_max_s,
+        backlog_s=seen.backlog_s,
+        playing=seen.playing,
+        downloads=tuple((d.started_s, d.duration_s, d.latency_s, d.size_bytes) for d in seen.downloads),
+        owned=tuple(owned),
+        memory=seen.memory,
+    )
+
+
+def log_of(session: Session, *, title: str, controller: str, network: str, fps: float = 30.0) -> list[AnyEvent]:
+    """The session as the events that a live player and server would have logged, in order of time."""
+    prices = session.prices
+    events: list[AnyEvent] = [
+        Started(t_s=0.0, session="simulated", title=title, controller=controller, network=network, software="simulator")
+    ]
+    owned: set[str] = set()
+    for segment, step in enumerate(session.steps):
+        choice, shown = prices.choices[step.decision.option], prices.choices[step.shown]
+        rendition = prices.rendition_ids[choice.rendition]
+        end_s = step.download.started_s + step.download.duration_s
+        duration_s = float(prices.duration_s[segment])
+        frames = round(duration_s * fps)
+        enhanced = frames if shown.enhancer != PLAIN else 0
+        events.append(
+            Decided(
+                t_s=step.seen.now_s,
+                segment=segment,
+                rendition=rendition,
+                enhancer=choice.enhancer,
+                wait_s=step.decision.wait_s,
+                reason=step.decision.reason,
+                promised_vmaf=float(prices.vmaf[segment, step.decision.option]),
+                size_bytes=int(prices.size_bytes[segment, step.decision.option]),
+                seen=seen_of(step.seen, sorted(owned)),
+            )
+        )
+        owned.update(prices.weights[step.decision.option])
+        events.append(
+            Downloaded(
+                t_s=end_s,
+                kind="video",
+                started_s=step.download.started_s,
+                latency_s=step.download.latency_s,
+                duration_s=step.download.duration_s,
+                size_bytes=step.download.size_bytes,
+                segment=segment,
+                name=rendition,
+            )
+        )
+        if segment == 0:
+            events.append(Playing(t_s=end_s, startup_s=session.startup_s))
+        elif step.stall_s > 0:
+            events.append(Stalled(t_s=end_s, duration_s=step.stall_s, segment=segment))
+        events.append(
+            Shown(
+                t_s=step.starts_s + duration_s,
+                segment=segment,
+                rendition=prices.rendition_ids[shown.rendition],
+                enhancer=shown.enhancer,
+                frames=frames,
+                enhanced_frames=enhanced,
+                plain_frames=frames - enhanced,
+                late_frames=0,
+                buffer_s=step.seen.buffer_s,
+                backlog_s=step.seen.backlog_s,
+            )
+        )
+    end_s = max(event.t_s for event in events)
+    events.append(Ended(t_s=end_s, reason="finished", played_s=float(prices.duration_s.sum())))
+    return sorted(events, key=lambda event: event.t_s)
