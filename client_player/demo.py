@@ -1,0 +1,163 @@
+"""`toprung demo`: the whole of Toprung on a real clip, over a real 3G trace, one command after the other.
+
+Every step is the command that a user would type, in a process of its own; this module only strings them together and
+sets their results side by side.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from abr.errors import ToprungError
+
+SAMPLE = Path(__file__).parent / "sample"
+TITLE = "bbb_60s"
+SERVER_STOP_S = 10
+KEYS = ("frames", "vmaf_seen", "vmaf_neg_seen", "vmaf_promised", "stall_s", "mbytes", "enhanced_share", "late_frames")
+"""What summary.json says of each viewer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Viewer:
+    """One of the viewers set side by side: its key in summary.json, what it may enhance with, and its name."""
+
+    key: str
+    families: str
+    label: str
+
+
+VIEWERS = (
+    Viewer(key="plain", families="none", label="no enhancement"),
+    Viewer(key="generic", families="generic", label="generic enhancer"),
+    Viewer(key="content_aware", families="content", label="content-aware enhancer"),
+)
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("build/demo"), help="Results.")
+@click.option("--source", type=click.Path(path_type=Path, exists=True), default=SAMPLE / "bbb_60s.mp4", help="Clip.")
+@click.option(
+    "--trace",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    default=SAMPLE / "traces" / "norway3g_2010-12-16_1149CET.json",
+    help="Network trace that all viewers watch over.",
+)
+@click.option("--train-seconds", type=click.IntRange(min=0), default=60, help="Training to watch; 0 skips it.")
+def demo(out: Path, source: Path, trace: Path, train_seconds: int) -> None:
+    """Prepare, train, serve and play a real clip over a real 3G trace, and compare three viewers."""
+    started_s = time.monotonic()
+    talk = Console(stderr=True)
+    library = out / "library"
+    profile = out / "device.json"
+    out.mkdir(parents=True, exist_ok=True)
+    with _step(talk, "Encode the clip once into a bitrate ladder, and measure each rung"):
+        _toprung(talk, "prepare", source, "--library", library)
+    with _step(talk, "Measure how fast this device enhances"):
+        _toprung(talk, "profile", "--quick", "--output", profile)
+    with _step(talk, "Attach the sample's trained enhancers, and measure what each one buys"):
+        _toprung(talk, "train", TITLE, "--library", library, "--source", source, "--weights", SAMPLE / "weights")
+    if train_seconds:
+        with _step(talk, f"Train the smallest tier for {train_seconds} s, to see it work (kept apart)"):
+            trial = ("--tiers", "low", "--seconds", train_seconds, "--dry-run")
+            _toprung(talk, "train", TITLE, "--library", library, "--source", source, *trial)
+    viewers: dict[str, dict[str, Any]] = {}
+    with _serving(talk, library) as url:
+        for viewer in VIEWERS:
+            with _step(talk, f"Play over {trace.stem}: {viewer.label}"):
+                viewers[viewer.key] = _play(talk, url, viewer, trace=trace, profile=profile, source=source, out=out)
+    summary = {
+        "viewers": {key: {name: result[name] for name in KEYS} for key, result in viewers.items()},
+        "title": TITLE,
+        "trace": trace.name,
+        "seconds": round(time.monotonic() - started_s, 1),
+    }
+    path = out / "summary.json"
+    path.write_text(json.dumps(summary, indent=1) + "\n")
+    _show(viewers, out)
+    talk.print(f"Took {summary['seconds']} s. Figures: {path}", soft_wrap=True)
+
+
+def _play(
+    talk: Console, url: str, viewer: Viewer, *, trace: Path, profile: Path, source: Path, out: Path
+) -> dict[str, Any]:
+    folder = out / viewer.key
+    shaped = ("--trace", trace, "--speed", "max", "--profile", profile)
+    choice = ("--title", TITLE, "--families", viewer.families)
+    _toprung(talk, "play", url, *choice, *shaped, "--source", source, "--out", folder, "--json")
+    result: dict[str, Any] = json.loads((folder / "summary.json").read_text())
+    return result
+
+
+def _show(viewers: dict[str, dict[str, Any]], out: Path) -> None:
+    table = Table(title="The same trace, the same controller, three viewers")
+    for heading in ("viewer", "VMAF seen", "VMAF-NEG", "promised", "stalls s", "MB", "enhanced", "late frames"):
+        table.add_column(heading, justify="left" if heading == "viewer" else "right")
+    for viewer in VIEWERS:
+        figures = viewers[viewer.key]
+        table.add_row(
+            viewer.label,
+            f"{figures['vmaf_seen']:.1f}",
+            f"{figures['vmaf_neg_seen']:.1f}",
+            f"{figures['vmaf_promised']:.1f}",
+            f"{figures['stall_s']:.1f}",
+            f"{figures['mbytes']:.2f}",
+            f"{figures['enhanced_share']:.0%}",
+            f"{figures['late_frames']:.0f} of {figures['frames']:.0f}",
+        )
+    console = Console()
+    console.print(table)
+    for viewer in VIEWERS:
+        console.print(f"Report, {viewer.label}: {out / viewer.key / 'report.html'}", soft_wrap=True)
+
+
+@contextmanager
+def _step(talk: Console, words: str) -> Iterator[None]:
+    started_s = time.monotonic()
+    talk.print(f"\n[bold]{words}[/bold]")
+    yield
+    talk.print(f"[dim]{time.monotonic() - started_s:.0f} s[/dim]")
+
+
+def _command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "abr", *map(str, arguments)]
+
+
+def _toprung(talk: Console, *arguments: object) -> None:
+    """Run one subcommand; its talk goes to the terminal. Raises ToprungError when it fails."""
+    talk.print(f"[dim]$ toprung {shlex.join(map(str, arguments))}[/dim]", soft_wrap=True, highlight=False)
+    code = subprocess.run(_command(*arguments), stdout=sys.stderr, check=False).returncode
+    if code:
+        raise ToprungError(f"`toprung {arguments[0]}` ended with exit code {code}; what went wrong is said above.")
+
+
+@contextmanager
+def _serving(talk: Console, library: Path) -> Iterator[str]:
+    """A real server on a free port of this machine; yields its base URL and stops it in the end."""
+    arguments = ("serve", "--library", library, "--port", 0)
+    talk.print(f"\n[dim]$ toprung {shlex.join(map(str, arguments))}[/dim]", soft_wrap=True, highlight=False)
+    server = subprocess.Popen(_command(*arguments), stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        url = server.stdout.readline().strip()
+        if not url.startswith("http"):
+            raise ToprungError("`toprung serve` did not start; what went wrong is said above.")
+        yield url
+    finally:
+        server.terminate()
+        try:
+            server.wait(timeout=SERVER_STOP_S)
+        except subprocess.TimeoutExpired:
+            server.kill()
