@@ -1,0 +1,161 @@
+"""`toprung prepare`: sources in, titles out."""
+
+from __future__ import annotations
+
+import sys
+from operator import mul
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from abr.errors import InputError, ToprungError
+
+if TYPE_CHECKING:
+    from abr.media import Title
+    from server.ingest.prepare import Prepared
+
+MIN_RATE_BPS = 16_000
+_PRESETS = ["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
+
+
+@click.command(no_args_is_help=True)
+@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SOURCE...")
+@click.option("--library", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder of titles.")
+@click.option("--id", "title_id", help="Name of the title; the file's name otherwise.")
+@click.option("--heights", metavar="H,H,...", help="Rungs, such as 180,240,360,720; planned for the source otherwise.")
+@click.option("--rung", "caps", multiple=True, metavar="H=RATE", help="Cap one rung's bitrate, such as 360=500k.")
+@click.option("--crf", type=click.FloatRange(0, 51), default=25, show_default=True, help="Quality; lower is better.")
+@click.option("--preset", type=click.Choice(_PRESETS), default="veryfast", show_default=True, help="x264's effort.")
+@click.option("--segment-seconds", type=click.FloatRange(0.5, 30), default=2, show_default=True)
+@click.option("--audio-bitrate", metavar="RATE", default="128k", show_default=True)
+@click.option("--vmaf-every", type=click.IntRange(1), default=8, show_default=True, help="Score one frame in so many.")
+@click.option("--force", is_flag=True, help="Replace a title that is there already.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a title.")
+def prepare(
+    sources: tuple[Path, ...],
+    library: Path,
+    title_id: str | None,
+    heights: str | None,
+    caps: tuple[str, ...],
+    crf: float,
+    preset: str,
+    segment_seconds: float,
+    audio_bitrate: str,
+    vmaf_every: int,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Encode each SOURCE once into a bitrate ladder, measure it, and add it to the library.
+
+    Interrupted, run the same command again: it continues. Prints the folder of each title.
+    """
+    if title_id and len(sources) > 1:
+        raise click.UsageError("--id names one title; give one SOURCE with it.")
+    from server.ingest.prepare import prepare_title
+    from server.ingest.progress import rich_bars
+    from server.ingest.recipe import Recipe
+    from server.library import Library
+
+    recipe = Recipe(
+        heights_px=parse_heights(heights),
+        caps_bps=tuple(sorted(parse_cap(cap) for cap in caps)),
+        crf=crf,
+        preset=preset,
+        segment_s=segment_seconds,
+        audio_bps=parse_rate(audio_bitrate),
+        vmaf_every=vmaf_every,
+    )
+    worst: ToprungError | None = None
+    for source in sources:
+        try:
+            with rich_bars() as bars:
+                prepared = prepare_title(source, Library(library), recipe, title_id=title_id, force=force, bars=bars)
+            _tell(prepared, as_json)
+        except ToprungError as error:
+            if len(sources) == 1:
+                raise
+            print(f"toprung: {error}", file=sys.stderr)
+            worst = worst if worst and worst.exit_code >= error.exit_code else error
+    if worst:
+        sys.exit(worst.exit_code)
+
+
+def parse_heights(text: str | None) -> tuple[int, ...] | None:
+    """`180,360` → (180, 360). Raises InputError."""
+    if text is None:
+        return None
+    try:
+        return tuple(sorted({int(part.strip().removesuffix("p")) for part in text.split(",")}))
+    except ValueError as error:
+        raise InputError(f"--heights {text!r} is not a list of heights such as 180,240,360,720.") from error
+
+
+def parse_cap(text: str) -> tuple[int, int]:
+    """`360=500k` → (360, 500000). Raises InputError."""
+    height, _, rate = text.partition("=")
+    if not height.removesuffix("p").isdecimal() or not rate:
+        raise InputError(f"--rung {text!r} is not a height and a bitrate such as 360=500k.")
+    return int(height.removesuffix("p")), parse_rate(rate)
+
+
+def parse_rate(text: str) -> int:
+    """`500k`, `1.5M` or plain bits per second. Raises InputError."""
+    unit = {"k": 1_000, "m": 1_000_000}.get(text[-1:].lower(), 1)
+    try:
+        bps = round(float(text.rstrip("kKmM")) * unit)
+    except (ValueError, OverflowError) as error:
+        raise InputError(f"{text!r} is not a bitrate such as 500k or 1.5M.") from error
+    if bps < MIN_RATE_BPS:
+        raise InputError(f"A bitrate of {text!r} is too low: give at least {MIN_RATE_BPS // 1000}k.")
+    return bps
+
+
+def _tell(prepared: Prepared, as_json: bool) -> None:
+    title = prepared.title
+    if as_json:
+        print(msgspec.json.encode(summary_of(prepared)).decode(), flush=True)
+        return
+    print(prepared.folder, flush=True)
+    if prepared.already:
+        print(f"{title.id} is in the library already, from the same file by the same recipe.", file=sys.stderr)
+        return
+    print(f"{title.id}: {title.duration_s:.2f} s in {prepared.took_s:.1f} s", file=sys.stderr)
+    for rung in summary_of(prepared)["renditions"]:
+        print(
+            "  {id:>6} {width_px}x{height_px:<5} {average_kbps:7.0f} kbit/s  VMAF {vmaf:6.2f}  NEG {vmaf_neg:6.2f}"
+            "  SSIM {ssim:.4f}  PSNR {psnr_y_db:.2f} dB".format_map(rung),
+            file=sys.stderr,
+        )
+
+
+def summary_of(prepared: Prepared) -> dict[str, Any]:
+    """What `--json` prints: the title in short, with each rendition's bitrate and mean plain quality."""
+    title = prepared.title
+    return {
+        "title": title.id,
+        "folder": str(prepared.folder),
+        "already": prepared.already,
+        "seconds": round(prepared.took_s, 3),
+        "duration_s": title.duration_s,
+        "segments": len(title.segment_frames),
+        "renditions": [
+            {
+                "id": rendition.id,
+                "width_px": rendition.width_px,
+                "height_px": rendition.height_px,
+                "average_kbps": rendition.average_bps / 1000,
+                "bandwidth_kbps": rendition.bandwidth_bps / 1000,
+                **_mean_quality(title, rendition.id),
+            }
+            for rendition in title.renditions
+        ],
+    }
+
+
+def _mean_quality(title: Title, rendition_id: str) -> dict[str, float]:
+    """Means over the title, each segment weighing as long as it lasts."""
+    quality, weights = title.plain_quality[rendition_id], title.segment_frames
+    columns = {"vmaf": quality.vmaf, "vmaf_neg": quality.vmaf_neg, "ssim": quality.ssim, "psnr_y_db": quality.psnr_y_db}
+    return {name: sum(map(mul, values, weights)) / sum(weights) for name, values in columns.items()}

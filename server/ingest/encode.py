@@ -1,0 +1,223 @@
+"""Encode all rungs at once: one decode feeds a thread per rung, each with its own scaler, x264 and muxer.
+
+x264 with one thread costs the least CPU per frame, and the rungs keep the cores busy together.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from fractions import Fraction
+from queue import Queue
+from typing import TYPE_CHECKING
+
+from abr.errors import ToprungError
+from abr.formats import Record
+from abr.media import Positive, segment_file
+from server.ingest.frames import PIXEL_FORMAT
+from server.ingest.ladder import Rung
+from server.ingest.recipe import Recipe, segment_length, x264_options
+from server.ingest.segments import FRAGMENTED, INIT_FILE, Cutter
+
+if TYPE_CHECKING:
+    from av.container import OutputContainer
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+Write = Callable[[str, bytes], None]
+"""Takes a file name and its whole content."""
+
+_QUEUE_FRAMES = 8
+_SHORTEST_SEGMENT_S = Fraction(1, 4)
+"""A shorter rest of the title joins the segment before it."""
+_SCALER = "BICUBIC"
+_NONE, _INTRA = 0, 1
+"""AV_PICTURE_TYPE_*."""
+
+
+class EncodedRung(Record, frozen=True):
+    """What one rung turned out to be, measured on what was written."""
+
+    id: str
+    codecs: str
+    init_bytes: Positive
+    segment_bytes: tuple[Positive, ...]
+    segment_frames: tuple[Positive, ...]
+
+
+def encode_ladder(
+    frames: Iterable[VideoFrame],
+    rungs: Sequence[Rung],
+    recipe: Recipe,
+    rate: Fraction,
+    write: Callable[[Rung], Write],
+    *,
+    advance: Callable[[float], None] = lambda _frames: None,
+) -> tuple[EncodedRung, ...]:
+    """Encode display frames (pts on the grid, time base 1/rate) to every rung, lowest first.
+
+    Segments start at the same frames in all rungs. Whatever fails first, in any thread, stops all and is raised here:
+    StorageError from `write`, ToprungError from x264.
+    """
+    segment_frames = segment_length(recipe, rate)
+    lanes = [_Lane(rung, recipe, rate, _threads_for(rung, rungs), _aspect(rung, rungs), write(rung)) for rung in rungs]
+    try:
+        for frame in with_key_frames(frames, segment_frames, int(_SHORTEST_SEGMENT_S * rate)):
+            for lane in lanes:
+                lane.queue.put(frame)
+            if any(lane.error for lane in lanes):
+                break
+            advance(1)
+    except BaseException:
+        for lane in lanes:
+            lane.abandon()
+        raise
+    finally:
+        for lane in lanes:
+            lane.queue.put(None)
+        for lane in lanes:
+            lane.thread.join()
+    for lane in lanes:
+        if lane.error:
+            raise lane.error
+    return tuple(lane.encoded() for lane in lanes)
+
+
+def with_key_frames(frames: Iterable[VideoFrame], segment_frames: int, shortest_frames: int) -> Iterator[VideoFrame]:
+    """Mark every `segment_frames`-th frame as a key frame, unless fewer than `shortest_frames` would follow it."""
+    ahead: deque[VideoFrame] = deque()
+    index = 0
+    for frame in frames:
+        ahead.append(frame)
+        if len(ahead) > shortest_frames:
+            yield _marked(ahead.popleft(), index % segment_frames == 0)
+            index += 1
+    while ahead:
+        starts = index == 0 or (index % segment_frames == 0 and len(ahead) >= shortest_frames)
+        yield _marked(ahead.popleft(), starts)
+        index += 1
+
+
+def _marked(frame: VideoFrame, key: bool) -> VideoFrame:
+    frame.pict_type = _INTRA if key else _NONE
+    return frame
+
+
+def _threads_for(rung: Rung, rungs: Sequence[Rung]) -> int:
+    """A rung's share of the cores by its pixels, at least one."""
+    return max(1, int((os.cpu_count() or 1) * rung.pixels / sum(other.pixels for other in rungs)))
+
+
+def _aspect(rung: Rung, rungs: Sequence[Rung]) -> Fraction:
+    return rung.pixel_aspect(rungs[-1].width_px, rungs[-1].height_px)
+
+
+class _Lane:
+    """One rung's thread. It always empties its queue, also after a failure, so that nobody waits for it forever."""
+
+    def __init__(
+        self, rung: Rung, recipe: Recipe, rate: Fraction, threads: int, aspect: Fraction, write: Write
+    ) -> None:
+        self.rung = rung
+        self.rate = rate
+        self.options = x264_options(rung, recipe, threads=threads, pixel_aspect=aspect)
+        self.write = write
+        self.queue: Queue[VideoFrame | None] = Queue(_QUEUE_FRAMES)
+        self.error: BaseException | None = None
+        self._cutter = Cutter()
+        self._segment_bytes: list[int] = []
+        self._segment_frames: list[int] = []
+        self._ended = False
+        self._abandoned = False
+        self.thread = threading.Thread(target=self._run, name=f"encode-{rung.id}", daemon=True)
+        self.thread.start()
+
+    def abandon(self) -> None:
+        """Throw the rest away: whoever feeds the lanes has failed."""
+        self._abandoned = True
+
+    def encoded(self) -> EncodedRung:
+        return EncodedRung(
+            id=self.rung.id,
+            codecs=avc_codecs(self._cutter.init),
+            init_bytes=len(self._cutter.init),
+            segment_bytes=tuple(self._segment_bytes),
+            segment_frames=tuple(self._segment_frames),
+        )
+
+    def _run(self) -> None:
+        import av
+
+        try:
+            self._encode()
+        except av.error.FFmpegError as error:
+            self.error = ToprungError(f"Encoding {self.rung.id} failed: {error.strerror}.")
+        except BaseException as error:  # noqa: BLE001 - raised again by the thread that feeds this one
+            self.error = error
+        for _ in self._frames():
+            pass
+
+    def _frames(self) -> Iterator[VideoFrame]:
+        while not self._ended:
+            frame = self.queue.get()
+            if frame is None:
+                self._ended = True
+            elif not self._abandoned:
+                yield frame
+
+    def _encode(self) -> None:
+        import av
+        from av.video.reformatter import VideoReformatter
+
+        scaler = VideoReformatter()
+        ticks = timescale(self.rate)
+        options = {"movflags": FRAGMENTED + "+frag_keyframe", "video_track_timescale": str(ticks)}
+        container = av.open(self._cutter, "w", format="mp4", options=options)
+        stream = self._open_stream(container)
+        for frame in self._frames():
+            scaled = scaler.reformat(
+                frame, self.rung.width_px, self.rung.height_px, PIXEL_FORMAT, interpolation=_SCALER
+            )
+            scaled.pts, scaled.time_base, scaled.pict_type = frame.pts, frame.time_base, frame.pict_type
+            self._mux(container, stream, scaled)
+        if not self._abandoned:
+            self._mux(container, stream, None)
+            container.close()
+            self._write_complete()
+
+    def _open_stream(self, container: OutputContainer) -> VideoStream:
+        stream = container.add_stream("libx264", rate=self.rate, options=self.options)
+        stream.width, stream.height = self.rung.width_px, self.rung.height_px
+        stream.pix_fmt = PIXEL_FORMAT
+        stream.codec_context.time_base = 1 / self.rate
+        stream.codec_tag = "avc3"
+        return stream
+
+    def _mux(self, container: OutputContainer, stream: VideoStream, frame: VideoFrame | None) -> None:
+        for packet in stream.encode(frame):
+            if packet.is_keyframe:
+                self._segment_frames.append(0)
+            self._segment_frames[-1] += 1
+            packet.duration = 1
+            container.mux_one(packet)
+            self._write_complete()
+
+    def _write_complete(self) -> None:
+        for segment in self._cutter.take():
+            if not self._segment_bytes:
+                self.write(INIT_FILE, self._cutter.init)
+            self.write(segment_file(len(self._segment_bytes)), segment)
+            self._segment_bytes.append(len(segment))
+
+
+def timescale(rate: Fraction) -> int:
+    """Ticks per second in which a frame lasts a whole number of ticks: 24 → 24000, 30000/1001 → 30000."""
+    return rate.numerator if rate.numerator >= 10_000 else rate.numerator * 1000
+
+
+def avc_codecs(init: bytes) -> str:
+    """RFC 6381 name from the avcC box (ISO/IEC 14496-15, 5.3.3.1): avc3, profile, constraints, level."""
+    at = init.index(b"avcC") + 5
+    return f"avc3.{init[at : at + 3].hex().upper()}"

@@ -1,0 +1,105 @@
+"""Plan the bitrate ladder: which sizes, at which quality, under which cap.
+
+Each rung is encoded at constant quality (CRF) under a cap on its bitrate. The caps come from this title itself: a few
+of its segments are encoded at that quality first, and the busiest of them sets the cap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+
+from abr.errors import InputError
+from abr.formats import Record
+from abr.media import Identifier, Positive
+
+NOMINAL_HEIGHTS_PX = (180, 240, 360, 480, 720, 1080)
+DIVISORS = (2, 3, 4, 6)
+_SNAP = Fraction(15, 100)
+_TOO_CLOSE = Fraction(85, 100)
+"""A rung above this share of the next one's height buys nothing."""
+CAP_OVER_BUSIEST = 1.2
+"""The cap leaves this much above the busiest sampled segment: the samples are few."""
+_LEAST_CAP_BPS = 48_000
+
+
+class Rung(Record, frozen=True):
+    """One size of the ladder. `cap_bps` is 0 until it is known: no cap."""
+
+    id: Identifier
+    width_px: Positive
+    height_px: Positive
+    cap_bps: int = 0
+
+    @property
+    def pixels(self) -> int:
+        return self.width_px * self.height_px
+
+    def pixel_aspect(self, display_width_px: int, display_height_px: int) -> Fraction:
+        """Shape of one pixel that makes the rung's picture exactly as wide as the display's."""
+        return Fraction(display_width_px * self.height_px, display_height_px * self.width_px)
+
+
+def plan_sizes(width_px: int, height_px: int, heights_px: Sequence[int] | None = None) -> tuple[Rung, ...]:
+    """Rungs for a display size, lowest first; heights count along the short side, the top rung is the display size.
+
+    Nominal heights near a whole fraction of the display snap to it, so that enhancers scale by 2, 3 or 4 exactly.
+    `heights_px` replaces the nominal ones as they are. Raises InputError for one that is odd, tiny or above the source.
+    """
+    short_px = min(width_px, height_px)
+    if heights_px is None:
+        chosen = _nominal(width_px, height_px)
+    else:
+        _check(heights_px, short_px)
+        chosen = sorted(set(heights_px))
+    return tuple(_rung(width_px, height_px, height) for height in chosen)
+
+
+def caps_from_samples(
+    rungs: Sequence[Rung], sampled_bytes: Sequence[Sequence[int]], segment_s: float, given_bps: Mapping[int, int]
+) -> tuple[Rung, ...]:
+    """Put a cap on each rung from the sizes of its sampled segments; a cap given for its height wins.
+
+    sampled_bytes: (rungs, samples). Computed caps rise strictly with the rungs.
+    """
+    capped: list[Rung] = []
+    for rung, sizes in zip(rungs, sampled_bytes, strict=True):
+        busiest_bps = int(max(sizes) * 8 / segment_s * CAP_OVER_BUSIEST)
+        below_bps = capped[-1].cap_bps if capped else 0
+        cap_bps = given_bps.get(_short(rung)) or max(busiest_bps, _LEAST_CAP_BPS, below_bps * 11 // 10)
+        capped.append(Rung(id=rung.id, width_px=rung.width_px, height_px=rung.height_px, cap_bps=cap_bps))
+    return tuple(capped)
+
+
+def _nominal(width_px: int, height_px: int) -> list[int]:
+    short_px = min(width_px, height_px)
+    below = [_snapped(nominal, width_px, height_px) for nominal in NOMINAL_HEIGHTS_PX if nominal < short_px]
+    return [*sorted({height for height in below if height < short_px * _TOO_CLOSE}), short_px]
+
+
+def _snapped(nominal_px: int, width_px: int, height_px: int) -> int:
+    short_px = min(width_px, height_px)
+    exact = [short_px // k for k in DIVISORS if width_px % (2 * k) == 0 and height_px % (2 * k) == 0]
+    near = [height for height in exact if abs(height - nominal_px) <= nominal_px * _SNAP]
+    return min(near, key=lambda height: abs(height - nominal_px), default=nominal_px)
+
+
+def _rung(width_px: int, height_px: int, short_px: int) -> Rung:
+    scale = Fraction(short_px, min(width_px, height_px))
+    return Rung(id=f"{short_px}p", width_px=_even(width_px * scale), height_px=_even(height_px * scale))
+
+
+def _even(size: Fraction) -> int:
+    return round(size / 2) * 2
+
+
+def _short(rung: Rung) -> int:
+    return min(rung.width_px, rung.height_px)
+
+
+def _check(heights_px: Sequence[int], short_px: int) -> None:
+    if not heights_px:
+        raise InputError("The ladder has no rung; give heights such as 180,360,720.")
+    for height in heights_px:
+        if height % 2 or not 64 <= height <= short_px:
+            raise InputError(f"A rung of {height} lines is not possible: give even heights from 64 to {short_px}.")

@@ -1,0 +1,236 @@
+"""Manifests of a title, written from what was measured: DASH (ISO/IEC 23009-1), server-driven DASH, HLS (RFC 8216)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from itertools import groupby, pairwise
+from xml.etree import ElementTree
+
+from abr.enhancement import ENHANCEMENTS_FILE
+from abr.media import AudioTrack, Rendition, Title, segment_file
+from server.ingest.encode import timescale
+from server.ingest.segments import INIT_FILE
+from server.ingest.sound import FRAME_SAMPLES, frame_ends
+
+Element = ElementTree.Element
+
+MPD_FILE = "manifest.mpd"
+DRIVEN_FILE = "driven.mpd"
+MASTER_FILE = "master.m3u8"
+ENHANCEMENT_URN = "urn:toprung:enhancement:2026"
+"""SupplementalProperty whose value is the URL of the title's enhancement table; other players ignore it."""
+DRIVEN_ID = "driven"
+
+_NAMES = segment_file(0).replace("00001", "$Number%05d$")
+
+
+def manifests(title: Title) -> dict[str, bytes]:
+    """All manifests of a title by file name."""
+    files = {MPD_FILE: standard_mpd(title), DRIVEN_FILE: driven_mpd(title), MASTER_FILE: master_playlist(title)}
+    for rendition in title.renditions:
+        files[f"{rendition.id}.m3u8"] = media_playlist(f"video/{rendition.id}", title.segment_duration_s)
+    for track in title.audio:
+        files[f"{track.id}.m3u8"] = media_playlist(f"audio/{track.id}", audio_durations_s(title))
+    return files
+
+
+def standard_mpd(title: Title) -> bytes:
+    """The MPD for any player: one Representation a rendition."""
+    mpd, period = _presentation(title)
+    video = _video_set(title, period, title.renditions[-1])
+    ElementTree.SubElement(video, "SupplementalProperty", schemeIdUri=ENHANCEMENT_URN, value=ENHANCEMENTS_FILE)
+    _template(video, title, f"video/$RepresentationID$/{_NAMES}", f"video/$RepresentationID$/{INIT_FILE}")
+    for rendition in title.renditions:
+        _representation(video, title, rendition, rendition.id, rendition.bandwidth_bps)
+    _audio_sets(title, period, base=None)
+    return _xml(mpd)
+
+
+def driven_mpd(title: Title) -> bytes:
+    """The MPD of a session: one video Representation whose segments the server picks from all renditions.
+
+    To be served as /sessions/<id>/manifest.mpd; the sound comes from /titles/<title>/. Codecs and bandwidth are those
+    of the most demanding rendition.
+    """
+    mpd, period = _presentation(title)
+    top = title.renditions[-1]
+    video = _video_set(title, period, top)
+    _template(video, title, "video/$Number$.m4s", f"video/{INIT_FILE}")
+    bandwidth_bps = max(rendition.bandwidth_bps for rendition in title.renditions)
+    _representation(video, title, top, DRIVEN_ID, bandwidth_bps)
+    _audio_sets(title, period, base=f"../../titles/{title.id}/")
+    return _xml(mpd)
+
+
+def master_playlist(title: Title) -> bytes:
+    lines = ["#EXTM3U", "#EXT-X-VERSION:7", "#EXT-X-INDEPENDENT-SEGMENTS"]
+    for track in title.audio:
+        lines.append(
+            f'#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="audio",NAME="{track.id}",DEFAULT=YES,AUTOSELECT=YES,'
+            f'CHANNELS="{track.channels}",URI="{track.id}.m3u8"'
+        )
+    sound_bps = sum(track.bandwidth_bps for track in title.audio)
+    sound_codecs = "".join(f",{track.codecs}" for track in title.audio)
+    for rendition in title.renditions:
+        lines.append(
+            f"#EXT-X-STREAM-INF:BANDWIDTH={rendition.bandwidth_bps + sound_bps},"
+            f"AVERAGE-BANDWIDTH={rendition.average_bps + sound_bps},"
+            f'CODECS="{rendition.codecs}{sound_codecs}",RESOLUTION={rendition.width_px}x{rendition.height_px},'
+            f"FRAME-RATE={title.fps:.3f}" + (',AUDIO="audio"' if title.audio else "")
+        )
+        lines.append(f"{rendition.id}.m3u8")
+    return ("\n".join(lines) + "\n").encode()
+
+
+def media_playlist(folder: str, durations_s: Sequence[float]) -> bytes:
+    lines = [
+        "#EXTM3U",
+        "#EXT-X-VERSION:7",
+        f"#EXT-X-TARGETDURATION:{max(1, round(max(durations_s)))}",
+        "#EXT-X-MEDIA-SEQUENCE:1",
+        "#EXT-X-PLAYLIST-TYPE:VOD",
+        "#EXT-X-INDEPENDENT-SEGMENTS",
+        f'#EXT-X-MAP:URI="{folder}/{INIT_FILE}"',
+    ]
+    for segment, duration_s in enumerate(durations_s):
+        lines += [f"#EXTINF:{duration_s:.6f},", f"{folder}/{segment_file(segment)}"]
+    return ("\n".join([*lines, "#EXT-X-ENDLIST"]) + "\n").encode()
+
+
+def segment_ends_s(segment_frames: Sequence[int], rate: Fraction) -> list[Fraction]:
+    """Exact media time at which each segment ends."""
+    ends, frames = [], 0
+    for count in segment_frames:
+        frames += count
+        ends.append(frames / rate)
+    return ends
+
+
+def audio_durations_s(title: Title) -> list[float]:
+    """Duration of each audio segment: whole AAC frames, nearest to the video's."""
+    track = title.audio[0]
+    return [frames * FRAME_SAMPLES / track.sample_rate_hz for frames in _audio_frames(title)]
+
+
+def _audio_frames(title: Title) -> list[int]:
+    ends = frame_ends(segment_ends_s(title.segment_frames, Fraction(*title.frame_rate)))
+    return [end - start for start, end in pairwise([0, *ends])]
+
+
+def _presentation(title: Title) -> tuple[Element, Element]:
+    longest_s = max(title.segment_duration_s)
+    mpd = ElementTree.Element(
+        "MPD",
+        xmlns="urn:mpeg:dash:schema:mpd:2011",
+        profiles="urn:mpeg:dash:profile:isoff-live:2011,urn:mpeg:dash:profile:cmaf:2019",
+        type="static",
+        mediaPresentationDuration=_duration(title.duration_s),
+        minBufferTime=_duration(2 * longest_s),
+        maxSegmentDuration=_duration(longest_s),
+    )
+    return mpd, ElementTree.SubElement(mpd, "Period", id="0", start="PT0S", duration=_duration(title.duration_s))
+
+
+def _video_set(title: Title, period: Element, top: Rendition) -> Element:
+    aspect = Fraction(title.display_width_px, title.display_height_px)
+    video = ElementTree.SubElement(
+        period,
+        "AdaptationSet",
+        id="0",
+        contentType="video",
+        mimeType="video/mp4",
+        segmentAlignment="true",
+        startWithSAP="1",
+        par=f"{aspect.numerator}:{aspect.denominator}",
+        maxWidth=str(top.width_px),
+        maxHeight=str(top.height_px),
+        maxFrameRate=_frame_rate(title),
+    )
+    ElementTree.SubElement(video, "Role", schemeIdUri="urn:mpeg:dash:role:2011", value="main")
+    return video
+
+
+def _template(video: Element, title: Title, media: str, init: str) -> None:
+    rate = Fraction(*title.frame_rate)
+    ticks = timescale(rate)
+    _timeline(video, [int(frames * ticks / rate) for frames in title.segment_frames], ticks, media, init)
+
+
+def _representation(video: Element, title: Title, rendition: Rendition, name: str, bandwidth_bps: int) -> None:
+    shape = Fraction(title.display_width_px * rendition.height_px, title.display_height_px * rendition.width_px)
+    ElementTree.SubElement(
+        video,
+        "Representation",
+        id=name,
+        codecs=rendition.codecs,
+        bandwidth=str(bandwidth_bps),
+        width=str(rendition.width_px),
+        height=str(rendition.height_px),
+        frameRate=_frame_rate(title),
+        sar=f"{shape.numerator}:{shape.denominator}",
+    )
+
+
+def _audio_sets(title: Title, period: Element, base: str | None) -> None:
+    for index, track in enumerate(title.audio):
+        sound = ElementTree.SubElement(
+            period,
+            "AdaptationSet",
+            id=str(index + 1),
+            contentType="audio",
+            mimeType="audio/mp4",
+            segmentAlignment="true",
+            startWithSAP="1",
+            lang="und",
+        )
+        ElementTree.SubElement(sound, "Role", schemeIdUri="urn:mpeg:dash:role:2011", value="main")
+        if base:
+            ElementTree.SubElement(sound, "BaseURL").text = base
+        durations = [frames * FRAME_SAMPLES for frames in _audio_frames(title)]
+        folder = "audio/$RepresentationID$"
+        _timeline(sound, durations, track.sample_rate_hz, f"{folder}/{_NAMES}", f"{folder}/{INIT_FILE}")
+        _sound_representation(sound, track)
+
+
+def _sound_representation(sound: Element, track: AudioTrack) -> None:
+    representation = ElementTree.SubElement(
+        sound,
+        "Representation",
+        id=track.id,
+        codecs=track.codecs,
+        bandwidth=str(track.bandwidth_bps),
+        audioSamplingRate=str(track.sample_rate_hz),
+    )
+    ElementTree.SubElement(
+        representation,
+        "AudioChannelConfiguration",
+        schemeIdUri="urn:mpeg:dash:23003:3:audio_channel_configuration:2011",
+        value=str(track.channels),
+    )
+
+
+def _timeline(parent: Element, durations: Sequence[int], ticks: int, media: str, init: str) -> None:
+    template = ElementTree.SubElement(
+        parent, "SegmentTemplate", timescale=str(ticks), startNumber="1", media=media, initialization=init
+    )
+    timeline = ElementTree.SubElement(template, "SegmentTimeline")
+    for index, (duration, run) in enumerate(groupby(durations)):
+        attributes = {"t": "0"} if index == 0 else {}
+        repeats = len(list(run)) - 1
+        attributes |= {"d": str(duration)} | ({"r": str(repeats)} if repeats else {})
+        ElementTree.SubElement(timeline, "S", attributes)
+
+
+def _frame_rate(title: Title) -> str:
+    numerator, denominator = title.frame_rate
+    return str(numerator) if denominator == 1 else f"{numerator}/{denominator}"
+
+
+def _duration(seconds: float) -> str:
+    return f"PT{seconds:.6f}S"
+
+
+def _xml(mpd: Element) -> bytes:
+    ElementTree.indent(mpd)
+    return b'<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(mpd) + b"\n"

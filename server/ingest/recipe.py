@@ -1,0 +1,77 @@
+"""What the user may choose when a title is prepared, and how it is told to x264."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Annotated
+
+from msgspec import Meta
+
+from abr.formats import Record
+from abr.media import Positive
+from server.ingest.ladder import Rung
+
+CAP_WINDOW_S = 1.5
+"""A rung may overdraw its cap for this long (the VBV buffer)."""
+
+
+class Recipe(Record, frozen=True):
+    """All that shapes a title besides its source. A change of any makes another title.
+
+    heights_px: rungs along the short side, or None for the usual ladder. caps_bps: (height, bits per second) pairs.
+    """
+
+    heights_px: tuple[Positive, ...] | None = None
+    caps_bps: tuple[tuple[Positive, Positive], ...] = ()
+    crf: Annotated[float, Meta(ge=0, le=51)] = 25.0
+    preset: str = "veryfast"
+    segment_s: Annotated[float, Meta(ge=0.5, le=30)] = 2.0
+    audio_bps: Annotated[int, Meta(ge=16_000, le=512_000)] = 128_000
+    vmaf_every: Positive = 8
+
+    def words(self) -> str:
+        """One line that names every setting; equal words mean equal recipe."""
+        heights = ",".join(map(str, self.heights_px)) if self.heights_px else "auto"
+        caps = ",".join(f"{height}={bps}" for height, bps in sorted(self.caps_bps)) or "auto"
+        return (
+            f"preset {self.preset}, crf {self.crf:g}, heights {heights}, caps {caps}, "
+            f"segments {self.segment_s:g} s, aac {self.audio_bps}, vmaf every {self.vmaf_every}"
+        )
+
+
+def segment_length(recipe: Recipe, rate: Fraction) -> int:
+    """Frames in a segment: the whole number nearest to the wished duration."""
+    return max(1, round(recipe.segment_s * rate))
+
+
+def x264_options(rung: Rung, recipe: Recipe, *, threads: int, pixel_aspect: Fraction) -> dict[str, str]:
+    """Options for FFmpeg's libx264 encoder.
+
+    No B-frames: decode order is display order, so that every player, with or without support for edit lists and
+    signed composition offsets, sees a segment begin exactly where it begins. Parameter sets are repeated in band
+    (avc3), so that segments of different rungs may follow one another. Key frames come only where they are forced.
+    """
+    private = {
+        "repeat-headers": "1",
+        "scenecut": "0",
+        "keyint": "infinite",
+        "bframes": "0",
+        "open-gop": "0",
+        "sar": f"{pixel_aspect.numerator}/{pixel_aspect.denominator}",
+        "colorprim": "bt709",
+        "transfer": "bt709",
+        "colormatrix": "bt709",
+        "range": "tv",
+    }
+    options = {
+        "preset": recipe.preset,
+        "crf": f"{recipe.crf:g}",
+        "profile": "high",
+        "threads": str(threads),
+        "forced-idr": "1",
+        "x264-params": ":".join(f"{key}={value}" for key, value in private.items()),
+    }
+    if rung.cap_bps:
+        options["maxrate"] = str(rung.cap_bps)
+        options["bufsize"] = str(int(rung.cap_bps * CAP_WINDOW_S))
+    return options

@@ -1,0 +1,186 @@
+"""The sound track: AAC in segments that begin and end with the video's as nearly as AAC frames allow.
+
+FFmpeg's AAC encoder hands out one frame of priming before the first sample. It is dropped, so that sample 0 plays at
+time 0 without an edit list, which not every player honours; the first 21 ms fade in instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from abr.errors import MediaError
+from abr.media import AudioTrack, segment_file
+from server.ingest.encode import Write
+from server.ingest.frames import then_none
+from server.ingest.probe import Footage, opened
+from server.ingest.segments import FRAGMENTED, INIT_FILE, Cutter
+
+if TYPE_CHECKING:
+    from av.audio.frame import AudioFrame
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer, OutputContainer
+    from av.packet import Packet
+
+Samples = npt.NDArray[np.float32]
+
+TRACK = "audio"
+RATE_HZ = 48_000
+CHANNELS = 2
+FRAME_SAMPLES = 1024
+_CODECS = "mp4a.40.2"
+_DRIFT_MAX_S = 0.1
+"""A gap or overlap in the source's timestamps beyond this is mended with silence or a cut."""
+
+
+def encode_sound(
+    path: Path,
+    footage: Footage,
+    segment_ends_s: Sequence[Fraction],
+    bit_rate_bps: int,
+    write: Write,
+    *,
+    advance: Callable[[float], None] = lambda _seconds: None,
+) -> AudioTrack:
+    """Encode the chosen audio stream, aligned with the video's first frame, padded or cut to its duration.
+
+    Raises MediaError when the stream cannot be decoded, StorageError from `write`.
+    """
+    ends = frame_ends(segment_ends_s)
+    packets = _packets(_blocks(path, footage, ends[-1]), bit_rate_bps)
+    sizes: list[int] = []
+    init = b""
+    for index, (first, end) in enumerate(pairwise([0, *ends])):
+        init, segment = _segment([next(packets) for _ in range(end - first)], index, bit_rate_bps)
+        if index == 0:
+            write(INIT_FILE, init)
+        write(segment_file(index), segment)
+        sizes.append(len(segment))
+        advance((end - first) * FRAME_SAMPLES / RATE_HZ)
+    spans = [(end - first) * FRAME_SAMPLES / RATE_HZ for first, end in pairwise([0, *ends])]
+    return AudioTrack(
+        id=TRACK,
+        codecs=_CODECS,
+        bandwidth_bps=max(int(size * 8 / span) + 1 for size, span in zip(sizes, spans, strict=True)),
+        sample_rate_hz=RATE_HZ,
+        channels=CHANNELS,
+        init_bytes=len(init),
+        segment_bytes=tuple(sizes),
+    )
+
+
+def frame_ends(segment_ends_s: Sequence[Fraction]) -> list[int]:
+    """Number of AAC frames from the start to the end of each segment, to the nearest frame."""
+    return [max(index + 1, round(end * RATE_HZ / FRAME_SAMPLES)) for index, end in enumerate(segment_ends_s)]
+
+
+def _segment(packets: Sequence[Packet[AudioStream]], index: int, bit_rate_bps: int) -> tuple[bytes, bytes]:
+    """Init segment and media segment of some packets: one short-lived muxer each, which numbers its fragment."""
+    import av
+
+    cutter = Cutter()
+    options = {"movflags": FRAGMENTED + "+frag_discont", "fragment_index": str(index + 1)}
+    with av.open(cutter, "w", format="mp4", options=options) as container:
+        stream = _open_stream(container, bit_rate_bps)
+        for packet in packets:
+            packet.stream = stream
+            container.mux_one(packet)
+    (segment,) = cutter.take()
+    return cutter.init, segment
+
+
+def _open_stream(container: OutputContainer, bit_rate_bps: int) -> AudioStream:
+    return container.add_stream("aac", rate=RATE_HZ, bit_rate=bit_rate_bps, layout="stereo")
+
+
+def _packets(blocks: Iterator[Samples], bit_rate_bps: int) -> Iterator[Packet[AudioStream]]:
+    """AAC packets whose pts are 0, 1024, …; the priming packet is left out."""
+    import av
+
+    encoder = av.CodecContext.create("aac", "w")
+    encoder.sample_rate, encoder.layout, encoder.format = RATE_HZ, "stereo", "fltp"
+    encoder.bit_rate = bit_rate_bps
+    encoder.time_base = Fraction(1, RATE_HZ)
+    for index, block in enumerate(then_none(blocks)):
+        frame = None if block is None else _frame(block, index)
+        for packet in encoder.encode(frame):
+            if packet.pts is not None and packet.pts >= 0:
+                yield packet
+
+
+def _frame(block: Samples, index: int) -> AudioFrame:
+    import av
+
+    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block), format="fltp", layout="stereo")
+    frame.sample_rate = RATE_HZ
+    frame.pts, frame.time_base = index * FRAME_SAMPLES, Fraction(1, RATE_HZ)
+    return frame
+
+
+def _blocks(path: Path, footage: Footage, count: int) -> Iterator[Samples]:
+    """Exactly `count` blocks (2, 1024) of sound from the first video frame on, silence where there is none."""
+    held: Samples = np.zeros((CHANNELS, 0), np.float32)
+    given = 0
+    for samples in _aligned(path, footage):
+        held = np.concatenate((held, samples), axis=1)
+        while held.shape[1] >= FRAME_SAMPLES and given < count:
+            yield held[:, :FRAME_SAMPLES]
+            held, given = held[:, FRAME_SAMPLES:], given + 1
+        if given == count:
+            return
+    while given < count:
+        block = np.zeros((CHANNELS, FRAME_SAMPLES), np.float32)
+        block[:, : held.shape[1]] = held
+        yield block
+        held, given = held[:, :0], given + 1
+
+
+def _aligned(path: Path, footage: Footage) -> Iterator[Samples]:
+    """The source's sound at 48 kHz stereo, sample 0 being the moment of the first video frame."""
+    import av
+
+    cursor = 0
+    with opened(path) as container:
+        resampler = av.AudioResampler("fltp", "stereo", RATE_HZ)
+        for frame in _decoded(container, footage, path):
+            place = cursor if frame.time is None else round((frame.time - footage.start_s) * RATE_HZ)
+            samples = _resampled(resampler, frame)
+            if place - cursor > _DRIFT_MAX_S * RATE_HZ or (cursor == 0 and place > 0):
+                samples = np.pad(samples, ((0, 0), (place - cursor, 0)))
+            elif cursor - place > _DRIFT_MAX_S * RATE_HZ or (cursor == 0 and place < 0):
+                samples = samples[:, cursor - place :]
+            cursor += samples.shape[1]
+            yield samples
+        yield _resampled(resampler, None)
+
+
+def _resampled(resampler: object, frame: AudioFrame | None) -> Samples:
+    from av.audio.resampler import AudioResampler
+
+    assert isinstance(resampler, AudioResampler)
+    if frame is not None:
+        frame.pts = None  # places are counted in samples here; the resampler need not know
+    parts = [part.to_ndarray() for part in resampler.resample(frame)]
+    return np.concatenate(parts, axis=1) if parts else np.zeros((CHANNELS, 0), np.float32)
+
+
+def _decoded(container: InputContainer, footage: Footage, path: Path) -> Iterator[AudioFrame]:
+    from av.error import InvalidDataError
+
+    stream = next(stream for stream in container.streams.audio if stream.index == footage.audio_stream)
+    count = 0
+    for packet in container.demux(stream):
+        try:
+            frames = packet.decode()
+        except InvalidDataError:
+            continue  # a damaged packet becomes silence by the timestamps of the next
+        count += len(frames)
+        yield from frames
+    if count == 0:
+        raise MediaError(f"The sound of {path.name} cannot be decoded; repair it or remove it from the file.")
