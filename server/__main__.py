@@ -1,0 +1,6 @@
+"""`python -m server` is `toprung serve`."""
+
+from server.cli import serve
+
+if __name__ == "__main__":
+    serve()

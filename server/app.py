@@ -1,0 +1,106 @@
+"""Builds the app. Nothing here is global: two apps in one process share nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from importlib.metadata import version
+from pathlib import Path
+
+from aiohttp import web
+
+from abr.control import Controller
+from abr.controllers import CONTROLLERS
+from abr.errors import InputError, UnknownNameError
+from abr.registry import Registry
+from server.context import CONTEXT, Context
+from server.desk import Desk
+from server.library import Library
+from server.media import Shelf
+from server.middleware import Guard, add_headers
+from server.redis_store import RedisStore
+from server.routes import ENDPOINTS, description
+from server.settings import Settings
+from server.store import Clock, MemoryStore, SessionStore
+from server.telemetry import Telemetry
+
+Controllers = Registry[Callable[[], Controller]]
+
+
+def create_app(
+    settings: Settings,
+    *,
+    store: SessionStore | None = None,
+    registry: Controllers = CONTROLLERS,
+    clock: Clock = time.time,
+) -> web.Application:
+    """The server as an aiohttp application. The store defaults to the one that the settings name, and is closed
+    with the app. Raises InputError for a library or a controller that is not there.
+    """
+    library = Path(settings.library)
+    if not settings.library or not library.is_dir():
+        raise InputError(f"There is no library folder at {settings.library!r}; `toprung prepare` makes one.")
+    store = make_store(settings, clock) if store is None else store
+    telemetry = Telemetry(clock, version("toprung"))
+    shelf = Shelf(
+        Library(library),
+        clock,
+        cache_bytes_max=settings.cache_bytes_max,
+        cache_file_bytes_max=settings.cache_file_bytes_max,
+    )
+    desk = Desk(
+        shelf=shelf,
+        store=store,
+        controllers=_controllers(settings, registry),
+        default_controller=settings.controller,
+        clock=clock,
+        telemetry=telemetry,
+    )
+    endpoints = [*ENDPOINTS, description(version("toprung"))]
+    app = web.Application(middlewares=[Guard(endpoints).middleware()], client_max_size=settings.body_bytes_max)
+    app[CONTEXT] = Context(
+        settings=settings, shelf=shelf, desk=desk, telemetry=telemetry, clock=clock, version=version("toprung")
+    )
+    for endpoint in endpoints:
+        if endpoint.method == "GET":
+            app.router.add_get(endpoint.path, endpoint.handler, allow_head=True)
+        else:
+            app.router.add_route(endpoint.method, endpoint.path, endpoint.handler)
+    app.on_response_prepare.append(add_headers)
+    app.cleanup_ctx.append(lambda _app: _opened(store))
+    return app
+
+
+def make_store(settings: Settings, clock: Clock) -> SessionStore:
+    """In Redis when a URL is set, else in this process."""
+    if settings.redis_url:
+        return RedisStore(settings.redis_url, ttl_s=settings.session_ttl_s, log_events_max=settings.log_events_max)
+    return MemoryStore(
+        clock,
+        ttl_s=settings.session_ttl_s,
+        sessions_max=settings.sessions_max,
+        log_events_max=settings.log_events_max,
+        log_bytes_max=settings.log_bytes_max,
+    )
+
+
+async def _opened(store: SessionStore) -> AsyncIterator[None]:
+    """Fails at start rather than at the first viewer when the store is not there."""
+    await store.ping()
+    yield
+    await store.close()
+
+
+def _controllers(settings: Settings, registry: Controllers) -> dict[str, Controller]:
+    """One of each: controllers are pure, so all sessions may share them."""
+    made = {name: registry.get(name)() for name in registry}
+    for reference in settings.controllers:
+        if ".py:" not in reference:
+            raise InputError(f"Setting controllers names {reference!r}; it takes path/to/file.py:Class.")
+        name = reference.rpartition(":")[2]
+        if name in made:
+            raise InputError(f"Two controllers would be named {name!r}; rename the class in {reference}.")
+        made[name] = registry.get(reference)()
+    if settings.controller not in made:
+        raise UnknownNameError("controller", settings.controller, made)
+    return made

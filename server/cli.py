@@ -1,0 +1,76 @@
+"""`toprung serve`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import click
+
+from abr.errors import InputError
+
+
+@click.command()
+@click.option("--library", type=click.Path(file_okay=False), help="Folder of prepared titles.")
+@click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--port", type=click.IntRange(0, 65535), help="0 lets the system choose.  [default: 8080]")
+@click.option("--redis-url", help="Keep sessions in Redis, such as redis://localhost:6379/0.  [default: in memory]")
+@click.option("--controller", help="Who decides when a viewer names nobody.  [default: toprung]")
+@click.option("--add-controller", "controllers", multiple=True, metavar="FILE.py:CLASS", help="Offer your own too.")
+@click.option("--config", "config", type=click.Path(dir_okay=False, path_type=Path), help="TOML file of settings.")
+@click.option("--log-level", help="debug, info, warning or error.  [default: info]")
+@click.option("--log-json", is_flag=True, default=None, help="Log lines as JSON.")
+@click.option("--print-config", is_flag=True, help="Print the settings that would be used, as TOML, and stop.")
+def serve(config: Path | None, print_config: bool, controllers: tuple[str, ...], **flags: Any) -> None:
+    """Serve a library of titles, choosing (rendition, enhancer) for every segment and viewer.
+
+    Settings come from defaults, then --config, then TOPRUNG_* variables, then flags. When ready, one line on stdout
+    tells the URL.
+    """
+    from server.settings import dumps_toml, layered
+
+    settings = layered(config, os.environ, {**flags, "controllers": controllers or None})
+    if print_config:
+        click.echo(dumps_toml(settings), nl=False)
+        return
+    from server.logs import configure
+
+    configure(settings.log_level, as_json=settings.log_json)
+    asyncio.run(_serve(settings))
+
+
+async def _serve(settings: Any) -> None:
+    from aiohttp import web
+
+    from server.app import create_app
+
+    runner = web.AppRunner(
+        create_app(settings), access_log=None, shutdown_timeout=settings.shutdown_timeout_s, keepalive_timeout=75.0
+    )
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, settings.host, settings.port)
+        try:
+            await site.start()
+        except OSError as error:
+            raise InputError(f"Cannot listen on {settings.host}:{settings.port}: {error.strerror}.") from error
+        stop = _stopping()
+        click.echo(f"http://{_url_host(settings.host)}:{site.port}/")
+        await stop.wait()
+    finally:
+        await runner.cleanup()
+
+
+def _stopping() -> asyncio.Event:
+    """Set by SIGTERM and SIGINT."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+def _url_host(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

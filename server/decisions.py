@@ -1,0 +1,146 @@
+"""Deciding: which (rendition, enhancer) a viewer gets for a segment. Once decided, it stays decided."""
+
+from __future__ import annotations
+
+import logging
+import math
+import zlib
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from abr.control import Controller, Decision, Observation
+from abr.events import Decided, Seen
+from abr.options import PriceList
+from server.sessions import OPTIONS_MAX, SessionState, owned_keys
+from server.viewers import Heard, observe, remember, session_time_s
+
+REASON_MAX = 1024
+MEMORY_MAX = 16
+
+log = logging.getLogger("toprung.decisions")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """A decision for one segment. `event` is None when it had been taken before; `failed` when the controller was."""
+
+    rendition: str
+    enhancer: str
+    promised_vmaf: float
+    wait_s: float
+    reason: str
+    state: SessionState
+    event: Decided | None = None
+    failed: bool = False
+
+
+def take(
+    state: SessionState,
+    heard: Heard,
+    prices: PriceList,
+    controller: Controller,
+    segment: int,
+    *,
+    now_s: float,
+    horizon: int,
+) -> Taken:
+    """Decide `segment`, or repeat what was decided. Pure but for a log line when the controller fails.
+
+    `now_s` is the server's clock.
+    """
+    state = _for_menu(state, fingerprint(prices))
+    before = state.option(segment)
+    if before is not None:
+        return _taken(prices, segment, Decision(option=before, reason="as decided before"), state)
+    state = remember(state, heard)
+    owned = owned_keys(state.owned, prices.weights_bytes)
+    menu = prices.menu(segment, horizon, owned)
+    seen = observe(state, heard, prices, menu, now_s=session_time_s(state, heard, now_s))
+    decision, failed = _ask(controller, seen, state.controller)
+    state = msgspec.structs.replace(
+        state.with_choice(segment, decision.option),
+        memory=decision.memory,
+        heard_s=seen.now_s,
+        ahead_s=seen.buffer_s + float(menu.duration_s[0]),
+    )
+    taken = _taken(prices, segment, decision, state)
+    event = _event(taken, segment, int(menu.size_bytes[0, decision.option]), seen, owned)
+    return replace(taken, event=event, failed=failed)
+
+
+def fingerprint(prices: PriceList) -> int:
+    """Tells whether indices into one option list may be used with another; never 0."""
+    names = ((prices.rendition_ids[choice.rendition], choice.enhancer) for choice in prices.choices)
+    return zlib.crc32(repr(list(names)).encode()) or 1
+
+
+def usable(prices: PriceList) -> bool:
+    """Whether sessions can remember choices among so many options."""
+    return len(prices.choices) < OPTIONS_MAX
+
+
+def _for_menu(state: SessionState, menu: int) -> SessionState:
+    """When a title was trained again under a running session, what was chosen from the old list is forgotten."""
+    if state.menu == menu:
+        return state
+    return msgspec.structs.replace(state, menu=menu, last=-1, taken_from=0, taken=b"", memory=())
+
+
+def _ask(controller: Controller, seen: Observation, name: str) -> tuple[Decision, bool]:
+    """The controller's decision, or the lowest plain option when it fails: a viewer is never left without media."""
+    try:
+        return _checked(controller.decide(seen), seen), False
+    except Exception as error:
+        log.exception("controller %s failed on segment %d", name, seen.menu.segment)
+        reason = f"lowest rung, since controller {name} failed: {type(error).__name__}"
+        return Decision(option=0, reason=reason), True
+
+
+def _checked(decision: Decision, seen: Observation) -> Decision:
+    """Raises ValueError for what a session could not remember or a log not hold."""
+    if not 0 <= decision.option < len(seen.menu.choices):
+        raise ValueError(f"option {decision.option} of {len(seen.menu.choices)}")
+    if len(decision.memory) > MEMORY_MAX or not all(map(math.isfinite, (*decision.memory, decision.wait_s))):
+        raise ValueError(f"memory {decision.memory} or wait {decision.wait_s} s is not finite, or too long")
+    return Decision(
+        option=int(decision.option),
+        reason=decision.reason[:REASON_MAX],
+        wait_s=min(max(0.0, float(decision.wait_s)), seen.buffer_max_s),
+        memory=tuple(map(float, decision.memory)),
+    )
+
+
+def _taken(prices: PriceList, segment: int, decision: Decision, state: SessionState) -> Taken:
+    choice = prices.choices[decision.option]
+    return Taken(
+        rendition=prices.rendition_ids[choice.rendition],
+        enhancer=choice.enhancer,
+        promised_vmaf=float(prices.vmaf[segment, decision.option]),
+        wait_s=decision.wait_s,
+        reason=decision.reason,
+        state=state,
+    )
+
+
+def _event(taken: Taken, segment: int, size_bytes: int, seen: Observation, owned: tuple[str, ...]) -> Decided:
+    """What goes into the session log; with the title and the profile the decision can be replayed from it."""
+    return Decided(
+        t_s=seen.now_s,
+        segment=segment,
+        rendition=taken.rendition,
+        enhancer=taken.enhancer,
+        wait_s=taken.wait_s,
+        reason=taken.reason,
+        promised_vmaf=taken.promised_vmaf,
+        size_bytes=size_bytes,
+        seen=Seen(
+            buffer_s=seen.buffer_s,
+            buffer_max_s=seen.buffer_max_s,
+            backlog_s=seen.backlog_s,
+            playing=seen.playing,
+            downloads=tuple((d.started_s, d.duration_s, d.latency_s, d.size_bytes) for d in seen.downloads),
+            owned=owned,
+            memory=seen.memory,
+        ),
+    )

@@ -1,0 +1,212 @@
+"""The desk where sessions are opened, segments decided and events handed in. Knows stores and titles, not HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from typing import Annotated
+from weakref import WeakValueDictionary
+
+from msgspec import Meta
+
+from abr.control import Controller, Download
+from abr.controllers import HORIZON
+from abr.device import DeviceProfile
+from abr.enhancement import Family
+from abr.events import AnyEvent, Decided, Ended, dumps_line
+from abr.formats import Record, dumps, loads
+from abr.media import Identifier
+from abr.options import PriceList, price
+from server.cache import Cache
+from server.decisions import Taken, take, usable
+from server.delivery import Delivery
+from server.media import LoadedTitle, Shelf
+from server.problems import RequestError
+from server.sessions import SessionState, new_session_id, profile_key
+from server.store import Clock, SessionStore
+from server.telemetry import Telemetry
+from server.viewers import Heard
+
+PRICES_BYTES_MAX = 128 << 20
+ATTEMPTS = 32
+"""Saves that may fail since another process saved the same session in between."""
+
+log = logging.getLogger("toprung.desk")
+
+
+class SessionRequest(Record, frozen=True):
+    """Body of POST /sessions. Without a profile only plain playback is offered."""
+
+    title: Identifier
+    profile: DeviceProfile | None = None
+    controller: Annotated[str, Meta(max_length=64)] = ""
+    """Empty: the server's own choice."""
+    families: Annotated[tuple[Family, ...], Meta(max_length=8)] = tuple(Family)
+    buffer_max_s: Annotated[float, Meta(gt=0, le=3600)] = 60.0
+
+
+class Desk:
+    """All that can be done with sessions. Raises RequestError for what the viewer got wrong, StoreError otherwise."""
+
+    def __init__(
+        self,
+        *,
+        shelf: Shelf,
+        store: SessionStore,
+        controllers: dict[str, Controller],
+        default_controller: str,
+        clock: Clock,
+        telemetry: Telemetry,
+    ) -> None:
+        self._shelf = shelf
+        self._store = store
+        self._controllers = controllers
+        self._default_controller = default_controller
+        self._clock = clock
+        self._telemetry = telemetry
+        self._prices: Cache[tuple[str, str, bytes, tuple[Family, ...]], PriceList] = Cache(PRICES_BYTES_MAX)
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def open(self, asked: SessionRequest) -> tuple[str, SessionState]:
+        """Open a session; returns its id. The title and the controller must exist."""
+        await self._shelf.title(asked.title)
+        controller = asked.controller or self._default_controller
+        if controller not in self._controllers:  # never a path: viewers do not load code here
+            known = ", ".join(self._controllers)
+            raise RequestError(422, f"There is no controller named {controller!r}. Known: {known}.")
+        state = SessionState(
+            title=asked.title,
+            controller=controller,
+            families=tuple(dict.fromkeys(asked.families)),
+            profile=await self._keep(asked.profile),
+            buffer_max_s=asked.buffer_max_s,
+            created_s=self._clock(),
+        )
+        if not usable(await self._priced(state)):
+            raise RequestError(422, f"Title {asked.title!r} has more options than a session can hold.")
+        session_id = new_session_id()
+        await self._store.save(session_id, state, version=0)
+        self._telemetry.started.labels(controller).inc()
+        self._telemetry.active.hear(session_id)
+        return session_id, state
+
+    async def state(self, session_id: str) -> SessionState:
+        """The session's state; 404 when it is unknown or expired."""
+        found = await self._store.load(session_id)
+        if found is None:
+            raise _unknown()
+        return found.state
+
+    async def prices(self, state: SessionState) -> PriceList:
+        """What the session's title offers its device."""
+        return await self._priced(state)
+
+    async def choose(self, session_id: str, segment: int, heard: Heard) -> Taken:
+        """Decide a segment, once: asked again, the same answer. Requests of one session take turns."""
+        self._telemetry.active.hear(session_id)
+        lock = self._locks.setdefault(session_id, asyncio.Lock())
+        async with lock:
+            for _ in range(ATTEMPTS):
+                taken = await self._try(session_id, segment, heard)
+                if taken is not None:
+                    return taken
+                self._telemetry.conflicts.inc()
+        raise RequestError(503, "Too many requests of this session at once; try again.", {"Retry-After": "1"})
+
+    async def _try(self, session_id: str, segment: int, heard: Heard) -> Taken | None:
+        """One attempt; None when the session was saved by somebody else in between."""
+        found = await self._store.load(session_id)
+        if found is None:
+            raise _unknown()
+        version, state = found
+        prices = await self._priced(state)
+        if not 0 <= segment < len(prices.duration_s):
+            raise RequestError(404, f"Segment {segment + 1} is not among 1 to {len(prices.duration_s)}.")
+        taken = self._take(state, heard, prices, segment)
+        if taken.event is None:
+            await self._store.touch(session_id)
+        elif not await self._store.save(session_id, taken.state, version=version, lines=[dumps_line(taken.event)]):
+            return None
+        self._telemetry.decided(state.controller, taken)
+        return taken
+
+    def _take(self, state: SessionState, heard: Heard, prices: PriceList, segment: int) -> Taken:
+        started = time.perf_counter()
+        controller = self._controllers.get(state.controller, self._controllers[self._default_controller])
+        taken = take(state, heard, prices, controller, segment, now_s=self._clock(), horizon=HORIZON)
+        self._telemetry.decision_s.observe(time.perf_counter() - started)
+        return taken
+
+    async def sent(self, session_id: str, delivery: Delivery, size_bytes: int) -> None:
+        """Remember how a segment went out, for viewers who tell nothing of their throughput."""
+        for _ in range(ATTEMPTS):
+            found = await self._store.load(session_id)
+            if found is None:
+                return
+            now_s = max(0.0, self._clock() - found.state.created_s)
+            download = Download(
+                started_s=max(0.0, now_s - delivery.took_s),
+                duration_s=delivery.took_s,
+                latency_s=delivery.latency_s,
+                size_bytes=size_bytes,
+            )
+            if await self._store.save(session_id, found.state.with_download(download), version=found.version):
+                return
+
+    async def report(self, session_id: str, events: Sequence[AnyEvent]) -> None:
+        """Add a player's events to the session's log. Its own word on decisions is left out: the server wrote them."""
+        kept = [event for event in events if not isinstance(event, Decided)]
+        if not await self._store.append(session_id, map(dumps_line, kept)):
+            raise _unknown()
+        self._telemetry.active.hear(session_id)
+        self._telemetry.viewers.observe(kept)
+        if any(isinstance(event, Ended) for event in kept):
+            self._telemetry.end(session_id)
+
+    async def log(self, session_id: str) -> bytes:
+        """The session log, one JSON object a line."""
+        await self.state(session_id)
+        return b"".join(await self._store.log(session_id))
+
+    async def close(self, session_id: str) -> None:
+        """End a session and forget it."""
+        if not await self._store.delete(session_id):
+            raise _unknown()
+        self._telemetry.end(session_id)
+
+    async def _keep(self, profile: DeviceProfile | None) -> bytes:
+        if profile is None:
+            return b""
+        key = profile_key(profile)
+        await self._store.put_profile(key, dumps(profile))
+        return key
+
+    async def _priced(self, state: SessionState) -> PriceList:
+        loaded = await self._shelf.title(state.title)
+        key = (state.title, loaded.version, state.profile, state.families)
+        known = self._prices.get(key)
+        if known is None:
+            profile = await self._profile(state.profile)
+            known = await asyncio.to_thread(_price, loaded, profile, state.families)
+            self._prices.put(key, known, _nbytes(known))
+        return known
+
+    async def _profile(self, key: bytes) -> DeviceProfile | None:
+        data = await self._store.profile(key) if key else None
+        if key and data is None:
+            log.warning("a device profile was forgotten before its session; plain playback only")
+        return None if data is None else loads(data, DeviceProfile, what="stored device profile")
+
+
+def _price(loaded: LoadedTitle, profile: DeviceProfile | None, families: tuple[Family, ...]) -> PriceList:
+    return price(loaded.title, loaded.table, profile, families=families)
+
+
+def _nbytes(prices: PriceList) -> int:
+    return sum(array.nbytes for array in (prices.duration_s, prices.size_bytes, prices.compute_s, prices.vmaf))
+
+
+def _unknown() -> RequestError:
+    return RequestError(404, "There is no such session; it ended or was never opened. POST /sessions opens one.")

@@ -1,0 +1,249 @@
+"""Files of titles, over HTTP: found, cached and sent without ever blocking the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from aiohttp import web
+
+from abr.enhancement import ENHANCEMENTS_FILE, EnhancementTable
+from abr.errors import UnknownNameError
+from abr.media import TITLE_FILE, Title
+from server.cache import Cache
+from server.conditions import Outcome, Validators, evaluate
+from server.library import Library
+from server.problems import RequestError
+from server.store import Clock
+
+FRESH_S = 1.0
+"""What the disk said is believed for this long."""
+SLOWEST_BYTES_PER_S = 2000
+"""A viewer who takes a body more slowly than this is let go."""
+FILES_MAX = 65_536
+TITLES_MAX = 256
+
+IMMUTABLE = "public, max-age=31536000, immutable"
+BRIEF = "public, max-age=2"
+PRIVATE = "private, no-store"
+
+_TYPES = {
+    ".mpd": "application/dash+xml",
+    ".m3u8": "application/vnd.apple.mpegurl",
+    ".mp4": "video/mp4",
+    ".m4s": "video/iso.segment",
+    ".json": "application/json",
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".vtt": "text/vtt",
+}
+_AUDIO_TYPE = "audio/mp4"
+_IMMUTABLE_FOLDERS = ("video", "audio", "enhancers")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaFile:
+    """One file of a title as it was when last looked at."""
+
+    path: Path
+    size_bytes: int
+    validators: Validators
+    content_type: str
+    cache_control: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedTitle:
+    """A title with its enhancement table; `version` changes whenever either file does."""
+
+    title: Title
+    table: EnhancementTable | None
+    version: str
+
+
+class Shelf:
+    """The library as the server sees it: what was read stays in memory, and is looked at again each FRESH_S."""
+
+    def __init__(self, library: Library, clock: Clock, *, cache_bytes_max: int, cache_file_bytes_max: int) -> None:
+        self._library = library
+        self._clock = clock
+        self._file_bytes_max = cache_file_bytes_max
+        self._bodies: Cache[tuple[Path, str], bytes] = Cache(cache_bytes_max)
+        self._files: Cache[tuple[str, str], tuple[float, MediaFile]] = Cache(FILES_MAX)
+        self._titles: Cache[str, tuple[float, LoadedTitle]] = Cache(TITLES_MAX)
+
+    async def titles(self) -> list[LoadedTitle]:
+        """All complete titles, by id."""
+        names = await asyncio.to_thread(self._library.titles)
+        return [await self.title(name) for name in names]
+
+    async def title(self, title_id: str) -> LoadedTitle:
+        """Raises RequestError 404 when there is no such title."""
+        known = self._titles.get(title_id)
+        if known and abs(self._clock() - known[0]) < FRESH_S:
+            return known[1]
+        try:
+            loaded = await asyncio.to_thread(self._load, title_id, known[1] if known else None)
+        except UnknownNameError as error:
+            self._titles.drop(title_id)
+            raise RequestError(404, str(error)) from error
+        self._titles.put(title_id, (self._clock(), loaded))
+        return loaded
+
+    async def file(self, title_id: str, relative: str) -> MediaFile:
+        """Raises RequestError 404 for everything that is not a regular file inside the title's folder."""
+        known = self._files.get((title_id, relative))
+        if known and abs(self._clock() - known[0]) < FRESH_S:
+            return known[1]
+        try:
+            found = await asyncio.to_thread(self._find, title_id, relative)
+        except (UnknownNameError, OSError) as error:
+            self._files.drop((title_id, relative))
+            raise RequestError(404, f"There is no file {relative[:200]!r} in title {title_id[:64]!r}.") from error
+        self._files.put((title_id, relative), (self._clock(), found))
+        return found
+
+    async def body(self, file: MediaFile) -> bytes | None:
+        """The whole file from memory, or None when it is too large for that."""
+        if file.size_bytes > self._file_bytes_max:
+            return None
+        key = (file.path, file.validators.etag)
+        body = self._bodies.get(key)
+        if body is None:
+            body = await asyncio.to_thread(_read, file)
+            self._bodies.put(key, body, len(body))
+        return body
+
+    def _load(self, title_id: str, known: LoadedTitle | None) -> LoadedTitle:
+        version = "|".join(self._etag(title_id, name) for name in (TITLE_FILE, ENHANCEMENTS_FILE))
+        if known and known.version == version:
+            return known
+        title, table = self._library.title(title_id), self._library.enhancements(title_id)
+        return LoadedTitle(title=title, table=table, version=version)
+
+    def _etag(self, title_id: str, name: str) -> str:
+        try:
+            return _validators(self._library.path(title_id, name).stat()).etag
+        except UnknownNameError:
+            if name == TITLE_FILE:
+                raise
+            return ""
+
+    def _find(self, title_id: str, relative: str) -> MediaFile:
+        path = self._library.path(title_id, relative)
+        status = path.stat()
+        folder = relative.partition("/")[0]
+        return MediaFile(
+            path=path,
+            size_bytes=status.st_size,
+            validators=_validators(status),
+            content_type=_content_type(relative),
+            cache_control=IMMUTABLE if folder in _IMMUTABLE_FOLDERS else BRIEF,
+        )
+
+
+def _read(file: MediaFile) -> bytes:
+    try:
+        body = file.path.read_bytes()
+    except OSError:
+        body = b""
+    if len(body) != file.size_bytes:
+        raise RequestError(503, "The file is being replaced; try again.", {"Retry-After": "1"})
+    return body
+
+
+def _open(file: MediaFile) -> BinaryIO:
+    try:
+        return file.path.open("rb")
+    except OSError as error:
+        raise RequestError(503, "The file is being replaced; try again.", {"Retry-After": "1"}) from error
+
+
+def _validators(status: os.stat_result) -> Validators:
+    """Strong, since files of a title are replaced whole, never written to; the same on servers that share a copy."""
+    return Validators(f"{status.st_mtime_ns:x}-{status.st_size:x}", int(status.st_mtime))
+
+
+def _content_type(relative: str) -> str:
+    if relative.startswith("audio/"):
+        return _AUDIO_TYPE
+    return _TYPES.get(Path(relative).suffix, "application/octet-stream")
+
+
+async def send(
+    request: web.Request, shelf: Shelf, file: MediaFile, *, headers: Mapping[str, str], patience_s: float
+) -> web.StreamResponse:
+    """Answer GET or HEAD with a file, or a part of it, to the last byte. `headers` are added, or override."""
+    outcome = evaluate(request.headers, file.validators, file.size_bytes)
+    if outcome.status in _REFUSALS:
+        whole = {"Content-Range": f"bytes */{file.size_bytes}"} if outcome.status == 416 else {}
+        raise RequestError(outcome.status, _REFUSALS[outcome.status], {**headers, **whole})
+    named = _headers(file, outcome) | {**headers}
+    if outcome.status == 304 or request.method == "HEAD" or outcome.count == 0:
+        return await _finish(request, web.StreamResponse(status=outcome.status, headers=named))
+    async with _patience(request, patience_s + outcome.count / SLOWEST_BYTES_PER_S):
+        body = await shelf.body(file)
+        if body is not None:
+            part = body[outcome.offset : outcome.offset + outcome.count]
+            return await _finish(request, web.Response(status=outcome.status, headers=named, body=part))
+        return await _send_file(request, web.StreamResponse(status=outcome.status, headers=named), file, outcome)
+
+
+_REFUSALS = {
+    412: "The file is another version than the one the request is conditional on.",
+    416: "The range asked for lies behind the end of the file.",
+}
+
+
+def _headers(file: MediaFile, outcome: Outcome) -> dict[str, str]:
+    headers = {
+        "ETag": f'"{file.validators.etag}"',
+        "Last-Modified": file.validators.last_modified,
+        "Cache-Control": file.cache_control,
+        "Accept-Ranges": "bytes",
+    }
+    if outcome.status == 304:
+        return headers
+    if outcome.status == 206:
+        end = outcome.offset + outcome.count - 1
+        headers["Content-Range"] = f"bytes {outcome.offset}-{end}/{file.size_bytes}"
+    return headers | {"Content-Type": file.content_type, "Content-Length": str(outcome.count)}
+
+
+async def _finish(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
+    await response.prepare(request)
+    await response.write_eof()
+    return response
+
+
+async def _send_file(
+    request: web.Request, response: web.StreamResponse, file: MediaFile, outcome: Outcome
+) -> web.StreamResponse:
+    with await asyncio.to_thread(_open, file) as handle:
+        await response.prepare(request)
+        if request.transport is None:
+            raise ConnectionResetError("The viewer hung up.")
+        loop = asyncio.get_running_loop()
+        sent = await loop.sendfile(request.transport, handle, outcome.offset, outcome.count)
+        if sent != outcome.count:
+            request.transport.abort()
+            raise ConnectionResetError(f"{file.path} ended after {sent} of {outcome.count} bytes.")
+        await response.write_eof()
+    return response
+
+
+@asynccontextmanager
+async def _patience(request: web.Request, limit_s: float) -> AsyncIterator[None]:
+    """Hangs up on a viewer who takes no bytes, so that the connection is not held for ever."""
+    try:
+        async with asyncio.timeout(limit_s):
+            yield
+    except TimeoutError as error:
+        if request.transport is not None:
+            request.transport.abort()
+        raise ConnectionResetError(f"The viewer took more than {limit_s:.0f} s; hung up.") from error

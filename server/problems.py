@@ -1,0 +1,38 @@
+"""Problem details (RFC 9457): the one shape of every error answer."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+import msgspec
+from aiohttp import web
+
+from abr.formats import dumps
+
+PROBLEM_TYPE = "application/problem+json"
+
+
+class Problem(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What went wrong, for programs (`status`) and for people (`detail`)."""
+
+    title: str
+    status: int
+    detail: str = ""
+    type: str = "about:blank"
+
+
+class RequestError(Exception):
+    """A request that is answered with a problem. `headers` go with it, such as Allow or Retry-After."""
+
+    def __init__(self, status: int, detail: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.headers = headers or {}
+
+
+def respond(status: int, detail: str, headers: dict[str, str] | None = None) -> web.Response:
+    """The answer that carries a problem."""
+    problem = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail)
+    fixed = {"Cache-Control": "no-store"} | (headers or {})
+    return web.Response(status=status, body=dumps(problem), content_type=PROBLEM_TYPE, headers=fixed)

@@ -1,0 +1,169 @@
+"""The route table: the one list that both the router and /openapi.json are made from."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from abr.events import EventBatch
+from abr.formats import dumps
+from server import handlers, wire
+from server.desk import SessionRequest
+from server.openapi import JSON, Answer, Endpoint, document
+
+_MEDIA = "application/octet-stream"
+_DECISION = {
+    "CMSD-Dynamic": "The decision as CTA-5006 custom keys: com.toprung-r (rendition), com.toprung-e (enhancer).",
+    "Toprung-Rendition": "The rendition whose bytes these are.",
+    "Toprung-Enhancer": "The enhancer to apply to it, or none.",
+    "Toprung-Promised-VMAF": "What the title's tables promise of this choice.",
+    "Toprung-Wait-S": "Wait this many seconds before asking for the next segment.",
+    "Toprung-Reason": "Why, in one line.",
+}
+_FILE_ANSWERS = {
+    200: Answer(description="The whole file.", content_type=_MEDIA),
+    206: Answer(description="The range asked for.", content_type=_MEDIA),
+    304: Answer(description="The viewer's copy is still right."),
+}
+_FILE_PROBLEMS = (404, 412, 416)
+
+ENDPOINTS: tuple[Endpoint, ...] = (
+    Endpoint(
+        method="GET",
+        path="/",
+        name="index",
+        summary="Where to go from here.",
+        handler=handlers.index,
+        answers={200: Answer(description="Links.", body=wire.Index)},
+    ),
+    Endpoint(
+        method="GET",
+        path="/healthz",
+        name="health",
+        summary="Liveness: the process answers.",
+        handler=handlers.health,
+        answers={200: Answer(description="It does.", body=wire.Health)},
+    ),
+    Endpoint(
+        method="GET",
+        path="/metrics",
+        name="metrics",
+        summary="Metrics in the Prometheus text format.",
+        handler=handlers.metrics,
+        answers={200: Answer(description="Metrics.", content_type="text/plain")},
+    ),
+    Endpoint(
+        method="GET",
+        path="/titles",
+        name="listTitles",
+        summary="All titles of the library.",
+        handler=handlers.titles,
+        answers={200: Answer(description="Titles by id.", body=wire.TitleList)},
+    ),
+    Endpoint(
+        method="GET",
+        path="/titles/{title}/{file:.+}",
+        name="getTitleFile",
+        summary="A file of a title: manifests, segments, title.json, enhancements.json, weights chunks.",
+        handler=handlers.title_file,
+        answers=_FILE_ANSWERS,
+        problems=_FILE_PROBLEMS,
+        streams=True,
+    ),
+    Endpoint(
+        method="POST",
+        path="/sessions",
+        name="openSession",
+        summary="Open a session: one viewer, one title, one device profile.",
+        handler=handlers.open_session,
+        body=SessionRequest,
+        answers={201: Answer(description="It is open.", body=wire.SessionOpened, headers={"Location": "The session."})},
+        problems=(400, 404, 413, 415, 422, 503),
+    ),
+    Endpoint(
+        method="GET",
+        path="/sessions/{session}",
+        name="showSession",
+        summary="The session as the server remembers it.",
+        handler=handlers.show_session,
+        answers={200: Answer(description="The session.", body=wire.SessionView)},
+        problems=(404, 503),
+    ),
+    Endpoint(
+        method="DELETE",
+        path="/sessions/{session}",
+        name="endSession",
+        summary="End the session and forget it, log included.",
+        handler=handlers.end_session,
+        answers={204: Answer(description="Forgotten.")},
+        problems=(404, 503),
+    ),
+    Endpoint(
+        method="GET",
+        path="/sessions/{session}/manifest.mpd",
+        name="getSessionManifest",
+        summary="The server-driven MPD: one video Representation, whose segments the server chooses.",
+        handler=handlers.session_manifest,
+        answers=_FILE_ANSWERS | {200: Answer(description="The manifest.", content_type=handlers.MPD)},
+        problems=(*_FILE_PROBLEMS, 503),
+        streams=True,
+    ),
+    Endpoint(
+        method="GET",
+        path="/sessions/{session}/video/init.mp4",
+        name="getSessionInit",
+        summary="The init segment that fits all renditions.",
+        handler=handlers.session_init,
+        answers=_FILE_ANSWERS,
+        problems=(*_FILE_PROBLEMS, 503),
+        streams=True,
+    ),
+    Endpoint(
+        method="GET",
+        path=r"/sessions/{session}/video/{number:[1-9][0-9]{0,7}}.m4s",
+        name="getSessionSegment",
+        summary="Decide a segment, once, and send it. CMCD is read from headers or query.",
+        handler=handlers.session_segment,
+        answers=_FILE_ANSWERS
+        | {200: Answer(description="The segment, as chosen.", content_type="video/iso.segment", headers=_DECISION)},
+        problems=(*_FILE_PROBLEMS, 503),
+        streams=True,
+    ),
+    Endpoint(
+        method="GET",
+        path="/sessions/{session}/log",
+        name="getSessionLog",
+        summary="The session log, one JSON object a line: the server's decisions and what the player posted.",
+        handler=handlers.session_log,
+        answers={200: Answer(description="The log.", content_type=handlers.JSONL)},
+        problems=(404, 503),
+    ),
+    Endpoint(
+        method="POST",
+        path="/sessions/{session}/events",
+        name="postEvents",
+        summary="Hand in what the player saw. Events of kind decided are left out: the server wrote its own.",
+        handler=handlers.post_events,
+        body=EventBatch,
+        answers={204: Answer(description="Taken into the log.")},
+        problems=(400, 404, 413, 415, 503),
+    ),
+)
+
+
+def description(version: str) -> Endpoint:
+    """The route of /openapi.json, which describes itself as well."""
+    body = b""
+
+    async def openapi(_request: web.Request) -> web.Response:
+        return web.Response(body=body, content_type="application/json")
+
+    endpoint = Endpoint(
+        method="GET",
+        path="/openapi.json",
+        name="openapi",
+        summary="This description.",
+        handler=openapi,
+        answers={200: Answer(description="OpenAPI 3.1.", content_type=JSON)},
+    )
+    body = dumps(document([*ENDPOINTS, endpoint], version))
+    return endpoint

@@ -1,0 +1,126 @@
+"""What the server remembers of a session: small enough to fetch and put back with every decision."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Iterable
+from typing import TypeAlias
+
+import msgspec
+
+from abr.control import Download
+from abr.device import DeviceProfile
+from abr.enhancement import Family
+from abr.formats import dumps
+
+DOWNLOADS_KEPT = 16
+SEGMENTS_KEPT = 192
+"""Decisions are remembered for this many neighbouring segments around the one decided last."""
+OPTIONS_MAX = 255
+OWNED_MAX = 32
+_PREFIX_BYTES = 4
+
+PackedDownload: TypeAlias = tuple[int, int, int, int]
+"""Microseconds of start, duration and latency; bytes."""
+
+
+class SessionState(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+    """One viewer watching one title. At most 1 KiB as MessagePack, which is how stores keep it.
+
+    Session time is seconds since `created_s`, which is read from the server's clock. `taken[i]` is 0 while segment
+    `taken_from + i` is undecided, else one more than the option that was chosen for it.
+    """
+
+    title: str
+    controller: str
+    families: tuple[Family, ...]
+    profile: bytes
+    """Key of the device profile in the store; empty without one."""
+    buffer_max_s: float
+    created_s: float
+    menu: int = 0
+    """Fingerprint of the option list that the indices below refer to; 0 before the first decision."""
+    last: int = -1
+    taken_from: int = 0
+    taken: bytes = b""
+    downloads: tuple[PackedDownload, ...] = ()
+    owned: bytes = b""
+    """First four bytes of the sha256 of each weights chunk that the device has."""
+    memory: tuple[float, ...] = ()
+    heard_s: float = 0.0
+    """Session time of the last decision."""
+    ahead_s: float = 0.0
+    """Media seconds that the viewer had, or was being sent, at that time."""
+
+    def option(self, segment: int) -> int | None:
+        """The option already chosen for `segment`, if it is remembered."""
+        index = segment - self.taken_from
+        return self.taken[index] - 1 if 0 <= index < len(self.taken) and self.taken[index] else None
+
+    def with_choice(self, segment: int, option: int) -> SessionState:
+        """Remembers a choice, and forgets those more than SEGMENTS_KEPT segments away from it."""
+        first = min(self.taken_from, segment) if self.taken else segment
+        end = max(self.taken_from + len(self.taken), segment + 1)
+        if end - first > SEGMENTS_KEPT:
+            first = max(first, segment + 1 - SEGMENTS_KEPT)
+            end = min(end, first + SEGMENTS_KEPT)
+        window = bytearray(end - first)
+        for index, taken in enumerate(self.taken, start=self.taken_from):
+            if first <= index < end:
+                window[index - first] = taken
+        window[segment - first] = option + 1
+        return msgspec.structs.replace(self, taken_from=first, taken=bytes(window), last=option)
+
+    def with_download(self, download: Download) -> SessionState:
+        """Remembers one more download, dropping the oldest; the same one is not counted twice."""
+        packed = pack_download(download)
+        if packed in self.downloads:
+            return self
+        return msgspec.structs.replace(self, downloads=(*self.downloads, packed)[-DOWNLOADS_KEPT:])
+
+
+def pack_download(download: Download) -> PackedDownload:
+    """To whole microseconds."""
+    times_s = (download.started_s, download.duration_s, download.latency_s)
+    started_us, duration_us, latency_us = (round(time_s * 1e6) for time_s in times_s)
+    return started_us, duration_us, latency_us, download.size_bytes
+
+
+def unpack_download(packed: PackedDownload) -> Download:
+    """The inverse of `pack_download`."""
+    started_us, duration_us, latency_us, size_bytes = packed
+    return Download(
+        started_s=started_us / 1e6, duration_s=duration_us / 1e6, latency_s=latency_us / 1e6, size_bytes=size_bytes
+    )
+
+
+def pack_owned(prefixes: Iterable[str]) -> bytes:
+    """Eight hex digits of each chunk's sha256 → four bytes each, at most OWNED_MAX of them."""
+    return b"".join(bytes.fromhex(prefix) for prefix in list(prefixes)[:OWNED_MAX])
+
+
+def owned_keys(owned: bytes, keys: Iterable[str]) -> tuple[str, ...]:
+    """Those of the title's chunk keys (sha256 in hex) that the device has, in the title's order."""
+    prefixes = {owned[at : at + _PREFIX_BYTES].hex() for at in range(0, len(owned), _PREFIX_BYTES)}
+    return tuple(key for key in keys if key[: 2 * _PREFIX_BYTES] in prefixes)
+
+
+def new_session_id() -> str:
+    """128 random bits: knowing the id is the right to use the session."""
+    return secrets.token_urlsafe(16)
+
+
+def profile_key(profile: DeviceProfile) -> bytes:
+    """Equal profiles share one key."""
+    return hashlib.sha256(dumps(profile)).digest()[:16]
+
+
+def dumps_state(state: SessionState) -> bytes:
+    """MessagePack, the inverse of `loads_state`."""
+    return msgspec.msgpack.encode(state)
+
+
+def loads_state(data: bytes) -> SessionState:
+    """Raises msgspec.DecodeError when `data` is something else."""
+    return msgspec.msgpack.decode(data, type=SessionState)

@@ -1,0 +1,139 @@
+"""Settings of the server: typed, layered (defaults < TOML file < environment < flags) and closed."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
+
+from abr.errors import FormatError, InputError
+
+ENVIRONMENT_PREFIX = "TOPRUNG_"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All that can be set. Each field is a TOML key, `TOPRUNG_<FIELD>` in the environment, and mostly a flag."""
+
+    library: str = ""
+    """Folder of prepared titles."""
+    host: str = "127.0.0.1"
+    port: int = 8080
+    """0 lets the system choose; the line on stdout tells which."""
+    redis_url: str = ""
+    """Where sessions live; empty keeps them in this process."""
+    controller: str = "toprung"
+    """Chosen when a viewer names none."""
+    controllers: tuple[str, ...] = ()
+    """The operator's own controllers, `path/to/file.py:Class`, offered under the class's name."""
+    session_ttl_s: float = 3600.0
+    """A session unheard of for this long is forgotten."""
+    sessions_max: int = 20_000
+    """Sessions kept in memory; the one unheard of for longest goes first."""
+    log_events_max: int = 4096
+    """Events kept of one session, the newest."""
+    log_bytes_max: int = 64 << 20
+    """Bytes of all session logs kept in memory."""
+    body_bytes_max: int = 256 << 10
+    """Largest request body."""
+    request_timeout_s: float = 30.0
+    """A request not answered by then gets 503."""
+    shutdown_timeout_s: float = 5.0
+    """How long requests under way may take when the server is told to stop."""
+    cache_bytes_max: int = 64 << 20
+    """Memory for small files."""
+    cache_file_bytes_max: int = 256 << 10
+    """Files up to this size are served from memory, larger ones by sendfile."""
+    allow_origin: str = "*"
+    """Access-Control-Allow-Origin."""
+    log_level: str = "info"
+    log_json: bool = False
+
+    def __post_init__(self) -> None:
+        for name in _POSITIVE:
+            if not getattr(self, name) > 0:
+                raise InputError(f"Setting {name} is {getattr(self, name)}; it must be above zero.")
+        if not 0 <= self.port <= 65535:
+            raise InputError(f"Setting port is {self.port}; a port is 0 to 65535.")
+        if self.log_level not in LOG_LEVELS:
+            raise InputError(f"Setting log_level is {self.log_level!r}; it is one of {', '.join(LOG_LEVELS)}.")
+
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+_POSITIVE = (
+    *("session_ttl_s", "sessions_max", "log_events_max", "log_bytes_max", "body_bytes_max"),
+    *("request_timeout_s", "shutdown_timeout_s", "cache_bytes_max", "cache_file_bytes_max"),
+)
+_NAMES = tuple(field.name for field in fields(Settings))
+_LISTS = ("controllers",)
+
+
+def layered(file: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any]) -> Settings:
+    """Settings from all layers; flags that are None were not given. Raises InputError, FormatError."""
+    values: dict[str, Any] = {}
+    values |= {} if file is None else _from_toml(file)
+    values |= _from_environment(environment)
+    values |= {name: value for name, value in flags.items() if value is not None}
+    try:
+        return msgspec.convert(values, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise FormatError(f"A setting is not valid: {error}.") from error
+
+
+def dumps_toml(settings: Settings) -> str:
+    """The settings as a TOML file that `layered` reads back; a password inside the Redis URL is left out."""
+    shown = asdict(replace(settings, redis_url=without_password(settings.redis_url)))
+    return "".join(f"{name} = {_toml(value)}\n" for name, value in shown.items())
+
+
+def without_password(url: str) -> str:
+    """The URL with its password as `***`, fit for logs."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    user_and_host = parts.netloc.replace(f":{parts.password}@", ":***@")
+    return urlunsplit(parts._replace(netloc=user_and_host))
+
+
+def _from_toml(file: Path) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"Cannot read the settings file {file}: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise FormatError(f"The settings file {file} is not TOML: {error}.") from error
+    for name in values:
+        if name not in _NAMES:
+            raise InputError(f"{file} sets {name!r}, which is no setting.{_guess(name)} All: {', '.join(_NAMES)}.")
+    return values
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    """Other commands have TOPRUNG_ variables of their own, so only what looks like a slip is refused."""
+    values: dict[str, Any] = {}
+    for variable, text in environment.items():
+        if not variable.startswith(ENVIRONMENT_PREFIX):
+            continue
+        name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
+        if name in _NAMES:
+            values[name] = text.split(os.pathsep) if name in _LISTS and text else text
+        elif guess := _guess(name):
+            raise InputError(f"{variable} is set in the environment, but there is no setting {name!r}.{guess}")
+    return values
+
+
+def _guess(name: str) -> str:
+    close = difflib.get_close_matches(name, _NAMES, n=1, cutoff=0.75)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def _toml(value: Any) -> str:
+    """TOML of a setting: JSON's strings, booleans, numbers and lists are TOML too."""
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,70 @@
+"""The JSON that the server answers with. Requests are SessionRequest (server.desk) and EventBatch (abr.events)."""
+
+from __future__ import annotations
+
+from abr.enhancement import Family
+from abr.formats import Record
+
+
+class Health(Record, frozen=True):
+    status: str
+    version: str
+
+
+class Index(Record, frozen=True):
+    """Where to go from here."""
+
+    name: str
+    version: str
+    titles: str = "/titles"
+    openapi: str = "/openapi.json"
+    metrics: str = "/metrics"
+
+
+class TitleLine(Record, frozen=True):
+    """One title of the library."""
+
+    id: str
+    duration_s: float
+    manifest_url: str
+    hls_url: str
+
+
+class TitleList(Record, frozen=True):
+    titles: tuple[TitleLine, ...]
+
+
+class SessionOpened(Record, frozen=True):
+    """Answer to POST /sessions; URLs are absolute paths on this server."""
+
+    id: str
+    title: str
+    manifest_url: str
+    title_url: str
+    expires_s: float
+
+
+class Choice(Record, frozen=True):
+    """What was chosen for one segment (0-based)."""
+
+    segment: int
+    rendition: str
+    enhancer: str
+
+
+class SessionView(Record, frozen=True):
+    """A session as the server remembers it."""
+
+    id: str
+    title: str
+    controller: str
+    families: tuple[Family, ...]
+    has_profile: bool
+    buffer_max_s: float
+    age_s: float
+    options: int
+    """How many (rendition, enhancer) pairs this viewer is offered."""
+    choices: tuple[Choice, ...]
+    """Choices that are still remembered, by segment."""
+    throughput_bps: float | None
+    """Of the downloads remembered, bytes over time; None before the first."""
