@@ -1,0 +1,51 @@
+"""A title prepared from the short test clip, once a test run, for every room's tests."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+from abr.media import Title
+from server.ingest.prepare import prepare_title
+from server.ingest.recipe import Recipe
+from server.library import Library
+
+CLIP = Path(__file__).parents[1] / "data" / "bbb_720p25_5s.mp4"
+TITLE_ID = "bbb"
+RECIPE = Recipe(heights_px=(180, 240, 360, 720), preset="ultrafast", vmaf_every=12)
+
+
+def prepared_library() -> Library:
+    """A library that holds the short clip as the title `bbb`: 180p, 240p, 360p, 720p, with sound. Do not write to it.
+
+    Kept under the temporary folder between the processes of one test run, and between runs while the clip and the code
+    that prepares it are the same.
+    """
+    root = Path(tempfile.gettempdir()) / f"toprung-test-title-{os.getuid()}-{_fingerprint()}"
+    root.mkdir(mode=0o700, exist_ok=True)
+    library = Library(root / "library")
+    with (root / "lock").open("w") as lock:  # xdist workers take turns; the later ones find it done
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        prepare_title(CLIP, library, RECIPE, title_id=TITLE_ID)
+    return library
+
+
+def prepared_title() -> tuple[Title, Path]:
+    """The prepared title and its folder."""
+    library = prepared_library()
+    return library.title(TITLE_ID), library.root / TITLE_ID
+
+
+def _fingerprint() -> str:
+    code = Path(__file__).parents[2]
+    made_by = [
+        *code.glob("server/ingest/*.py"),
+        code / "abr" / "media.py",
+        code / "abr" / "quality.py",
+        CLIP,
+        Path(__file__),
+    ]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(made_by))).hexdigest()[:12]
