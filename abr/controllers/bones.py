@@ -25,12 +25,13 @@ class Bones:
 
     Objective (their section 4): least (buffer·p + backlog·compute - V (quality + γp)) / segment bytes, where V =
     aggressiveness · (buffer_max - p) · p / (best quality + γp) and p is a segment's duration. Options whose
-    enhancement would end too late are left out. Weights to be fetched count with the bytes, shared by the
-    segments left.
+    enhancement would end too late are left out, and so are the enhancers named in `skip` (the published code leaves
+    out IMDN's ultra). Weights to be fetched count with the bytes, shared by the segments left.
     """
 
     gamma_p: float = 10.0
     aggressiveness: float = 1.0
+    skip: tuple[str, ...] = ()
 
     def decide(self, seen: Observation) -> Decision:
         if starting(seen):
@@ -57,4 +58,5 @@ class Bones:
         scores = (drift - reward) / (menu.size_bytes[0] + menu.weights_bytes / menu.segments_left)
         late = (menu.compute_s[0] > 0) & (seen.backlog_s + menu.compute_s[0] > seen.buffer_s)
         hole = ~np.isfinite(menu.vmaf[0]) | ~np.isfinite(scores)
-        return np.where(late | hole, np.inf, scores)
+        skipped = [choice.enhancer in self.skip for choice in menu.choices]
+        return np.where(late | hole | skipped, np.inf, scores)

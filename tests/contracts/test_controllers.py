@@ -1,0 +1,182 @@
+"""What every controller promises, whatever it thinks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from price_lists import make_prices
+
+from abr.control import Decision, Download, Observation
+from abr.controllers import CONTROLLERS, make_controller
+from abr.controllers.guard import decide
+from abr.errors import InputError, UnknownNameError
+from abr.options import Choice, PriceList
+from abr.simulate import simulate
+from abr.traces import constant, make
+
+PRICES = make_prices()
+
+
+@pytest.fixture(params=list(CONTROLLERS))
+def controller(request):
+    return make_controller(request.param)
+
+
+def downloads(count: int, rate_bps: float = 1.5e6) -> tuple[Download, ...]:
+    return tuple(
+        Download(started_s=2.0 * i, duration_s=0.05 + 3e5 * 8 / rate_bps, latency_s=0.05, size_bytes=300_000)
+        for i in range(count)
+    )
+
+
+def seen(prices: PriceList = PRICES, segment: int = 5, **over: object) -> Observation:
+    fields: dict[str, object] = {
+        "now_s": 12.0,
+        "menu": prices.menu(segment, 8),
+        "buffer_s": 9.0,
+        "buffer_max_s": 30.0,
+        "downloads": downloads(5),
+        "last": Choice(rendition=1),
+        **over,
+    }
+    return Observation(**fields)  # type: ignore[arg-type]
+
+
+def holes(prices: PriceList) -> PriceList:
+    """The same list with options missing from some segments, and one segment that has the lowest rung only."""
+    vmaf, size = prices.vmaf.copy(), prices.size_bytes.copy()
+    vmaf[5, 1:5] = np.nan
+    size[6, 3] = np.inf
+    vmaf[7, 1:] = np.nan
+    return replace(prices, vmaf=vmaf, size_bytes=size)
+
+
+def one_option(prices: PriceList) -> PriceList:
+    return replace(
+        prices,
+        choices=prices.choices[:1],
+        size_bytes=prices.size_bytes[:, :1],
+        compute_s=prices.compute_s[:, :1],
+        vmaf=prices.vmaf[:, :1],
+        weights=prices.weights[:1],
+    )
+
+
+SITUATIONS = {
+    "middle": seen(),
+    "nothing downloaded": seen(segment=0, downloads=(), buffer_s=0.0, playing=False, last=None, now_s=0.0),
+    "started without history": seen(downloads=(), last=None),
+    "empty buffer": seen(buffer_s=0.0),
+    "full buffer": seen(buffer_s=30.0, downloads=downloads(16, 5e7)),
+    "tiny buffer limit": seen(buffer_s=1.0, buffer_max_s=1.0),
+    "last segment": seen(segment=19),
+    "one option": seen(one_option(PRICES)),
+    "holes": seen(holes(PRICES)),
+    "only the lowest rung": seen(holes(PRICES), segment=7),
+    "backlog": seen(backlog_s=8.9),
+    "outage": seen(downloads=downloads(4, 8.0)),
+    "instant downloads": seen(downloads=(Download(started_s=0, duration_s=0.0, latency_s=0.0, size_bytes=1),)),
+    "weights": seen(make_prices(weights=True)),
+    "bare menu": seen(menu=replace(PRICES.menu(5, 3), prices=None)),
+    "foreign last choice": seen(last=Choice(rendition=7, enhancer="gone")),
+}
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_answers_every_situation_soundly(controller, situation):
+    now = SITUATIONS[situation]
+    decision = controller.decide(now)
+    assert 0 <= decision.option < len(now.menu.choices)
+    assert np.isfinite(now.menu.vmaf[0, decision.option]) and np.isfinite(now.menu.size_bytes[0, decision.option])
+    assert 0 <= decision.wait_s < 60
+    assert decision.reason and decision.reason == " ".join(decision.reason.split()) and len(decision.reason) <= 1024
+    assert len(decision.memory) <= 16 and np.isfinite(decision.memory).all()
+    assert controller.decide(now) == decision, "the same observation must give the same decision"
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_never_enhances_what_cannot_be_done_in_time(controller, situation):
+    now = SITUATIONS[situation]
+    compute_s = now.menu.compute_s[0, controller.decide(now).option]
+    assert compute_s == 0 or now.backlog_s + compute_s <= now.buffer_s
+
+
+def test_starts_low_and_plain(controller):
+    if type(controller).__name__ in ("Fixed", "Greedy"):
+        pytest.skip("a fixed rung stays fixed")
+    decision = controller.decide(SITUATIONS["nothing downloaded"])
+    assert PRICES.choices[decision.option] == Choice(rendition=0)
+
+
+@pytest.mark.parametrize("prices", [PRICES, holes(PRICES), make_prices(weights=True), one_option(PRICES)])
+def test_plays_whole_titles(controller, prices):
+    trace = make("steps", [(7.0, 3e6, 0.05), (5.0, 3e5, 0.1), (3.0, 0.0, 0.1), (9.0, 8e6, 0.02)])
+    session = simulate(prices, trace, controller, buffer_max_s=20.0)
+    assert len(session.steps) == 20 and np.isfinite(session.vmaf).all()
+    assert not any("controller failed" in step.decision.reason for step in session.steps)
+    assert all(step.seen.buffer_s <= 20.0 - 2.0 + 1e-6 for step in session.steps[1:])
+    again = simulate(prices, trace, controller, buffer_max_s=20.0)
+    assert [s.decision for s in again.steps] == [s.decision for s in session.steps]
+
+
+def test_a_network_without_limits_is_used(controller):
+    if isinstance(getattr(controller, "rung", None), int):
+        pytest.skip("a fixed rung stays fixed")
+    session = simulate(make_prices(60), constant(1e9, 0.001), controller, buffer_max_s=20.0)
+    assert np.mean(session.vmaf[30:]) > 90 and session.stall_s == 0
+
+
+class Raises:
+    def decide(self, seen: Observation) -> Decision:
+        raise RuntimeError("two\nlines")
+
+
+class Answers:
+    def __init__(self, answer: object) -> None:
+        self.answer = answer
+
+    def decide(self, seen: Observation) -> Decision:
+        return self.answer  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        Raises(),
+        Answers(None),
+        Answers(Decision(option=99, reason="x")),
+        Answers(Decision(option=-1, reason="x")),
+        Answers(Decision(option=0, reason="x", wait_s=float("nan"))),
+        Answers(Decision(option=0, reason="x", wait_s=1e9)),
+        Answers(Decision(option=0, reason="x", memory=(float("inf"),))),
+        Answers(Decision(option=0, reason="x", memory=(0.0,) * 17)),
+        Answers(Decision(option="0", reason="x")),  # type: ignore[arg-type]
+        Answers(Decision(option=0, reason=None)),  # type: ignore[arg-type]
+    ],
+)
+def test_a_controller_that_fails_plays_the_lowest_rung_and_says_so(bad):
+    decision = decide(bad, seen())
+    assert decision.option == 0 and "controller failed" in decision.reason and "\n" not in decision.reason
+    assert len(simulate(PRICES, constant(1e6), bad).steps) == 20
+
+
+def test_a_long_reason_is_cut_to_one_line():
+    decision = decide(Answers(Decision(option=3, reason="a\nb " * 1000)), seen())
+    assert decision.option == 3 and len(decision.reason) == 1024 and "\n" not in decision.reason
+
+
+def test_a_users_controller_comes_from_a_file(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from abr.control import Decision\n"
+        "class Mine:\n"
+        "    def decide(self, seen):\n"
+        "        return Decision(option=0, reason='mine')\n"
+    )
+    assert make_controller(f"{file}:Mine").decide(seen()).reason == "mine"
+    with pytest.raises(UnknownNameError, match="Did you mean 'bones'"):
+        make_controller("bnoes")
+    with pytest.raises(InputError, match="has no 'Yours'"):
+        make_controller(f"{file}:Yours")

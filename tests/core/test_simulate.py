@@ -1,0 +1,170 @@
+"""The simulator against arithmetic done by hand, its logs against the replay, and its command line."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import msgspec
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+from price_lists import make_prices
+
+from abr.compare import compare
+from abr.compare import simulate as simulate_command
+from abr.control import Decision
+from abr.controllers import CONTROLLERS, make_controller
+from abr.events import Decided, dumps_log, loads_log
+from abr.playback import Playback
+from abr.qoe import experience, high_definition, linear, logarithmic, ssim_db
+from abr.replay import replay
+from abr.simulate import log_of, simulate
+from abr.traces import constant, make
+
+PRICES = make_prices(30)
+TRACE = make("bumpy", [(9.0, 2.5e6, 0.05), (6.0, 2e5, 0.1), (4.0, 0.0, 0.1), (11.0, 6e6, 0.02)])
+
+
+class Scripted:
+    """Plays the given options in turn."""
+
+    def __init__(self, *options: int) -> None:
+        self.options = options
+
+    def decide(self, seen):
+        return Decision(option=self.options[seen.menu.segment], reason="scripted")
+
+
+def flat_prices():
+    """Four 2 s segments of 100 kB (plain) or the same with 1.5 s of compute."""
+    shape = np.ones((4, 1))
+    return replace(
+        make_prices(4),
+        choices=make_prices(4).choices[:2],
+        size_bytes=shape * [100_000.0, 100_000.0],
+        compute_s=shape * [0.0, 1.5],
+        vmaf=shape * [50.0, 60.0],
+        weights=((), ()),
+    )
+
+
+def test_a_session_worked_out_by_hand():
+    # 100 kB at 400 kbit/s take 2 s and 0.5 s latency: each download takes 2.5 s and each segment lasts 2 s
+    session = simulate(flat_prices(), constant(400e3, 0.5), Scripted(0, 0, 0, 0))
+    assert session.startup_s == pytest.approx(2.5)
+    assert [step.stall_s for step in session.steps] == pytest.approx([0, 0.5, 0.5, 0.5])
+    assert session.experience.qoe == pytest.approx(50 - 100 * 1.5 / 4)
+    assert [step.starts_s for step in session.steps] == pytest.approx([2.5, 5.0, 7.5, 10.0])
+
+
+def test_an_enhancement_that_would_be_late_is_shown_plain():
+    # 1.5 s of compute fit before segment 1 if it arrives with 1.9 s of buffer, not if it arrives with 1 s
+    session = simulate(flat_prices(), constant(8e6), Scripted(1, 1, 1, 1))
+    assert [step.shown for step in session.steps] == [0, 1, 1, 1]
+    slow = simulate(flat_prices(), constant(800e3), Scripted(1, 1, 1, 1))
+    assert [step.shown for step in slow.steps] == [0, 0, 1, 1]
+    assert slow.vmaf == [50.0, 50.0, 60.0, 60.0]
+
+
+def test_waits_when_the_buffer_is_full():
+    session = simulate(flat_prices(), constant(80e6), Scripted(0, 0, 0, 0), buffer_max_s=4.0)
+    assert [step.seen.buffer_s for step in session.steps] == pytest.approx([0, 2, 2, 2], abs=0.02)
+    assert session.stall_s == 0
+
+
+def test_weights_are_downloaded_once():
+    prices = make_prices(4, weights=True)
+    session = simulate(prices, constant(20e6), Scripted(0, 2, 2, 2))
+    extra = [step.download.size_bytes - prices.size_bytes[i, 0] for i, step in enumerate(session.steps)]
+    assert extra == [0, 150_000, 0, 0]
+
+
+@given(st.lists(st.tuples(st.floats(0, 20), st.floats(0.5, 6), st.floats(0, 8)), max_size=30))
+def test_playback_keeps_its_books(moves):
+    playback = Playback(buffer_max_s=30.0)
+    added_s = passed_s = 0.0
+    for pass_s, duration_s, compute_s in moves:
+        playback.advance(pass_s)
+        before_s = playback.buffer_s
+        accepted = playback.add(duration_s, compute_s)
+        added_s, passed_s = added_s + duration_s, passed_s + pass_s
+        assert playback.backlog_s >= 0 and playback.buffer_s >= 0
+        assert not accepted or playback.backlog_s <= before_s + 1e-6
+        assert playback.played_s + playback.buffer_s == pytest.approx(added_s)
+        assert playback.startup_s + playback.played_s + playback.stall_s == pytest.approx(passed_s)
+
+
+@pytest.mark.parametrize("name", list(CONTROLLERS))
+def test_a_log_replays_to_the_same_decisions(name):
+    prices = make_prices(30, weights=True)
+    session = simulate(prices, TRACE, make_controller(name), buffer_max_s=20.0)
+    log = loads_log(dumps_log(log_of(session, title="t", controller=name, network=TRACE.name)))
+    assert [event.t_s for event in log] == sorted(event.t_s for event in log)
+    again = replay(log, prices, make_controller(name))
+    assert again.decisions == 30 and again.differences == ()
+    assert max(map(abs, again.buffer_error_s)) < 1e-6
+
+
+def test_replay_finds_a_decision_that_differs():
+    session = simulate(PRICES, TRACE, make_controller("bola"))
+    log = log_of(session, title="t", controller="bola", network="n")
+    place = next(i for i, event in enumerate(log) if isinstance(event, Decided) and event.segment == 12)
+    log[place] = msgspec.structs.replace(log[place], rendition="720p", enhancer="none", wait_s=3.0)
+    (difference, *_) = replay(log, PRICES, make_controller("bola")).differences
+    assert difference.segment == 12 and "720p" in difference.logged
+
+
+def test_qoe_models_by_hand():
+    assert experience([50, 60, 60], 0.3).qoe == pytest.approx(170 / 3 - 5 - 10)
+    assert linear([1e6, 3e6], 1.0) == pytest.approx((4 - 2 - 4.3) / 2)
+    assert logarithmic([3e5, 3e5 * np.e], 3e5, 0.0) == pytest.approx((1 - 1) / 2)
+    assert high_definition([0, 5], 0.5) == pytest.approx((21 - 19 - 4) / 2)
+    assert ssim_db([0.9, 0.99], 0.0) == pytest.approx((30 - 10) / 2)
+
+
+@pytest.fixture
+def movie(tmp_path):
+    sizes = [[800_000, 2_400_000, 8_000_000]] * 15
+    path = tmp_path / "movie.json"
+    path.write_text(
+        json.dumps({"segment_duration_ms": 2000, "bitrates_kbps": [400, 1200, 4000], "segment_sizes_bits": sizes})
+    )
+    (tmp_path / "traces").mkdir()
+    (tmp_path / "traces" / "a.txt").write_text("0 1\n5 2.0\n9 0.4\n")
+    (tmp_path / "traces" / "b.json").write_text('[{"duration_ms": 1000, "bandwidth_kbps": 900, "latency_ms": 20}]')
+    return path
+
+
+def run(command, *args):
+    result = CliRunner().invoke(command, [str(arg) for arg in args], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_simulate_command_prints_and_logs(movie, tmp_path):
+    log = tmp_path / "log.jsonl"
+    text = run(
+        simulate_command, movie, "--trace", movie.parent / "traces", "--controller", "bola", "--log", log, "--json"
+    )
+    assert [row["trace"] for row in json.loads(text)["sessions"]] == ["a", "b"]
+    assert sum(isinstance(event, Decided) for event in loads_log(log.read_bytes())) == 15
+
+
+def test_compare_command_ranks_a_users_controller_among_the_others(movie, tmp_path):
+    mine = tmp_path / "mine.py"
+    mine.write_text(
+        "from abr.control import Decision\n"
+        "class Mine:\n"
+        "    def decide(self, seen):\n"
+        "        return Decision(option=0, reason='mine')\n"
+    )
+    plot = tmp_path / "plot.svg"
+    args = (movie, "--traces", movie.parent / "traces", "--controller", f"{mine}:Mine", "--plot", plot)
+    means = json.loads(run(compare, *args, "--json"))["means"]
+    assert means[f"{mine}:Mine"]["qoe"] == pytest.approx(means["lowest"]["qoe"])
+    assert means["toprung"]["qoe"] > means["lowest"]["qoe"]
+    assert plot.read_text().startswith("<svg") and "</svg>" in plot.read_text()
+    assert "toprung" in run(compare, *args)
