@@ -1,0 +1,1 @@
+"""Families of networks. Each knows its own shapes and cost without importing torch."""

@@ -1,0 +1,87 @@
+"""The `plain` family: 3×3 convolutions with ReLU at low resolution, then pixel shuffle over an interpolated skip.
+
+    y ─ [space to depth d] ─ head ─ block 1 … block m ─ tail ─ pixel shuffle d·r ─ (+) ─ shown luma
+    plainly scaled y ───────────────────────────────────────────────────────────────┘
+
+One trunk has several exits: after block k a tail of its own makes a complete, cheaper network. The first k blocks and
+their tail are exactly the network `plain-m<k>…`, so chunks of weights are usable as they arrive (NAS, OSDI 2018), and
+all tiers of a title share their bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from abr.errors import FormatError
+
+KERNEL_PX = 3
+DEPTH_MAX, WIDTH_MAX = 64, 256
+_PATTERN = re.compile(r"plain-m(\d{1,2})c(\d{1,3})x([234])(d2)?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """One convolution: its name in a checkpoint and its channels."""
+
+    name: str
+    inputs: int
+    outputs: int
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates per position of its own grid."""
+        return KERNEL_PX * KERNEL_PX * self.inputs * self.outputs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlainArchitecture:
+    """`plain-m4c32x2d2`: 4 blocks of 32 channels, scale ×2, working at half resolution (`d2`: space to depth first)."""
+
+    depth: int
+    width: int
+    scale: int
+    squeeze: int = 1
+
+    def __str__(self) -> str:
+        return f"plain-m{self.depth}c{self.width}x{self.scale}" + ("d2" if self.squeeze == 2 else "")
+
+    def at_exit(self, depth: int) -> PlainArchitecture:
+        """The network that leaves the trunk after `depth` blocks."""
+        return replace(self, depth=depth)
+
+    @property
+    def head(self) -> Layer:
+        return Layer(name="head", inputs=self.squeeze**2, outputs=self.width)
+
+    @property
+    def blocks(self) -> tuple[Layer, ...]:
+        return tuple(
+            Layer(name=f"block{index}", inputs=self.width, outputs=self.width) for index in range(1, self.depth + 1)
+        )
+
+    @property
+    def tail(self) -> Layer:
+        return Layer(name=f"tail{self.depth}", inputs=self.width, outputs=(self.squeeze * self.scale) ** 2)
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """All convolutions in the order in which they run."""
+        return (self.head, *self.blocks, self.tail)
+
+    @property
+    def macs_per_output_px(self) -> float:
+        return sum(layer.macs for layer in self.layers) / (self.squeeze * self.scale) ** 2
+
+
+def parse(text: str) -> PlainArchitecture:
+    """The inverse of `str`. Raises FormatError for anything else."""
+    match = _PATTERN.fullmatch(text)
+    if match:
+        depth, width, scale = (int(match[group]) for group in (1, 2, 3))
+        if 1 <= depth <= DEPTH_MAX and 1 <= width <= WIDTH_MAX and not any(match[i].startswith("0") for i in (1, 2)):
+            return PlainArchitecture(depth=depth, width=width, scale=scale, squeeze=2 if match[4] else 1)
+    raise FormatError(
+        f"{text!r} is not an architecture this program runs; expected one like plain-m4c32x4 "
+        f"(up to {DEPTH_MAX} blocks of {WIDTH_MAX} channels, scale 2 to 4, optionally d2)."
+    )

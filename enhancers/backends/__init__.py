@@ -1,0 +1,55 @@
+"""Ways to run a network on this machine. All take and give uint8 luma; the device profile says which is fastest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from abr.registry import Registry
+from enhancers.checkpoint import Weights
+from enhancers.frames import Plane
+
+
+class LumaNetwork(Protocol):
+    """One network, opened for one frame size, used by one thread at a time."""
+
+    def run(self, y: Plane, plain: Plane) -> Plane:
+        """y: uint8 (H, W) as decoded. plain: uint8 (r·H, r·W), y by the display scaler. Returns the lifted luma.
+
+        The result has the shape of `plain` and stays valid until the next call.
+        """
+        ...
+
+
+Opener = Callable[[Weights, int, int, int], LumaNetwork]
+"""(weights, width, height of the input, threads) → an opened network for the weights' deepest exit."""
+
+BACKENDS: Registry[Opener] = Registry("backend")
+
+
+@BACKENDS.register("openvino-int8")
+def _openvino_int8(weights: Weights, width_px: int, height_px: int, threads: int) -> LumaNetwork:
+    from enhancers.backends.openvino import OpenVinoNetwork
+
+    return OpenVinoNetwork(weights, width_px, height_px, threads, precision="int8")
+
+
+@BACKENDS.register("openvino-bf16")
+def _openvino_bf16(weights: Weights, width_px: int, height_px: int, threads: int) -> LumaNetwork:
+    from enhancers.backends.openvino import OpenVinoNetwork
+
+    return OpenVinoNetwork(weights, width_px, height_px, threads, precision="bf16")
+
+
+@BACKENDS.register("openvino-fp32")
+def _openvino_fp32(weights: Weights, width_px: int, height_px: int, threads: int) -> LumaNetwork:
+    from enhancers.backends.openvino import OpenVinoNetwork
+
+    return OpenVinoNetwork(weights, width_px, height_px, threads, precision="fp32")
+
+
+@BACKENDS.register("torch")
+def _torch(weights: Weights, width_px: int, height_px: int, threads: int) -> LumaNetwork:
+    from enhancers.backends.eager import TorchNetwork
+
+    return TorchNetwork(weights, threads)

@@ -1,0 +1,212 @@
+"""Weights on disk and on the wire: safetensors cut into chunks, each of which makes one more exit usable.
+
+Chunk k holds the blocks between exits k − 1 and k, the tail of exit k, and (the first chunk) the head. Its metadata:
+
+    format         toprung-plain-1
+    architecture   the network that it completes, such as plain-m5c32x4
+    from           depth of the exit before it, 0 for the first chunk
+    ranges         JSON: the largest value of each ReLU's output that int8 inference keeps apart, in network units
+    source         sha256 of the video it was trained on, empty for generic weights
+    note           free text
+
+Tensors are `<layer>.weight` as F16 or F32, or as I8 with `<layer>.scale` (F32, one an output channel), and
+`<layer>.bias` (F32). Everything in a chunk is hostile until checked: nothing is unpickled, every name, shape and type
+is expected before it is read, and every value is finite.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, deserialize
+from safetensors.numpy import save
+
+from abr.errors import FormatError
+from abr.formats import dumps, loads
+from enhancers.architectures.plain import KERNEL_PX, Layer, PlainArchitecture, parse
+from enhancers.quantize import dequantized, quantized
+
+FORMAT = "toprung-plain-1"
+CHUNK_BYTES_MAX = 16 << 20
+_CHUNKS_MAX = 8
+_TYPES: dict[str, str] = {"F32": "<f4", "F16": "<f2", "I8": "i1"}
+_VALUE_MAX = 1e4
+
+Floats32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Weights:
+    """Collapsed weights of one trunk with all its exits.
+
+    architecture: the deepest exit. exits: depths, ascending. tensors: `<layer>.weight` (O, I, 3, 3) and `<layer>.bias`
+    (O,), float32. ranges: by layer name, for every layer but tails; empty when never calibrated.
+    """
+
+    architecture: PlainArchitecture
+    exits: tuple[int, ...]
+    tensors: dict[str, Floats32]
+    ranges: dict[str, float] = field(default_factory=dict)
+    source_sha256: str = ""
+    note: str = ""
+
+
+class _Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"from_": "from"}):
+    format: str
+    architecture: Annotated[str, msgspec.Meta(max_length=64)]
+    from_: Annotated[str, msgspec.Meta(pattern=r"^\d{1,2}$")]
+    ranges: str
+    source: Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{64})?$")]
+    note: Annotated[str, msgspec.Meta(max_length=4096)] = ""
+
+
+def digest(data: bytes) -> str:
+    """The sha256 of a chunk, as the enhancement table names it."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def weights_digest(chunks: Sequence[bytes]) -> str:
+    """The identity of the weights that these chunks amount to: sha256 of their bytes, joined."""
+    return digest(b"".join(chunks))
+
+
+def verified(data: bytes, sha256: str, what: str) -> bytes:
+    """`data` itself when its sha256 is right; raises FormatError otherwise."""
+    if (found := digest(data)) != sha256:
+        raise FormatError(f"{what} has sha256 {found[:12]}…, expected {sha256[:12]}…: fetch it again.")
+    return data
+
+
+def chunk_layers(architecture: PlainArchitecture, after: int) -> tuple[Layer, ...]:
+    """The layers of the chunk that completes `architecture` when its first `after` blocks are there already."""
+    head = (architecture.head,) if after == 0 else ()
+    return (*head, *architecture.blocks[after:], architecture.tail)
+
+
+def dumps_chunks(weights: Weights, *, storage: str = "F16") -> list[bytes]:
+    """One safetensors file an exit, cheapest first. `storage` of the kernels: I8, F16 or F32."""
+    chunks = []
+    for after, depth in zip((0, *weights.exits), weights.exits, strict=False):
+        architecture = weights.architecture.at_exit(depth)
+        layers = chunk_layers(architecture, after)
+        ranges = {layer.name: weights.ranges[layer.name] for layer in layers if layer.name in weights.ranges}
+        metadata = {
+            "format": FORMAT,
+            "architecture": str(architecture),
+            "from": str(after),
+            "ranges": dumps(ranges).decode(),
+            "source": weights.source_sha256,
+            "note": weights.note,
+        }
+        tensors: dict[str, npt.NDArray[Any]] = {}
+        for layer in layers:
+            tensors |= _stored(layer.name, weights.tensors[f"{layer.name}.weight"], storage)
+            tensors[f"{layer.name}.bias"] = weights.tensors[f"{layer.name}.bias"].astype(np.float32)
+        chunks.append(save(tensors, metadata))
+    return chunks
+
+
+def _stored(name: str, weight: Floats32, storage: str) -> dict[str, npt.NDArray[Any]]:
+    if storage != "I8":
+        return {f"{name}.weight": weight.astype(_TYPES[storage])}
+    kernel, scale = quantized(weight)
+    return {f"{name}.weight": kernel, f"{name}.scale": scale}
+
+
+def loads_chunks(chunks: Sequence[bytes], *, what: str = "these weights") -> Weights:
+    """The weights of chunks 1…k, in order. Raises FormatError saying what is wrong with them."""
+    if not 1 <= len(chunks) <= _CHUNKS_MAX:
+        raise FormatError(f"{what} consist of {len(chunks)} chunks; expected 1 to {_CHUNKS_MAX}.")
+    exits: list[int] = []
+    before: PlainArchitecture | None = None
+    tensors: dict[str, Floats32] = {}
+    ranges: dict[str, float] = {}
+    for number, data in enumerate(chunks, start=1):
+        name = f"chunk {number} of {what}"
+        metadata, raw = _opened(data, name)
+        architecture = parse(metadata.architecture)
+        after = exits[-1] if exits else 0
+        if int(metadata.from_) != after or architecture.depth <= after:
+            raise FormatError(
+                f"{name} continues after block {metadata.from_}, expected {after}: chunks are out of order."
+            )
+        if before is not None and architecture.at_exit(after) != before:
+            raise FormatError(f"{name} belongs to {architecture}, the chunk before it to {before}.")
+        layers = chunk_layers(architecture, after)
+        tensors |= _checked(raw, layers, name)
+        ranges |= _checked_ranges(metadata.ranges, layers[:-1], name)
+        before = architecture
+        exits.append(architecture.depth)
+    return Weights(
+        architecture=architecture,
+        exits=tuple(exits),
+        tensors=tensors,
+        ranges=ranges,
+        source_sha256=metadata.source,
+        note=metadata.note,
+    )
+
+
+def _opened(data: bytes, name: str) -> tuple[_Metadata, dict[str, dict[str, Any]]]:
+    if len(data) > CHUNK_BYTES_MAX:
+        raise FormatError(f"{name} is {len(data)} bytes; at most {CHUNK_BYTES_MAX} are taken.")
+    try:
+        raw: dict[str, dict[str, Any]] = dict(deserialize(data))  # type: ignore[no-untyped-call]
+        header = msgspec.json.decode(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    except (SafetensorError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise FormatError(f"{name} is not a safetensors file: {error}.") from error
+    try:
+        metadata = msgspec.convert(header.get("__metadata__", {}), _Metadata)
+    except msgspec.ValidationError as error:
+        raise FormatError(f"{name} is a safetensors file but not weights for Toprung: {error}.") from error
+    if metadata.format != FORMAT:
+        raise FormatError(f"{name} has format {metadata.format[:40]!r}; this program reads {FORMAT}.")
+    return metadata, raw
+
+
+def _checked(raw: dict[str, dict[str, Any]], layers: Sequence[Layer], name: str) -> dict[str, Floats32]:
+    tensors: dict[str, Floats32] = {}
+    known: set[str] = set()
+    for layer in layers:
+        kernel, scale, bias = (f"{layer.name}.{part}" for part in ("weight", "scale", "bias"))
+        shape = (layer.outputs, layer.inputs, KERNEL_PX, KERNEL_PX)
+        weight = _tensor(raw, kernel, shape, ("F32", "F16", "I8"), name)
+        known |= {kernel, bias}
+        if weight.dtype == np.int8:
+            known.add(scale)
+            weight = dequantized(weight, _tensor(raw, scale, (layer.outputs,), ("F32",), name))
+        tensors[kernel] = weight.astype(np.float32)
+        tensors[bias] = _tensor(raw, bias, (layer.outputs,), ("F32",), name).astype(np.float32)
+    if strange := sorted(set(raw) - known):
+        raise FormatError(f"{name} holds {len(strange)} tensors that do not belong in it, such as {strange[0][:60]!r}.")
+    return tensors
+
+
+def _tensor(
+    raw: dict[str, dict[str, Any]], key: str, shape: tuple[int, ...], types: Sequence[str], name: str
+) -> npt.NDArray[Any]:
+    entry = raw.get(key)
+    if entry is None:
+        raise FormatError(f"{name} lacks the tensor {key}.")
+    if tuple(entry["shape"]) != shape or entry["dtype"] not in types:
+        found = f"{entry['dtype']} {list(entry['shape'])[:8]}"
+        raise FormatError(f"{key} in {name} is {found}; expected {' or '.join(types)} {list(shape)}.")
+    values = np.frombuffer(entry["data"], _TYPES[entry["dtype"]]).reshape(shape)
+    if not np.isfinite(values).all() or np.abs(values.astype(np.float32)).max() > _VALUE_MAX:
+        raise FormatError(f"{key} in {name} holds values that are not finite or beyond ±{_VALUE_MAX:g}.")
+    return values
+
+
+def _checked_ranges(text: str, layers: Sequence[Layer], name: str) -> dict[str, float]:
+    ranges = loads(text, dict[str, float], what=f"ranges of {name}")
+    if ranges and set(ranges) != {layer.name for layer in layers}:
+        raise FormatError(f"{name} has activation ranges for other layers than its own.")
+    if not all(0 < value < _VALUE_MAX for value in ranges.values()):
+        raise FormatError(f"{name} has activation ranges outside 0 to {_VALUE_MAX:g}.")
+    return ranges

@@ -1,0 +1,112 @@
+"""Training pairs: decoded low rungs against the source, and patches of them chosen by how hard they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from abr.quality import Box, is_black
+
+Stack = npt.NDArray[np.uint8]
+_FLOOR = 0.05
+"""Share of the mean difficulty that even the easiest patch is given, so that no part of a picture is forgotten."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Pairs:
+    """Some frames of one video at one scale r. All uint8 luma.
+
+    low: (N, H, W) as decoded. plain: (N, r·H, r·W), `low` by the display scaler. target: (N, r·H, r·W), the source.
+    box: the picture inside letterbox borders, in pixels of `target`: x, y, width, height.
+    """
+
+    low: Stack
+    plain: Stack
+    target: Stack
+    box: Box
+
+    @property
+    def scale(self) -> int:
+        return int(self.target.shape[1] // self.low.shape[1])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Batch:
+    """Patches, uint8: low (B, p, p), plain and target (B, r·p, r·p)."""
+
+    low: Stack
+    plain: Stack
+    target: Stack
+
+
+class PatchSampler:
+    """Draws patches with a probability that grows with the root mean square error of plain scaling there.
+
+    Stateless between batches: batch n of a seed is always the same, so that training can stop and go on.
+    Raises ValueError when no frame is large and bright enough for one patch.
+    """
+
+    def __init__(self, pairs: Sequence[Pairs], *, patch_px: int, seed: int, flips: bool) -> None:
+        self._pairs = pairs
+        self._patch_px = patch_px
+        self._seed = seed
+        self._flips = flips
+        cells = [_cells(index, video, patch_px) for index, video in enumerate(pairs)]
+        self._cells = np.concatenate([places for places, _ in cells])
+        difficulty = np.concatenate([values for _, values in cells])
+        if not len(difficulty):
+            raise ValueError(f"no frame holds a picture of {patch_px}x{patch_px} low-resolution pixels")
+        weights = difficulty + _FLOOR * difficulty.mean() + 1e-6
+        self._probabilities = np.cumsum(weights / weights.sum())
+
+    def batch(self, step: int, size: int) -> Batch:
+        """The `step`-th batch of `size` patches."""
+        random = np.random.default_rng((self._seed, step))
+        chosen = np.searchsorted(self._probabilities, random.random(size)).clip(max=len(self._cells) - 1)
+        patches = [self._patch(self._cells[cell], random) for cell in chosen]
+        low, plain, target = (np.stack(stack) for stack in zip(*patches, strict=True))
+        return Batch(low=low, plain=plain, target=target)
+
+    def _patch(self, cell: npt.NDArray[np.int64], random: np.random.Generator) -> tuple[Stack, Stack, Stack]:
+        video, frame, top, left, bottom_max, right_max = cell
+        pairs, size, scale = self._pairs[video], self._patch_px, self._pairs[video].scale
+        jitter = random.integers(0, size // 2, 2)
+        y, x = min(top + jitter[0], bottom_max), min(left + jitter[1], right_max)
+        low = pairs.low[frame, y : y + size, x : x + size]
+        fine = (frame, slice(y * scale, (y + size) * scale), slice(x * scale, (x + size) * scale))
+        patch = (low, pairs.plain[fine], pairs.target[fine])
+        return _turned(patch, int(random.integers(8))) if self._flips else patch
+
+
+def _turned(patch: tuple[Stack, Stack, Stack], turn: int) -> tuple[Stack, Stack, Stack]:
+    """One of the eight symmetries of a square."""
+    low, plain, target = (np.rot90(part.T if turn & 4 else part, turn & 3) for part in patch)
+    return low, plain, target
+
+
+def _cells(index: int, pairs: Pairs, patch_px: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Places (video, frame, top, left, lowest top, rightmost left) on a half-patch grid, and each one's difficulty."""
+    scale, step = pairs.scale, max(1, patch_px // 2)
+    left, top = -(-pairs.box[0] // scale), -(-pairs.box[1] // scale)
+    right, bottom = (pairs.box[0] + pairs.box[2]) // scale - patch_px, (pairs.box[1] + pairs.box[3]) // scale - patch_px
+    places, difficulty = [], []
+    for frame in range(len(pairs.low)):
+        if is_black(pairs.target[frame]):
+            continue
+        error = _squared_error_sums(pairs.plain[frame], pairs.target[frame])
+        for y in range(top, bottom + 1, step):
+            for x in range(left, right + 1, step):
+                y0, y1, x0, x1 = y * scale, (y + patch_px) * scale, x * scale, (x + patch_px) * scale
+                total = error[y1, x1] - error[y0, x1] - error[y1, x0] + error[y0, x0]
+                places.append((index, frame, y, x, bottom, right))
+                difficulty.append(np.sqrt(max(total, 0.0)))
+    return np.array(places, dtype=np.int64).reshape(-1, 6), np.array(difficulty, dtype=np.float64)
+
+
+def _squared_error_sums(a: Stack, b: Stack) -> npt.NDArray[np.float64]:
+    """Summed-area table of (a − b)², shape (H + 1, W + 1)."""
+    squared = (a.astype(np.float64) - b) ** 2
+    return np.pad(squared.cumsum(0).cumsum(1), ((1, 0), (1, 0)))

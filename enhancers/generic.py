@@ -1,0 +1,106 @@
+"""`python -m enhancers.generic --clips DIR`: trains the generic weights that ship with the program.
+
+They serve titles without training of their own and are where content-aware training starts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from enhancers import catalog
+from enhancers.architectures.plain_torch import PlainTrunk
+from enhancers.calibrate import calibrated
+from enhancers.checkpoint import Weights, digest, dumps_chunks
+from enhancers.data import Pairs, PatchSampler
+from enhancers.rungs import rung_pairs
+from enhancers.train import Recipe, Trained, fit
+
+HELD_OUT = "bbb_"
+"""Clips whose names start so are the demo's: never trained on."""
+SCALES = (4, 3, 2)
+CRFS = (24.0, 28.0)
+PATCH_PX = 32
+_HEIGHT_MAX_PX, _FRAMES_MAX, _KEEP = 720, 600, 24
+
+
+def training_clips(folder: Path) -> list[Path]:
+    """Every video in `folder` but the held out ones, by name."""
+    kinds = {".mp4", ".webm", ".mpg", ".mkv"}
+    return sorted(path for path in folder.iterdir() if path.suffix in kinds and not path.name.startswith(HELD_OUT))
+
+
+def load_pairs(clips: list[Path], scale: int) -> list[Pairs]:
+    """Pairs of every clip, clips and compressions alternating so that each clip is seen at both."""
+    size = {"height_max_px": _HEIGHT_MAX_PX, "frames_max": _FRAMES_MAX, "keep": _KEEP}
+    return [rung_pairs(str(clip), scale, crf, **size) for clip in clips for crf in CRFS]
+
+
+def train_scale(pairs: list[Pairs], scale: int, start: dict[str, torch.Tensor], recipe: Recipe, seed: int) -> Trained:
+    """Train the trunk of one scale, from the trunk of another where shapes agree."""
+    architecture = catalog.architecture(scale)
+    trunk = PlainTrunk(architecture, catalog.EXITS, seed)
+    trunk.absorb(start)
+    sampler = PatchSampler(pairs, patch_px=PATCH_PX * architecture.squeeze, seed=seed, flips=True)
+    return fit(trunk, sampler, recipe, report=_say)
+
+
+def main() -> None:
+    """Train all scales and write weights, ranges and the card to `--output`."""
+    parser = argparse.ArgumentParser(prog="python -m enhancers.generic", description=__doc__)
+    parser.add_argument("--clips", type=Path, required=True, help="folder of clips to train on")
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "weights")
+    parser.add_argument("--seconds", type=float, default=480.0, help="training time of each scale")
+    parser.add_argument("--steps", type=int, default=0, help="steps of each scale instead: repeatable exactly")
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    clips = training_clips(given.clips)
+    recipe = Recipe(steps=given.steps, seconds=0 if given.steps else given.seconds, average_decay=0.999)
+    given.output.mkdir(parents=True, exist_ok=True)
+    start: dict[str, torch.Tensor] = {}
+    card: list[dict[str, object]] = []
+    for scale in SCALES:
+        pairs = load_pairs(clips, scale)
+        began = time.perf_counter()
+        trained = train_scale(pairs, scale, start, recipe, given.seed)
+        start = start or trained.tensors
+        weights = Weights(
+            architecture=catalog.architecture(scale),
+            exits=catalog.EXITS,
+            tensors={name: tensor.numpy() for name, tensor in trained.tensors.items()},
+            note=f"generic, seed {given.seed}, {trained.steps} steps",
+        )
+        few = [pair.low[:: max(1, len(pair.low) // 2)] for pair in pairs if pair.low.shape == pairs[0].low.shape]
+        chunks = dumps_chunks(calibrated(weights, np.concatenate(few)))
+        for number, chunk in enumerate(chunks, start=1):
+            (given.output / catalog.generic_file(scale, number)).write_bytes(chunk)
+        card.append(
+            {
+                "architecture": str(weights.architecture),
+                "sha256": [digest(chunk) for chunk in chunks],
+                "steps": trained.steps,
+                "seconds": round(time.perf_counter() - began),
+            }
+        )
+    described = {
+        "made_by": "python -m enhancers.generic --clips DIR " + f"--seconds {given.seconds:g} --seed {given.seed}",
+        "device": f"{platform.machine()} CPU, {recipe.threads} thread, torch {torch.__version__}",
+        "clips": [clip.name for clip in clips],
+        "networks": card,
+    }
+    (given.output / "card.json").write_text(json.dumps(described, indent=1) + "\n")
+
+
+def _say(progress: float, loss: float) -> None:
+    print(f"\r{progress:6.1%}  loss {loss:.5f}", end="", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

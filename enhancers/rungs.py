@@ -1,0 +1,62 @@
+"""Low rungs of any clip for training: scaled down, compressed by x264 as a ladder would, decoded again."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from fractions import Fraction
+from itertools import islice
+
+import av
+import numpy as np
+
+from abr.quality import picture_box
+from enhancers.base import PlainScaler
+from enhancers.data import Pairs
+from enhancers.frames import PIXEL_FORMAT, Frame, decode_file, decode_segment
+
+_RATE = 25
+_GROUP = 2 * _RATE
+
+
+def compress(frames: Sequence[Frame], crf: float, *, preset: str = "medium") -> bytes:
+    """Encode frames of one size to an MP4 in memory: two-second closed groups, no scene cuts, as a ladder does."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=_RATE)
+        stream.width, stream.height, stream.pix_fmt = frames[0].width_px, frames[0].height_px, PIXEL_FORMAT
+        stream.options = {
+            "crf": str(crf),
+            "preset": preset,
+            "threads": "1",
+            "x264-params": f"keyint={_GROUP}:min-keyint={_GROUP}:scenecut=0:open-gop=0",
+        }
+        for index, frame in enumerate(frames):
+            picture = frame.picture
+            picture.pts, picture.time_base, picture.pict_type = index, Fraction(1, _RATE), 0
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    return file.getvalue()
+
+
+def rung_pairs(path: str, scale: int, crf: float, *, height_max_px: int, frames_max: int, keep: int) -> Pairs:
+    """Training pairs of a clip's first `frames_max` frames, about `keep` of them, at `scale` below its own size.
+
+    The clip is first brought to at most `height_max_px`, and to a size that the scale divides.
+    """
+    source = list(islice(decode_file(path), frames_max))
+    height = min(source[0].height_px, height_max_px)
+    width = source[0].width_px * height // source[0].height_px
+    low_width, low_height = width // scale & ~1, height // scale & ~1
+    fit = PlainScaler(source[0].width_px, source[0].height_px, low_width * scale, low_height * scale)
+    shrink = PlainScaler(source[0].width_px, source[0].height_px, low_width, low_height)
+    decoded = list(decode_segment(compress([shrink.enhance(frame) for frame in source], crf)))
+    grow = PlainScaler(low_width, low_height, low_width * scale, low_height * scale)
+    kept = range(0, len(source), max(1, len(source) // keep))
+    target = np.stack([fit.enhance(source[index]).y for index in kept])
+    return Pairs(
+        low=np.stack([decoded[index].y for index in kept]),
+        plain=np.stack([grow.enhance(decoded[index]).y for index in kept]),
+        target=target,
+        box=picture_box(target),
+    )

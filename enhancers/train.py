@@ -1,0 +1,194 @@
+"""Training of one trunk: smooth L1 at every exit, one-cycle AdamW, moving average; stops and goes on at any step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn import functional
+
+from enhancers.architectures.plain_torch import PlainTrunk
+from enhancers.data import Batch, PatchSampler, Stack
+
+_BETA = 1e-3
+"""Where the loss turns from square to linear: a quarter of a code value."""
+_SAVE_EVERY_S = 15.0
+_CLOCK_EVERY_STEPS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How long and how to train. Ends at `steps`, or after `seconds` of training; the other is 0.
+
+    With `steps` the result depends on the seed, the data and the thread count alone.
+    exit_weights: the loss weight of each exit, cheapest first.
+    """
+
+    steps: int = 0
+    seconds: float = 0.0
+    batch: int = 16
+    rate: float = 1e-3
+    warm_up: float = 0.05
+    average_decay: float = 0.998
+    exit_weights: tuple[float, ...] = (0.3, 0.3, 1.0)
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        if (self.steps > 0) == (self.seconds > 0):
+            raise ValueError("a recipe ends either after a number of steps or after a number of seconds")
+
+    def progress(self, steps: int, seconds: float) -> float:
+        """How far training is, 0–1."""
+        return min(1.0, steps / self.steps if self.steps else seconds / self.seconds)
+
+    def rate_at(self, progress: float) -> float:
+        """Linear warm-up, then a cosine down to a hundredth (Smith and Topin 2019: one cycle)."""
+        if progress < self.warm_up:
+            return self.rate * max(0.02, progress / self.warm_up)
+        cosine = 0.5 + 0.5 * float(np.cos(np.pi * (progress - self.warm_up) / (1 - self.warm_up)))
+        return self.rate * (0.01 + 0.99 * cosine)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """What training ended with: collapsed weights of the moving average, and the effort spent."""
+
+    tensors: dict[str, Tensor]
+    steps: int
+    seconds: float
+
+
+def train_device() -> str:
+    """The device that training runs on."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def fit(
+    trunk: PlainTrunk,
+    sampler: PatchSampler,
+    recipe: Recipe,
+    *,
+    state: Path | None = None,
+    report: Callable[[float, float], None] = lambda _progress, _loss: None,
+) -> Trained:
+    """Train `trunk`. `report` is told progress (0–1) and the last loss now and then.
+
+    When `state` is given, training is saved there every few seconds and goes on from there if it exists.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(recipe.threads)
+    try:
+        run = _Run(trunk, recipe, train_device())
+        if state is not None:
+            run.load(state)
+        run.train(sampler, state, report)
+        return run.result()
+    finally:
+        torch.set_num_threads(before)
+
+
+class _Run:
+    """A training in progress: parameters, their average, optimizer state, and how far it is."""
+
+    def __init__(self, trunk: PlainTrunk, recipe: Recipe, device: str) -> None:
+        self.recipe = recipe
+        self.device = device
+        self.trunk = trunk.to(device)
+        self.parameters = list(trunk.parameters())
+        self.average = [parameter.detach().clone() for parameter in self.parameters]
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, lr=recipe.rate, betas=(0.9, 0.99), weight_decay=0.0, fused=True
+        )
+        self.steps = 0
+        self.seconds = 0.0
+
+    def train(self, sampler: PatchSampler, state: Path | None, report: Callable[[float, float], None]) -> None:
+        last, saved_s = time.perf_counter(), self.seconds
+        while (progress := self.recipe.progress(self.steps, self.seconds)) < 1.0:
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.recipe.rate_at(progress)
+            loss = self.step(sampler.batch(self.steps, self.recipe.batch))
+            self.steps += 1
+            now = time.perf_counter()
+            self.seconds, last = self.seconds + now - last, now
+            if self.steps % _CLOCK_EVERY_STEPS == 0:
+                report(progress, float(loss))
+            if state is not None and self.seconds - saved_s > _SAVE_EVERY_S:
+                self.save(state)
+                saved_s = self.seconds
+        if state is not None:
+            self.save(state)
+
+    def step(self, batch: Batch) -> Tensor:
+        low, plain, target = (self._tensor(part) for part in (batch.low, batch.plain, batch.target))
+        with torch.autocast(self.device, torch.bfloat16):
+            residuals = self.trunk(low)
+        wanted = target - plain
+        losses = [functional.smooth_l1_loss(residual.float(), wanted, beta=_BETA) for residual in residuals]
+        loss = torch.stack([weight * loss for weight, loss in zip(self.recipe.exit_weights, losses, strict=True)]).sum()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        self.optimizer.step()
+        decay = min(self.recipe.average_decay, (1 + self.steps) / (10 + self.steps))
+        torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], 1 - decay)
+        return losses[-1].detach()
+
+    def _tensor(self, part: Stack) -> Tensor:
+        return (
+            torch.from_numpy(np.ascontiguousarray(part))
+            .to(self.device)
+            .unsqueeze(1)
+            .to(memory_format=torch.channels_last)
+            .float()
+            / 255
+        )
+
+    def result(self) -> Trained:
+        with torch.no_grad():
+            for parameter, value in zip(self.parameters, self.average, strict=True):
+                parameter.copy_(value)
+        tensors = {name: tensor.float().cpu() for name, tensor in self.trunk.collapse().items()}
+        return Trained(tensors=tensors, steps=self.steps, seconds=self.seconds)
+
+    def save(self, path: Path) -> None:
+        """Write the whole state beside `path`, then rename: a killed run leaves the state before."""
+        tensors = {}
+        for index, parameter in enumerate(self.parameters):
+            tensors[f"parameter{index}"] = parameter.detach().contiguous()
+            tensors[f"average{index}"] = self.average[index].contiguous()
+            for name, value in self.optimizer.state[parameter].items():
+                tensors[f"{name}{index}"] = value.contiguous()
+        aside = path.with_suffix(".part")
+        save_file(tensors, aside, {"steps": str(self.steps), "seconds": repr(self.seconds)})
+        aside.replace(path)
+
+    def load(self, path: Path) -> None:
+        """Go on from a saved state; one that does not fit (another recipe or a damaged file) is ignored."""
+        if not path.exists():
+            return
+        try:
+            with safe_open(path, "pt", device=self.device) as file:
+                metadata = file.metadata()
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError):
+            return
+        shapes = [
+            tuple(tensors[f"parameter{i}"].shape) for i in range(len(self.parameters)) if f"parameter{i}" in tensors
+        ]
+        if shapes != [tuple(parameter.shape) for parameter in self.parameters]:
+            return
+        with torch.no_grad():
+            for index, parameter in enumerate(self.parameters):
+                parameter.copy_(tensors[f"parameter{index}"])
+                self.average[index].copy_(tensors[f"average{index}"])
+                names = ("step", "exp_avg", "exp_avg_sq")
+                self.optimizer.state[parameter] = {name: tensors[f"{name}{index}"] for name in names}
+        self.steps, self.seconds = int(metadata["steps"]), float(metadata["seconds"])
