@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,7 @@ import numpy.typing as npt
 from abr.errors import ToprungError
 from abr.media import Quality
 from abr.quality import Box, Luma, crop, is_black, picture_box, score_pairs, segment_means
-from server.ingest.frames import PIXEL_FORMAT, display_frames
+from server.ingest.frames import PIXEL_FORMAT, display_frames, glimpses
 from server.ingest.probe import Footage
 from server.ingest.segments import INIT_FILE
 
@@ -60,9 +59,7 @@ def rendition_files(folder: Path) -> list[Path]:
 
 def find_picture(source: Path, footage: Footage) -> Box:
     """The picture inside letterbox borders at display size, from frames spread over the source."""
-    spots = [footage.duration_s * (index + 0.5) / _BOX_SAMPLES for index in range(_BOX_SAMPLES)]
-    frames = (frame for spot_s in spots for frame in islice(display_frames(source, footage, from_s=spot_s), 1))
-    return picture_box(luma(frame) for frame in frames)
+    return picture_box(luma(frame) for frame in glimpses(source, footage, _BOX_SAMPLES))
 
 
 def price_rendition(
