@@ -62,7 +62,7 @@ def encode_ladder(
     StorageError from `write`, ToprungError from x264.
     """
     segment_frames = segment_length(recipe, rate)
-    lanes = [_Lane(rung, recipe, rate, _threads_for(rung, rungs), _aspect(rung, rungs), write(rung)) for rung in rungs]
+    lanes = [_Lane(rung, recipe, rate, _threads_for(rung, rungs), write(rung)) for rung in rungs]
     try:
         for frame in with_key_frames(frames, segment_frames, int(_SHORTEST_SEGMENT_S * rate)):
             for lane in lanes:
@@ -110,19 +110,13 @@ def _threads_for(rung: Rung, rungs: Sequence[Rung]) -> int:
     return max(1, int((os.cpu_count() or 1) * rung.pixels / sum(other.pixels for other in rungs)))
 
 
-def _aspect(rung: Rung, rungs: Sequence[Rung]) -> Fraction:
-    return rung.pixel_aspect(rungs[-1].width_px, rungs[-1].height_px)
-
-
 class _Lane:
     """One rung's thread. It always empties its queue, also after a failure, so that nobody waits for it forever."""
 
-    def __init__(
-        self, rung: Rung, recipe: Recipe, rate: Fraction, threads: int, aspect: Fraction, write: Write
-    ) -> None:
+    def __init__(self, rung: Rung, recipe: Recipe, rate: Fraction, threads: int, write: Write) -> None:
         self.rung = rung
         self.rate = rate
-        self.options = x264_options(rung, recipe, threads=threads, pixel_aspect=aspect)
+        self.options = x264_options(rung, recipe, threads=threads)
         self.write = write
         self.queue: Queue[VideoFrame | None] = Queue(_QUEUE_FRAMES)
         self.error: BaseException | None = None

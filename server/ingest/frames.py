@@ -6,10 +6,9 @@ Frame n is shown from n / rate on. Every rung is scaled from these frames and ev
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
-from itertools import islice, repeat
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -46,13 +45,6 @@ def display_frames(path: Path, footage: Footage, *, from_s: float = 0.0) -> Iter
             shown.pts, shown.time_base = index, 1 / footage.rate
             shown.pict_type = 0  # the source's own picture type would bind the encoder
             yield shown
-
-
-def glimpses(path: Path, footage: Footage, count: int) -> Iterator[VideoFrame]:
-    """Display frames from up to `count` spots spread over the source: the key frame before each, quick to reach."""
-    with opened(path) as container:
-        spots_s = [footage.start_s + footage.duration_s * (index + 0.5) / count for index in range(count)]
-        yield from _upright(_key_frames(container, footage, spots_s), footage)
 
 
 def on_grid(
@@ -108,16 +100,6 @@ def _decoded(container: InputContainer, footage: Footage, path: Path) -> Iterato
         yield from frames
     if good == 0 or bad > _DAMAGED_SHARE_MAX * (good + bad):
         raise MediaError(f"{bad} of {good + bad} pictures of {path.name} are damaged; give a whole file.")
-
-
-def _key_frames(container: InputContainer, footage: Footage, spots_s: Sequence[float]) -> Iterator[VideoFrame]:
-    from av.error import InvalidDataError
-
-    stream = container.streams.video[_position(container, footage)]
-    for spot_s in spots_s:
-        container.seek(int(spot_s * 1_000_000))
-        with suppress(InvalidDataError):
-            yield from islice(container.decode(stream), 1)
 
 
 def _position(container: InputContainer, footage: Footage) -> int:

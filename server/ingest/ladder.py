@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
+import msgspec
+
 from abr.errors import InputError
 from abr.formats import Record
 from abr.media import Identifier, Positive
@@ -24,20 +26,20 @@ _LEAST_CAP_BPS = 48_000
 
 
 class Rung(Record, frozen=True):
-    """One size of the ladder. `cap_bps` is 0 until it is known: no cap."""
+    """One size of the ladder. `cap_bps` is 0 until it is known: no cap.
+
+    pixel_aspect: width over height of one pixel; it makes the picture exactly as wide as the display's.
+    """
 
     id: Identifier
     width_px: Positive
     height_px: Positive
+    pixel_aspect: tuple[Positive, Positive]
     cap_bps: int = 0
 
     @property
     def pixels(self) -> int:
         return self.width_px * self.height_px
-
-    def pixel_aspect(self, display_width_px: int, display_height_px: int) -> Fraction:
-        """Shape of one pixel that makes the rung's picture exactly as wide as the display's."""
-        return Fraction(display_width_px * self.height_px, display_height_px * self.width_px)
 
 
 def plan_sizes(width_px: int, height_px: int, heights_px: Sequence[int] | None = None) -> tuple[Rung, ...]:
@@ -67,7 +69,7 @@ def caps_from_samples(
         busiest_bps = int(max(sizes) * 8 / segment_s * CAP_OVER_BUSIEST)
         below_bps = capped[-1].cap_bps if capped else 0
         cap_bps = given_bps.get(_short(rung)) or max(busiest_bps, _LEAST_CAP_BPS, below_bps * 11 // 10)
-        capped.append(Rung(id=rung.id, width_px=rung.width_px, height_px=rung.height_px, cap_bps=cap_bps))
+        capped.append(msgspec.structs.replace(rung, cap_bps=cap_bps))
     return tuple(capped)
 
 
@@ -86,7 +88,11 @@ def _snapped(nominal_px: int, width_px: int, height_px: int) -> int:
 
 def _rung(width_px: int, height_px: int, short_px: int) -> Rung:
     scale = Fraction(short_px, min(width_px, height_px))
-    return Rung(id=f"{short_px}p", width_px=_even(width_px * scale), height_px=_even(height_px * scale))
+    width, height = _even(width_px * scale), _even(height_px * scale)
+    aspect = Fraction(width_px * height, height_px * width)
+    return Rung(
+        id=f"{short_px}p", width_px=width, height_px=height, pixel_aspect=(aspect.numerator, aspect.denominator)
+    )
 
 
 def _even(size: Fraction) -> int:

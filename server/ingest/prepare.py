@@ -25,7 +25,7 @@ from server.ingest.encode import EncodedRung, encode_ladder
 from server.ingest.frames import display_frames
 from server.ingest.ladder import Rung, caps_from_samples, plan_sizes
 from server.ingest.manifest import manifests, segment_ends_s
-from server.ingest.pricing import find_picture, price_rendition, rendition_files
+from server.ingest.pricing import PictureFinder, price_rendition, rendition_files
 from server.ingest.probe import Footage, probe, sha256_of
 from server.ingest.progress import Advance, Bars, silent
 from server.ingest.recipe import Recipe, segment_length
@@ -55,11 +55,15 @@ class Prepared:
     took_s: float
 
 
-class Plan(Record, frozen=True):
-    """The planned ladder and the picture inside letterbox borders, at display size."""
+class Video(Record, frozen=True):
+    """The encoded rungs, and the picture inside letterbox borders at display size."""
 
-    rungs: tuple[Rung, ...]
+    rungs: tuple[EncodedRung, ...]
     box: Box
+
+    @property
+    def segment_frames(self) -> tuple[int, ...]:
+        return self.rungs[-1].segment_frames
 
 
 def prepare_title(
@@ -83,7 +87,11 @@ def prepare_title(
     there = _already_there(library, name, sha256, recipe) if not force else None
     if there is None:
         with Work(library.building(name), Fingerprint(source_sha256=sha256, recipe=recipe.words())) as work:
-            title = _build(source, sha256, name, recipe, work, bars)
+            try:
+                title = _build(source, sha256, name, recipe, work, bars)
+            except InputError:  # the source or the recipe is at fault: no later run can continue from here
+                work.discard()
+                raise
             library.publish(name, work.title)
             work.discard()
     return Prepared(
@@ -113,23 +121,21 @@ def _already_there(library: Library, name: str, sha256: str, recipe: Recipe) -> 
 
 def _build(source: Path, sha256: str, name: str, recipe: Recipe, work: Work, bars: Bars) -> Title:
     footage = work.once("probe", Footage, lambda: probe(source))
-    plan = work.once("plan", Plan, lambda: _plan(source, footage, recipe, bars))
-    encoded = work.once("video", tuple[EncodedRung, ...], lambda: _encode(source, footage, plan, recipe, work, bars))
-    segment_frames = encoded[-1].segment_frames
+    rungs = work.once("plan", tuple[Rung, ...], lambda: _plan(source, footage, recipe, bars))
+    video = work.once("video", Video, lambda: _encode(source, footage, rungs, recipe, work, bars))
+    ends_s = segment_ends_s(video.segment_frames, footage.rate)
     tracks = work.once(
-        "sound", tuple[AudioTrack, ...], lambda: _encode_sound(source, footage, segment_frames, recipe, work, bars)
+        "sound", tuple[AudioTrack, ...], lambda: _encode_sound(source, footage, ends_s, recipe, work, bars)
     )
-    qualities = _price(source, footage, plan, segment_frames, recipe, work, bars)
+    qualities = _price(source, footage, video, recipe, work, bars)
     title = Title(
         id=name,
         display_width_px=footage.display_width_px,
         display_height_px=footage.display_height_px,
         frame_rate=footage.frame_rate,
-        segment_duration_s=tuple(float(frames / footage.rate) for frames in segment_frames),
-        segment_frames=segment_frames,
-        renditions=tuple(
-            _rendition(rung, found, footage.rate) for rung, found in zip(plan.rungs, encoded, strict=True)
-        ),
+        segment_duration_s=tuple(float(frames / footage.rate) for frames in video.segment_frames),
+        segment_frames=video.segment_frames,
+        renditions=tuple(_rendition(rung, found, footage.rate) for rung, found in zip(rungs, video.rungs, strict=True)),
         audio=tracks,
         source=Source(
             name=source.name,
@@ -139,7 +145,7 @@ def _build(source: Path, sha256: str, name: str, recipe: Recipe, work: Work, bar
             duration_s=footage.duration_s,
         ),
         plain_quality=qualities,
-        meter=meter_of(every_frames=recipe.vmaf_every, crop=plan.box),
+        meter=meter_of(every_frames=recipe.vmaf_every, crop=video.box),
         encoder=_encoder(recipe),
     )
     for file, data in {**manifests(title), TITLE_FILE: dumps_pretty(title)}.items():
@@ -147,7 +153,7 @@ def _build(source: Path, sha256: str, name: str, recipe: Recipe, work: Work, bar
     return title
 
 
-def _plan(source: Path, footage: Footage, recipe: Recipe, bars: Bars) -> Plan:
+def _plan(source: Path, footage: Footage, recipe: Recipe, bars: Bars) -> tuple[Rung, ...]:
     rungs = plan_sizes(footage.display_width_px, footage.display_height_px, recipe.heights_px)
     given = dict(recipe.caps_bps)
     length = segment_length(recipe, footage.rate)
@@ -156,8 +162,7 @@ def _plan(source: Path, footage: Footage, recipe: Recipe, bars: Bars) -> Plan:
             _samples(source, footage, length), rungs, recipe, footage.rate, _discard, advance=advance
         )
     sizes = [found.segment_bytes for found in samples]
-    capped = caps_from_samples(rungs, sizes, float(length / footage.rate), given)
-    return Plan(rungs=capped, box=find_picture(source, footage))
+    return caps_from_samples(rungs, sizes, float(length / footage.rate), given)
 
 
 def _samples(source: Path, footage: Footage, length: int) -> Iterator[VideoFrame]:
@@ -175,24 +180,23 @@ def _discard(_rung: Rung) -> Write:
     return lambda _name, _data: None
 
 
-def _encode(
-    source: Path, footage: Footage, plan: Plan, recipe: Recipe, work: Work, bars: Bars
-) -> tuple[EncodedRung, ...]:
-    video = work.fresh("video")
-    with bars(f"encoding {len(plan.rungs)} rungs", footage.frames_expected) as advance:
-        frames = display_frames(source, footage)
-        return encode_ladder(
-            frames, plan.rungs, recipe, footage.rate, lambda rung: _into(video / rung.id), advance=advance
+def _encode(source: Path, footage: Footage, rungs: Sequence[Rung], recipe: Recipe, work: Work, bars: Bars) -> Video:
+    folder = work.fresh("video")
+    finder = PictureFinder(footage.frames_expected)
+    with bars(f"encoding {len(rungs)} rungs", footage.frames_expected) as advance:
+        frames = finder.watch(display_frames(source, footage))
+        encoded = encode_ladder(
+            frames, rungs, recipe, footage.rate, lambda rung: _into(folder / rung.id), advance=advance
         )
+    return Video(rungs=encoded, box=finder.box())
 
 
 def _encode_sound(
-    source: Path, footage: Footage, segment_frames: Sequence[int], recipe: Recipe, work: Work, bars: Bars
+    source: Path, footage: Footage, ends_s: Sequence[Fraction], recipe: Recipe, work: Work, bars: Bars
 ) -> tuple[AudioTrack, ...]:
     if footage.audio_stream is None:
         return ()
     write = _into(work.fresh("audio") / TRACK)
-    ends_s = segment_ends_s(segment_frames, footage.rate)
     with bars("encoding sound", float(ends_s[-1])) as advance:
         return (encode_sound(source, footage, ends_s, recipe.audio_bps, write, advance=advance),)
 
@@ -205,19 +209,11 @@ def _into(folder: Path) -> Write:
     return lambda name, data: write_file(folder / name, data)
 
 
-def _price(
-    source: Path,
-    footage: Footage,
-    plan: Plan,
-    segment_frames: Sequence[int],
-    recipe: Recipe,
-    work: Work,
-    bars: Bars,
-) -> dict[str, Quality]:
+def _price(source: Path, footage: Footage, video: Video, recipe: Recipe, work: Work, bars: Bars) -> dict[str, Quality]:
     """Quality of every rung, two at a time; each is recorded as soon as it is known."""
     stopped = threading.Event()
 
-    def price(rung: Rung, advance: Advance) -> Quality:
+    def price(rung: EncodedRung, advance: Advance) -> Quality:
         def advance_or_stop(frames: float) -> None:
             if stopped.is_set():
                 raise ToprungError("Measuring was stopped.")
@@ -225,16 +221,16 @@ def _price(
 
         files = rendition_files(work.title / "video" / rung.id)
         return price_rendition(
-            source, footage, files, segment_frames, plan.box, recipe.vmaf_every, advance=advance_or_stop
+            source, footage, files, video.segment_frames, video.box, recipe.vmaf_every, advance=advance_or_stop
         )
 
     with (
-        bars("measuring quality", sum(segment_frames) * len(plan.rungs)) as advance,
+        bars("measuring quality", sum(video.segment_frames) * len(video.rungs)) as advance,
         ThreadPoolExecutor(_METERS_AT_ONCE) as pool,
     ):
         futures = {
             rung.id: pool.submit(work.once, f"price-{rung.id}", Quality, partial(price, rung, advance))
-            for rung in plan.rungs
+            for rung in video.rungs
         }
         try:
             return {rung_id: future.result() for rung_id, future in futures.items()}

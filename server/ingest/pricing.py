@@ -7,7 +7,7 @@ source's display frames.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,14 +17,14 @@ import numpy.typing as npt
 from abr.errors import ToprungError
 from abr.media import Quality
 from abr.quality import Box, Luma, crop, is_black, picture_box, score_pairs, segment_means
-from server.ingest.frames import PIXEL_FORMAT, display_frames, glimpses
+from server.ingest.frames import PIXEL_FORMAT, display_frames
 from server.ingest.probe import Footage
 from server.ingest.segments import INIT_FILE
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
-_BOX_SAMPLES = 12
+_BOX_SAMPLES = 24
 _SCALER = "LANCZOS"
 
 
@@ -57,9 +57,23 @@ def rendition_files(folder: Path) -> list[Path]:
     return [folder / INIT_FILE, *sorted(folder.glob("seg-*.m4s"))]
 
 
-def find_picture(source: Path, footage: Footage) -> Box:
-    """The picture inside letterbox borders at display size, from frames spread over the source."""
-    return picture_box(luma(frame) for frame in glimpses(source, footage, _BOX_SAMPLES))
+class PictureFinder:
+    """Watches display frames go by and finds the picture inside their letterbox borders."""
+
+    def __init__(self, frames_expected: int) -> None:
+        self._every = max(1, frames_expected // _BOX_SAMPLES)
+        self._seen: list[Luma] = []
+
+    def watch(self, frames: Iterable[VideoFrame]) -> Iterator[VideoFrame]:
+        """The frames, untouched."""
+        for index, frame in enumerate(frames):
+            if index % self._every == 0:
+                self._seen.append(luma(frame).copy())
+            yield frame
+
+    def box(self) -> Box:
+        """The picture at display size. Raises ValueError before any frame was seen."""
+        return picture_box(self._seen)
 
 
 def price_rendition(

@@ -44,7 +44,7 @@ def segment_length(recipe: Recipe, rate: Fraction) -> int:
     return max(1, round(recipe.segment_s * rate))
 
 
-def x264_options(rung: Rung, recipe: Recipe, *, threads: int, pixel_aspect: Fraction) -> dict[str, str]:
+def x264_options(rung: Rung, recipe: Recipe, *, threads: int) -> dict[str, str]:
     """Options for FFmpeg's libx264 encoder.
 
     No B-frames: decode order is display order, so that every player, with or without support for edit lists and
@@ -57,7 +57,7 @@ def x264_options(rung: Rung, recipe: Recipe, *, threads: int, pixel_aspect: Frac
         "keyint": "infinite",
         "bframes": "0",
         "open-gop": "0",
-        "sar": f"{pixel_aspect.numerator}/{pixel_aspect.denominator}",
+        "sar": "{}/{}".format(*rung.pixel_aspect),
         "colorprim": "bt709",
         "transfer": "bt709",
         "colormatrix": "bt709",
