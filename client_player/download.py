@@ -66,7 +66,7 @@ class HttpTransport:
                     first_s = self._clock.now_s()
                     if not 200 <= response.status < 300:
                         raise await _refusal(url, response)
-                    body = await _body(url, response, max_bytes)
+                    body = await read_body(response, max_bytes)
                     names = response.headers
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise DownloadError(f"GET {url} failed: {_why(error)}.") from error
@@ -113,7 +113,7 @@ async def get_patiently(
     *,
     headers: Mapping[str, str] | None = None,
     max_bytes: int = SEGMENT_MAX_BYTES,
-    patience: Patience = Patience(),  # noqa: B008 (frozen)
+    patience: Patience = Patience(),
     check: Callable[[Reply], None] = lambda _reply: None,
     on_failure: Callable[[str], None] = lambda _detail: None,
 ) -> Reply:
@@ -143,12 +143,14 @@ async def _refusal(url: str, response: aiohttp.ClientResponse) -> DownloadError:
     )
 
 
-async def _body(url: str, response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+async def read_body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+    """The whole body. Raises DownloadError when it is longer than `max_bytes`."""
     body = bytearray()
     async for piece in response.content.iter_chunked(_PIECE_BYTES):
         body += piece
         if len(body) > max_bytes:
-            raise DownloadError(f"GET {url} sends more than {max_bytes} bytes; that is refused.", passing=False)
+            message = f"{response.url} sends more than {max_bytes} bytes; that is refused."
+            raise DownloadError(message, passing=False)
     return bytes(body)
 
 

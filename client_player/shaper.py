@@ -21,7 +21,7 @@ PIECE_BYTES = 16 << 10
 
 
 class ShapedTransport:
-    """Slows `inner` down to `trace`, whose instant 0 is the session's. `on_piece` hears of bytes as they get through."""
+    """Slows `inner` down to `trace`, whose instant 0 is the session's. `on_piece` hears of bytes as they come."""
 
     def __init__(
         self,

@@ -1,0 +1,114 @@
+"""`toprung play` and `toprung report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from abr.device import DeviceProfile
+    from abr.enhancement import Family
+    from client_player.session import Outcome, Wish
+
+_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+
+
+@click.command(context_settings={"show_default": True})
+@click.argument("url")
+@click.option("--trace", type=_FILE, help="Shape the network to this trace (Sabre JSON, Pensieve, Mahimahi, CSV).")
+@click.option("--title", default="", help="Which title, if the server has several.")
+@click.option("--families", default="content,generic", help="Enhancers to allow: none, or of generic and content.")
+@click.option("--controller", default="", help="Who decides, by its name on the server.  [default: the server's]")
+@click.option("--profile", type=_FILE, help="Device profile.  [default: what `toprung profile` left behind]")
+@click.option("--buffer-max-s", type=click.FloatRange(4, 3600), default=30.0, help="Most media to hold.")
+@click.option("--speed", type=click.Choice(["real", "max"]), default="real", help="max skips time in which all wait.")
+@click.option("--sink", default="null", help="Where frames go: null, y4m:PATH or png:FOLDER.")
+@click.option("--every", type=click.IntRange(min=1), default=24, help="png: one frame in this many.")
+@click.option("--source", type=_FILE, help="The title's source file, to measure the quality truly seen.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for log, summary and report.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+def play(
+    url: str,
+    trace: Path | None,
+    title: str,
+    families: str,
+    controller: str,
+    profile: Path | None,
+    buffer_max_s: float,
+    speed: str,
+    sink: str,
+    every: int,
+    source: Path | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Play a title headless: really download, decode and enhance every frame, each by its deadline.
+
+    URL is that of a Toprung server, or of a title's manifest on one.
+    """
+    from abr.traces import read_trace
+    from client_player.session import Wish
+
+    allowed = _families(families)
+    wish = Wish(
+        url=url,
+        title=title,
+        trace=read_trace(trace) if trace else None,
+        profile=_profile(profile) if allowed else None,
+        families=allowed,
+        controller=controller,
+        buffer_max_s=buffer_max_s,
+        virtual_time=speed == "max",
+        sink=sink,
+        every=every,
+        source=source,
+        out=out,
+    )
+    outcome = _played(wish)
+    _print(outcome, out, as_json)
+
+
+def _played(wish: Wish) -> Outcome:
+    from client_player.progress import Progress
+    from client_player.session import play as play_session
+
+    with Progress() as progress:
+        return play_session(wish, listener=progress.hear, on_bytes=progress.received, on_measured=progress.measured)
+
+
+def _print(outcome: Outcome, out: Path | None, as_json: bool) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from abr.formats import dumps
+    from client_player.summary import as_table
+
+    if as_json:
+        click.echo(dumps(outcome.summary).decode())
+        return
+    table = Table(title=f"{outcome.summary.title}, {outcome.summary.controller}", show_header=False)
+    for row in as_table(outcome.summary):
+        table.add_row(*row)
+    Console().print(table)
+    if out is not None:
+        click.echo(f"Report: {out / 'report.html'}", err=True)
+
+
+def _families(text: str) -> tuple[Family, ...]:
+    from abr.enhancement import Family
+    from abr.errors import InputError
+
+    names = [] if text.strip() == "none" else [name.strip() for name in text.split(",")]
+    known = [family.value for family in Family]
+    if any(name not in known for name in names):
+        raise InputError(f"--families is {text!r}; give none, or some of {', '.join(known)} with commas between.")
+    return tuple(Family(name) for name in names)
+
+
+def _profile(path: Path | None) -> DeviceProfile | None:
+    from abr.device import DeviceProfile
+    from abr.formats import load
+
+    return load(path, DeviceProfile) if path else None

@@ -1,0 +1,61 @@
+"""Decoding with a promise: exactly the frames that the title says a segment has, whatever its bytes are."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+import av
+import numpy as np
+
+from abr.errors import MediaError
+from enhancers.frames import Frame, decode_segment, frame_of
+
+_BLACK, _GREY = 16, 128
+"""Code values of black luma and of colourless chroma in limited range."""
+
+
+class SegmentDecoder:
+    """Hands out the frames of one segment in display order; after damage there are no more, and `trouble` says why."""
+
+    def __init__(self, data: bytes, *, threads: int = 1) -> None:
+        self.trouble = ""
+        self._frames: Iterator[Frame] = decode_segment(data, threads=threads) if data else iter(())
+        if not data:
+            self.trouble = "the segment could not be downloaded"
+
+    def next(self) -> Frame | None:
+        """The next frame, or None when there are no more."""
+        if self.trouble:
+            return None
+        try:
+            frame = next(self._frames, None)
+        except MediaError as error:
+            self.trouble = str(error)
+            return None
+        if frame is None:
+            self.trouble = "the segment has fewer frames than the title says"
+        return frame
+
+
+def black(width_px: int, height_px: int) -> Frame:
+    """A black frame, for when there is nothing to show yet."""
+    chroma = np.full(((height_px + 1) // 2, (width_px + 1) // 2), _GREY, np.uint8)
+    return frame_of(np.full((height_px, width_px), _BLACK, np.uint8), chroma, chroma)
+
+
+def audio_duration_s(data: bytes) -> float:
+    """Seconds of sound in init and media segment together. Raises MediaError when there is none."""
+    try:
+        with av.open(io.BytesIO(data), mode="r") as container:
+            stream = container.streams.best("audio")
+            spans = [
+                float((packet.duration or 0) * packet.time_base)
+                for packet in container.demux(stream)
+                if packet.size and packet.time_base is not None
+            ]
+    except (av.error.FFmpegError, OSError, ValueError, IndexError) as error:
+        raise MediaError(f"Cannot read the audio segment: {error}.") from error
+    if not spans:
+        raise MediaError("There is no sound in the audio segment.")
+    return sum(spans)

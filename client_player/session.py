@@ -1,0 +1,229 @@
+"""From what was asked for to what was seen: opens a session, plays it, measures it, writes its files.
+
+In `out`: session.jsonl (the log), summary.json, report.html and the before/after pair as PNG.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from fractions import Fraction
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urljoin, urlsplit
+
+import msgspec
+from msgspec import Meta
+
+from abr.clock import SessionClock, VirtualTimeLoop, working
+from abr.device import DeviceProfile, Measurement
+from abr.enhancement import EnhancementTable, Family, Offer
+from abr.errors import InputError, StorageError
+from abr.events import AnyEvent, Failed, Started
+from abr.formats import dumps_pretty, loads
+from abr.media import Quality, Rendition, Title
+from abr.traces import Trace
+from client_player.download import HttpTransport, Transport, check_url, get_patiently, http_pool
+from client_player.guide import ServerGuide, SessionWish, open_session
+from client_player.measure import is_source_of, measure
+from client_player.player import Player, Setup
+from client_player.shaper import ShapedTransport
+from client_player.sink import RawSink, Sink, open_sink
+from client_player.summary import Summary, summarise
+from client_player.telemetry import SessionLog
+from enhancers.base import Enhancer
+
+LOG_FILE = "session.jsonl"
+SUMMARY_FILE = "summary.json"
+_LUMA_FILE = "shown.y"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What a viewer asks for. trace None plays over the network as it is; profile None plays plainly."""
+
+    url: str
+    title: str = ""
+    trace: Trace | None = None
+    profile: DeviceProfile | None = None
+    families: Sequence[Family] = tuple(Family)
+    controller: str = ""
+    buffer_max_s: float = 30.0
+    virtual_time: bool = True
+    sink: str = "null"
+    every: int = 1
+    source: Path | None = None
+    out: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of it. seen: measured quality of each shown segment, with a source to compare with."""
+
+    summary: Summary
+    events: Sequence[AnyEvent]
+    title: Title
+    table: EnhancementTable | None
+    seen: Quality | None
+
+
+class _TitleLine(msgspec.Struct, frozen=True):
+    id: str
+
+
+class _TitleList(msgspec.Struct, frozen=True):
+    titles: Annotated[tuple[_TitleLine, ...], Meta(max_length=10_000)]
+
+
+def play(
+    wish: Wish,
+    *,
+    listener: Callable[[AnyEvent], None] = lambda _event: None,
+    on_bytes: Callable[[int], None] = lambda _bytes: None,
+    on_measured: Callable[[int], None] = lambda _frames: None,
+) -> Outcome:
+    """Play a whole session. Raises InputError, DownloadError, FormatError, StorageError; files are written before."""
+    check_url(wish.url)
+    with ExitStack() as stack:
+        try:
+            if wish.out is not None:
+                wish.out.mkdir(parents=True, exist_ok=True)
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="toprung-", dir=wish.out)))
+        except OSError as error:
+            raise StorageError(f"Cannot write to {wish.out or 'the temporary folder'}: {error.strerror}.") from error
+        loop_factory = VirtualTimeLoop if wish.virtual_time else asyncio.SelectorEventLoop
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            played = runner.run(_play(wish, folder / _LUMA_FILE, listener, on_bytes))
+        seen = None
+        if wish.source is not None:
+            seen = measure(folder / _LUMA_FILE, wish.source, played.title, advance=on_measured)
+    return _finished(wish, played, seen)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Played:
+    events: Sequence[AnyEvent]
+    title: Title
+    table: EnhancementTable | None
+    sound_apart_s: float
+
+
+async def _play(
+    wish: Wish, luma: Path, listener: Callable[[AnyEvent], None], on_bytes: Callable[[int], None]
+) -> _Played:
+    clock = SessionClock()
+    log = SessionLog(wish.out / LOG_FILE if wish.out else None, listener)
+
+    def failed(detail: str) -> None:
+        log.tell(Failed(t_s=clock.now_s(), what="download", detail=detail[:1024]))
+
+    async with http_pool() as pool:
+        plain = HttpTransport(pool, clock)
+        base_url, title_id = await find_title(wish.url, wish.title, plain)
+        asked = SessionWish(
+            title=title_id,
+            profile=wish.profile,
+            controller=wish.controller,
+            families=wish.families,
+            buffer_max_s=wish.buffer_max_s,
+        )
+        transport = ShapedTransport(plain, wish.trace, clock, on_bytes) if wish.trace else plain
+        guide = await open_session(base_url, asked, pool=pool, transport=transport, on_failure=failed)
+        clock.start()
+        log.tell(_started(wish, guide, title_id))
+        await guide.load()
+        if wish.source is not None:
+            _check_source(wish.source, guide.title, failed)
+        with ExitStack() as stack:
+            sinks = _sinks(wish, guide.title, luma, stack)
+            setup = Setup(profile=wish.profile, buffer_max_s=wish.buffer_max_s, opener=open_offer, sinks=sinks)
+            player = Player(guide, setup, transport=transport, clock=clock, log=log)
+            await player.play()
+        await log.post_all(guide.post)
+        log.replace_decisions(list(await guide.close()))
+        log.close()
+        return _Played(events=log.events, title=guide.title, table=guide.table, sound_apart_s=player.sound_apart_s)
+
+
+async def find_title(url: str, wanted: str, transport: Transport) -> tuple[str, str]:
+    """(server's base URL, title id) from a server's URL, or that of a title's manifest on it. Raises InputError."""
+    parts = urlsplit(url)
+    pieces = parts.path.split("/")
+    if "titles" in pieces[:-2]:
+        at = pieces.index("titles")
+        return f"{parts.scheme}://{parts.netloc}" + "/".join(pieces[:at]) + "/", pieces[at + 1]
+    base_url = url if url.endswith("/") else url + "/"
+    reply = await get_patiently(transport, urljoin(base_url, "titles"))
+    known = [line.id for line in loads(reply.body, _TitleList, what=reply.url).titles]
+    if wanted and wanted in known:
+        return base_url, wanted
+    if not wanted and len(known) == 1:
+        return base_url, known[0]
+    asked = (
+        f"There is no title {wanted!r} at {url}." if wanted else f"{url} has {len(known)} titles; choose with --title."
+    )
+    raise InputError(f"{asked} There are: {', '.join(known[:20]) or 'none'}.")
+
+
+def open_offer(
+    offer: Offer, rendition: Rendition, title: Title, measured: Measurement, chunks: Sequence[bytes]
+) -> Enhancer:
+    """Open an enhancer with the backend and threads that the profile found fastest."""
+    from enhancers.runtime import open_enhancer  # brings its backends along
+
+    return open_enhancer(
+        offer,
+        chunks,
+        size_px=(rendition.width_px, rendition.height_px),
+        display_px=(title.display_width_px, title.display_height_px),
+        backend=measured.backend,
+        threads=measured.threads,
+    )
+
+
+def _started(wish: Wish, guide: ServerGuide, title_id: str) -> Started:
+    return Started(
+        t_s=0.0,
+        session=guide.session_id[:128],
+        title=title_id[:128],
+        controller=(wish.controller or "toprung")[:128],
+        device=(wish.profile.device.name if wish.profile else "")[:128],
+        network=(wish.trace.name if wish.trace else "")[:128],
+        software=f"toprung {version('toprung')}",
+    )
+
+
+def _check_source(source: Path, title: Title, failed: Callable[[str], None]) -> None:
+    with working():
+        try:
+            same = is_source_of(source, title)
+        except OSError as error:
+            raise InputError(f"Cannot read the source {source}: {error.strerror}.") from error
+    if not same:
+        failed(f"{source.name} is not the file that {title.id} was prepared from; measured quality may mean little")
+
+
+def _sinks(wish: Wish, title: Title, luma: Path, stack: ExitStack) -> list[Sink]:
+    sinks: list[Sink] = []
+    asked = open_sink(wish.sink, frame_rate=Fraction(*title.frame_rate), every=wish.every)
+    if asked is not None:
+        sinks.append(asked)
+    if wish.source is not None:
+        sinks.append(RawSink(luma, frame_rate=None))
+    for sink in sinks:
+        stack.callback(sink.close)
+    return sinks
+
+
+def _finished(wish: Wish, played: _Played, seen: Quality | None) -> Outcome:
+    summary = summarise(played.events, played.title, seen, played.sound_apart_s)
+    if wish.out is not None:
+        try:
+            (wish.out / SUMMARY_FILE).write_bytes(dumps_pretty(summary))
+        except OSError as error:
+            raise StorageError(f"Cannot write {wish.out / SUMMARY_FILE}: {error.strerror}.") from error
+    return Outcome(summary=summary, events=played.events, title=played.title, table=played.table, seen=seen)

@@ -1,0 +1,131 @@
+"""The enhancers at hand in one session: which could serve a rendition, their weights, and opening them in good time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeAlias
+
+from abr.device import DeviceProfile, Measurement
+from abr.enhancement import EnhancementTable, Family, Offer
+from abr.media import Rendition, Title
+from client_player.compute import Compute
+from client_player.deadline import Candidate
+from client_player.weights import WeightsStore
+from enhancers.base import Enhancer, PlainScaler
+
+Opener: TypeAlias = Callable[[Offer, Rendition, Title, Measurement, tuple[bytes, ...]], Enhancer]
+"""Opens an enhancer as measured, with the downloaded chunks (none: the weights ship with the client)."""
+
+_SCALERS_MAX = 16
+
+
+class Toolbox:
+    """What the device can do with each rendition of a title. `tell` hears of what cannot be opened."""
+
+    def __init__(
+        self,
+        *,
+        title: Title,
+        table: EnhancementTable | None,
+        profile: DeviceProfile | None,
+        weights: WeightsStore,
+        opener: Opener,
+        compute: Compute,
+        tell: Callable[[str], None],
+    ) -> None:
+        self._title, self._table, self._profile = title, table, profile
+        self._weights, self._opener, self._compute, self._tell = weights, opener, compute, tell
+        self._opening: dict[tuple[str, str], asyncio.Task[Enhancer | None]] = {}
+        self._useless: set[tuple[str, str]] = set()
+        self._scalers: dict[tuple[int, int], PlainScaler] = {}
+
+    def plain(self, width_px: int, height_px: int) -> PlainScaler:
+        """The display scaler for decoded frames of this size."""
+        size = (width_px, height_px)
+        if size not in self._scalers:
+            if len(self._scalers) >= _SCALERS_MAX:
+                self._scalers.clear()
+            self._scalers[size] = PlainScaler(*size, self._title.display_width_px, self._title.display_height_px)
+        return self._scalers[size]
+
+    def offer(self, enhancer: str, rendition: str) -> Offer | None:
+        """What the title offers under this name for this rendition; None for plain playback and unknown names."""
+        for entry in self._table.enhancers if self._table else ():
+            if entry.name == enhancer:
+                return entry.offer(rendition)
+        return None
+
+    def candidates(self, rendition: str, enhancer: str) -> tuple[Candidate, ...]:
+        """The decided enhancer, then ever cheaper ones worth having: each better than all that cost less."""
+        priced = self._priced(rendition)
+        if enhancer not in priced:
+            return ()
+        limit_s = priced[enhancer][0].frame_s
+        worthwhile: list[Candidate] = []
+        best = float("-inf")
+        for candidate, vmaf in sorted(priced.values(), key=lambda each: (each[0].frame_s, -each[1])):
+            if candidate.name == enhancer or (candidate.frame_s < limit_s and vmaf > best):
+                worthwhile.append(candidate)
+                best = max(best, vmaf)
+            if candidate.name == enhancer:
+                break
+        return tuple(reversed(worthwhile))
+
+    def _priced(self, rendition: str) -> dict[str, tuple[Candidate, float]]:
+        """Name → candidate and its mean VMAF, of all that could be opened now."""
+        priced: dict[str, tuple[Candidate, float]] = {}
+        for entry in self._table.enhancers if self._table else ():
+            offer = entry.offer(rendition)
+            measured = self._measured(offer)
+            if offer is None or measured is None or (entry.name, rendition) in self._useless:
+                continue
+            if entry.family is Family.CONTENT and not self._weights.owns(offer):
+                continue
+            size = f"{measured.width_px}x{measured.height_px}"
+            candidate = Candidate(name=entry.name, key=f"{offer.architecture}@{size}", frame_s=measured.p95_ms / 1000)
+            vmaf = offer.quality.vmaf
+            priced[entry.name] = candidate, sum(vmaf) / max(1, len(vmaf))
+        return priced
+
+    def _measured(self, offer: Offer | None) -> Measurement | None:
+        if offer is None or self._profile is None:
+            return None
+        rendition = self._title.rendition(offer.rendition)
+        return self._profile.best(offer.architecture, rendition.width_px, rendition.height_px)
+
+    def prepare(self, enhancer: str, rendition: str) -> None:
+        """Begin to open it in the background, unless it is open, opening, useless or not to be had."""
+        key = (enhancer, rendition)
+        if key not in self._opening and key not in self._useless and self.offer(enhancer, rendition) is not None:
+            self._opening[key] = asyncio.create_task(self._open(enhancer, rendition))
+
+    async def opened(self, enhancer: str, rendition: str, patience_s: float) -> Enhancer | None:
+        """The open enhancer; None when it is not open within `patience_s` of session time, or cannot be."""
+        if (enhancer, rendition) in self._useless:
+            return None
+        self.prepare(enhancer, rendition)
+        task = self._opening.get((enhancer, rendition))
+        if task is None:
+            return None
+        if not task.done():
+            await asyncio.wait({task}, timeout=max(0.0, patience_s))
+        return task.result() if task.done() else None
+
+    def give_up(self, enhancer: str, rendition: str) -> None:
+        """Do not use it again in this session."""
+        self._useless.add((enhancer, rendition))
+
+    async def _open(self, enhancer: str, rendition: str) -> Enhancer | None:
+        offer = self.offer(enhancer, rendition)
+        measured = self._measured(offer)
+        if offer is None or measured is None:
+            return None
+        weights = self._weights.joined(offer)
+        place = self._title.rendition(rendition)
+        try:
+            return await self._compute.run(self._opener, offer, place, self._title, measured, weights)
+        except Exception as error:  # noqa: BLE001 (downloaded weights are hostile; plain playback goes on)
+            self.give_up(enhancer, rendition)
+            self._tell(f"{enhancer} for {rendition} cannot be opened: {type(error).__name__}: {error}")
+            return None
