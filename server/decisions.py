@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import logging
-import math
 import zlib
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import msgspec
 
 from abr.control import Controller, Decision, Observation
-from abr.events import Decided, Seen
+from abr.controllers.guard import decide
+from abr.events import Decided
 from abr.options import PriceList
+from abr.simulate import seen_of
 from server.sessions import OPTIONS_MAX, SessionState, owned_keys
 from server.viewers import Heard, observe, remember, session_time_s
 
-REASON_MAX = 1024
-MEMORY_MAX = 16
-
-log = logging.getLogger("toprung.decisions")
+_FAILED = "the controller failed"
+"""How the guard's reason begins when it stood in for a controller."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,10 +44,7 @@ def take(
     now_s: float,
     horizon: int,
 ) -> Taken:
-    """Decide `segment`, or repeat what was decided. Pure but for a log line when the controller fails.
-
-    `now_s` is the server's clock.
-    """
+    """Decide `segment`, or repeat what was decided. `now_s` is the server's clock."""
     state = _for_menu(state, fingerprint(prices))
     before = state.option(segment)
     if before is not None:
@@ -57,18 +53,19 @@ def take(
     owned = owned_keys(state.owned, prices.weights_bytes)
     menu = prices.menu(segment, horizon, owned)
     seen = observe(state, heard, prices, menu, now_s=session_time_s(state, heard, now_s))
-    decision, failed = _ask(controller, seen, state.controller)
+    decision = decide(controller, seen)
     state = msgspec.structs.replace(
         state.with_choice(segment, decision.option),
-        memory=decision.memory,
+        memory=tuple(map(float, decision.memory)),
         heard_s=seen.now_s,
         ahead_s=seen.buffer_s + float(menu.duration_s[0]),
     )
     taken = _taken(prices, segment, decision, state)
     event = _event(taken, segment, int(menu.size_bytes[0, decision.option]), seen, owned)
-    return replace(taken, event=event, failed=failed)
+    return replace(taken, event=event, failed=decision.reason.startswith(_FAILED))
 
 
+@lru_cache(maxsize=64)
 def fingerprint(prices: PriceList) -> int:
     """Tells whether indices into one option list may be used with another; never 0."""
     names = ((prices.rendition_ids[choice.rendition], choice.enhancer) for choice in prices.choices)
@@ -85,30 +82,6 @@ def _for_menu(state: SessionState, menu: int) -> SessionState:
     if state.menu == menu:
         return state
     return msgspec.structs.replace(state, menu=menu, last=-1, taken_from=0, taken=b"", memory=())
-
-
-def _ask(controller: Controller, seen: Observation, name: str) -> tuple[Decision, bool]:
-    """The controller's decision, or the lowest plain option when it fails: a viewer is never left without media."""
-    try:
-        return _checked(controller.decide(seen), seen), False
-    except Exception as error:
-        log.exception("controller %s failed on segment %d", name, seen.menu.segment)
-        reason = f"lowest rung, since controller {name} failed: {type(error).__name__}"
-        return Decision(option=0, reason=reason), True
-
-
-def _checked(decision: Decision, seen: Observation) -> Decision:
-    """Raises ValueError for what a session could not remember or a log not hold."""
-    if not 0 <= decision.option < len(seen.menu.choices):
-        raise ValueError(f"option {decision.option} of {len(seen.menu.choices)}")
-    if len(decision.memory) > MEMORY_MAX or not all(map(math.isfinite, (*decision.memory, decision.wait_s))):
-        raise ValueError(f"memory {decision.memory} or wait {decision.wait_s} s is not finite, or too long")
-    return Decision(
-        option=int(decision.option),
-        reason=decision.reason[:REASON_MAX],
-        wait_s=min(max(0.0, float(decision.wait_s)), seen.buffer_max_s),
-        memory=tuple(map(float, decision.memory)),
-    )
 
 
 def _taken(prices: PriceList, segment: int, decision: Decision, state: SessionState) -> Taken:
@@ -134,13 +107,5 @@ def _event(taken: Taken, segment: int, size_bytes: int, seen: Observation, owned
         reason=taken.reason,
         promised_vmaf=taken.promised_vmaf,
         size_bytes=size_bytes,
-        seen=Seen(
-            buffer_s=seen.buffer_s,
-            buffer_max_s=seen.buffer_max_s,
-            backlog_s=seen.backlog_s,
-            playing=seen.playing,
-            downloads=tuple((d.started_s, d.duration_s, d.latency_s, d.size_bytes) for d in seen.downloads),
-            owned=owned,
-            memory=seen.memory,
-        ),
+        seen=seen_of(seen, owned),
     )

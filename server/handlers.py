@@ -19,7 +19,7 @@ from server.context import Context, context
 from server.decisions import Taken
 from server.delivery import measure
 from server.desk import SessionRequest
-from server.media import PRIVATE, send
+from server.media import PRIVATE, send, sent_body_bytes
 from server.openapi import JSON
 from server.problems import RequestError
 from server.sessions import SessionState, unpack_download
@@ -68,7 +68,7 @@ async def title_file(request: web.Request) -> web.StreamResponse:
     title_id, relative = request.match_info["title"], request.match_info["file"]
     response = await _send(request, use, title_id, relative, {})
     if relative.startswith("enhancers/"):
-        use.telemetry.weights_bytes.inc(response.body_length)
+        use.telemetry.weights_bytes.inc(sent_body_bytes(request, response))
     return response
 
 
@@ -141,7 +141,7 @@ async def session_segment(request: web.Request) -> web.StreamResponse:
     started = time.perf_counter()
     response = await _send(request, use, taken.state.title, relative, _decision_headers(taken))
     if response.status == 200 and request.method == "GET":
-        await _note_sending(request, use, heard, response.body_length, time.perf_counter() - started)
+        await _note_sending(request, use, heard, sent_body_bytes(request, response), time.perf_counter() - started)
     return response
 
 

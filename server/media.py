@@ -194,6 +194,11 @@ async def send(
         return await _send_file(request, web.StreamResponse(status=outcome.status, headers=named), file, outcome)
 
 
+def sent_body_bytes(request: web.Request, response: web.StreamResponse) -> int:
+    """Body bytes of an answer that was sent whole (aiohttp's own count has the headers in it, and not sendfile's)."""
+    return 0 if request.method == "HEAD" else response.content_length or 0
+
+
 _REFUSALS = {
     412: "The file is another version than the one the request is conditional on.",
     416: "The range asked for lies behind the end of the file.",

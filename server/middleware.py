@@ -11,6 +11,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from abr.cmcd import HEADERS as CMCD_HEADERS
 from server.context import Context, context
+from server.media import sent_body_bytes
 from server.openapi import Endpoint
 from server.problems import RequestError, respond
 from server.store import StoreError
@@ -68,7 +69,7 @@ class Guard:
         status, sent_bytes = 499, 0  # as nginx counts a client that hung up
         try:
             response = await self._answered(request, handler, endpoint, use)
-            status, sent_bytes = response.status, _sent_bytes(response)
+            status, sent_bytes = response.status, sent_body_bytes(request, response)
             return response
         finally:
             took_s = time.perf_counter() - started
@@ -140,13 +141,6 @@ _METHODS = frozenset(("GET", "HEAD", "POST", "DELETE", "OPTIONS", "PUT", "PATCH"
 def _method(request: web.Request) -> str:
     """Methods are invented freely by clients; labels are not."""
     return request.method if request.method in _METHODS else "other"
-
-
-def _sent_bytes(response: web.StreamResponse) -> int:
-    """Of answers that the middleware sees before they are sent, what they are about to send."""
-    if isinstance(response, web.Response) and isinstance(response.body, bytes):
-        return len(response.body)
-    return response.body_length
 
 
 def _line(request: web.Request, route: str, status: int, sent_bytes: int, took_s: float) -> dict[str, object]:

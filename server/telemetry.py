@@ -5,11 +5,22 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    disable_created_metrics,
+    generate_latest,
+)
 
 from abr.events import AnyEvent, Ended, Failed, Playing, Shown, Stalled, Stepped
 from server.decisions import Taken
 from server.store import Clock
+
+disable_created_metrics()  # type: ignore[no-untyped-call]
+# A second series for every counter, which nothing reads.
 
 ACTIVE_S = 60.0
 """A session counts as active for this long after its last request."""

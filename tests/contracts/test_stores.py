@@ -1,0 +1,199 @@
+"""What every session store promises: the one in memory and the one in Redis, the latter against a real redis-server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+
+import msgspec
+import pytest
+from redis.asyncio import Redis
+from redis_server import running_redis
+
+from abr.enhancement import Family
+from server.redis_store import RedisStore
+from server.sessions import SessionState
+from server.store import MemoryStore, SessionStore, StoreError
+
+TTL_S = 100.0
+LINES_MAX = 5
+
+
+@dataclass
+class Kept:
+    """A store, and a way to let time pass for it."""
+
+    store: SessionStore
+    elapse: Callable[[float], Awaitable[None]]
+
+
+@pytest.fixture(scope="module")
+def redis_url() -> Iterator[str]:
+    with running_redis() as url:
+        yield url
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def kept(request) -> AsyncIterator[Kept]:
+    if request.param == "memory":
+        now = [1000.0]
+        store = MemoryStore(
+            lambda: now[0], ttl_s=TTL_S, sessions_max=100, log_events_max=LINES_MAX, log_bytes_max=1 << 20
+        )
+
+        async def elapse(seconds: float) -> None:
+            now[0] += seconds
+
+        yield Kept(store, elapse)
+    else:
+        url = request.getfixturevalue("redis_url")
+        client = Redis.from_url(url)
+        await client.flushall()
+
+        async def elapse(seconds: float) -> None:
+            """Redis has no clock to turn, so all that lives is brought nearer to its end."""
+            async for key in client.scan_iter():
+                left_ms = await client.pttl(key)
+                assert left_ms > 0, f"{key} would live for ever"
+                await client.pexpire(key, round(left_ms - seconds * 1000))
+
+        store = RedisStore(url, ttl_s=TTL_S, log_events_max=LINES_MAX)
+        yield Kept(store, elapse)
+        await client.aclose()
+    await store.close()
+
+
+def state(**over: object) -> SessionState:
+    fields: dict[str, object] = {
+        "title": "bbb",
+        "controller": "toprung",
+        "families": (Family.GENERIC,),
+        "profile": b"",
+        "buffer_max_s": 60.0,
+        "created_s": 1.5,
+    }
+    return SessionState(**fields | over)
+
+
+async def test_what_was_saved_is_loaded(kept):
+    saved = state(downloads=((1, 2, 3, 4),), memory=(0.1, -2.0), taken=b"\x01\x00\x02", owned=b"abcd", last=1)
+    assert await kept.store.save("s", saved, version=0)
+    assert (await kept.store.load("s")) == (1, saved)
+    assert await kept.store.load("other") is None
+
+
+async def test_a_stale_save_is_refused_and_changes_nothing(kept):
+    await kept.store.save("s", state(), version=0)
+    assert await kept.store.save("s", state(last=1), version=1, lines=[b"one\n"])
+    assert not await kept.store.save("s", state(last=2), version=1, lines=[b"two\n"])
+    assert not await kept.store.save("s", state(last=3), version=0, lines=[b"three\n"])
+    assert (await kept.store.load("s")).state.last == 1
+    assert await kept.store.log("s") == [b"one\n"]
+
+
+async def test_saving_does_not_bring_a_deleted_session_back(kept):
+    await kept.store.save("s", state(), version=0)
+    assert await kept.store.delete("s")
+    assert not await kept.store.save("s", state(), version=1)
+    assert await kept.store.load("s") is None
+    assert not await kept.store.delete("s")
+
+
+async def test_of_many_who_save_at_once_each_gets_its_turn_and_nothing_is_lost(kept):
+    await kept.store.save("s", state(), version=0)
+
+    async def add_one(name: int) -> None:
+        for _ in range(64):
+            version, found = await kept.store.load("s")
+            grown = msgspec.structs.replace(found, memory=(*found.memory, float(name)))
+            if await kept.store.save("s", grown, version=version):
+                return
+        pytest.fail("never got its turn")
+
+    await asyncio.gather(*map(add_one, range(16)))
+    version, found = await kept.store.load("s")
+    assert sorted(found.memory) == list(range(16))
+    assert version == 17
+
+
+async def test_a_session_lives_for_its_time_after_the_last_touch(kept):
+    await kept.store.save("s", state(), version=0)
+    await kept.elapse(0.75 * TTL_S)
+    assert await kept.store.touch("s")
+    await kept.elapse(0.75 * TTL_S)
+    assert await kept.store.load("s") is not None, "loading it is possible, and does not touch"
+    await kept.elapse(0.3 * TTL_S)
+    assert await kept.store.load("s") is None
+    assert not await kept.store.touch("s")
+    assert not await kept.store.append("s", [b"x\n"])
+    assert await kept.store.log("s") == []
+
+
+async def test_saving_and_logging_touch(kept):
+    await kept.store.save("s", state(), version=0)
+    await kept.elapse(0.6 * TTL_S)
+    await kept.store.save("s", state(), version=1)
+    await kept.elapse(0.6 * TTL_S)
+    await kept.store.append("s", [b"x\n"])
+    await kept.elapse(0.6 * TTL_S)
+    assert await kept.store.load("s") is not None
+    assert await kept.store.log("s") == [b"x\n"]
+
+
+async def test_a_log_keeps_its_newest_lines_in_order(kept):
+    await kept.store.save("s", state(), version=0, lines=[b"0\n"])
+    assert await kept.store.append("s", [b"1\n", b"2\n", b"3\n"])
+    await kept.store.save("s", state(), version=1, lines=[b"4\n", b"5\n"])
+    assert await kept.store.append("s", [])
+    assert await kept.store.log("s") == [b"1\n", b"2\n", b"3\n", b"4\n", b"5\n"]
+
+
+async def test_sessions_do_not_share_logs(kept):
+    await kept.store.save("a", state(), version=0, lines=[b"a\n"])
+    await kept.store.save("b", state(), version=0, lines=[b"b\n"])
+    await kept.store.delete("a")
+    assert await kept.store.log("b") == [b"b\n"]
+    assert await kept.store.log("a") == []
+
+
+async def test_a_profile_lives_as_long_as_a_session_that_names_it(kept):
+    await kept.store.put_profile(b"key", b"profile")
+    await kept.store.put_profile(b"lonely", b"profile")
+    await kept.store.save("s", state(profile=b"key"), version=0)
+    for step in range(4):
+        await kept.elapse(0.6 * TTL_S)
+        await (kept.store.touch("s") if step % 2 else kept.store.append("s", [b"x\n"]))
+    assert await kept.store.profile(b"key") == b"profile"
+    assert await kept.store.profile(b"lonely") is None
+    assert await kept.store.profile(b"unknown") is None
+
+
+async def test_memory_is_bounded_in_sessions_and_in_bytes_of_log():
+    store = MemoryStore(lambda: 0.0, ttl_s=TTL_S, sessions_max=3, log_events_max=100, log_bytes_max=1000)
+    for name in "abc":
+        await store.save(name, state(), version=0, lines=[b"." * 400])
+    logs = [b"".join(await store.log(name)) for name in "abc"]
+    assert sum(map(len, logs)) <= 1000
+    assert await store.log("c") != [], "the oldest lines of the longest unheard of go first"
+    await store.touch("a")
+    await store.save("d", state(), version=0)
+    assert [name for name in "abcd" if await store.load(name)] == ["a", "c", "d"]
+
+
+async def test_expired_sessions_do_not_stay_in_memory():
+    now = [0.0]
+    store = MemoryStore(lambda: now[0], ttl_s=TTL_S, sessions_max=100, log_events_max=9, log_bytes_max=1000)
+    for name in "abc":
+        await store.save(name, state(), version=0)
+    now[0] = 2 * TTL_S
+    await store.save("d", state(), version=0)
+    assert len(store) == 1
+
+
+async def test_a_redis_that_is_not_there_is_a_store_error_without_its_password():
+    store = RedisStore("redis://user:s3cret@127.0.0.1:1/0", ttl_s=TTL_S, log_events_max=LINES_MAX)
+    with pytest.raises(StoreError, match=r"redis://user:\*\*\*@127.0.0.1:1/0 does not answer") as caught:
+        await store.ping()
+    assert "s3cret" not in str(caught.value)
+    await store.close()
