@@ -77,10 +77,7 @@ def _time(frame: VideoFrame) -> Fraction | None:
 def _copy(frame: VideoFrame) -> VideoFrame:
     import av
 
-    copy = av.VideoFrame(frame.width, frame.height, frame.format.name)
-    for theirs, ours in zip(frame.planes, copy.planes, strict=True):
-        ours.update(bytes(theirs))
-    return copy
+    return av.VideoFrame.from_ndarray(frame.to_ndarray(), format=frame.format.name)
 
 
 def _decoded(container: InputContainer, footage: Footage, path: Path) -> Iterator[VideoFrame]:

@@ -155,21 +155,20 @@ def _build(source: Path, sha256: str, name: str, recipe: Recipe, work: Work, bar
 
 def _plan(source: Path, footage: Footage, recipe: Recipe, bars: Bars) -> tuple[Rung, ...]:
     rungs = plan_sizes(footage.display_width_px, footage.display_height_px, recipe.heights_px)
-    given = dict(recipe.caps_bps)
     length = segment_length(recipe, footage.rate)
-    with bars("sampling", _SAMPLED_SEGMENTS * length) as advance:
-        samples = encode_ladder(
-            _samples(source, footage, length), rungs, recipe, footage.rate, _discard, advance=advance
-        )
+    spots = max(1, min(_SAMPLED_SEGMENTS, footage.frames_expected // length))
+    with bars("sampling", spots * length) as advance:
+        frames = _samples(source, footage, length, spots)
+        samples = encode_ladder(frames, rungs, recipe, footage.rate, _discard, advance=advance)
     sizes = [found.segment_bytes for found in samples]
-    return caps_from_samples(rungs, sizes, float(length / footage.rate), given)
+    return caps_from_samples(rungs, sizes, float(length / footage.rate), dict(recipe.caps_bps))
 
 
-def _samples(source: Path, footage: Footage, length: int) -> Iterator[VideoFrame]:
+def _samples(source: Path, footage: Footage, length: int, spots: int) -> Iterator[VideoFrame]:
     """A few whole segments from over the source, as one run of frames."""
     index = 0
-    for spot in range(_SAMPLED_SEGMENTS):
-        from_s = footage.duration_s * (2 * spot + 1) / (2 * _SAMPLED_SEGMENTS) - float(length / footage.rate) / 2
+    for spot in range(spots):
+        from_s = footage.duration_s * (2 * spot + 1) / (2 * spots) - float(length / footage.rate) / 2
         for frame in islice(display_frames(source, footage, from_s=max(0.0, from_s)), length):
             frame.pts = index
             index += 1

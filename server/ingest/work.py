@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, TypeVar
 
-from abr.errors import InputError, StorageError
+from abr.errors import FormatError, InputError, StorageError
 from abr.formats import Record, dumps_pretty, load
 from server.library import fsync_tree
 
@@ -85,7 +85,10 @@ class Work:
 
     def _read(self, phase: str, kind: type[T]) -> T | None:
         path = self.folder / f"{phase}.json"
-        return load(path, kind) if path.is_file() else None
+        try:
+            return load(path, kind) if path.is_file() else None
+        except FormatError:  # written by another version of Toprung: do the phase again
+            return None
 
     def _save(self, phase: str, found: object) -> None:
         path = self.folder / f"{phase}.json"
