@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from abr.clock import SessionClock
 from abr.control import Download
@@ -19,6 +20,7 @@ from client_player.download import DownloadError, Reply, Transport
 from client_player.enhance import Worker
 from client_player.guide import Guide, Served, View
 from client_player.manifest import Track
+from client_player.pair import Keepsake, write_pair
 from client_player.playout import Playout
 from client_player.screen import FrameQueue, Job, Presenter, capacity
 from client_player.sink import Sink
@@ -57,6 +59,7 @@ class Player:
         self._opening = Compute("open")
         self._listening = Compute("audio")
         self._lost = 0
+        self._keepsake = Keepsake()
         self._sound = self._open_sound(guide.presentation.audio)
         self.playout = Playout()
         self._weights = WeightsStore(
@@ -127,6 +130,16 @@ class Player:
             now_s = self._clock.now_s()
             self._log.tell(Ended(t_s=now_s, reason=reason[:1024], played_s=self.playout.playhead_s(now_s)))
 
+    async def write_pair(self, folder: Path) -> None:
+        """Leave a before/after pair in `folder`, if anything was enhanced. Call it after `play`."""
+        job = self._keepsake.job
+        tool = await self._toolbox.opened(job.enhancer, job.rendition, 0.0) if job else None
+        if tool is not None:
+            size = tool.descriptor
+            scaler = self._toolbox.plain(size.width_px, size.height_px)
+            with Compute("pair") as compute:
+                await compute.run(write_pair, self._keepsake, tool, scaler, self._guide.title.fps, folder)
+
     async def _fetch(self) -> None:
         title = self._guide.title
         first_frame, start_s, not_before_s = 0, 0.0, 0.0
@@ -150,6 +163,9 @@ class Player:
             )
             self.playout.arrive(self._clock.now_s(), duration_s)
             self._worker.accept(job)
+            if served is not None and served.decided.enhancer != PLAIN:
+                plain_vmaf = title.plain_quality[job.rendition].vmaf[index]
+                self._keepsake.consider(job, plain_vmaf, served.decided.promised_vmaf)
             await self._jobs.put(job)
             first_frame, start_s = first_frame + frames, start_s + duration_s
         await self._jobs.put(None)

@@ -1,13 +1,14 @@
 """From what was asked for to what was seen: opens a session, plays it, measures it, writes its files.
 
-In `out`: session.jsonl (the log), summary.json, report.html and the before/after pair as PNG.
+In `out`: session.jsonl (the log), summary.json, report.html, the before/after pair as PNG, and what the report can be
+made from again: title.json, enhancements.json, seen.json (measured quality of each segment) and trace.json.
 """
 
 from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
@@ -21,24 +22,25 @@ from msgspec import Meta
 
 from abr.clock import SessionClock, VirtualTimeLoop, working
 from abr.device import DeviceProfile, Measurement
-from abr.enhancement import EnhancementTable, Family, Offer
+from abr.enhancement import ENHANCEMENTS_FILE, EnhancementTable, Family, Offer
 from abr.errors import InputError, StorageError
 from abr.events import AnyEvent, Failed, Started
-from abr.formats import dumps_pretty, loads
-from abr.media import Quality, Rendition, Title
+from abr.formats import dumps, dumps_pretty, loads
+from abr.media import TITLE_FILE, Quality, Rendition, Title
+from abr.trace_formats import dumps_sabre
 from abr.traces import Trace
 from client_player.download import HttpTransport, Transport, check_url, get_patiently, http_pool
 from client_player.guide import ServerGuide, SessionWish, open_session
 from client_player.measure import is_source_of, measure
 from client_player.player import Player, Setup
+from client_player.report import REPORT_FILE, Material, write_report
 from client_player.shaper import ShapedTransport
 from client_player.sink import RawSink, Sink, open_sink
 from client_player.summary import Summary, summarise
 from client_player.telemetry import SessionLog
 from enhancers.base import Enhancer
 
-LOG_FILE = "session.jsonl"
-SUMMARY_FILE = "summary.json"
+LOG_FILE, SUMMARY_FILE, SEEN_FILE, TRACE_FILE = "session.jsonl", "summary.json", "seen.json", "trace.json"
 _LUMA_FILE = "shown.y"
 
 
@@ -143,6 +145,8 @@ async def _play(
             setup = Setup(profile=wish.profile, buffer_max_s=wish.buffer_max_s, opener=open_offer, sinks=sinks)
             player = Player(guide, setup, transport=transport, clock=clock, log=log)
             await player.play()
+            if wish.out is not None:
+                await player.write_pair(wish.out)
         await log.post_all(guide.post)
         log.replace_decisions(list(await guide.close()))
         log.close()
@@ -222,8 +226,32 @@ def _sinks(wish: Wish, title: Title, luma: Path, stack: ExitStack) -> list[Sink]
 def _finished(wish: Wish, played: _Played, seen: Quality | None) -> Outcome:
     summary = summarise(played.events, played.title, seen, played.sound_apart_s)
     if wish.out is not None:
-        try:
-            (wish.out / SUMMARY_FILE).write_bytes(dumps_pretty(summary))
-        except OSError as error:
-            raise StorageError(f"Cannot write {wish.out / SUMMARY_FILE}: {error.strerror}.") from error
+        files: dict[str, bytes] = {
+            SUMMARY_FILE: dumps_pretty(summary),
+            TITLE_FILE: dumps(played.title),
+        }
+        files |= {ENHANCEMENTS_FILE: dumps(played.table)} if played.table else {}
+        files |= {SEEN_FILE: dumps(seen)} if seen else {}
+        files |= {TRACE_FILE: dumps_sabre(wish.trace).encode()} if wish.trace else {}
+        _write(wish.out, files)
+        write_report(
+            Material(
+                events=played.events,
+                title=played.title,
+                summary=summary,
+                table=played.table,
+                seen=seen,
+                trace=wish.trace,
+                pair_folder=wish.out,
+            ),
+            wish.out / REPORT_FILE,
+        )
     return Outcome(summary=summary, events=played.events, title=played.title, table=played.table, seen=seen)
+
+
+def _write(folder: Path, files: Mapping[str, bytes]) -> None:
+    try:
+        for name, body in files.items():
+            (folder / name).write_bytes(body)
+    except OSError as error:
+        raise StorageError(f"Cannot write to {folder}: {error.strerror}.") from error
