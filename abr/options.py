@@ -112,11 +112,12 @@ def price(
 
     An enhancer is offered for a rendition when its family is allowed, the device measured its architecture at that
     size, it runs within `load_max` of real time, and it beats plain playback of that rendition on average.
-    Without table or profile only plain playback is offered.
+    Without table or profile only plain playback is offered. A segment's bytes include those of the audio it plays with.
     """
+    sound = _audio_bytes(title)
     columns: list[_Column] = []
     for index, rendition in enumerate(title.renditions):
-        sizes = rendition.segment_bytes
+        sizes = tuple(size + extra for size, extra in zip(rendition.segment_bytes, sound, strict=True))
         plain = title.plain_quality[rendition.id].vmaf
         columns.append(_Column(Choice(rendition=index), sizes, 0.0, plain, {}))
         for entry in table.enhancers if table and profile else ():
@@ -142,6 +143,13 @@ def price(
         weights=tuple(tuple(column.chunks) for column in columns),
         weights_bytes={key: size for column in columns for key, size in column.chunks.items()},
     )
+
+
+def _audio_bytes(title: Title) -> tuple[int, ...]:
+    """Bytes of the first audio track for each video segment; audio may end a segment earlier or later."""
+    count = len(title.segment_frames)
+    track = title.audio[0].segment_bytes if title.audio else ()
+    return (*track[:count], *(0 for _ in range(count - len(track))))
 
 
 @dataclass(frozen=True, slots=True)
