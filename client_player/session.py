@@ -38,6 +38,7 @@ from client_player.shaper import ShapedTransport
 from client_player.sink import RawSink, Sink, open_sink
 from client_player.summary import Summary, summarise
 from client_player.telemetry import SessionLog
+from client_player.toolbox import Opener
 from enhancers.base import Enhancer
 
 LOG_FILE, SUMMARY_FILE, SEEN_FILE, TRACE_FILE = "session.jsonl", "summary.json", "seen.json", "trace.json"
@@ -99,7 +100,7 @@ def play(
             raise StorageError(f"Cannot write to {wish.out or 'the temporary folder'}: {error.strerror}.") from error
         loop_factory = VirtualTimeLoop if wish.virtual_time else asyncio.SelectorEventLoop
         with asyncio.Runner(loop_factory=loop_factory) as runner:
-            played = runner.run(_play(wish, folder / _LUMA_FILE, listener, on_bytes))
+            played = runner.run(watch(wish, folder / _LUMA_FILE, listener=listener, on_bytes=on_bytes))
         seen = None
         if wish.source is not None:
             seen = measure(folder / _LUMA_FILE, wish.source, played.title, advance=on_measured)
@@ -107,16 +108,40 @@ def play(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Played:
+class Played:
+    """What is known when the last frame has been shown."""
+
     events: Sequence[AnyEvent]
     title: Title
     table: EnhancementTable | None
     sound_apart_s: float
 
 
-async def _play(
-    wish: Wish, luma: Path, listener: Callable[[AnyEvent], None], on_bytes: Callable[[int], None]
-) -> _Played:
+def open_offer(
+    offer: Offer, rendition: Rendition, title: Title, measured: Measurement, chunks: Sequence[bytes]
+) -> Enhancer:
+    """Open an enhancer with the backend and threads that the profile found fastest."""
+    from enhancers.runtime import open_enhancer  # brings its backends along
+
+    return open_enhancer(
+        offer,
+        chunks,
+        size_px=(rendition.width_px, rendition.height_px),
+        display_px=(title.display_width_px, title.display_height_px),
+        backend=measured.backend,
+        threads=measured.threads,
+    )
+
+
+async def watch(
+    wish: Wish,
+    luma: Path,
+    *,
+    listener: Callable[[AnyEvent], None] = lambda _event: None,
+    on_bytes: Callable[[int], None] = lambda _bytes: None,
+    opener: Opener = open_offer,
+) -> Played:
+    """Play on the running loop. With a source to compare with, the shown luma is written to `luma`."""
     clock = SessionClock()
     log = SessionLog(wish.out / LOG_FILE if wish.out else None, listener)
 
@@ -142,7 +167,7 @@ async def _play(
             _check_source(wish.source, guide.title, failed)
         with ExitStack() as stack:
             sinks = _sinks(wish, guide.title, luma, stack)
-            setup = Setup(profile=wish.profile, buffer_max_s=wish.buffer_max_s, opener=open_offer, sinks=sinks)
+            setup = Setup(profile=wish.profile, buffer_max_s=wish.buffer_max_s, opener=opener, sinks=sinks)
             player = Player(guide, setup, transport=transport, clock=clock, log=log)
             await player.play()
             if wish.out is not None:
@@ -150,7 +175,7 @@ async def _play(
         await log.post_all(guide.post)
         log.replace_decisions(list(await guide.close()))
         log.close()
-        return _Played(events=log.events, title=guide.title, table=guide.table, sound_apart_s=player.sound_apart_s)
+        return Played(events=log.events, title=guide.title, table=guide.table, sound_apart_s=player.sound_apart_s)
 
 
 async def find_title(url: str, wanted: str, transport: Transport) -> tuple[str, str]:
@@ -171,22 +196,6 @@ async def find_title(url: str, wanted: str, transport: Transport) -> tuple[str, 
         f"There is no title {wanted!r} at {url}." if wanted else f"{url} has {len(known)} titles; choose with --title."
     )
     raise InputError(f"{asked} There are: {', '.join(known[:20]) or 'none'}.")
-
-
-def open_offer(
-    offer: Offer, rendition: Rendition, title: Title, measured: Measurement, chunks: Sequence[bytes]
-) -> Enhancer:
-    """Open an enhancer with the backend and threads that the profile found fastest."""
-    from enhancers.runtime import open_enhancer  # brings its backends along
-
-    return open_enhancer(
-        offer,
-        chunks,
-        size_px=(rendition.width_px, rendition.height_px),
-        display_px=(title.display_width_px, title.display_height_px),
-        backend=measured.backend,
-        threads=measured.threads,
-    )
 
 
 def _started(wish: Wish, guide: ServerGuide, title_id: str) -> Started:
@@ -223,7 +232,7 @@ def _sinks(wish: Wish, title: Title, luma: Path, stack: ExitStack) -> list[Sink]
     return sinks
 
 
-def _finished(wish: Wish, played: _Played, seen: Quality | None) -> Outcome:
+def _finished(wish: Wish, played: Played, seen: Quality | None) -> Outcome:
     summary = summarise(played.events, played.title, seen, played.sound_apart_s)
     if wish.out is not None:
         files: dict[str, bytes] = {
