@@ -78,7 +78,12 @@ class Library:
             shutil.rmtree(replaced, ignore_errors=True)
             if target.exists():
                 target.rename(replaced)
-            built.rename(target)
+            try:
+                built.rename(target)
+            except OSError:
+                if replaced.exists():
+                    replaced.rename(target)
+                raise
             _fsync(self.root)
             shutil.rmtree(replaced, ignore_errors=True)
         except OSError as error:
@@ -96,6 +101,7 @@ class Library:
 
 def fsync_tree(folder: Path) -> None:
     """Force every file and folder below `folder`, and itself, to the disk. Raises OSError."""
+    _fsync(folder)
     for parent, _, files in os.walk(folder):
         for name in files:
             _fsync(Path(parent) / name)

@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import os
 import tempfile
+from functools import cache
 from pathlib import Path
 
 from abr.media import Title
@@ -15,9 +16,10 @@ from server.library import Library
 
 CLIP = Path(__file__).parents[1] / "data" / "bbb_720p25_5s.mp4"
 TITLE_ID = "bbb"
-RECIPE = Recipe(heights_px=(180, 240, 360, 720), preset="ultrafast", vmaf_every=12)
+RECIPE = Recipe(heights_px=(180, 240, 360, 720), crf=27, vmaf_every=12)
 
 
+@cache
 def prepared_library() -> Library:
     """A library that holds the short clip as the title `bbb`: 180p, 240p, 360p, 720p, with sound. Do not write to it.
 
