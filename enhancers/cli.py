@@ -1,0 +1,157 @@
+"""`toprung train` and `toprung profile`. Heavy packages are imported when a command runs, never for `--help`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from abr.enhancement import Tier
+
+if TYPE_CHECKING:
+    from enhancers.job import Progress
+
+_SHOW_DEFAULT = {"show_default": True}
+
+
+class _Tiers(click.ParamType):  # type: ignore[type-arg]
+    """A comma-separated list of tiers."""
+
+    name = "T,T,…"
+    _trainable = (Tier.LOW, Tier.MEDIUM, Tier.HIGH)
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Tier, ...]:
+        if isinstance(value, tuple):
+            return value
+        names = [name.strip() for name in str(value).split(",") if name.strip()]
+        if not names or any(name not in self._trainable for name in names):
+            self.fail(f"{value!r} is not a list of tiers; give some of {','.join(self._trainable)}.", param, ctx)
+        return tuple(tier for tier in self._trainable if tier in names)
+
+
+@click.command(context_settings=_SHOW_DEFAULT)
+@click.argument("title")
+@click.option("--library", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder of titles.")
+@click.option("--source", type=click.Path(path_type=Path, dir_okay=False), help="What the title was prepared from.")
+@click.option("--seconds", type=click.FloatRange(min=1), default=600.0, help="Training time, all rungs together.")
+@click.option("--steps", type=click.IntRange(min=1), help="Training steps instead of time: repeatable exactly.")
+@click.option("--tiers", type=_Tiers(), default="low,medium,high", help="Tiers to train, measure and offer.")
+@click.option("--rungs", help="Only these renditions, such as 180p,240p.")
+@click.option("--seed", type=int, default=1)
+@click.option("--threads", type=click.IntRange(min=1), default=1, help="CPU threads for training.")
+@click.option("--weights", type=click.Path(path_type=Path, file_okay=False), help="Attach these instead of training.")
+@click.option("--export", type=click.Path(path_type=Path, file_okay=False), help="Also copy the trained weights here.")
+@click.option("--generic-only", is_flag=True, help="Train nothing; measure the generic enhancers.")
+@click.option("--dry-run", is_flag=True, help="Train the lowest rung, say what it gained, change nothing.")
+@click.option("--vmaf-every", type=click.IntRange(min=1), help="Score one frame in so many.  [default: as prepared]")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+def train(
+    title: str,
+    library: Path,
+    source: Path | None,
+    seconds: float,
+    steps: int | None,
+    tiers: tuple[Tier, ...],
+    rungs: str | None,
+    seed: int,
+    threads: int,
+    weights: Path | None,
+    export: Path | None,
+    generic_only: bool,
+    dry_run: bool,
+    vmaf_every: int | None,
+    as_json: bool,
+) -> None:
+    """Train TITLE's own enhancers and measure what every enhancer buys.
+
+    Networks start from the generic weights and learn what this title's low rungs have lost. Then each enhancer's
+    picture is measured against the source, segment by segment, and the enhancement table is published.
+    Interrupted, run the same command again: it continues.
+    """
+    from enhancers.job import Plan
+    from enhancers.titles import open_title
+    from enhancers.train import Recipe
+    from enhancers.training import Attached, Rehearsed, attach, rehearse, selected
+
+    prepared = open_title(library, title, source)
+    plan = Plan(
+        renditions=selected(prepared, rungs),
+        tiers=tiers,
+        recipe=Recipe(steps=steps or 0, seconds=0.0 if steps else seconds, threads=threads),
+        seed=seed,
+        made_by=_made_by(threads),
+    )
+    result: Attached | Rehearsed
+    with _progress() as progress:
+        if dry_run:
+            result = rehearse(prepared, plan, progress)
+        else:
+            result = attach(
+                prepared,
+                plan,
+                progress,
+                given=weights,
+                export=export,
+                generic_only=generic_only,
+                every_frames=vmaf_every or prepared.title.meter.every_frames,
+            )
+    if as_json:
+        click.echo(json.dumps(result.as_json()))
+    else:
+        click.echo(result.as_text())
+
+
+@click.command(context_settings=_SHOW_DEFAULT)
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Where to write it.  [default: cache]")
+@click.option("--quick", is_flag=True, help="Fewer runs, fastest backends only; about 20 s.")
+@click.option("--force", is_flag=True, help="Measure again although a valid profile is there.")
+@click.option("--json", "as_json", is_flag=True, help="Print the profile itself.")
+def profile(output: Path | None, quick: bool, force: bool, as_json: bool) -> None:
+    """Measure how fast this device runs each enhancer: the device profile.
+
+    Times run from decoded frame to display frame, warm, median and 95th percentile.
+    """
+    from abr.formats import dumps
+    from enhancers.profile import as_text, profile_device
+
+    with _progress() as progress:
+        path, found = profile_device(output, quick=quick, force=force, progress=progress)
+    click.echo(dumps(found).decode() if as_json else f"{as_text(found)}\n{path}")
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """A bar on stderr at a terminal; silence elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda _what, _done: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        tasks: dict[str, object] = {}
+
+        def tell(what: str, done: float) -> None:
+            name = what.partition(" (")[0]
+            if name not in tasks:
+                tasks[name] = bar.add_task(what, total=1.0)
+            bar.update(tasks[name], description=what, completed=done)  # type: ignore[arg-type]
+
+        yield tell
+
+
+def _made_by(threads: int) -> str:
+    """The command, device and software that made some weights, in words."""
+    import shlex
+    from importlib.metadata import version
+
+    from enhancers.profile import processor_name
+
+    command = shlex.join(["toprung", *sys.argv[1:]])
+    return f"{command}; {processor_name()}, {threads} thread(s), torch {version('torch')}, toprung {version('toprung')}"

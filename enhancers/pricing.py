@@ -1,0 +1,173 @@
+"""What each enhancer buys: quality of every rendition × enhancer × segment, measured on what the runtime really shows.
+
+Frames are scored inside blocks of whole segments, so that an interrupted measurement goes on and memory stays bounded.
+Only every n-th frame is scored; the meter's one temporal feature, motion, looks at the reference one frame before
+and after (Netflix vmaf, integer_motion: motion2 is the lesser of both), so the meter is fed just these three, and its
+scores are exactly those of a run over all frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from abr.media import Quality, Rendition
+from abr.quality import Luma, Scores, crop, is_black, score_pairs, segment_means
+from enhancers.base import Enhancer
+from enhancers.titles import PreparedTitle
+
+_BLOCK_BYTES = 400 << 20
+_NEAR = 3
+"""Frames fed to the meter for each one that it scores."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """Segments first … last of a title, and the frames (counted from the title's start) that are scored in them."""
+
+    first: int
+    last: int
+    start: int
+    scored: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """One thing to be measured: an opened enhancer for a rendition, under a key of the caller's."""
+
+    key: str
+    rendition: Rendition
+    enhancer: Enhancer
+
+
+def blocks(prepared: PreparedTitle, every_frames: int) -> list[Block]:
+    """Cut the title into blocks that fit memory. Each segment has a scored frame."""
+    title = prepared.title
+    frame_bytes = title.display_width_px * title.display_height_px * _NEAR
+    room = max(1, _BLOCK_BYTES // frame_bytes)
+    result: list[Block] = []
+    start = segment_start = 0
+    held: list[int] = []
+    first = 0
+    for segment, count in enumerate(title.segment_frames):
+        scored = _scored(segment_start, count, every_frames)
+        if held and len(held) + len(scored) > room:
+            result.append(Block(first=first, last=segment - 1, start=start, scored=tuple(held)))
+            held, first, start = [], segment, segment_start
+        held += scored
+        segment_start += count
+    result.append(Block(first=first, last=len(title.segment_frames) - 1, start=start, scored=tuple(held)))
+    return result
+
+
+def _scored(start: int, count: int, every_frames: int) -> list[int]:
+    inside = [index for index in range(start, start + count) if index % every_frames == 0]
+    return inside or [start + count // 2]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class References:
+    """Source luma, cropped to the picture, by frame index: the scored frames of a block and their neighbours."""
+
+    frames: Mapping[int, Luma]
+    total: int
+
+    def near(self, index: int) -> tuple[int, int]:
+        """The frames before and after `index`, itself at the ends of the title."""
+        return max(0, index - 1), min(self.total - 1, index + 1)
+
+
+def references(prepared: PreparedTitle, parts: Sequence[Block]) -> Iterator[tuple[Block, References]]:
+    """Each block with its source frames, in one pass over the source."""
+    title = prepared.title
+    total = sum(title.segment_frames)
+    source = enumerate(prepared.source_frames())
+    behind: tuple[int, Luma] | None = None
+    for block in parts:
+        needed = {near for index in block.scored for near in range(index - 1, index + 2) if 0 <= near < total}
+        frames: dict[int, Luma] = {}
+        if behind is not None and behind[0] in needed:
+            frames[behind[0]] = behind[1]
+        while needed - frames.keys():
+            index, frame = next(source)
+            behind = (index, crop(frame.y, title.meter.crop))
+            if index in needed:
+                frames[index] = behind[1]
+        yield block, References(frames=frames, total=total)
+
+
+def measure(
+    prepared: PreparedTitle, block: Block, truth: References, subjects: Sequence[Subject], *, workers: int = 2
+) -> dict[str, Scores]:
+    """Score every subject over a block. Scores' `frame` counts from the title's start."""
+    shown: dict[str, dict[int, Luma]] = {subject.key: {} for subject in subjects}
+    renditions = {subject.rendition.id: subject.rendition for subject in subjects}
+    wanted = set(block.scored)
+    for rendition in renditions.values():
+        index = block.start
+        mine = [subject for subject in subjects if subject.rendition.id == rendition.id]
+        for segment in range(block.first, block.last + 1):
+            for frame in prepared.frames(rendition, segment):
+                if index in wanted:
+                    for subject in mine:
+                        lifted = subject.enhancer.enhance(frame)
+                        shown[subject.key][index] = crop(lifted.y, prepared.title.meter.crop)
+                index += 1
+    with ThreadPoolExecutor(workers) as pool:
+        scores = pool.map(lambda key: score(block, truth, shown[key], prepared.title.fps), shown)
+        return dict(zip(shown, scores, strict=True))
+
+
+def score(block: Block, truth: References, shown: Mapping[int, Luma], fps: float) -> Scores:
+    """Score the shown frames of a block through the three-frame shortcut that the module describes."""
+    height_px, width_px = next(iter(shown.values())).shape
+    scores = score_pairs(
+        _fed(block, truth, shown), width_px=width_px, height_px=height_px, fps=fps, every_frames=_NEAR, threads=1
+    )
+    kept = np.flatnonzero(np.isin(scores.frame // _NEAR, np.arange(_lead(block), _lead(block) + len(block.scored))))
+    return Scores(
+        frame=np.asarray(block.scored, dtype=np.int64),
+        vmaf=scores.vmaf[kept],
+        vmaf_neg=scores.vmaf_neg[kept],
+        ssim=scores.ssim[kept],
+        psnr_y_db=scores.psnr_y_db[kept],
+    )
+
+
+def _lead(block: Block) -> int:
+    """Dummy scored frames at the front: the meter scores its first frame, which is rarely one that we want."""
+    return 0 if block.scored[0] == 0 else 1
+
+
+def _fed(block: Block, truth: References, shown: Mapping[int, Luma]) -> Iterator[tuple[Luma, Luma]]:
+    """Pairs in the order [lead lead] before₀ scored₀ after₀ before₁ scored₁ …; only the scored ones are compared."""
+    for number, index in enumerate(block.scored):
+        before, after = truth.near(index)
+        if number or _lead(block):
+            repeats = 1 if number else _NEAR
+            for _ in range(repeats):
+                yield truth.frames[before], truth.frames[before]
+        yield truth.frames[index], shown[index]
+        if after != index:
+            yield truth.frames[after], truth.frames[after]
+
+
+def joined(parts: Sequence[Scores]) -> Scores:
+    """The scores of consecutive blocks as one."""
+    names = ("frame", "vmaf", "vmaf_neg", "ssim", "psnr_y_db")
+    return Scores(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+
+
+def kept_frames(truth: References, block: Block) -> list[bool]:
+    """Which scored frames of a block count: black ones do not."""
+    return [not is_black(truth.frames[index]) for index in block.scored]
+
+
+def quality(prepared: PreparedTitle, scores: Scores, kept: Sequence[bool]) -> Quality:
+    """Means of each segment. `kept` is parallel to `scores`."""
+    keep = np.zeros(sum(prepared.title.segment_frames), dtype=np.bool_)
+    keep[scores.frame] = kept
+    return segment_means(scores, prepared.title.segment_frames, keep)

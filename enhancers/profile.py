@@ -1,0 +1,195 @@
+"""The device profile: how long this machine takes from a decoded frame to the frame that is shown."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import resource
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from abr.device import Device, DeviceProfile, Measurement
+from abr.enhancement import Tier
+from abr.errors import FormatError, StorageError
+from abr.formats import dumps_pretty, load
+from enhancers import catalog
+from enhancers.backends import BACKENDS
+from enhancers.base import Enhancer
+from enhancers.checkpoint import Weights, loads_chunks
+from enhancers.frames import Frame, frame_of
+from enhancers.job import Progress
+from enhancers.runtime import DEFAULT_BACKEND, open_weights
+
+_SIZES_PX = {
+    4: ((320, 180), (480, 270)),
+    3: ((426, 240), (640, 360)),
+    2: ((640, 360), (960, 540)),
+}
+"""Input sizes by network scale: the usual rungs below 720p and 1080p."""
+_RUNS, _QUICK_RUNS = 60, 24
+_SLOW_S = 2.0
+"""No more than this much measuring of one combination: what is so slow is not used."""
+_PICTURES = 4
+
+
+def profile_device(output: Path | None, *, quick: bool, force: bool, progress: Progress) -> tuple[Path, DeviceProfile]:
+    """Measure, or find a profile that still holds. Returns where it is written and the profile. Raises StorageError."""
+    key = weights_hash()
+    path = output or cache_folder() / f"device-{key[:16]}.json"
+    if output is None and not force:
+        try:
+            held = load(path, DeviceProfile)
+        except (StorageError, FormatError):
+            held = None
+        if held is not None and held.weights_hash == key:
+            return path, held
+    found = DeviceProfile(device=this_device(), measurements=tuple(measurements(quick, progress)), weights_hash=key)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_name(f".{path.name}.part")
+        aside.write_bytes(dumps_pretty(found))
+        aside.replace(path)
+    except OSError as error:
+        raise StorageError(f"Cannot write the profile to {path}: {error.strerror}.") from error
+    return path, found
+
+
+def cache_folder() -> Path:
+    """Where programs keep what they can make again (XDG base directory specification)."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "toprung"
+
+
+def weights_hash() -> str:
+    """Changes with the architectures, the generic weights, and the way a profile is measured."""
+    hasher = hashlib.sha256(repr((_SIZES_PX, list(BACKENDS))).encode())
+    for scale in _SIZES_PX:
+        for chunk in catalog.generic_chunks(catalog.architecture(scale)):
+            hasher.update(chunk)
+    return hasher.hexdigest()
+
+
+def measurements(quick: bool, progress: Progress) -> Iterator[Measurement]:
+    """Every architecture × input size × backend × threads; in quick form the usual backend and smaller sizes only."""
+    backends = (DEFAULT_BACKEND,) if quick else tuple(BACKENDS)
+    jobs = [
+        (scale, tier, size, backend, threads)
+        for scale, sizes in _SIZES_PX.items()
+        for size in (sizes[:1] if quick else sizes)
+        for tier in catalog.TIER_DEPTHS
+        for backend in backends
+        for threads in thread_counts()
+    ]
+    for number, (scale, tier, size, backend, threads) in enumerate(jobs):
+        progress("Measuring enhancers", number / len(jobs))
+        yield measured(_weights(scale, tier), scale, size, backend, threads, _QUICK_RUNS if quick else _RUNS)
+
+
+def thread_counts() -> tuple[int, ...]:
+    """One thread, and as many as there are cores to use."""
+    cores = len(os.sched_getaffinity(0))
+    return (1, cores) if cores > 1 else (1,)
+
+
+def _weights(scale: int, tier: Tier) -> Weights:
+    return loads_chunks(catalog.generic_chunks(catalog.architecture(scale, tier)))
+
+
+def measured(
+    weights: Weights, scale: int, size_px: tuple[int, int], backend: str, threads: int, runs: int
+) -> Measurement:
+    """Open an enhancer as a player does and time it on pictures with detail."""
+    display_px = _display(size_px, scale)
+    before = _memory_bytes()
+    enhancer = open_weights(weights, "", size_px=size_px, display_px=display_px, backend=backend, threads=threads)
+    times_ms = timed_ms(enhancer, pictures(*size_px), runs)
+    return Measurement(
+        architecture=str(weights.architecture),
+        width_px=size_px[0],
+        height_px=size_px[1],
+        backend=backend,
+        threads=threads,
+        p50_ms=round(float(np.percentile(times_ms, 50)), 3),
+        p95_ms=round(float(np.percentile(times_ms, 95)), 3),
+        memory_bytes=max(0, _memory_bytes() - before),
+    )
+
+
+def _display(size_px: tuple[int, int], scale: int) -> tuple[int, int]:
+    """The 16:9 display that this rung is shown on: 426x240 goes to 1280x720, through the last scaling that it needs."""
+    height_px = size_px[1] * scale
+    return (height_px * 16 // 9 + 1) & ~1, height_px
+
+
+def timed_ms(enhancer: Enhancer, frames: Sequence[Frame], runs: int) -> list[float]:
+    """Milliseconds of each of up to `runs` calls, a new picture each time."""
+    times_ms: list[float] = []
+    started_s = time.perf_counter()
+    for run in range(runs):
+        began_s = time.perf_counter()
+        enhancer.enhance(frames[run % len(frames)])
+        times_ms.append((time.perf_counter() - began_s) * 1000)
+        if time.perf_counter() - started_s > _SLOW_S and run >= 2:
+            break
+    return times_ms
+
+
+def pictures(width_px: int, height_px: int) -> list[Frame]:
+    """Frames of noise over a gradient, always the same. The work of a network does not depend on its picture."""
+    random = np.random.default_rng(0)
+    ramp = np.linspace(40, 200, width_px, dtype=np.float32)
+    chroma = np.full(((height_px + 1) // 2, (width_px + 1) // 2), 128, np.uint8)
+    lumas = (np.clip(ramp + random.normal(0, 12, (height_px, width_px)), 16, 235) for _ in range(_PICTURES))
+    return [frame_of(luma.astype(np.uint8), chroma, chroma) for luma in lumas]
+
+
+def this_device() -> Device:
+    """What this machine says of itself."""
+    return Device(
+        name=platform.node() or "this device",
+        processor=processor_name(),
+        cores=len(os.sched_getaffinity(0)),
+        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        power=_power(),
+    )
+
+
+def processor_name() -> str:
+    """The processor's name as the operating system gives it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
+
+
+def _power() -> str:
+    supplies = list(Path("/sys/class/power_supply").glob("*/online"))
+    try:
+        online = [supply.read_text().strip() == "1" for supply in supplies]
+    except OSError:
+        return "unknown"
+    return "unknown" if not online else "mains" if any(online) else "battery"
+
+
+def _memory_bytes() -> int:
+    """Peak resident memory of this process so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if platform.system() == "Darwin" else peak * 1024
+
+
+def as_text(found: DeviceProfile) -> str:
+    """A line for each architecture and size: the fastest way to run it."""
+    sizes = sorted({(m.architecture, m.width_px, m.height_px) for m in found.measurements}, key=lambda s: (s[1], s[0]))
+    lines = [f"{found.device.processor}, {found.device.cores} cores"]
+    for architecture, width_px, height_px in sizes:
+        best = found.best(architecture, width_px, height_px)
+        if best is not None:
+            way = f"{best.backend}, {best.threads} thread{'s' if best.threads > 1 else ''}"
+            speed = f"p50 {best.p50_ms:6.1f} ms  p95 {best.p95_ms:6.1f} ms"
+            lines.append(f"{architecture:<18}{f'{width_px}x{height_px}':<10}{speed}  {way}")
+    return "\n".join(lines)
