@@ -24,6 +24,8 @@ T = TypeVar("T")
 PIXEL_FORMAT = "yuv420p"
 _LONGEST_STILL_S = 600
 _DAMAGED_SHARE_MAX = 0.1
+_SPACES = {"bt601": "smpte170m", "bt2020": "bt2020ncl"}
+"""Names of the `colorspace` filter for matrices to convert to bt709; swscale would go by RGB and lose a step."""
 
 
 def display_frames(path: Path, footage: Footage, *, from_s: float = 0.0) -> Iterator[VideoFrame]:
@@ -123,16 +125,23 @@ def filters(footage: Footage) -> list[tuple[str, str]]:
     if coded != (width, height) == (coded[0] & ~1, coded[1] & ~1):
         chain.append(("crop", f"{width}:{height}:0:0"))
         coded = (width, height)
-    if coded != (width, height) or footage.matrix != "bt709" or footage.full_range:
-        matrices = f"in_color_matrix={footage.matrix}:out_color_matrix=bt709"
-        ranges = f"in_range={'full' if footage.full_range else 'limited'}:out_range=limited"
-        chain.append(("scale", f"{width}:{height}:flags=bicubic+accurate_rnd:{matrices}:{ranges}"))
+    if coded != (width, height) or footage.full_range or footage.matrix == "rgb":
+        chain.append(("scale", f"{width}:{height}:flags=bicubic+accurate_rnd:{_ranges(footage)}"))
     if footage.pixel_format != PIXEL_FORMAT:
         chain.append(("format", PIXEL_FORMAT))
+    if footage.matrix in _SPACES:
+        untouched = "iprimaries=bt709:primaries=bt709:itrc=bt709:trc=bt709:irange=tv:range=tv"
+        chain.append(("colorspace", f"ispace={_SPACES[footage.matrix]}:space=bt709:{untouched}"))
     turns = {90: ("transpose", "cclock"), 180: ("rotate", "PI"), 270: ("transpose", "clock")}
     if footage.rotation_deg in turns:
         chain.append(turns[footage.rotation_deg])
     return chain
+
+
+def _ranges(footage: Footage) -> str:
+    if footage.matrix == "rgb":
+        return "out_color_matrix=bt709:out_range=limited"
+    return f"in_range={'full' if footage.full_range else 'limited'}:out_range=limited"
 
 
 def _filtered(frames: Iterable[VideoFrame], footage: Footage, chain: list[tuple[str, str]]) -> Iterator[VideoFrame]:

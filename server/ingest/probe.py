@@ -57,7 +57,7 @@ class Footage(Record, frozen=True):
     duration_s: float
     interlaced: bool
     matrix: str
-    """Colour matrix of the coded picture as FFmpeg's scale filter names it: bt709, bt601 or bt2020."""
+    """Colour matrix of the coded picture: bt709, bt601, bt2020 or rgb."""
     full_range: bool
     pixel_format: str
     """FFmpeg's name of the decoded pixel format."""
@@ -212,5 +212,7 @@ def _span(container: InputContainer, video_index: int, path: Path) -> tuple[floa
 
 def _matrix(frame: VideoFrame) -> str:
     """Untagged standard definition is BT.601 by custom, anything larger BT.709."""
+    if frame.format.is_rgb or frame.format.has_palette:
+        return "rgb"
     tagged = {1: "bt709", 5: "bt601", 6: "bt601", 9: "bt2020", 10: "bt2020"}.get(int(frame.colorspace))
     return tagged or ("bt601" if frame.height <= _SD_HEIGHT_MAX_PX else "bt709")

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
+
+
+def picture(width_px: int, height_px: int, index: int) -> np.ndarray:
+    """RGB (H, W, 3): diagonal stripes that move, and the white corner square of a quarter of the height."""
+    y, x = np.mgrid[:height_px, :width_px]
+    stripes = ((x + y + 3 * index) // 8 % 2 * 60 + 40).astype(np.uint8)
+    rgb = np.stack([stripes, np.roll(stripes, 5, 1), stripes[::-1]], axis=2)
+    side = height_px // 4
+    rgb[:side, :side] = 255
+    return rgb
 
 
 def make_clip(
@@ -22,8 +33,9 @@ def make_clip(
     rotation_deg: int = 0,
     pixel_format: str = "yuv420p",
     ticks: list[int] | None = None,
+    paint: Callable[[int, int, int], np.ndarray] = picture,
 ) -> Path:
-    """A moving pattern with a bright square in the coded picture's top left corner.
+    """A moving pattern with a bright square in the coded picture's top left corner, or what `paint` makes of it.
 
     sound_s: seconds of a 440 Hz tone, or None for no sound. rotation_deg: display matrix, counterclockwise.
     ticks: presentation times in milliseconds instead of an even grid.
@@ -36,7 +48,7 @@ def make_clip(
             video.set_display_rotation(rotation_deg)
         sound = container.add_stream("aac", rate=44100) if sound_s else None
         for index in range(len(ticks) if ticks else frames):
-            frame = av.VideoFrame.from_ndarray(picture(width_px, height_px, index), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(paint(width_px, height_px, index), format="rgb24")
             frame.pts, frame.time_base = ticks[index] if ticks else index, video.codec_context.time_base
             container.mux(video.encode(frame))
         container.mux(video.encode(None))
@@ -45,16 +57,6 @@ def make_clip(
                 container.mux(sound.encode(_tone(start)))
             container.mux(sound.encode(None))
     return path
-
-
-def picture(width_px: int, height_px: int, index: int) -> np.ndarray:
-    """RGB (H, W, 3): diagonal stripes that move, and the white corner square of a quarter of the height."""
-    y, x = np.mgrid[:height_px, :width_px]
-    stripes = ((x + y + 3 * index) // 8 % 2 * 60 + 40).astype(np.uint8)
-    rgb = np.stack([stripes, np.roll(stripes, 5, 1), stripes[::-1]], axis=2)
-    side = height_px // 4
-    rgb[:side, :side] = 255
-    return rgb
 
 
 def _tone(start: int) -> av.AudioFrame:

@@ -1,0 +1,208 @@
+"""Sources with quirks become titles that are exact; sources that are no video are refused in one sentence."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from clips import make_clip
+from oracle import decode
+from titles import CLIP
+
+from abr.errors import MediaError
+from abr.media import Title
+from server.ingest.cli import prepare
+from server.ingest.frames import display_frames
+from server.ingest.prepare import prepare_title
+from server.ingest.pricing import luma
+from server.ingest.probe import probe
+from server.ingest.recipe import Recipe
+from server.library import Library
+
+FAST = Recipe(preset="ultrafast", vmaf_every=30)
+
+
+def prepared(source: Path, recipe: Recipe = FAST) -> tuple[Title, Path]:
+    done = prepare_title(source, Library(source.parent / "library"), recipe, title_id="it")
+    return done.title, done.folder
+
+
+def video_times(folder: Path, rendition: str) -> list[Fraction]:
+    home = folder / "video" / rendition
+    decoded = decode(b"".join(f.read_bytes() for f in [home / "init.mp4", *sorted(home.glob("seg-*"))]))
+    assert decoded.warnings == ""
+    return decoded.times
+
+
+def test_odd_size_without_sound(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "odd.mkv", width_px=203, height_px=121, codec="ffv1", pixel_format="yuv444p")
+    title, folder = prepared(source)
+    assert (title.display_width_px, title.display_height_px) == (202, 120)
+    assert title.audio == ()
+    assert "audio" not in (folder / "manifest.mpd").read_text()
+    assert "AUDIO" not in (folder / "master.m3u8").read_text()
+    assert video_times(folder, "120p") == [Fraction(n, 25) for n in range(60)]
+
+
+@pytest.mark.parametrize("rate", [Fraction(60000, 1001), Fraction(30000, 1001), Fraction(24000, 1001), Fraction(60)])
+def test_segments_start_exactly_on_frames_at_broadcast_rates(tmp_path: Path, rate: Fraction) -> None:
+    source = make_clip(tmp_path / "clip.mp4", rate=rate, frames=150, sound_s=150 / float(rate))
+    title, folder = prepared(source, Recipe(preset="ultrafast", vmaf_every=60, segment_s=1))
+    assert title.frame_rate == (rate.numerator, rate.denominator)
+    length = round(rate)
+    assert title.segment_frames[0] == length
+    assert sum(title.segment_frames) == 150
+    assert video_times(folder, "108p") == [n / rate for n in range(150)]
+    home = folder / "audio" / "audio"
+    sound = decode(b"".join(f.read_bytes() for f in [home / "init.mp4", *sorted(home.glob("seg-*"))]), kind="a:0")
+    assert abs(sound.end_s - 150 / rate) <= 1 / rate
+
+
+def test_a_short_rest_joins_the_segment_before_it(tmp_path: Path) -> None:
+    title, _ = prepared(make_clip(tmp_path / "clip.mp4", frames=54))
+    assert title.segment_frames == (54,)
+
+
+@pytest.mark.parametrize(("rotation", "corner"), [(90, "bottom left"), (180, "bottom right"), (270, "top right")])
+def test_a_turned_phone_is_shown_upright(tmp_path: Path, rotation: int, corner: str) -> None:
+    source = make_clip(tmp_path / "phone.mp4", rotation_deg=rotation, frames=3)
+    footage = probe(source)
+    assert (footage.display_width_px < footage.display_height_px) == (rotation in (90, 270))
+    (frame,) = islice(display_frames(source, footage), 1)
+    assert (frame.width, frame.height) == (footage.display_width_px, footage.display_height_px)
+    assert bright_corner(luma(frame)) == corner
+    expected = decoded_by_another(source, frame.width, frame.height)
+    assert np.corrcoef(luma(frame).ravel(), expected.ravel())[0, 1] > 0.99
+
+
+def bright_corner(picture: np.ndarray) -> str:
+    half_y, half_x = picture.shape[0] // 2, picture.shape[1] // 2
+    corners = {
+        "top left": picture[:half_y, :half_x],
+        "top right": picture[:half_y, half_x:],
+        "bottom left": picture[half_y:, :half_x],
+        "bottom right": picture[half_y:, half_x:],
+    }
+    return max(corners, key=lambda name: corners[name].mean())
+
+
+def decoded_by_another(source: Path, width_px: int, height_px: int) -> np.ndarray:
+    """First frame's luma by the static ffmpeg, which turns pictures by itself."""
+    import subprocess
+
+    from abr.quality import ffmpeg_program
+
+    command = [ffmpeg_program(), "-v", "error", "-i", str(source), "-frames:v", "1", "-pix_fmt", "yuv420p"]
+    raw = subprocess.run([*command, "-f", "rawvideo", "-"], capture_output=True, check=True).stdout
+    return np.frombuffer(raw, np.uint8, width_px * height_px).reshape(height_px, width_px).astype(int)
+
+
+def test_variable_frame_times_are_put_on_a_grid(tmp_path: Path) -> None:
+    ticks = [0, 40, 80, 400, 401, 402, 440, 480, 1000]
+    source = make_clip(tmp_path / "vfr.mkv", ticks=ticks)
+    footage = probe(source)
+    frames = list(display_frames(source, footage))
+    assert [frame.pts for frame in frames] == list(range(len(frames)))
+    assert len({id(frame) for frame in frames}) == len(frames)
+    assert len(frames) == pytest.approx(footage.duration_s * float(footage.rate), abs=1)
+
+
+def red(width_px: int, height_px: int, _index: int) -> np.ndarray:
+    return np.full((height_px, width_px, 3), (200, 40, 40), np.uint8)
+
+
+def test_untagged_standard_definition_becomes_bt709(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "sd.mkv", frames=2, codec="ffv1", paint=red)
+    footage = probe(source)
+    with av.open(source) as container:
+        coded = luma(next(container.decode(video=0)))
+    (frame,) = islice(display_frames(source, footage), 1)
+    # 16 + 219/255 · (Kr·200 + (1 - Kr)·40), Kr = 0.299 in BT.601 and 0.2126 in BT.709
+    assert coded.mean() == pytest.approx(91.4, abs=1)
+    assert luma(frame).mean() == pytest.approx(79.6, abs=1)
+
+
+def test_rgb_becomes_bt709(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "rgb.mkv", frames=2, codec="ffv1", pixel_format="bgr0", paint=red)
+    (frame,) = islice(display_frames(source, probe(source)), 1)
+    assert frame.format.name == "yuv420p"
+    assert luma(frame).mean() == pytest.approx(79.6, abs=1)
+
+
+def test_full_range_becomes_limited(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "full.mkv", frames=2, codec="mjpeg", pixel_format="yuvj420p", paint=red)
+    footage = probe(source)
+    assert footage.full_range
+    (frame,) = islice(display_frames(source, footage), 1)
+    assert luma(frame).mean() == pytest.approx(79.6, abs=2)
+
+
+def test_the_largest_moving_picture_is_chosen(tmp_path: Path) -> None:
+    source = tmp_path / "many.mkv"
+    with av.open(source, "w") as container:
+        streams = [container.add_stream("ffv1", rate=25) for _ in range(2)]
+        for stream, width in zip(streams, (64, 128), strict=True):
+            stream.width, stream.height, stream.pix_fmt = width, 64, "yuv420p"
+        for stream in streams:
+            for index in range(5):
+                frame = av.VideoFrame(stream.width, 64, "yuv420p")
+                frame.pts, frame.time_base = index, Fraction(1, 25)
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+    footage = probe(source)
+    assert (footage.video_stream, footage.display_width_px) == (1, 128)
+
+
+@pytest.fixture(scope="module")
+def bad_sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bad")
+    whole = CLIP.read_bytes()
+    (folder / "truncated.mp4").write_bytes(whole[: len(whole) // 2])
+    (folder / "empty.mp4").write_bytes(b"")
+    (folder / "text.txt").write_text("This is not a film.\n" * 100)
+    (folder / "playlist.m3u8").write_text(f"#EXTM3U\n#EXTINF:5,\n{CLIP}\n#EXT-X-ENDLIST\n")
+    (folder / "noise.mp4").write_bytes(np.random.default_rng(1).bytes(50_000))
+    with av.open(folder / "sound.m4a", "w", format="mp4") as container:
+        stream = container.add_stream("aac", rate=44100)
+        frame = av.AudioFrame.from_ndarray(np.zeros((2, 1024), np.float32), format="fltp", layout="stereo")
+        frame.sample_rate = 44100
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with av.open(CLIP) as source, av.open(folder / "faststart.mp4", "w", options={"movflags": "faststart"}) as copy:
+        stream = copy.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                copy.mux(packet)
+    whole = (folder / "faststart.mp4").read_bytes()
+    (folder / "faststart.mp4").write_bytes(whole[: len(whole) // 2])
+    return folder
+
+
+BAD = ["truncated.mp4", "faststart.mp4", "empty.mp4", "text.txt", "playlist.m3u8", "noise.mp4", "sound.m4a"]
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_is_no_whole_video_is_refused_in_one_sentence(bad_sources: Path, tmp_path: Path, name: str) -> None:
+    library = Library(tmp_path / "library")
+    with pytest.raises(MediaError) as refused:
+        prepare_title(bad_sources / name, library, FAST)
+    assert refused.value.exit_code == 2
+    assert name in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert library.titles() == []
+    assert list(library.root.iterdir()) == []
+
+
+def test_one_bad_source_does_not_stop_the_others(bad_sources: Path, tmp_path: Path) -> None:
+    good = make_clip(tmp_path / "good.mp4", frames=10)
+    arguments = [str(bad_sources / "empty.mp4"), str(good), "--library", str(tmp_path / "library")]
+    ran = CliRunner().invoke(prepare, [*arguments, "--preset", "ultrafast"])
+    assert ran.exit_code == 2
+    assert ran.stdout == f"{tmp_path / 'library' / 'good'}\n"
+    assert ran.stderr.count("empty.mp4 is empty") == 1
