@@ -1,0 +1,147 @@
+"""Killed in any phase, out of space, or run twice: the title completes later, and nothing half-made is ever listed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from clips import make_clip
+
+from server.library import Library
+
+KILLED = -9
+FLAGS = ["--preset", "ultrafast", "--heights", "64,108", "--segment-seconds", "1", "--vmaf-every", "60"]
+
+CHILD = """
+import os, signal, sys
+from pathlib import Path
+moment, count = sys.argv.pop(1), int(sys.argv.pop(1))
+
+def dies(function, happens):
+    seen = []
+    def wrapped(*arguments, **keywords):
+        if happens(*arguments):
+            seen.append(1)
+            if len(seen) == count:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return function(*arguments, **keywords)
+    return wrapped
+
+import server.ingest.prepare as prepare
+import server.ingest.work as work
+if moment == "write":       # count-th file of the title is about to be written
+    prepare.write_file = dies(prepare.write_file, lambda *_: True)
+elif moment == "rename":    # the title is about to appear
+    Path.rename = dies(Path.rename, lambda path, to: path.name == "title")
+else:                       # a phase is done, its record not yet written
+    work.Work._save = dies(work.Work._save, lambda _work, phase, _found: phase == moment)
+from abr.cli import main
+sys.argv[0] = "toprung"
+main()
+"""
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_clip(tmp_path_factory.mktemp("source") / "clip.mp4", frames=70, sound_s=2.8)
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
+
+
+def command(source: Path, library: Path) -> list[str]:
+    return ["prepare", str(source), "--library", str(library), *FLAGS]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    library = tmp_path_factory.mktemp("undisturbed")
+    assert run("-c", CHILD, "never", "1", *command(source, library)).returncode == 0
+    return contents(library / "clip")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("moment", "count"),
+    [
+        ("fingerprint", 1),
+        ("probe", 1),
+        ("plan", 1),
+        ("write", 3),
+        ("video", 1),
+        ("sound", 1),
+        ("price-64p", 1),
+        ("price-108p", 1),
+        ("write", 14),
+        ("rename", 1),
+    ],
+)
+def test_killed_and_run_again_the_title_is_the_same(
+    source: Path, tmp_path: Path, undisturbed: dict[str, bytes], moment: str, count: int
+) -> None:
+    killed = run("-c", CHILD, moment, str(count), *command(source, tmp_path))
+    assert killed.returncode == KILLED
+    assert Library(tmp_path).titles() == []
+    again = run("-c", CHILD, "never", "1", *command(source, tmp_path))
+    assert again.returncode == 0, again.stderr
+    assert Library(tmp_path).titles() == ["clip"]
+    assert contents(tmp_path / "clip") == undisturbed
+    assert [entry.name for entry in tmp_path.iterdir()] == ["clip"]
+
+
+def test_finished_phases_are_not_done_again(source: Path, tmp_path: Path) -> None:
+    assert run("-c", CHILD, "sound", "1", *command(source, tmp_path)).returncode == KILLED
+    segment = tmp_path / ".building-clip" / "title" / "video" / "108p" / "seg-00001.m4s"
+    before = segment.stat().st_mtime_ns
+    assert run("-c", CHILD, "never", "1", *command(source, tmp_path)).returncode == 0
+    assert (tmp_path / "clip" / "video" / "108p" / "seg-00001.m4s").stat().st_mtime_ns == before
+
+
+def test_another_recipe_starts_anew(source: Path, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
+    other = [*command(source, tmp_path), "--crf", "40"]
+    assert run("-c", CHILD, "sound", "1", *other).returncode == KILLED
+    assert run("-c", CHILD, "never", "1", *command(source, tmp_path)).returncode == 0
+    assert contents(tmp_path / "clip") == undisturbed
+
+
+def test_a_second_run_says_that_the_title_is_there(source: Path, tmp_path: Path) -> None:
+    assert run("-c", CHILD, "never", "1", *command(source, tmp_path)).returncode == 0
+    before = (tmp_path / "clip" / "title.json").stat().st_mtime_ns
+    again = run("-c", CHILD, "never", "1", *command(source, tmp_path))
+    assert again.returncode == 0
+    assert "in the library already" in again.stderr
+    other = run("-c", CHILD, "never", "1", *command(source, tmp_path), "--crf", "40")
+    assert other.returncode == 2
+    assert "--force" in other.stderr
+    assert (tmp_path / "clip" / "title.json").stat().st_mtime_ns == before
+    forced = run("-c", CHILD, "never", "1", *command(source, tmp_path), "--crf", "40", "--force")
+    assert forced.returncode == 0
+    assert Library(tmp_path).title("clip").encoder.count("crf 40") == 1
+
+
+FULL = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv.pop(1)),) * 2)
+from abr.cli import main
+sys.argv[0] = "toprung"
+main()
+"""
+
+
+@pytest.mark.parametrize("limit_bytes", [600, 4000])
+def test_a_disk_that_takes_no_more_is_an_error_and_no_title(
+    source: Path, tmp_path: Path, undisturbed: dict[str, bytes], limit_bytes: int
+) -> None:
+    full = run("-c", FULL, str(limit_bytes), *command(source, tmp_path))
+    assert full.returncode == 1
+    assert full.stderr.startswith("toprung: Cannot write")
+    assert full.stderr.count("\n") == 1
+    assert Library(tmp_path).titles() == []
+    assert run("-c", CHILD, "never", "1", *command(source, tmp_path)).returncode == 0
+    assert contents(tmp_path / "clip") == undisturbed
