@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from importlib.metadata import version
@@ -24,6 +25,8 @@ from server.settings import Settings
 from server.store import Clock, MemoryStore, SessionStore
 from server.telemetry import Telemetry
 
+VERSION = version("toprung")
+
 Controllers = Registry[Callable[[], Controller]]
 
 
@@ -35,15 +38,12 @@ def create_app(
     clock: Clock = time.time,
 ) -> web.Application:
     """The server as an aiohttp application. The store defaults to the one that the settings name, and is closed
-    with the app. Raises InputError for a library or a controller that is not there.
+    with the app. Raises InputError for a controller that is not there; starting the app raises it for the library.
     """
-    library = Path(settings.library)
-    if not settings.library or not library.is_dir():
-        raise InputError(f"There is no library folder at {settings.library!r}; `toprung prepare` makes one.")
     store = make_store(settings, clock) if store is None else store
-    telemetry = Telemetry(clock, version("toprung"))
+    telemetry = Telemetry(clock, VERSION)
     shelf = Shelf(
-        Library(library),
+        Library(Path(settings.library)),
         clock,
         cache_bytes_max=settings.cache_bytes_max,
         cache_file_bytes_max=settings.cache_file_bytes_max,
@@ -56,18 +56,16 @@ def create_app(
         clock=clock,
         telemetry=telemetry,
     )
-    endpoints = [*ENDPOINTS, description(version("toprung"))]
+    endpoints = [*ENDPOINTS, description(VERSION)]
     app = web.Application(middlewares=[Guard(endpoints).middleware()], client_max_size=settings.body_bytes_max)
-    app[CONTEXT] = Context(
-        settings=settings, shelf=shelf, desk=desk, telemetry=telemetry, clock=clock, version=version("toprung")
-    )
+    app[CONTEXT] = Context(settings=settings, shelf=shelf, desk=desk, telemetry=telemetry, clock=clock, version=VERSION)
     for endpoint in endpoints:
         if endpoint.method == "GET":
             app.router.add_get(endpoint.path, endpoint.handler, allow_head=True)
         else:
             app.router.add_route(endpoint.method, endpoint.path, endpoint.handler)
     app.on_response_prepare.append(add_headers)
-    app.cleanup_ctx.append(lambda _app: _opened(store))
+    app.cleanup_ctx.append(lambda _app: _ready(settings, store))
     return app
 
 
@@ -84,11 +82,15 @@ def make_store(settings: Settings, clock: Clock) -> SessionStore:
     )
 
 
-async def _opened(store: SessionStore) -> AsyncIterator[None]:
-    """Fails at start rather than at the first viewer when the store is not there."""
-    await store.ping()
-    yield
-    await store.close()
+async def _ready(settings: Settings, store: SessionStore) -> AsyncIterator[None]:
+    """Fails at start, rather than at the first viewer, when library or store are not there."""
+    if not settings.library or not await asyncio.to_thread(Path(settings.library).is_dir):
+        raise InputError(f"There is no library folder at {settings.library!r}; `toprung prepare` makes one.")
+    try:
+        await store.ping()
+        yield
+    finally:
+        await store.close()
 
 
 def _controllers(settings: Settings, registry: Controllers) -> dict[str, Controller]:

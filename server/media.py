@@ -148,20 +148,23 @@ class Shelf:
 
 
 def _read(file: MediaFile) -> bytes:
-    try:
-        body = file.path.read_bytes()
-    except OSError:
-        body = b""
-    if len(body) != file.size_bytes:
-        raise RequestError(503, "The file is being replaced; try again.", {"Retry-After": "1"})
-    return body
+    with _open(file) as handle:
+        return handle.read()
 
 
 def _open(file: MediaFile) -> BinaryIO:
+    """The file, when it is still what it was. Raises RequestError 503."""
     try:
-        return file.path.open("rb")
+        handle = file.path.open("rb")
     except OSError as error:
-        raise RequestError(503, "The file is being replaced; try again.", {"Retry-After": "1"}) from error
+        raise RequestError(503, _REPLACED, {"Retry-After": "1"}) from error
+    if os.fstat(handle.fileno()).st_size != file.size_bytes:
+        handle.close()
+        raise RequestError(503, _REPLACED, {"Retry-After": "1"})
+    return handle
+
+
+_REPLACED = "The file is being replaced; try again."
 
 
 def _validators(status: os.stat_result) -> Validators:
@@ -186,7 +189,7 @@ async def send(
     named = _headers(file, outcome) | {**headers}
     if outcome.status == 304 or request.method == "HEAD" or outcome.count == 0:
         return await _finish(request, web.StreamResponse(status=outcome.status, headers=named))
-    async with _patience(request, patience_s + outcome.count / SLOWEST_BYTES_PER_S):
+    async with _patience(patience_s + outcome.count / SLOWEST_BYTES_PER_S):
         body = await shelf.body(file)
         if body is not None:
             part = body[outcome.offset : outcome.offset + outcome.count]
@@ -221,8 +224,13 @@ def _headers(file: MediaFile, outcome: Outcome) -> dict[str, str]:
 
 
 async def _finish(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
-    await response.prepare(request)
+    """Waits until the kernel takes the bytes: else a viewer who asks and never reads would fill our memory."""
+    writer = await response.prepare(request)
     await response.write_eof()
+    if writer is not None:
+        await writer.drain()
+    if request.transport is None:  # aiohttp ends the wait without a word
+        raise ConnectionResetError("the viewer went away")
     return response
 
 
@@ -231,24 +239,21 @@ async def _send_file(
 ) -> web.StreamResponse:
     with await asyncio.to_thread(_open, file) as handle:
         await response.prepare(request)
-        if request.transport is None:
-            raise ConnectionResetError("The viewer hung up.")
+        if request.transport is None or request.transport.is_closing():
+            raise ConnectionResetError("the viewer went away")
         loop = asyncio.get_running_loop()
         sent = await loop.sendfile(request.transport, handle, outcome.offset, outcome.count)
         if sent != outcome.count:
-            request.transport.abort()
-            raise ConnectionResetError(f"{file.path} ended after {sent} of {outcome.count} bytes.")
+            raise ConnectionResetError(f"{file.path} ended after {sent} of {outcome.count} bytes")
         await response.write_eof()
     return response
 
 
 @asynccontextmanager
-async def _patience(request: web.Request, limit_s: float) -> AsyncIterator[None]:
+async def _patience(limit_s: float) -> AsyncIterator[None]:
     """Hangs up on a viewer who takes no bytes, so that the connection is not held for ever."""
     try:
         async with asyncio.timeout(limit_s):
             yield
     except TimeoutError as error:
-        if request.transport is not None:
-            request.transport.abort()
-        raise ConnectionResetError(f"The viewer took more than {limit_s:.0f} s; hung up.") from error
+        raise ConnectionResetError(f"the viewer took more than {limit_s:.0f} s") from error

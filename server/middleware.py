@@ -44,6 +44,8 @@ _FIXED_HEADERS = {
     "Access-Control-Expose-Headers": EXPOSE_HEADERS,
 }
 _UNMATCHED = "unmatched"
+HUNG_UP = 499
+"""How a viewer who went away is counted, as nginx does."""
 
 access = logging.getLogger("toprung.access")
 log = logging.getLogger("toprung.server")
@@ -66,7 +68,7 @@ class Guard:
         started = time.perf_counter()
         use = context(request)
         endpoint = self._endpoints.get(request.match_info.handler)
-        status, sent_bytes = 499, 0  # as nginx counts a client that hung up
+        status, sent_bytes = HUNG_UP, 0
         try:
             response = await self._answered(request, handler, endpoint, use)
             status, sent_bytes = response.status, sent_body_bytes(request, response)
@@ -100,8 +102,11 @@ class Guard:
             return respond(503, "Sessions cannot be reached right now; try again.", {"Retry-After": "1"})
         except TimeoutError:
             return respond(503, f"No answer within {limit_s:.0f} s; try again.", {"Retry-After": "1"})
-        except ConnectionError:
-            raise
+        except ConnectionError as error:
+            log.info("hung up: %s", error)
+            if request.transport is not None:
+                request.transport.abort()
+            return web.Response(status=HUNG_UP)  # nobody reads it
         except Exception as error:
             log.exception("unexpected %s", type(error).__name__)
             return respond(500, "Something broke on our side; it is in the log.")
