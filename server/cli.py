@@ -6,11 +6,19 @@ import asyncio
 import os
 import signal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from abr.errors import InputError
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from server.settings import Settings
+
+KEEPALIVE_S = 75.0
+"""Longer than viewers pause between segments."""
 
 
 @click.command()
@@ -36,19 +44,18 @@ def serve(config: Path | None, print_config: bool, controllers: tuple[str, ...],
     if print_config:
         click.echo(dumps_toml(settings), nl=False)
         return
+    from server.app import create_app
     from server.logs import configure
 
     configure(settings.log_level, as_json=settings.log_json)
-    asyncio.run(_serve(settings))
+    asyncio.run(_serve(create_app(settings), settings))
 
 
-async def _serve(settings: Any) -> None:
+async def _serve(app: web.Application, settings: Settings) -> None:
     from aiohttp import web
 
-    from server.app import create_app
-
     runner = web.AppRunner(
-        create_app(settings), access_log=None, shutdown_timeout=settings.shutdown_timeout_s, keepalive_timeout=75.0
+        app, access_log=None, shutdown_timeout=settings.shutdown_timeout_s, keepalive_timeout=KEEPALIVE_S
     )
     await runner.setup()
     try:

@@ -160,10 +160,11 @@ class Desk:
         kept = [event for event in events if not isinstance(event, Decided)]
         if not await self._store.append(session_id, map(dumps_line, kept)):
             raise _unknown()
-        self._telemetry.active.hear(session_id)
         self._telemetry.viewers.observe(kept)
         if any(isinstance(event, Ended) for event in kept):
             self._telemetry.end(session_id)
+        else:
+            self._telemetry.active.hear(session_id)
 
     async def log(self, session_id: str) -> bytes:
         """The session log, one JSON object a line."""
