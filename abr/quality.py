@@ -65,7 +65,8 @@ def ffmpeg_program() -> str:
 
 
 @cache
-def _ffmpeg_version() -> str:
+def ffmpeg_version() -> str:
+    """Version of that ffmpeg, as it says itself."""
     text = subprocess.run([ffmpeg_program(), "-version"], capture_output=True, text=True, check=True).stdout
     return text.split()[2]
 
@@ -75,7 +76,7 @@ def meter_of(*, every_frames: int, crop: Box) -> Meter:
     return Meter(
         vmaf_model=VMAF_MODEL,
         vmaf_neg_model=VMAF_NEG_MODEL,
-        tool=f"libvmaf in ffmpeg {_ffmpeg_version()}",
+        tool=f"libvmaf in ffmpeg {ffmpeg_version()}",
         scaler=PLAIN_SCALER,
         every_frames=every_frames,
         crop=crop,
