@@ -1,11 +1,12 @@
 """Weights on disk and on the wire: safetensors cut into chunks, each of which makes one more exit usable.
 
-Chunk k holds the blocks between exits k − 1 and k, the tail of exit k, and (the first chunk) the head. Its metadata:
+Chunk k holds the blocks between exits k − 1 and k, the tail of exit k, and (the first chunk) the head. Its metadata has
+one key, `toprung` (safetensors keeps no order among several, and equal weights must have equal digests), with JSON:
 
     format         toprung-plain-1
     architecture   the network that it completes, such as plain-m5c32x4
     from           depth of the exit before it, 0 for the first chunk
-    ranges         JSON: the largest value of each ReLU's output that int8 inference keeps apart, in network units
+    ranges         by layer, the largest value of its ReLU's output that int8 inference keeps apart, in network units
     source         sha256 of the video it was trained on, empty for generic weights
     note           free text
 
@@ -18,21 +19,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as default
 from typing import Annotated, Any
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from msgspec import Meta, Struct, field
 from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save
 
 from abr.errors import FormatError
-from abr.formats import dumps, loads
-from enhancers.architectures.plain import KERNEL_PX, Layer, PlainArchitecture, parse
+from abr.formats import Record, dumps, loads
+from enhancers.architectures.plain import DEPTH_MAX, KERNEL_PX, Layer, PlainArchitecture, parse
 from enhancers.quantize import dequantized, quantized
 
 FORMAT = "toprung-plain-1"
+_KEY = "toprung"
 CHUNK_BYTES_MAX = 16 << 20
 _CHUNKS_MAX = 8
 _TYPES: dict[str, str] = {"F32": "<f4", "F16": "<f2", "I8": "i1"}
@@ -52,18 +56,24 @@ class Weights:
     architecture: PlainArchitecture
     exits: tuple[int, ...]
     tensors: dict[str, Floats32]
-    ranges: dict[str, float] = field(default_factory=dict)
+    ranges: dict[str, float] = default(default_factory=dict)
     source_sha256: str = ""
     note: str = ""
 
 
-class _Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"from_": "from"}):
+class _Metadata(Record, frozen=True, rename={"after": "from"}):
     format: str
-    architecture: Annotated[str, msgspec.Meta(max_length=64)]
-    from_: Annotated[str, msgspec.Meta(pattern=r"^\d{1,2}$")]
-    ranges: str
-    source: Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{64})?$")]
-    note: Annotated[str, msgspec.Meta(max_length=4096)] = ""
+    architecture: Annotated[str, Meta(max_length=64)]
+    after: Annotated[int, Meta(ge=0, le=DEPTH_MAX)]
+    ranges: dict[str, float]
+    source: Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?$")]
+    note: Annotated[str, Meta(max_length=4096)] = ""
+
+
+class _Header(Struct, frozen=True):
+    """The part of a safetensors header that is ours; tensors are read by safetensors itself."""
+
+    metadata: dict[str, str] = field(name="__metadata__", default_factory=dict)
 
 
 def digest(data: bytes) -> str:
@@ -96,19 +106,19 @@ def dumps_chunks(weights: Weights, *, storage: str = "F16") -> list[bytes]:
         architecture = weights.architecture.at_exit(depth)
         layers = chunk_layers(architecture, after)
         ranges = {layer.name: weights.ranges[layer.name] for layer in layers if layer.name in weights.ranges}
-        metadata = {
-            "format": FORMAT,
-            "architecture": str(architecture),
-            "from": str(after),
-            "ranges": dumps(ranges).decode(),
-            "source": weights.source_sha256,
-            "note": weights.note,
-        }
+        metadata = _Metadata(
+            format=FORMAT,
+            architecture=str(architecture),
+            after=after,
+            ranges=ranges,
+            source=weights.source_sha256,
+            note=weights.note,
+        )
         tensors: dict[str, npt.NDArray[Any]] = {}
         for layer in layers:
             tensors |= _stored(layer.name, weights.tensors[f"{layer.name}.weight"], storage)
             tensors[f"{layer.name}.bias"] = weights.tensors[f"{layer.name}.bias"].astype(np.float32)
-        chunks.append(save(tensors, metadata))
+        chunks.append(save(tensors, {_KEY: dumps(metadata).decode()}))
     return chunks
 
 
@@ -132,9 +142,9 @@ def loads_chunks(chunks: Sequence[bytes], *, what: str = "these weights") -> Wei
         metadata, raw = _opened(data, name)
         architecture = parse(metadata.architecture)
         after = exits[-1] if exits else 0
-        if int(metadata.from_) != after or architecture.depth <= after:
+        if metadata.after != after or architecture.depth <= after:
             raise FormatError(
-                f"{name} continues after block {metadata.from_}, expected {after}: chunks are out of order."
+                f"{name} continues after block {metadata.after}, expected {after}: chunks are out of order."
             )
         if before is not None and architecture.at_exit(after) != before:
             raise FormatError(f"{name} belongs to {architecture}, the chunk before it to {before}.")
@@ -158,13 +168,12 @@ def _opened(data: bytes, name: str) -> tuple[_Metadata, dict[str, dict[str, Any]
         raise FormatError(f"{name} is {len(data)} bytes; at most {CHUNK_BYTES_MAX} are taken.")
     try:
         raw: dict[str, dict[str, Any]] = dict(deserialize(data))  # type: ignore[no-untyped-call]
-        header = msgspec.json.decode(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        header = msgspec.json.decode(data[8 : 8 + int.from_bytes(data[:8], "little")], type=_Header)
     except (SafetensorError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise FormatError(f"{name} is not a safetensors file: {error}.") from error
-    try:
-        metadata = msgspec.convert(header.get("__metadata__", {}), _Metadata)
-    except msgspec.ValidationError as error:
-        raise FormatError(f"{name} is a safetensors file but not weights for Toprung: {error}.") from error
+    if _KEY not in header.metadata:
+        raise FormatError(f"{name} is a safetensors file but not weights for Toprung: its metadata lacks {_KEY!r}.")
+    metadata = loads(header.metadata[_KEY], _Metadata, what=f"The metadata of {name}")
     if metadata.format != FORMAT:
         raise FormatError(f"{name} has format {metadata.format[:40]!r}; this program reads {FORMAT}.")
     return metadata, raw
@@ -203,8 +212,7 @@ def _tensor(
     return values
 
 
-def _checked_ranges(text: str, layers: Sequence[Layer], name: str) -> dict[str, float]:
-    ranges = loads(text, dict[str, float], what=f"ranges of {name}")
+def _checked_ranges(ranges: dict[str, float], layers: Sequence[Layer], name: str) -> dict[str, float]:
     if ranges and set(ranges) != {layer.name for layer in layers}:
         raise FormatError(f"{name} has activation ranges for other layers than its own.")
     if not all(0 < value < _VALUE_MAX for value in ranges.values()):

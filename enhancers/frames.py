@@ -116,7 +116,7 @@ def _decode(file: io.BytesIO | str, what: str, *, threads: int, frames_max: int 
 
 
 def _why(error: Exception) -> str:
-    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _video_stream(container: av.container.InputContainer, what: str) -> VideoStream:
@@ -124,6 +124,8 @@ def _video_stream(container: av.container.InputContainer, what: str) -> VideoStr
     stream = container.streams.best("video")
     if not isinstance(stream, VideoStream):
         raise MediaError(f"There is no video in {what}.")
+    if stream.codec_context is None:  # PyAV: FFmpeg knows no decoder for it
+        raise MediaError(f"The video in {what} is of a kind that cannot be decoded.")
     return stream
 
 

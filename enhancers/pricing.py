@@ -85,17 +85,14 @@ def references(prepared: PreparedTitle, parts: Sequence[Block]) -> Iterator[tupl
     title = prepared.title
     total = sum(title.segment_frames)
     source = enumerate(prepared.source_frames())
-    behind: tuple[int, Luma] | None = None
+    frames: dict[int, Luma] = {}
     for block in parts:
         needed = {near for index in block.scored for near in range(index - 1, index + 2) if 0 <= near < total}
-        frames: dict[int, Luma] = {}
-        if behind is not None and behind[0] in needed:
-            frames[behind[0]] = behind[1]
+        frames = {index: frame for index, frame in frames.items() if index in needed}
         while needed - frames.keys():
             index, frame = next(source)
-            behind = (index, crop(frame.y, title.meter.crop))
             if index in needed:
-                frames[index] = behind[1]
+                frames[index] = crop(frame.y, title.meter.crop)
         yield block, References(frames=frames, total=total)
 
 

@@ -1,0 +1,163 @@
+"""Every enhancer and every backend passes the same table of behaviours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from networks import low_frames, psnr_db, random_weights, source_frames
+
+from enhancers import catalog
+from enhancers.architectures.plain import parse
+from enhancers.backends import BACKENDS
+from enhancers.base import Enhancer, PlainScaler
+from enhancers.checkpoint import loads_chunks
+from enhancers.frames import Frame, frame_of
+from enhancers.runtime import open_weights
+
+Opener = Callable[[tuple[int, int], tuple[int, int]], Enhancer]
+
+
+def _network(backend: str, architecture: str) -> Opener:
+    weights = random_weights(parse(architecture))
+    return lambda size_px, display_px: open_weights(
+        weights, "", size_px=size_px, display_px=display_px, backend=backend
+    )
+
+
+KINDS: dict[str, Callable[[], Opener]] = {
+    "none": lambda: lambda size_px, display_px: PlainScaler(*size_px, *display_px),
+    **{
+        f"{backend} {architecture}": lambda b=backend, a=architecture: _network(b, a)
+        for backend in BACKENDS
+        for architecture in ("plain-m2c16x2d2", "plain-m2c16x3", "plain-m2c16x4")
+    },
+}
+
+
+@pytest.fixture(params=KINDS, scope="module")
+def opener(request: pytest.FixtureRequest) -> Opener:
+    return KINDS[request.param]()
+
+
+@pytest.mark.parametrize(
+    ("size_px", "display_px"),
+    [
+        ((64, 36), (256, 144)),
+        ((64, 36), (192, 108)),
+        ((63, 37), (127, 73)),
+        ((50, 50), (300, 300)),
+        ((33, 18), (64, 35)),
+    ],
+)
+def test_gives_planes_of_the_displays_size(
+    opener: Opener, size_px: tuple[int, int], display_px: tuple[int, int]
+) -> None:
+    frame = low_frames(*size_px)[0]
+    shown = opener(size_px, display_px).enhance(frame)
+    width, height = display_px
+    chroma = ((height + 1) // 2, (width + 1) // 2)
+    assert [plane.shape for plane in shown.planes()] == [(height, width), chroma, chroma]
+    assert all(plane.dtype == np.uint8 for plane in shown.planes())
+    assert (shown.width_px, shown.height_px) == display_px
+
+
+def test_is_deterministic_and_leaves_its_input_alone(opener: Opener) -> None:
+    frames = low_frames(64, 36)
+    before = [plane.copy() for plane in frames[0].planes()]
+    enhancer = opener((64, 36), (256, 144))
+    first = [plane.copy() for plane in enhancer.enhance(frames[0]).planes()]
+    enhancer.enhance(frames[1])
+    again = enhancer.enhance(frames[0])
+    assert all(np.array_equal(a, b) for a, b in zip(first, again.planes(), strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(before, frames[0].planes(), strict=True))
+    reopened = opener((64, 36), (256, 144)).enhance(frames[0])
+    assert all(np.array_equal(a, b) for a, b in zip(first, reopened.planes(), strict=True))
+
+
+def test_earlier_results_survive_later_calls(opener: Opener) -> None:
+    frames = low_frames(64, 36)
+    enhancer = opener((64, 36), (256, 144))
+    shown = enhancer.enhance(frames[0])
+    kept = shown.y.copy()
+    for frame in frames[1:]:
+        enhancer.enhance(frame)
+    assert np.array_equal(shown.y, kept)
+
+
+def test_keeps_the_time_stamp(opener: Opener) -> None:
+    frame = low_frames(64, 36)[2]
+    assert frame.time_s is not None
+    assert opener((64, 36), (256, 144)).enhance(frame).time_s == frame.time_s
+
+
+def test_refuses_frames_of_another_size(opener: Opener) -> None:
+    enhancer = opener((64, 36), (256, 144))
+    with pytest.raises(ValueError, match="opened for frames of"):
+        enhancer.enhance(low_frames(64, 38)[0])
+
+
+def test_says_what_it_is(opener: Opener) -> None:
+    descriptor = opener((64, 36), (256, 144)).descriptor
+    assert (descriptor.width_px, descriptor.height_px) == (64, 36)
+    assert (descriptor.display_width_px, descriptor.display_height_px) == (256, 144)
+    assert descriptor.name == "none" or parse(descriptor.name)
+
+
+@pytest.mark.parametrize("architecture", ["plain-m3c16x2d2", "plain-m3c16x3", "plain-m3c16x4"])
+def test_backends_agree(architecture: str) -> None:
+    """Float backends to the rounding, int8 to well below what an eye or a meter could tell."""
+    weights = random_weights(parse(architecture))
+    scale = weights.architecture.scale
+    size_px, display_px = (161, 91), (161 * scale, 91 * scale)
+    frame = low_frames(*size_px)[1]
+    shown = {
+        backend: open_weights(weights, "", size_px=size_px, display_px=display_px, backend=backend).enhance(frame).y
+        for backend in BACKENDS
+    }
+    plain = PlainScaler(*size_px, *display_px).enhance(frame).y
+    assert psnr_db(shown["torch"], plain) < 45  # the network really changed the picture
+    assert np.abs(shown["openvino-fp32"].astype(int) - shown["torch"]).max() <= 1
+    assert psnr_db(shown["openvino-bf16"], shown["torch"]) > 50
+    assert psnr_db(shown["openvino-int8"], shown["torch"]) > 42
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("tier", catalog.TIER_DEPTHS)
+def test_int8_costs_at_most_a_twentieth_of_a_decibel(scale: int, tier: str) -> None:
+    architecture = next(a for t in catalog.TIER_DEPTHS if t == tier for a in [catalog.architecture(scale, t)])
+    weights = loads_chunks(catalog.generic_chunks(architecture))
+    size_px = (1280 // scale & ~1, 720 // scale)
+    display_px = (size_px[0] * scale, size_px[1] * scale)
+    fit = PlainScaler(1280, 720, *display_px)
+    sources = [fit.enhance(frame).y for frame in source_frames()]
+    decibels = {}
+    for backend in ("torch", "openvino-int8"):
+        enhancer = open_weights(weights, "", size_px=size_px, display_px=display_px, backend=backend)
+        shown = [enhancer.enhance(frame).y for frame in low_frames(*size_px)]
+        decibels[backend] = np.mean([psnr_db(a, b) for a, b in zip(shown, sources, strict=True)])
+    assert decibels["openvino-int8"] >= decibels["torch"] - 0.05
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_a_flat_picture_stays_flat_up_to_its_borders(scale: int) -> None:
+    """Convolutions pad with zeros, blacker than black: a trained network must not draw a frame around the picture."""
+    weights = loads_chunks(catalog.generic_chunks(catalog.architecture(scale)))
+    chroma = np.full((45, 80), 128, np.uint8)
+    flat = frame_of(np.full((90, 160), 120, np.uint8), chroma, chroma)
+    enhancer = open_weights(weights, "", size_px=(160, 90), display_px=(160 * scale, 90 * scale))
+    assert np.abs(enhancer.enhance(flat).y.astype(int) - 120).max() <= 6
+
+
+def test_the_plain_scaler_is_swscales_lanczos_to_the_pixel() -> None:
+    for size_px in ((320, 180), (426, 240), (640, 360)):
+        frame = low_frames(*size_px)[0]
+        shown = PlainScaler(*size_px, 1280, 720).enhance(frame)
+        oracle = Frame(picture=frame.picture.reformat(1280, 720, "yuv420p", interpolation="LANCZOS"))
+        assert all(np.array_equal(a, b) for a, b in zip(shown.planes(), oracle.planes(), strict=True))
+
+
+def test_the_plain_scaler_passes_frames_of_display_size_untouched() -> None:
+    frame = source_frames()[0]
+    assert PlainScaler(1280, 720, 1280, 720).enhance(frame).picture is frame.picture
