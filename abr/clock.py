@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import selectors
+import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -54,6 +55,8 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         self._virtual_s = 0.0
+        self._charged_s = 0.0
+        self._charging = threading.Lock()
         self._workers = 0
         self._since_s = 0.0
         selector = _JumpingSelector(selectors.DefaultSelector())
@@ -66,9 +69,13 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         """Virtual seconds since the loop was made."""
-        if self._workers == 0:
-            return self._virtual_s
-        return self._virtual_s + time.monotonic() - self._since_s
+        virtual_s = self._virtual_s + self._charged_s
+        return virtual_s + time.monotonic() - self._since_s if self._workers else virtual_s
+
+    def charge(self, seconds: float) -> None:
+        """Let the work under way take this much longer than the wall says, as on a slower device. From any thread."""
+        with self._charging:
+            self._charged_s += seconds
 
     @contextmanager
     def working(self) -> Iterator[None]:

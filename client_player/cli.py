@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,7 +109,26 @@ def _families(text: str) -> tuple[Family, ...]:
 
 
 def _profile(path: Path | None) -> DeviceProfile | None:
+    """The profile given, or else this device's own, measured quickly if it has never been."""
     from abr.device import DeviceProfile
+    from abr.errors import ToprungError
     from abr.formats import load
 
-    return load(path, DeviceProfile) if path else None
+    if path is not None:
+        return load(path, DeviceProfile)
+    from enhancers.profile import profile_device
+
+    try:
+        with _status("Measuring how fast this device enhances (once) …"):
+            _, found = profile_device(None, quick=True, force=False, progress=lambda _what, _done: None)
+    except ToprungError as error:
+        click.echo(f"Playing without enhancement, since this device cannot be measured: {error}", err=True)
+        return None
+    return found
+
+
+def _status(text: str) -> AbstractContextManager[object]:
+    from rich.console import Console
+
+    talk = Console(stderr=True)
+    return talk.status(text) if talk.is_terminal else nullcontext()

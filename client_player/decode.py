@@ -45,17 +45,16 @@ def black(width_px: int, height_px: int) -> Frame:
 
 
 def audio_duration_s(data: bytes) -> float:
-    """Seconds of sound in init and media segment together. Raises MediaError when there is none."""
+    """Seconds of sound in init and media segment together, decoded. Raises MediaError when it is damaged or silent."""
+    duration_s = 0.0
     try:
         with av.open(io.BytesIO(data), mode="r") as container:
-            stream = container.streams.best("audio")
-            spans = [
-                float((packet.duration or 0) * packet.time_base)
-                for packet in container.demux(stream)
-                if packet.size and packet.time_base is not None
-            ]
+            for packet in container.demux(container.streams.best("audio")):
+                packet.decode()
+                if packet.size and packet.time_base is not None:
+                    duration_s += float((packet.duration or 0) * packet.time_base)
     except (av.error.FFmpegError, OSError, ValueError, IndexError) as error:
-        raise MediaError(f"Cannot read the audio segment: {error}.") from error
-    if not spans:
+        raise MediaError(f"Cannot decode the audio segment: {error}.") from error
+    if duration_s <= 0:
         raise MediaError("There is no sound in the audio segment.")
-    return sum(spans)
+    return duration_s

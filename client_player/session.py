@@ -61,6 +61,8 @@ class Wish:
     every: int = 1
     source: Path | None = None
     out: Path | None = None
+    silence_max_s: float = 15.0
+    """A server that says nothing for this long has failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +150,7 @@ async def watch(
     def failed(detail: str) -> None:
         log.tell(Failed(t_s=clock.now_s(), what="download", detail=detail[:1024]))
 
-    async with http_pool() as pool:
+    async with http_pool(idle_s=wish.silence_max_s) as pool:
         plain = HttpTransport(pool, clock)
         base_url, title_id = await find_title(wish.url, wish.title, plain)
         asked = SessionWish(

@@ -95,9 +95,11 @@ class Toolbox:
         return self._profile.best(offer.architecture, rendition.width_px, rendition.height_px)
 
     def prepare(self, enhancer: str, rendition: str) -> None:
-        """Begin to open it in the background, unless it is open, opening, useless or not to be had."""
-        key = (enhancer, rendition)
-        if key not in self._opening and key not in self._useless and self.offer(enhancer, rendition) is not None:
+        """Begin to open it in the background, unless it is open, opening, useless, or without its weights."""
+        key, offer = (enhancer, rendition), self.offer(enhancer, rendition)
+        if key in self._opening or key in self._useless:
+            return
+        if offer is not None and self._weights.owns(offer):
             self._opening[key] = asyncio.create_task(self._open(enhancer, rendition))
 
     async def opened(self, enhancer: str, rendition: str, patience_s: float) -> Enhancer | None:

@@ -41,7 +41,7 @@ def test_a_screen_far_behind_makes_the_line_wait() -> None:
 
 @given(st.lists(st.tuples(st.floats(0.01, 8.0), st.floats(0.1, 4.0)), min_size=1, max_size=40))
 def test_stalls_agree_with_the_textbook_account(arrivals: list[tuple[float, float]]) -> None:
-    """Against Lindley's recursion: a segment that comes after everything before it was played stalls by the difference."""
+    """Against Lindley's recursion: a segment that comes after all before it was played stalls by the difference."""
     playout, now_s, played_until_s, stalled_s, expected_s = Playout(), 0.0, 0.0, 0.0, 0.0
     for number, (gap_s, duration_s) in enumerate(arrivals):
         now_s += gap_s

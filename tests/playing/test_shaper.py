@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 import pytest
 from aiohttp import web
+from served import listening
 
 from abr.clock import SessionClock, run_virtual
 from abr.traces import Trace, make
 from client_player.download import HttpTransport, Reply, http_pool
 from client_player.shaper import ShapedTransport
-from served import listening
 
 TRACES = [
     make("steady", [(1.0, 2e6, 0.08)]),

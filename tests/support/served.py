@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+from abr.control import Controller
+from abr.controllers import CONTROLLERS
+from abr.registry import Registry
 from server.app import create_app
 from server.settings import Settings
 
@@ -25,7 +28,8 @@ async def listening(app: web.Application) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def serving(library: str) -> AsyncIterator[str]:
-    """Toprung's server over a library; yields its base URL."""
-    async with listening(create_app(Settings(library=library, port=0))) as url:
+async def serving(library: str, controllers: Registry[Callable[[], Controller]] = CONTROLLERS) -> AsyncIterator[str]:
+    """Toprung's server over a library; yields its base URL. The first of the controllers is the default."""
+    settings = Settings(library=library, port=0, controller=next(iter(controllers)))
+    async with listening(create_app(settings, registry=controllers)) as url:
         yield url

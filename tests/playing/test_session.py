@@ -1,0 +1,247 @@
+"""Whole sessions: the real server on a real socket in the same virtual-time loop, real bytes, real decoding."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import aiohttp
+import pytest
+from served import serving
+from titles import prepared_library, prepared_title
+from viewers import EAGER, PROMISED_S, Bench, enhanced_library, of_kind, profile
+
+from abr.clock import VirtualTimeLoop, run_virtual
+from abr.control import Controller
+from abr.controllers import CONTROLLERS
+from abr.enhancement import ENHANCEMENTS_FILE, EnhancementTable, Family
+from abr.errors import InputError
+from abr.events import (
+    AnyEvent,
+    Decided,
+    Downloaded,
+    Ended,
+    Failed,
+    Playing,
+    Shown,
+    Stalled,
+    Stepped,
+    dumps_log,
+    loads_log,
+)
+from abr.formats import load
+from abr.options import price
+from abr.registry import Registry
+from abr.replay import replay
+from abr.traces import Trace, constant, make
+from client_player.session import Played, Wish, watch
+from client_player.summary import Summary, summarise
+
+FAST = constant(8e6, 0.05)
+
+
+@pytest.fixture(scope="module")
+def plain_library() -> Path:
+    return prepared_library().root
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return enhanced_library(tmp_path_factory.mktemp("enhanced"))
+
+
+Controllers = Registry[Callable[[], Controller]]
+
+
+def _watch(
+    library: Path, folder: Path, wish: Wish, bench: Bench | None = None, controllers: Controllers = CONTROLLERS
+) -> Played:
+    async def main() -> Played:
+        loop = asyncio.get_running_loop()
+        bench_ = bench or Bench()
+        bench_.loop = loop if isinstance(loop, VirtualTimeLoop) else None
+        async with serving(str(library), controllers) as url:
+            return await watch(replace(wish, url=url), folder / "shown.y", opener=bench_.open)
+
+    return run_virtual(main())
+
+
+def _wish(trace: Trace = FAST, **more: object) -> Wish:
+    title, _ = prepared_title()
+    return replace(Wish(url="", trace=trace, profile=profile(title), families=(Family.CONTENT,)), **more)
+
+
+def _plain(trace: Trace = FAST, **more: object) -> Wish:
+    return replace(Wish(url="", trace=trace, families=()), **more)
+
+
+def _numbers(played: Played) -> Summary:
+    return summarise(played.events, played.title)
+
+
+def test_every_frame_is_shown_once_and_on_time(plain_library: Path, tmp_path: Path) -> None:
+    played = _watch(plain_library, tmp_path, _plain())
+    summary = _numbers(played)
+    assert summary.ended == "finished"
+    assert summary.frames == sum(played.title.segment_frames) == 132
+    assert summary.stalls == 0 and summary.failures == 0
+    assert summary.late_frames <= 1
+    assert [event.segment for event in of_kind(played.events, Shown)] == [0, 1, 2]
+    ended, playing = of_kind(played.events, Ended)[0], of_kind(played.events, Playing)[0]
+    assert ended.t_s - playing.startup_s == pytest.approx(played.title.duration_s, abs=0.05)
+
+
+def test_sound_stays_with_the_picture(plain_library: Path, tmp_path: Path) -> None:
+    played = _watch(plain_library, tmp_path, _plain())
+    came = [event.segment for event in of_kind(played.events, Downloaded) if event.kind == "audio"]
+    assert came == [0, 1, 2]
+    assert played.sound_apart_s < 1 / played.title.fps
+
+
+def test_stalls_are_what_the_trace_makes_them(plain_library: Path, tmp_path: Path) -> None:
+    """A link that dies for six seconds: the stall ends when the bytes that the trace holds back have come."""
+    trace = make("dies", [(1.2, 3e6, 0.05), (6.0, 0.0, 0.05), (60.0, 3e6, 0.05)])
+    played = _watch(plain_library, tmp_path, _plain(trace, buffer_max_s=4.0))
+    stalls = of_kind(played.events, Stalled)
+    media = [event for event in of_kind(played.events, Downloaded) if event.kind in ("video", "audio")]
+    startup_s = of_kind(played.events, Playing)[0].startup_s
+    durations = played.title.segment_duration_s
+    ready = [max(event.t_s for event in media if event.segment == n) for n in range(len(durations))]
+    until_s, expected = startup_s, 0.0
+    for at_s, duration_s in zip(ready, durations, strict=True):
+        expected += max(0.0, at_s - until_s) if at_s != ready[0] else 0.0
+        until_s = max(until_s, at_s) + duration_s
+    stalled = sum(event.duration_s for event in stalls)
+    assert 1.0 < expected <= stalled < expected + 2.0 * len(stalls), "a stall lasts until first frames are decoded too"
+    ended_s = of_kind(played.events, Ended)[0].t_s
+    assert ended_s == pytest.approx(startup_s + stalled + played.title.duration_s, abs=0.02)
+
+
+def test_the_server_knows_what_the_player_knows(plain_library: Path, tmp_path: Path) -> None:
+    """What the server logged of each decision is what the player measured, to the millisecond."""
+    played = _watch(plain_library, tmp_path, _plain())
+    decided = of_kind(played.events, Decided)
+    video = [event for event in of_kind(played.events, Downloaded) if event.kind == "video"]
+    assert len(decided) == 3 and all(event.seen is not None for event in decided)
+    for number, event in enumerate(decided[1:], start=1):
+        assert event.seen is not None
+        started_s, duration_s, latency_s, size_bytes = event.seen.downloads[-1]
+        before = video[number - 1]
+        assert size_bytes == before.size_bytes
+        assert (started_s, duration_s, latency_s) == pytest.approx(
+            (before.started_s, before.duration_s, before.latency_s), abs=0.0011
+        )
+        assert event.seen.buffer_s > 0
+
+
+def test_enhancement_reaches_the_screen(library: Path, tmp_path: Path) -> None:
+    bench = Bench()
+    played = _watch(library, tmp_path, _wish(constant(6e5, 0.05)), bench, EAGER)
+    summary = _numbers(played)
+    assert summary.enhanced_share > 0.95 and summary.frames == 132
+    assert summary.mbytes_weights > 0
+    assert summary.vmaf_promised > sum(played.title.plain_quality["180p"].vmaf) / 3
+    assert len(bench.opened) == len(set(bench.opened)), "each enhancer is opened once"
+
+
+def test_weights_count_in_the_download_that_the_server_hears_of(library: Path, tmp_path: Path) -> None:
+    played = _watch(library, tmp_path, _wish(constant(6e5, 0.05)), controllers=EAGER)
+    downloads = of_kind(played.events, Downloaded)
+    weights = sum(event.size_bytes for event in downloads if event.kind == "weights")
+    video = next(event.size_bytes for event in downloads if event.kind == "video")
+    heard = of_kind(played.events, Decided)[1].seen
+    assert heard is not None and weights > 0
+    assert heard.downloads[-1][3] == video + weights
+    assert heard.owned
+
+
+def test_a_slow_device_steps_down_before_frames_are_late(library: Path, tmp_path: Path) -> None:
+    """The profile promised 16 ms for high; it takes 90. Frames of 40 ms must still come on time."""
+    bench = Bench(cost_s=lambda architecture, _count: 0.090 if architecture == "test-high" else 0.004)
+    played = _watch(library, tmp_path, _wish(constant(6e5, 0.05)), bench, EAGER)
+    summary = _numbers(played)
+    steps = of_kind(played.events, Stepped)
+    assert steps and all(step.reason for step in steps)
+    assert summary.late_frames <= 1
+    assert summary.frames == 132
+
+
+def test_a_device_throttled_in_mid_session_keeps_its_deadlines(library: Path, tmp_path: Path) -> None:
+    def cost_s(architecture: str, count: int) -> float:
+        return PROMISED_S[architecture.removeprefix("test-")] * (4.0 if count > 20 else 1.0)
+
+    played = _watch(library, tmp_path, _wish(constant(6e5, 0.05)), Bench(cost_s=cost_s), EAGER)
+    assert _numbers(played).late_frames <= 1
+    assert of_kind(played.events, Stepped)
+
+
+def test_an_enhancer_that_breaks_is_survived_and_told(library: Path, tmp_path: Path) -> None:
+    played = _watch(library, tmp_path, _wish(constant(6e5, 0.05)), Bench(break_at=10), EAGER)
+    summary = _numbers(played)
+    assert summary.ended == "finished" and summary.frames == 132
+    assert any("exploded" in event.detail for event in of_kind(played.events, Failed))
+
+
+def test_a_live_session_replayed_takes_the_same_decisions(library: Path, tmp_path: Path) -> None:
+    trace = make("varied", [(2.0, 1.5e6, 0.05), (2.0, 4e5, 0.1), (3.0, 2.5e6, 0.05)])
+    wish = _wish(trace)
+    for name in ("toprung", "bola", "bones"):
+        played = _watch(library, tmp_path, replace(wish, controller=name))
+        table = load(library / "bbb" / ENHANCEMENTS_FILE, EnhancementTable)
+        prices = price(played.title, table, wish.profile, families=wish.families)
+        again = replay(loads_log(dumps_log(list(played.events))), prices, CONTROLLERS.get(name)())
+        assert again.decisions == 3
+        assert again.differences == ()
+
+
+def test_two_sessions_over_one_trace_decide_alike(plain_library: Path, tmp_path: Path) -> None:
+    choices = [
+        [
+            (event.rendition, event.enhancer)
+            for event in of_kind(_watch(plain_library, tmp_path, _plain()).events, Decided)
+        ]
+        for _ in range(2)
+    ]
+    assert choices[0] == choices[1]
+
+
+def test_the_log_is_written_as_it_happened(plain_library: Path, tmp_path: Path) -> None:
+    played = _watch(plain_library, tmp_path, _plain(out=tmp_path / "out"))
+    assert loads_log((tmp_path / "out" / "session.jsonl").read_bytes()) == list(played.events)
+
+
+def test_the_server_has_the_players_events_too(plain_library: Path, tmp_path: Path) -> None:
+    async def main() -> list[AnyEvent]:
+        async with serving(str(plain_library)) as url:
+            played = await watch(replace(_plain(), url=url), tmp_path / "shown.y")
+            session = played.events[0].session  # type: ignore[union-attr]
+            async with aiohttp.ClientSession() as pool, pool.get(f"{url}sessions/{session}/log") as answer:
+                return loads_log(await answer.read())
+
+    kinds = {type(event) for event in run_virtual(main())}
+    assert {Decided, Downloaded, Playing, Shown, Ended} <= kinds
+
+
+def test_png_samples_are_pictures_of_display_size(plain_library: Path, tmp_path: Path) -> None:
+    played = _watch(plain_library, tmp_path, _plain(sink=f"png:{tmp_path / 'png'}", every=50))
+    files = sorted(path.name for path in (tmp_path / "png").iterdir())
+    assert files == ["frame-00000.png", "frame-00050.png", "frame-00100.png"]
+    head = (tmp_path / "png" / files[0]).read_bytes()[:24]
+    assert head.startswith(b"\x89PNG")
+    assert int.from_bytes(head[16:20]) == played.title.display_width_px
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"title": "absent"}, "bbb"),
+        ({"sink": "tape:x"}, "y4m:PATH"),
+    ],
+)
+def test_what_cannot_be_played_is_said_in_a_sentence(
+    plain_library: Path, tmp_path: Path, change: dict[str, str], says: str
+) -> None:
+    with pytest.raises(InputError, match=says):
+        _watch(plain_library, tmp_path, replace(_plain(), **change))
