@@ -11,6 +11,7 @@ import msgspec
 from abr.control import Controller, Decision, Observation
 from abr.controllers.guard import decide
 from abr.events import Decided
+from abr.media import Title
 from abr.options import PriceList
 from abr.simulate import seen_of
 from server.sessions import OPTIONS_MAX, SessionState, owned_keys
@@ -37,6 +38,7 @@ class Taken:
 def take(
     state: SessionState,
     heard: Heard,
+    title: Title,
     prices: PriceList,
     controller: Controller,
     segment: int,
@@ -61,7 +63,7 @@ def take(
         ahead_s=seen.buffer_s + float(menu.duration_s[0]),
     )
     taken = _taken(prices, segment, decision, state)
-    event = _event(taken, segment, int(menu.size_bytes[0, decision.option]), seen, owned)
+    event = _event(taken, segment, title.rendition(taken.rendition).segment_bytes[segment], seen, owned)
     return replace(taken, event=event, failed=decision.reason.startswith(_FAILED))
 
 

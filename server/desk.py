@@ -17,7 +17,7 @@ from abr.device import DeviceProfile
 from abr.enhancement import Family
 from abr.events import AnyEvent, Decided, Ended, dumps_line
 from abr.formats import Record, dumps, loads
-from abr.media import Identifier
+from abr.media import Identifier, Title
 from abr.options import PriceList, price
 from server.cache import Cache
 from server.decisions import Taken, take, usable
@@ -84,7 +84,7 @@ class Desk:
             buffer_max_s=asked.buffer_max_s,
             created_s=self._clock(),
         )
-        if not usable(await self._priced(state)):
+        if not usable(await self.prices(state)):
             raise RequestError(422, f"Title {asked.title!r} has more options than a session can hold.")
         session_id = new_session_id()
         await self._store.save(session_id, state, version=0)
@@ -101,7 +101,8 @@ class Desk:
 
     async def prices(self, state: SessionState) -> PriceList:
         """What the session's title offers its device."""
-        return await self._priced(state)
+        _, prices = await self._priced(state)
+        return prices
 
     async def choose(self, session_id: str, segment: int, heard: Heard) -> Taken:
         """Decide a segment, once: asked again, the same answer. Requests of one session take turns."""
@@ -121,10 +122,10 @@ class Desk:
         if found is None:
             raise _unknown()
         version, state = found
-        prices = await self._priced(state)
+        title, prices = await self._priced(state)
         if not 0 <= segment < len(prices.duration_s):
             raise RequestError(404, f"Segment {segment + 1} is not among 1 to {len(prices.duration_s)}.")
-        taken = self._take(state, heard, prices, segment)
+        taken = self._take(state, heard, title, prices, segment)
         if taken.event is None:
             await self._store.touch(session_id)
         elif not await self._store.save(session_id, taken.state, version=version, lines=[dumps_line(taken.event)]):
@@ -132,10 +133,10 @@ class Desk:
         self._telemetry.decided(state.controller, taken)
         return taken
 
-    def _take(self, state: SessionState, heard: Heard, prices: PriceList, segment: int) -> Taken:
+    def _take(self, state: SessionState, heard: Heard, title: Title, prices: PriceList, segment: int) -> Taken:
         started = time.perf_counter()
         controller = self._controllers.get(state.controller, self._controllers[self._default_controller])
-        taken = take(state, heard, prices, controller, segment, now_s=self._clock(), horizon=HORIZON)
+        taken = take(state, heard, title, prices, controller, segment, now_s=self._clock(), horizon=HORIZON)
         self._telemetry.decision_s.observe(time.perf_counter() - started)
         return taken
 
@@ -184,7 +185,7 @@ class Desk:
         await self._store.put_profile(key, dumps(profile))
         return key
 
-    async def _priced(self, state: SessionState) -> PriceList:
+    async def _priced(self, state: SessionState) -> tuple[Title, PriceList]:
         loaded = await self._shelf.title(state.title)
         key = (state.title, loaded.version, state.profile, state.families)
         known = self._prices.get(key)
@@ -192,7 +193,7 @@ class Desk:
             profile = await self._profile(state.profile)
             known = await asyncio.to_thread(_price, loaded, profile, state.families)
             self._prices.put(key, known, _nbytes(known))
-        return known
+        return loaded.title, known
 
     async def _profile(self, key: bytes) -> DeviceProfile | None:
         data = await self._store.profile(key) if key else None

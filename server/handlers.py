@@ -176,7 +176,7 @@ def _decision_headers(taken: Taken) -> dict[str, str]:
 
 
 async def _note_sending(request: web.Request, use: Context, heard: Heard, size_bytes: int, wrote_s: float) -> None:
-    if heard.knows_throughput:
+    if heard.tells_throughput:
         return
     delivery = measure(request.transport, size_bytes, wrote_s)
     if delivery is not None:

@@ -27,8 +27,9 @@ class Heard:
     fault: str = ""
 
     @property
-    def knows_throughput(self) -> bool:
-        return self.viewer.download is not None or "mtp" in self.cmcd
+    def tells_throughput(self) -> bool:
+        """True of our own players even before their first download, and of others that send `mtp`."""
+        return self.viewer != ViewerState() or "mtp" in self.cmcd
 
 
 def hear(request: web.Request) -> Heard:

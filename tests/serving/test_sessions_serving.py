@@ -127,6 +127,7 @@ async def test_the_log_holds_what_was_known_and_replays_to_the_same_decisions(cl
             owned = (CHUNK_SHA256,)
     log = loads_log(await (await client.get(f"{path}/log")).read())
     seen = log[1].seen
+    assert log[1].size_bytes == title.rendition(log[1].rendition).segment_bytes[1]
     assert (log[1].t_s, seen.buffer_s, seen.backlog_s, seen.playing) == (8.2, 2.2, 0.25, True)
     assert seen.downloads == ((3.0, 2.2, 0.07, 41_000), (6.0, 2.2, 0.07, 82_000))
     prices = price(title, enhancements(title), device_profile(title))
