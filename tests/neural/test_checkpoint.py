@@ -241,6 +241,7 @@ def test_an_offer_opens_with_its_own_chunks_and_no_others() -> None:
         open_enhancer(_offer((), architecture="plain-m2c32x4", weights_sha256="0" * 64), (), **sizes)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 100))
 def test_kernels_survive_eight_bits(seed: int) -> None:
     weight = np.random.default_rng(seed).normal(0, 0.1, (5, 3, 3, 3)).astype(np.float32)
@@ -250,6 +251,7 @@ def test_kernels_survive_eight_bits(seed: int) -> None:
     assert np.all(np.abs(dequantized(kernel, scale) - weight) <= scale[:, None, None, None] / 2 + 1e-9)
 
 
+@settings(deadline=None, max_examples=30)
 @given(seed=st.integers(0, 1000), power=st.floats(0.5, 6))
 def test_a_range_never_costs_more_than_the_full_one(seed: int, power: float) -> None:
     values = (np.random.default_rng(seed).random(4000) ** power).astype(np.float32)

@@ -1,0 +1,217 @@
+"""`toprung train` on a real, short title: measured tables, interruptions, weights that do not belong."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from titles import CLIP, TITLE_ID, prepared_title
+
+from abr.enhancement import ENHANCEMENTS_FILE, EnhancementTable, Family
+from abr.formats import load
+from abr.media import Title
+from enhancers.base import PlainScaler
+from enhancers.cli import train
+from enhancers.content import WEIGHTS_FILE
+from enhancers.pricing import Subject, blocks, joined, kept_frames, measure, quality, references
+from enhancers.runtime import offered_weights, open_enhancer
+from enhancers.titles import open_title
+
+STEPS = ("--steps", "24", "--tiers", "low", "--rungs", "180p")
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Path:
+    _, folder = prepared_title()
+    shutil.copytree(folder, tmp_path / "library" / TITLE_ID)
+    return tmp_path / "library"
+
+
+def run(library: Path, *options: str) -> Result:
+    return CliRunner().invoke(
+        train, [TITLE_ID, "--library", str(library), "--source", str(CLIP), *options], catch_exceptions=False
+    )
+
+
+def table_of(library: Path) -> EnhancementTable:
+    return load(library / TITLE_ID / ENHANCEMENTS_FILE, EnhancementTable)
+
+
+def check_complete(library: Path) -> EnhancementTable:
+    """A table whose every chunk is there and opens, with a quality for every segment."""
+    title = load(library / TITLE_ID / "title.json", Title)
+    table = table_of(library)
+    for entry in table.enhancers:
+        for offer in entry.offers:
+            chunks = [(library / TITLE_ID / chunk.file).read_bytes() for chunk in offer.chunks]
+            assert str(offered_weights(offer, chunks).architecture) == offer.architecture
+            assert bool(chunks) == (entry.family is Family.CONTENT)
+            assert len(offer.quality.vmaf) == len(title.segment_frames)
+    assert not list(library.glob(".training-*"))
+    return table
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[str, object]]:
+    """A library after training, the exported weights, and the printed result."""
+    root = tmp_path_factory.mktemp("trained")
+    _, folder = prepared_title()
+    shutil.copytree(folder, root / "library" / TITLE_ID)
+    result = run(root / "library", *STEPS, "--export", str(root / "weights"), "--json")
+    return root / "library", root / "weights", json.loads(result.stdout)
+
+
+def test_training_publishes_a_complete_measured_table(trained: tuple[Path, Path, dict[str, object]]) -> None:
+    library, _, printed = trained
+    table = check_complete(library)
+    names = {entry.name: [offer.rendition for offer in entry.offers] for entry in table.enhancers}
+    assert names == {"generic-low": ["180p", "240p", "360p"], "content-low": ["180p"]}
+    title = load(library / TITLE_ID / "title.json", Title)
+    for entry in table.enhancers:
+        for offer in entry.offers:
+            assert np.mean(offer.quality.vmaf_neg) > np.mean(title.plain_quality[offer.rendition].vmaf_neg) - 0.5
+    assert "seed" in table.note or "toprung" in table.note
+    assert len(printed["enhancers"]) == 4  # type: ignore[arg-type]
+
+
+def test_what_was_promised_is_what_is_shown(trained: tuple[Path, Path, dict[str, object]]) -> None:
+    """Opened as a player opens it, the enhancer gives the PSNR that the table says (a meter of our own)."""
+    library, _, _ = trained
+    prepared = open_title(library, TITLE_ID, CLIP)
+    offer = table_of(library).entry("content-low").offers[0]
+    rendition = prepared.title.rendition(offer.rendition)
+    chunks = [(prepared.folder / chunk.file).read_bytes() for chunk in offer.chunks]
+    enhancer = open_enhancer(
+        offer, chunks, size_px=(rendition.width_px, rendition.height_px), display_px=prepared.display_px
+    )
+    source = list(prepared.source_frames())
+    every = prepared.title.meter.every_frames
+    x, y, width, height = prepared.title.meter.crop
+    decibels = []
+    for index, frame in enumerate(prepared.frames(rendition, 0)):
+        if index % every == 0:
+            box = (slice(y, y + height), slice(x, x + width))
+            error = np.mean((enhancer.enhance(frame).y[box].astype(float) - source[index].y[box]) ** 2)
+            decibels.append(10 * np.log10(255**2 / error))
+    assert offer.quality.psnr_y_db[0] == pytest.approx(np.mean(decibels), abs=0.01)
+
+
+def test_measuring_the_plain_scaler_gives_exactly_the_titles_plain_quality() -> None:
+    """The three-frame shortcut, against prepare's run of the meter over all frames."""
+    _, folder = prepared_title()
+    prepared = open_title(folder.parent, TITLE_ID, CLIP)
+    rendition = prepared.title.rendition("240p")
+    scaler = PlainScaler(rendition.width_px, rendition.height_px, *prepared.display_px)
+    subject = Subject(key="none", rendition=rendition, enhancer=scaler)
+    parts, kept = [], []
+    for block, truth in references(prepared, blocks(prepared, prepared.title.meter.every_frames)):
+        parts.append(measure(prepared, block, truth, [subject])["none"])
+        kept += kept_frames(truth, block)
+    assert quality(prepared, joined(parts), kept) == prepared.title.plain_quality["240p"]
+
+
+def test_blocks_do_not_change_the_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, folder = prepared_title()
+    prepared = open_title(folder.parent, TITLE_ID, CLIP)
+    rendition = prepared.title.rendition("180p")
+    scaler = PlainScaler(rendition.width_px, rendition.height_px, *prepared.display_px)
+    monkeypatch.setattr("enhancers.pricing._BLOCK_BYTES", 1)
+    parts, kept = [], []
+    small = blocks(prepared, prepared.title.meter.every_frames)
+    assert len(small) == len(prepared.title.segment_frames)
+    for block, truth in references(prepared, small):
+        parts.append(measure(prepared, block, truth, [Subject(key="a", rendition=rendition, enhancer=scaler)])["a"])
+        kept += kept_frames(truth, block)
+    assert quality(prepared, joined(parts), kept) == prepared.title.plain_quality["180p"]
+
+
+def test_exported_weights_attach_without_training(library: Path, trained: tuple[Path, Path, dict[str, object]]) -> None:
+    there, weights, _ = trained
+    run(library, "--weights", str(weights), "--tiers", "low")
+    attached = check_complete(library)
+    assert attached.entry("content-low").offers == table_of(there).entry("content-low").offers
+
+
+def test_weights_of_another_source_or_damaged_ones_are_refused(
+    library: Path, tmp_path: Path, trained: tuple[Path, Path, dict[str, object]]
+) -> None:
+    _, weights, _ = trained
+    foreign, damaged = tmp_path / "foreign", tmp_path / "damaged"
+    shutil.copytree(weights, foreign)
+    card = json.loads((foreign / WEIGHTS_FILE).read_text())
+    (foreign / WEIGHTS_FILE).write_text(json.dumps(card | {"source_sha256": "0" * 64}))
+    shutil.copytree(weights, damaged)
+    chunk = damaged / card["networks"][0]["chunks"][0]["file"]
+    chunk.write_bytes(chunk.read_bytes()[:-1] + b"\x7f")
+    for folder, words in (
+        (foreign, "were trained on"),
+        (damaged, "fetch it again"),
+        (tmp_path / "none", "Cannot read"),
+    ):
+        ended = _toprung(library, "--weights", str(folder))
+        assert ended.returncode in (1, 2)
+        assert words in ended.stderr
+        assert ended.stderr.count("\n") == 1
+    assert not (library / TITLE_ID / ENHANCEMENTS_FILE).exists()
+
+
+def test_a_wrong_source_is_refused_in_one_sentence(library: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.mp4"
+    other.write_bytes(CLIP.read_bytes() + b"\0")
+    ended = subprocess.run(
+        [*_COMMAND, TITLE_ID, "--library", str(library), "--source", str(other)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert "is not what bbb was prepared from" in ended.stderr
+
+
+def test_a_rehearsal_trains_and_changes_nothing(library: Path) -> None:
+    before = sorted(path for path in library.rglob("*"))
+    result = json.loads(run(library, *STEPS[2:], "--steps", "60", "--dry-run", "--json").stdout)
+    assert result["after_db"] > result["plain_db"]
+    assert result["steps"] == 60
+    assert sorted(path for path in library.rglob("*")) == before
+
+
+_COMMAND = [sys.executable, "-m", "abr", "train"]
+
+
+def _toprung(library: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [*_COMMAND, TITLE_ID, "--library", str(library), "--source", str(CLIP), *options]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("phase", ["*.state.safetensors", "weights-*/weights.json", "scores-*.json"])
+def test_killed_in_any_phase_and_run_again_the_table_is_complete(
+    library: Path, trained: tuple[Path, Path, dict[str, object]], phase: str
+) -> None:
+    command = [*_COMMAND, TITLE_ID, "--library", str(library), "--source", str(CLIP), *STEPS]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _wait_for(lambda: bool(list(library.glob(f".training-{TITLE_ID}/{phase}"))), process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    if (library / TITLE_ID / ENHANCEMENTS_FILE).exists():
+        check_complete(library)  # it was quicker than the signal
+    run(library, *STEPS)
+    there, _, _ = trained
+    assert check_complete(library).enhancers == table_of(there).enhancers
+
+
+def _wait_for(happened: object, process: subprocess.Popen[bytes]) -> None:
+    deadline_s = time.monotonic() + 120
+    while not happened() and process.poll() is None:  # type: ignore[operator]
+        assert time.monotonic() < deadline_s
+        os.sched_yield()

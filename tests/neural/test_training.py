@@ -1,0 +1,145 @@
+"""Training of one network: it learns, repeats itself, and goes on where it was stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from networks import low_frames, psnr_db, source_frames
+
+from enhancers.architectures.plain import parse
+from enhancers.architectures.plain_torch import PlainTrunk, run
+from enhancers.base import PlainScaler
+from enhancers.data import Pairs, PatchSampler
+from enhancers.train import Recipe, fit
+
+ARCHITECTURE = parse("plain-m2c16x2")
+
+
+@cache
+def pairs(box: tuple[int, int, int, int] = (0, 0, 1280, 720)) -> Pairs:
+    low = low_frames(640, 360)
+    grow = PlainScaler(640, 360, 1280, 720)
+    return Pairs(
+        low=np.stack([frame.y for frame in low]),
+        plain=np.stack([grow.enhance(frame).y for frame in low]),
+        target=np.stack([frame.y for frame in source_frames()]),
+        box=box,
+    )
+
+
+def sampler(seed: int = 1) -> PatchSampler:
+    return PatchSampler([pairs()], patch_px=24, seed=seed, flips=False)
+
+
+def shown(tensors: dict[str, torch.Tensor]) -> np.ndarray:
+    y = torch.from_numpy(pairs().low).unsqueeze(1).float() / 255
+    with torch.inference_mode():
+        residual = run(ARCHITECTURE, tensors, y)[:, 0].numpy() * 255
+    return np.clip(np.rint(pairs().plain + residual), 0, 255)
+
+
+def test_a_few_seconds_of_training_beat_the_plain_scaler() -> None:
+    trunk = PlainTrunk(ARCHITECTURE, (1, 2), seed=1)
+    trained = fit(trunk, sampler(), Recipe(steps=250, batch=8, rate=2e-3, exit_weights=(0.3, 1.0)))
+    before_db, after_db = psnr_db(pairs().plain, pairs().target), psnr_db(shown(trained.tensors), pairs().target)
+    assert after_db > before_db + 0.1
+
+
+def _tensors(seed: int, state: Path | None = None, stop_at: float = 2.0) -> dict[str, torch.Tensor]:
+    """Twelve steps, cut off by an exception once progress passes `stop_at`."""
+    trunk = PlainTrunk(ARCHITECTURE, (1, 2), seed=seed)
+
+    def report(progress: float, _loss: float) -> None:
+        if progress >= stop_at:
+            raise KeyboardInterrupt
+
+    recipe = Recipe(steps=32, batch=2, exit_weights=(0.3, 1.0))
+    return fit(trunk, sampler(seed), recipe, state=state, report=report).tensors
+
+
+def _same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_the_same_seed_gives_the_same_weights() -> None:
+    assert _same(_tensors(1), _tensors(1))
+    assert not _same(_tensors(1), _tensors(2))
+
+
+def test_a_stopped_training_ends_as_if_it_had_not_been(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("enhancers.train._SAVE_EVERY_S", 0.0)
+    state = tmp_path / "run.state.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        _tensors(1, state, stop_at=0.4)
+    assert state.exists()
+    assert _same(_tensors(1, state), _tensors(1))
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:100], lambda data: b"", lambda data: data[:-50]])
+def test_a_damaged_state_means_starting_over(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    state = tmp_path / "run.state.safetensors"
+    whole = _tensors(1, state)
+    state.write_bytes(damage(state.read_bytes()))
+    assert _same(_tensors(1, state), whole)
+
+
+def test_a_recipe_has_one_end() -> None:
+    for steps, seconds in ((0, 0.0), (3, 3.0)):
+        with pytest.raises(ValueError, match="either"):
+            Recipe(steps=steps, seconds=seconds)
+
+
+def test_the_learning_rate_rises_once_and_falls() -> None:
+    recipe = Recipe(steps=100)
+    rates = [recipe.rate_at(progress / 100) for progress in range(101)]
+    top = int(np.argmax(rates))
+    assert 0 < top <= 10
+    assert rates[top] == pytest.approx(recipe.rate, rel=0.25)
+    assert rates[: top + 1] == sorted(rates[: top + 1])
+    assert rates[top:] == sorted(rates[top:], reverse=True)
+    assert rates[-1] < recipe.rate / 50
+
+
+def test_patches_of_low_plain_and_target_show_the_same_place() -> None:
+    batch = sampler().batch(0, 16)
+    assert batch.low.shape == (16, 24, 24)
+    assert batch.plain.shape == batch.target.shape == (16, 48, 48)
+    halves = batch.target.reshape(16, 24, 2, 24, 2).mean(axis=(2, 4))
+    assert np.abs(halves - batch.low).mean() < 6
+    moved = np.roll(batch.low, 3, axis=2)
+    assert np.abs(halves - batch.low).mean() < 0.5 * np.abs(halves - moved).mean()
+
+
+def test_flips_turn_all_three_alike() -> None:
+    turned = PatchSampler([pairs()], patch_px=24, seed=1, flips=True).batch(3, 32)
+    halves = turned.target.reshape(32, 24, 2, 24, 2).mean(axis=(2, 4))
+    assert np.abs(halves - turned.low).mean() < 6
+
+
+def test_hard_patches_are_drawn_more_often() -> None:
+    def error(a: np.ndarray, b: np.ndarray) -> float:
+        return float(np.mean((a.astype(np.float64) - b) ** 2))
+
+    drawn = sampler().batch(0, 1000)
+    drawn_error, mean_error = error(drawn.plain, drawn.target), error(pairs().plain, pairs().target)
+    assert drawn_error > 1.25 * mean_error
+
+
+def test_letterbox_borders_and_black_frames_are_never_drawn() -> None:
+    whole = pairs()
+    low, plain, target = (stack.copy() for stack in (whole.low, whole.plain, whole.target))
+    target[:2] = 16  # two black frames whose low rung is bright: they would be the hardest of all
+    plain[:, :200], plain[:, 520:] = 255, 255  # bars that would be, too
+    boxed = Pairs(low=low, plain=plain, target=target, box=(0, 200, 1280, 320))
+    batch = PatchSampler([boxed], patch_px=24, seed=1, flips=False).batch(0, 300)
+    assert np.all(batch.target.mean(axis=(1, 2)) > 20)
+    assert np.all(batch.plain.max(axis=2).min(axis=1) < 255)
+    with pytest.raises(ValueError, match="no frame"):
+        PatchSampler(
+            [Pairs(low=low, plain=plain, target=np.zeros_like(target), box=boxed.box)], patch_px=24, seed=1, flips=False
+        )
