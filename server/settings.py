@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -32,7 +31,8 @@ class Settings:
     controller: str = "toprung"
     """Chosen when a viewer names none."""
     controllers: tuple[str, ...] = ()
-    """The operator's own controllers, `path/to/file.py:Class`, offered under the class's name."""
+    """The operator's own controllers, `path/to/file.py:Class`, offered under the class's name.
+    Separated by commas in the environment."""
     session_ttl_s: float = 3600.0
     """A session unheard of for this long is forgotten."""
     sessions_max: int = 20_000
@@ -123,7 +123,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
             continue
         name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
         if name in _NAMES:
-            values[name] = text.split(os.pathsep) if name in _LISTS and text else text
+            values[name] = text.split(",") if name in _LISTS else text
         elif guess := _guess(name):
             raise InputError(f"{variable} is set in the environment, but there is no setting {name!r}.{guess}")
     return values
