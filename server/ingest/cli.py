@@ -27,7 +27,7 @@ _PRESETS = ["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "s
 @click.option("--heights", metavar="H,H,...", help="Rungs, such as 180,240,360,720; planned for the source otherwise.")
 @click.option("--rung", "caps", multiple=True, metavar="H=RATE", help="Cap one rung's bitrate, such as 360=500k.")
 @click.option("--crf", type=click.FloatRange(0, 51), default=25, show_default=True, help="Quality; lower is better.")
-@click.option("--preset", type=click.Choice(_PRESETS), default="veryfast", show_default=True, help="x264's effort.")
+@click.option("--preset", type=click.Choice(_PRESETS), default="faster", show_default=True, help="x264's effort.")
 @click.option("--segment-seconds", type=click.FloatRange(0.5, 30), default=2, show_default=True)
 @click.option("--audio-bitrate", metavar="RATE", default="128k", show_default=True)
 @click.option("--vmaf-every", type=click.IntRange(1), default=8, show_default=True, help="Score one frame in so many.")

@@ -1,10 +1,11 @@
 """Encode all rungs at once: one decode feeds a thread per rung, each with its own scaler, x264 and muxer.
 
-x264 with one thread costs the least CPU per frame, and the rungs keep the cores busy together.
+The rungs keep the cores busy together, so each x264 needs few threads; scalers need one.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections import deque
@@ -106,8 +107,8 @@ def _marked(frame: VideoFrame, key: bool) -> VideoFrame:
 
 
 def _threads_for(rung: Rung, rungs: Sequence[Rung]) -> int:
-    """A rung's share of the cores by its pixels, at least one."""
-    return max(1, int((os.cpu_count() or 1) * rung.pixels / sum(other.pixels for other in rungs)))
+    """A rung's share of the cores by its pixels, rounded up: the top rung must not be what all others wait for."""
+    return math.ceil((os.cpu_count() or 1) * rung.pixels / sum(other.pixels for other in rungs))
 
 
 class _Lane:

@@ -121,7 +121,7 @@ def _already_there(library: Library, name: str, sha256: str, recipe: Recipe) -> 
 
 def _build(source: Path, sha256: str, name: str, recipe: Recipe, work: Work, bars: Bars) -> Title:
     footage = work.once("probe", Footage, lambda: probe(source))
-    rungs = work.once("plan", tuple[Rung, ...], lambda: _plan(source, footage, recipe, bars))
+    rungs = work.once("plan", tuple[Rung, ...], lambda: plan_ladder(source, footage, recipe, bars))
     video = work.once("video", Video, lambda: _encode(source, footage, rungs, recipe, work, bars))
     ends_s = segment_ends_s(video.segment_frames, footage.rate)
     tracks = work.once(
@@ -153,7 +153,8 @@ def _build(source: Path, sha256: str, name: str, recipe: Recipe, work: Work, bar
     return title
 
 
-def _plan(source: Path, footage: Footage, recipe: Recipe, bars: Bars) -> tuple[Rung, ...]:
+def plan_ladder(source: Path, footage: Footage, recipe: Recipe, bars: Bars = silent) -> tuple[Rung, ...]:
+    """Sizes that fit the display, and caps from encoding a few of the title's own segments."""
     rungs = plan_sizes(footage.display_width_px, footage.display_height_px, recipe.heights_px)
     length = segment_length(recipe, footage.rate)
     spots = max(1, min(_SAMPLED_SEGMENTS, footage.frames_expected // length))

@@ -132,4 +132,4 @@ def _shown(files: Sequence[Path], width_px: int, height_px: int) -> Iterator[Vid
     scaler = VideoReformatter()
     with av.open(io.BufferedReader(Joined(files)), mode="r", format="mp4") as container:
         for frame in container.decode(video=0):
-            yield scaler.reformat(frame, width_px, height_px, PIXEL_FORMAT, interpolation=_SCALER)
+            yield scaler.reformat(frame, width_px, height_px, PIXEL_FORMAT, interpolation=_SCALER, threads=1)

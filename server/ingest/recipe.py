@@ -24,7 +24,7 @@ class Recipe(Record, frozen=True):
     heights_px: tuple[Positive, ...] | None = None
     caps_bps: tuple[tuple[Positive, Positive], ...] = ()
     crf: Annotated[float, Meta(ge=0, le=51)] = 25.0
-    preset: str = "veryfast"
+    preset: str = "faster"
     segment_s: Annotated[float, Meta(ge=0.5, le=30)] = 2.0
     audio_bps: Annotated[int, Meta(ge=16_000, le=512_000)] = 128_000
     vmaf_every: Positive = 8

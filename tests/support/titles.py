@@ -16,7 +16,7 @@ from server.library import Library
 
 CLIP = Path(__file__).parents[1] / "data" / "bbb_720p25_5s.mp4"
 TITLE_ID = "bbb"
-RECIPE = Recipe(heights_px=(180, 240, 360, 720), crf=27, vmaf_every=12)
+RECIPE = Recipe(heights_px=(180, 240, 360, 720), preset="veryfast", crf=27, vmaf_every=12)
 
 
 @cache

@@ -1,0 +1,133 @@
+"""`toprung bench prepare`: our ladder encode against the ffmpeg command line, both doing the same rungs.
+
+The peer is one ffmpeg command: one decode, a split, one scaler and one x264 a rung, with the same x264 settings and the
+same forced key frames, writing fragmented MP4. It runs once with FFmpeg's own choice of threads and once with one
+thread an encoder, and the faster of the two counts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from functools import partial
+from itertools import chain
+from operator import truediv
+from pathlib import Path
+from typing import Any
+
+import click
+
+from abr.errors import ToprungError
+from abr.quality import ffmpeg_program, ffmpeg_version
+from server.ingest.cli import parse_heights
+from server.ingest.encode import Write, encode_ladder
+from server.ingest.frames import display_frames
+from server.ingest.ladder import Rung
+from server.ingest.prepare import plan_ladder
+from server.ingest.probe import Footage, probe
+from server.ingest.recipe import Recipe, segment_length, x264_options
+from server.ingest.segments import write_file
+
+
+@click.command("prepare")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("--pairs", type=click.IntRange(3), default=3, show_default=True, help="Runs of each, in turn.")
+@click.option("--heights", metavar="H,H,...", help="Rungs; planned for the source otherwise.")
+@click.option("--preset", default="faster", show_default=True, help="x264's effort, the same for both.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def bench_prepare(source: Path, pairs: int, heights: str | None, preset: str, as_json: bool) -> None:
+    """Encode SOURCE's ladder with Toprung and with the ffmpeg command line, in turn, and compare the times.
+
+    Video only, without quality measurement; a ratio above 1 means that Toprung is faster.
+    """
+    found = compare(source, Recipe(heights_px=parse_heights(heights), preset=preset), pairs)
+    if as_json:
+        print(json.dumps(found))
+        return
+    print(f"Toprung {found['toprung_s']:.2f} s, ffmpeg {found['ffmpeg_s']:.2f} s (medians of {pairs})")
+    print(f"{found['ratio_vs_ffmpeg']:.2f} × the speed of ffmpeg {found['ffmpeg']} ({found['ffmpeg_threads']} threads)")
+
+
+def compare(source: Path, recipe: Recipe, pairs: int) -> dict[str, Any]:
+    """Time both, `pairs` times in turn. Raises InputError for a source that cannot be used, ToprungError for ffmpeg.
+
+    ratio_vs_ffmpeg: median over the pairs of ffmpeg's seconds (the faster variant of that pair) over ours.
+    """
+    footage = probe(source)
+    rungs = plan_ladder(source, footage, recipe)
+    ours: list[float] = []
+    peers: dict[str, list[float]] = {"auto": [], "1": []}
+    with tempfile.TemporaryDirectory(prefix="toprung-bench-") as folder:
+        for turn in range(pairs):
+            runs = [
+                partial(_time_ours, source, footage, rungs, recipe, Path(folder) / f"ours-{turn}", ours),
+                *(
+                    partial(_time_peer, peer_command(source, footage, rungs, recipe, Path(folder), threads), seconds)
+                    for threads, seconds in peers.items()
+                ),
+            ]
+            for run in runs if turn % 2 == 0 else reversed(runs):  # neither always comes first
+                run()
+        bytes_ours = sum(file.stat().st_size for file in (Path(folder) / "ours-0").rglob("*.m*"))
+        bytes_peer = sum(file.stat().st_size for file in Path(folder).glob("peer-*.mp4"))
+    best = min(peers, key=lambda threads: statistics.median(peers[threads]))
+    faster = [min(turn) for turn in zip(*peers.values(), strict=True)]
+    return {
+        "ratio_vs_ffmpeg": round(statistics.median(map(truediv, faster, ours)), 4),
+        "toprung_s": round(statistics.median(ours), 3),
+        "ffmpeg_s": round(statistics.median(faster), 3),
+        "toprung_runs_s": [round(seconds, 3) for seconds in ours],
+        "ffmpeg_runs_s": {threads: [round(seconds, 3) for seconds in runs_s] for threads, runs_s in peers.items()},
+        "ffmpeg": ffmpeg_version(),
+        "ffmpeg_threads": best,
+        "toprung_bytes": bytes_ours,
+        "ffmpeg_bytes": bytes_peer,
+        "rungs": [f"{rung.width_px}x{rung.height_px}" for rung in rungs],
+        "recipe": recipe.words(),
+        "cores": os.cpu_count(),
+    }
+
+
+def peer_command(
+    source: Path, footage: Footage, rungs: Sequence[Rung], recipe: Recipe, folder: Path, threads: str
+) -> list[str]:
+    """The ffmpeg command that does what `encode_ladder` does. threads: `auto` or a number for each encoder."""
+    labels = [f"v{index}" for index in range(len(rungs))]
+    graph = f"[0:{footage.video_stream}]split={len(rungs)}" + "".join(f"[s{label}]" for label in labels)
+    for label, rung in zip(labels, rungs, strict=True):
+        graph += f";[s{label}]scale={rung.width_px}:{rung.height_px}:flags=bicubic,format=yuv420p[{label}]"
+    length = segment_length(recipe, footage.rate)
+    command = [ffmpeg_program(), "-v", "error", "-nostdin", "-y", "-i", str(source), "-filter_complex", graph]
+    for label, rung in zip(labels, rungs, strict=True):
+        options = x264_options(rung, recipe, threads=1)
+        options["threads"] = "0" if threads == "auto" else threads
+        command += ["-map", f"[{label}]", "-c:v", "libx264", "-force_key_frames", f"expr:eq(mod(n,{length}),0)"]
+        command += chain.from_iterable((f"-{name}", value) for name, value in options.items())
+        command += ["-movflags", "+cmaf+empty_moov+default_base_moof+frag_keyframe", str(folder / f"peer-{label}.mp4")]
+    return command
+
+
+def _time_ours(
+    source: Path, footage: Footage, rungs: Sequence[Rung], recipe: Recipe, folder: Path, seconds: list[float]
+) -> None:
+    def into(rung: Rung) -> Write:
+        home = folder / rung.id
+        home.mkdir(parents=True)
+        return lambda name, data: write_file(home / name, data)
+
+    started_s = time.perf_counter()
+    encode_ladder(display_frames(source, footage), rungs, recipe, footage.rate, into)
+    seconds.append(time.perf_counter() - started_s)
+
+
+def _time_peer(command: Sequence[str], seconds: list[float]) -> None:
+    started_s = time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ToprungError(f"The ffmpeg command failed: {done.stderr.strip()}")
+    seconds.append(time.perf_counter() - started_s)
