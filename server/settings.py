@@ -135,5 +135,5 @@ def _guess(name: str) -> str:
 
 
 def _toml(value: Any) -> str:
-    """TOML of a setting: JSON's strings, booleans, numbers and lists are TOML too."""
-    return msgspec.json.encode(value).decode()
+    """TOML of a setting: JSON's strings (but for DEL), booleans, numbers and lists are TOML too."""
+    return msgspec.json.encode(value).decode().replace("\x7f", "\\u007f")

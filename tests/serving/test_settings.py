@@ -86,7 +86,7 @@ names = st.sampled_from([field.name for field in fields(Settings)])
     )
 )
 def test_what_is_printed_reads_back_the_same(tmp_path_factory, settings):
-    file = tmp_path_factory.mktemp("settings") / "s.toml"
+    file = tmp_path_factory.getbasetemp() / "printed.toml"
     file.write_text(dumps_toml(settings), encoding="utf-8")
     assert layered(file, {}, {}) == settings
 
