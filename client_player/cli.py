@@ -71,6 +71,24 @@ def play(
     _print(outcome, out, as_json)
 
 
+@click.command(context_settings={"show_default": True})
+@click.argument("log", type=_FILE)
+@click.option("--library", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Library of the title.")
+@click.option("--title-url", default="", help="URL of the title's folder on a server, instead.")
+@click.option("--trace", type=_FILE, help="Network trace to draw.  [default: the trace.json beside the log]")
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), default=Path("report.html"))
+def report(log: Path, library: Path | None, title_url: str, trace: Path | None, output: Path) -> None:
+    """Make the HTML report of a session log: one self-contained page.
+
+    Title and measured quality are those that `toprung play --out` left beside the log, unless you say otherwise.
+    """
+    from client_player.archive import open_archive
+    from client_player.report import write_report
+
+    write_report(open_archive(log, library=library, title_url=title_url, trace=trace), output)
+    click.echo(output)
+
+
 def _played(wish: Wish) -> Outcome:
     from client_player.progress import Progress
     from client_player.session import play as play_session

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from abr.clock import SessionClock
 from abr.control import Download
 from abr.device import DeviceProfile
-from abr.enhancement import PLAIN, Chunk
+from abr.enhancement import PLAIN, Chunk, Family
 from abr.errors import ToprungError
 from abr.events import Downloaded, Ended, Failed
 from client_player.compute import Compute
@@ -37,9 +37,10 @@ _JOBS_MAX = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """How to play. opener makes enhancers of a title's offers; sinks take the shown frames."""
+    """How to play. families: what may be used on stepping down. opener: opens offers. sinks: take the shown frames."""
 
     profile: DeviceProfile | None
+    families: Collection[Family]
     buffer_max_s: float
     opener: Opener
     sinks: Sequence[Sink] = ()
@@ -72,6 +73,7 @@ class Player:
             title=title,
             table=guide.table,
             profile=setup.profile,
+            families=setup.families,
             weights=self._weights,
             opener=setup.opener,
             compute=self._opening,

@@ -29,6 +29,7 @@ from abr.formats import dumps, dumps_pretty, loads
 from abr.media import TITLE_FILE, Quality, Rendition, Title
 from abr.trace_formats import dumps_sabre
 from abr.traces import Trace
+from client_player.archive import LOG_FILE, SEEN_FILE, SUMMARY_FILE, TRACE_FILE
 from client_player.download import HttpTransport, Transport, check_url, get_patiently, http_pool
 from client_player.guide import ServerGuide, SessionWish, open_session
 from client_player.measure import is_source_of, measure
@@ -41,7 +42,6 @@ from client_player.telemetry import SessionLog
 from client_player.toolbox import Opener
 from enhancers.base import Enhancer
 
-LOG_FILE, SUMMARY_FILE, SEEN_FILE, TRACE_FILE = "session.jsonl", "summary.json", "seen.json", "trace.json"
 _LUMA_FILE = "shown.y"
 
 
@@ -103,10 +103,7 @@ def play(
         loop_factory = VirtualTimeLoop if wish.virtual_time else asyncio.SelectorEventLoop
         with asyncio.Runner(loop_factory=loop_factory) as runner:
             played = runner.run(watch(wish, folder / _LUMA_FILE, listener=listener, on_bytes=on_bytes))
-        seen = None
-        if wish.source is not None:
-            seen = measure(folder / _LUMA_FILE, wish.source, played.title, advance=on_measured)
-    return _finished(wish, played, seen)
+        return finish(wish, played, folder / _LUMA_FILE, on_measured=on_measured)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +166,9 @@ async def watch(
             _check_source(wish.source, guide.title, failed)
         with ExitStack() as stack:
             sinks = _sinks(wish, guide.title, luma, stack)
-            setup = Setup(profile=wish.profile, buffer_max_s=wish.buffer_max_s, opener=opener, sinks=sinks)
+            setup = Setup(
+                profile=wish.profile, families=wish.families, buffer_max_s=wish.buffer_max_s, opener=opener, sinks=sinks
+            )
             player = Player(guide, setup, transport=transport, clock=clock, log=log)
             await player.play()
             if wish.out is not None:
@@ -234,7 +233,11 @@ def _sinks(wish: Wish, title: Title, luma: Path, stack: ExitStack) -> list[Sink]
     return sinks
 
 
-def _finished(wish: Wish, played: Played, seen: Quality | None) -> Outcome:
+def finish(
+    wish: Wish, played: Played, luma: Path, *, on_measured: Callable[[int], None] = lambda _frames: None
+) -> Outcome:
+    """Measure what was seen, if there is a source, and write the session's files."""
+    seen = measure(luma, wish.source, played.title, advance=on_measured) if wish.source else None
     summary = summarise(played.events, played.title, seen, played.sound_apart_s)
     if wish.out is not None:
         files: dict[str, bytes] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from typing import TypeAlias
 
 from abr.device import DeviceProfile, Measurement
@@ -29,12 +29,13 @@ class Toolbox:
         title: Title,
         table: EnhancementTable | None,
         profile: DeviceProfile | None,
+        families: Collection[Family],
         weights: WeightsStore,
         opener: Opener,
         compute: Compute,
         tell: Callable[[str], None],
     ) -> None:
-        self._title, self._table, self._profile = title, table, profile
+        self._title, self._table, self._profile, self._families = title, table, profile, families
         self._weights, self._opener, self._compute, self._tell = weights, opener, compute, tell
         self._opening: dict[tuple[str, str], asyncio.Task[Enhancer | None]] = {}
         self._useless: set[tuple[str, str]] = set()
@@ -57,36 +58,37 @@ class Toolbox:
         return None
 
     def candidates(self, rendition: str, enhancer: str) -> tuple[Candidate, ...]:
-        """The decided enhancer, then ever cheaper ones worth having: each better than all that cost less."""
-        priced = self._priced(rendition)
-        if enhancer not in priced:
+        """The decided enhancer, then ever cheaper ones worth having: each better than all that cost less.
+
+        When the decided one is not to be had (its weights did not come, say) the list begins with the next.
+        """
+        decided = self._measured(self.offer(enhancer, rendition))
+        if decided is None:
             return ()
-        limit_s = priced[enhancer][0].frame_s
         worthwhile: list[Candidate] = []
         best = float("-inf")
-        for candidate, vmaf in sorted(priced.values(), key=lambda each: (each[0].frame_s, -each[1])):
-            if candidate.name == enhancer or (candidate.frame_s < limit_s and vmaf > best):
-                worthwhile.append(candidate)
-                best = max(best, vmaf)
+        priced = sorted(self._priced(rendition), key=lambda each: (each[0].frame_s, -each[1]))
+        for candidate, vmaf in priced:
             if candidate.name == enhancer:
+                worthwhile.append(candidate)
                 break
+            if candidate.frame_s < decided.p95_ms / 1000 and vmaf > best:
+                worthwhile.append(candidate)
+                best = vmaf
         return tuple(reversed(worthwhile))
 
-    def _priced(self, rendition: str) -> dict[str, tuple[Candidate, float]]:
-        """Name → candidate and its mean VMAF, of all that could be opened now."""
-        priced: dict[str, tuple[Candidate, float]] = {}
+    def _priced(self, rendition: str) -> Iterator[tuple[Candidate, float]]:
+        """Candidates and their mean VMAF, of all that could be opened now."""
         for entry in self._table.enhancers if self._table else ():
             offer = entry.offer(rendition)
             measured = self._measured(offer)
             if offer is None or measured is None or (entry.name, rendition) in self._useless:
                 continue
-            if entry.family is Family.CONTENT and not self._weights.owns(offer):
+            if entry.family not in self._families or not self._weights.owns(offer):
                 continue
-            size = f"{measured.width_px}x{measured.height_px}"
-            candidate = Candidate(name=entry.name, key=f"{offer.architecture}@{size}", frame_s=measured.p95_ms / 1000)
-            vmaf = offer.quality.vmaf
-            priced[entry.name] = candidate, sum(vmaf) / max(1, len(vmaf))
-        return priced
+            key = f"{offer.architecture}@{measured.width_px}x{measured.height_px}"
+            candidate = Candidate(name=entry.name, key=key, frame_s=measured.p95_ms / 1000)
+            yield candidate, sum(offer.quality.vmaf) / max(1, len(offer.quality.vmaf))
 
     def _measured(self, offer: Offer | None) -> Measurement | None:
         if offer is None or self._profile is None:
