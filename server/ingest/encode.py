@@ -63,27 +63,50 @@ def encode_ladder(
     StorageError from `write`, ToprungError from x264.
     """
     segment_frames = segment_length(recipe, rate)
-    lanes = [_Lane(rung, recipe, rate, _threads_for(rung, rungs), write(rung)) for rung in rungs]
+    writers = {rung.id: write(rung) for rung in rungs}
+    lanes = [_Lane(rung, recipe, rate, _threads_for(rung, rungs), writers[rung.id]) for rung in rungs]
+    first = _connect(lanes)
     try:
+        for lane in lanes:
+            lane.thread.start()
         for frame in with_key_frames(frames, segment_frames, int(_SHORTEST_SEGMENT_S * rate)):
-            for lane in lanes:
+            for lane in first:
                 lane.queue.put(frame)
-            if any(lane.error for lane in lanes):
-                break
+            _raise_error(lanes)
             advance(1)
     except BaseException:
         for lane in lanes:
             lane.abandon()
         raise
     finally:
-        for lane in lanes:
+        for lane in first:
             lane.queue.put(None)
         for lane in lanes:
             lane.thread.join()
+    _raise_error(lanes)
+    return tuple(lane.encoded() for lane in lanes)
+
+
+def _raise_error(lanes: Iterable[_Lane]) -> None:
     for lane in lanes:
         if lane.error:
             raise lane.error
-    return tuple(lane.encoded() for lane in lanes)
+
+
+def _connect(lanes: Sequence[_Lane]) -> list[_Lane]:
+    """Let a lane take its frames from a rung at least twice its size, which is cheaper to scale than the display frame.
+
+    Returns the lanes that take display frames.
+    """
+    first: list[_Lane] = []
+    for lane in lanes:
+        larger = [other for other in lanes if other.rung.height_px >= 2 * lane.rung.height_px]
+        nearest = min(larger, key=lambda other: other.rung.pixels, default=None)
+        if nearest is None or nearest is lanes[-1]:
+            first.append(lane)
+        else:
+            nearest.feeds.append(lane)
+    return first
 
 
 def with_key_frames(frames: Iterable[VideoFrame], segment_frames: int, shortest_frames: int) -> Iterator[VideoFrame]:
@@ -126,8 +149,9 @@ class _Lane:
         self._segment_frames: list[int] = []
         self._ended = False
         self._abandoned = False
+        self.feeds: list[_Lane] = []
+        """Lower rungs that are scaled from this one's frames."""
         self.thread = threading.Thread(target=self._run, name=f"encode-{rung.id}", daemon=True)
-        self.thread.start()
 
     def abandon(self) -> None:
         """Throw the rest away: whoever feeds the lanes has failed."""
@@ -153,6 +177,8 @@ class _Lane:
             self.error = error
         for _ in self._frames():
             pass
+        for lane in self.feeds:
+            lane.queue.put(None)
 
     def _frames(self) -> Iterator[VideoFrame]:
         while not self._ended:
@@ -176,6 +202,8 @@ class _Lane:
                 frame, self.rung.width_px, self.rung.height_px, PIXEL_FORMAT, interpolation=_SCALER
             )
             scaled.pts, scaled.time_base, scaled.pict_type = frame.pts, frame.time_base, frame.pict_type
+            for lane in self.feeds:
+                lane.queue.put(scaled)
             self._mux(container, stream, scaled)
         if not self._abandoned:
             self._mux(container, stream, None)
