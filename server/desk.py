@@ -192,10 +192,12 @@ class Desk:
         if known is None:
             profile = await self._profile(state.profile)
             known = await asyncio.to_thread(_price, loaded, profile, state.families)
-            self._prices.put(key, known, _nbytes(known))
+            if profile is not None or not state.profile:
+                self._prices.put(key, known, _nbytes(known))
         return loaded.title, known
 
     async def _profile(self, key: bytes) -> DeviceProfile | None:
+        """None also when the store has lost it, which is worth a warning: plain playback until it is there again."""
         data = await self._store.profile(key) if key else None
         if key and data is None:
             log.warning("a device profile was forgotten before its session; plain playback only")

@@ -6,6 +6,8 @@ import logging
 import sys
 import time
 
+from aiohttp.http_exceptions import HttpProcessingError
+
 from abr.formats import dumps
 
 ROOT = "toprung"
@@ -37,6 +39,12 @@ def configure(level: str, *, as_json: bool) -> None:
     handler.setFormatter(JsonFormatter() if as_json else LineFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger(ROOT).setLevel(level.upper())
+    logging.getLogger("aiohttp.server").addFilter(not_about_bad_http)
+
+
+def not_about_bad_http(record: logging.LogRecord) -> bool:
+    """False for the stack traces that aiohttp logs when somebody sends what is no HTTP; they are answered with 400."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
 def _fields(record: logging.LogRecord) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -13,7 +14,7 @@ from typing import BinaryIO
 from aiohttp import web
 
 from abr.enhancement import ENHANCEMENTS_FILE, EnhancementTable
-from abr.errors import UnknownNameError
+from abr.errors import ToprungError, UnknownNameError
 from abr.media import TITLE_FILE, Title
 from server.cache import Cache
 from server.conditions import Outcome, Validators, evaluate
@@ -31,6 +32,8 @@ TITLES_MAX = 256
 IMMUTABLE = "public, max-age=31536000, immutable"
 BRIEF = "public, max-age=2"
 PRIVATE = "private, no-store"
+
+log = logging.getLogger("toprung.media")
 
 _TYPES = {
     ".mpd": "application/dash+xml",
@@ -78,9 +81,14 @@ class Shelf:
         self._titles: Cache[str, tuple[float, LoadedTitle]] = Cache(TITLES_MAX)
 
     async def titles(self) -> list[LoadedTitle]:
-        """All complete titles, by id."""
-        names = await asyncio.to_thread(self._library.titles)
-        return [await self.title(name) for name in names]
+        """All complete titles, by id. One that cannot be read is left out, and said in the log."""
+        found = []
+        for name in await asyncio.to_thread(self._library.titles):
+            try:
+                found.append(await self.title(name))
+            except (ToprungError, RequestError) as error:
+                log.warning("title %s is left out: %s", name, error)
+        return found
 
     async def title(self, title_id: str) -> LoadedTitle:
         """Raises RequestError 404 when there is no such title."""

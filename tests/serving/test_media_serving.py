@@ -210,6 +210,17 @@ async def test_a_title_that_is_prepared_anew_is_seen_within_a_second(library, tm
         assert (await (await client.get("/titles")).json())["titles"] == []
 
 
+async def test_a_title_that_cannot_be_read_does_not_hide_the_others(library, tmp_path, clock, caplog):
+    shutil.copytree(library / "bbb", tmp_path / "bbb")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "title.json").write_text("{")
+    async with TestClient(TestServer(create_app(Settings(library=str(tmp_path)), clock=clock))) as client:
+        listed = await (await client.get("/titles")).json()
+        assert [line["id"] for line in listed["titles"]] == ["bbb"]
+        assert (await client.post("/sessions", json={"title": "broken"})).status == 500
+    assert "broken" in caplog.text
+
+
 async def test_a_file_that_shrank_after_it_was_looked_at_is_not_passed_off_as_whole(library, tmp_path, clock, settings):
     shutil.copytree(library / "bbb", tmp_path / "bbb")
     segment = tmp_path / "bbb" / SEGMENT

@@ -24,6 +24,7 @@ from abr.options import price
 from abr.replay import replay
 from server.app import create_app
 from server.settings import Settings
+from server.store import MemoryStore
 
 
 def told(**over: object) -> dict[str, str]:
@@ -292,6 +293,24 @@ async def test_a_title_trained_again_under_a_running_session_goes_on(library, cl
         shown = await (await client.get(path)).json()
         assert shown["options"] == 7
         assert [each["segment"] for each in shown["choices"]] == [1], "indices into the old list mean nothing now"
+
+
+async def test_a_profile_the_store_lost_costs_enhancement_until_it_is_back(settings, clock, title, caplog):
+    class Forgetful(MemoryStore):
+        forgotten = False
+
+        async def profile(self, key):
+            return None if self.forgotten else await super().profile(key)
+
+    store = Forgetful(clock, ttl_s=999, sessions_max=9, log_events_max=9, log_bytes_max=9)
+    async with TestClient(TestServer(create_app(settings, store=store, clock=clock))) as client:
+        store.forgotten = True
+        body = json.loads(dumps({"title": "bbb", "profile": device_profile(title)}))
+        path = (await client.post("/sessions", json=body)).headers["Location"]
+        assert (await client.get(f"{path}/video/1.m4s")).headers["Toprung-Enhancer"] == "none"
+        assert "forgotten" in caplog.text
+        store.forgotten = False
+        assert (await (await client.get(path)).json())["options"] == 7
 
 
 async def test_sessions_started_ended_and_what_viewers_saw_are_counted(client, opened):
