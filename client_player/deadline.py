@@ -19,6 +19,8 @@ CALM_MAX_S = 960.0
 _LOAD_MAX = 1.0
 """Compute seconds per media second above which the head start melts."""
 _HEAD_START_LOW_S = 0.8
+_FRAMES_TRIED_MIN = 12
+"""A moment of contention is not yet a slow enhancer; single frames are guarded anyway."""
 _WINDOW_S = 2.0
 _FALLBACKS_MIN = 3
 _FALLBACKS_SHARE = 0.15
@@ -53,9 +55,11 @@ class Cost:
 
     typical_s: float
     careful_s: float
+    count: int = 0
 
     def seen(self, seconds: float) -> None:
-        self.typical_s += 0.15 * (seconds - self.typical_s)
+        self.count += 1
+        self.typical_s += 0.1 * (seconds - self.typical_s)
         rate = 1.0 if seconds > self.careful_s else 0.05
         self.careful_s = min(_COST_MAX_S, self.careful_s + rate * (seconds - self.careful_s))
 
@@ -113,8 +117,10 @@ class Keeper:
 
     def struggle(self, now_s: float, due_s: float | None, candidate: Candidate) -> str | None:
         """Why this candidate cannot keep up, or None while it can. Ask after each frame; barring is up to `bar`."""
-        typical_s = self.cost(candidate).typical_s + self.decode.typical_s
-        if due_s is not None and typical_s > _LOAD_MAX * self.frame_s and due_s - now_s < _HEAD_START_LOW_S:
+        cost = self.cost(candidate)
+        typical_s = cost.typical_s + self.decode.typical_s
+        melting = typical_s > _LOAD_MAX * self.frame_s and cost.count >= _FRAMES_TRIED_MIN
+        if due_s is not None and melting and due_s - now_s < _HEAD_START_LOW_S:
             return (
                 f"{candidate.name} takes {typical_s * 1000:.0f} ms a frame of {self.frame_s * 1000:.0f} ms, "
                 f"{max(0.0, due_s - now_s):.1f} s ahead of the screen"
@@ -130,8 +136,7 @@ class Keeper:
         calm_s = min(CALM_MAX_S, CALM_S * 2 ** (times - 1))
         self._bars[candidate.key] = _Bar(candidate.frame_s, now_s + calm_s, times)
         self._recent.clear()
-        known = self.cost(candidate)  # once the bar is lifted it is tried again, not condemned unheard
-        known.typical_s = known.careful_s = candidate.frame_s
+        self.costs.pop(candidate.key, None)  # once the bar is lifted it is tried again, not condemned unheard
 
     def _barred(self, now_s: float, candidate: Candidate) -> bool:
         return any(now_s < bar.until_s and candidate.frame_s >= bar.frame_s for bar in self._bars.values())
