@@ -8,7 +8,7 @@ scores are exactly those of a run over all frames.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -17,6 +17,7 @@ import numpy as np
 from abr.media import Quality, Rendition
 from abr.quality import Luma, Scores, crop, is_black, score_pairs, segment_means
 from enhancers.base import Enhancer
+from enhancers.frames import Frame
 from enhancers.titles import PreparedTitle
 
 _BLOCK_BYTES = 400 << 20
@@ -99,32 +100,43 @@ def references(prepared: PreparedTitle, parts: Sequence[Block]) -> Iterator[tupl
 def measure(
     prepared: PreparedTitle, block: Block, truth: References, subjects: Sequence[Subject], *, workers: int = 2
 ) -> dict[str, Scores]:
-    """Score every subject over a block. Scores' `frame` counts from the title's start."""
-    shown: dict[str, dict[int, Luma]] = {subject.key: {} for subject in subjects}
-    renditions = {subject.rendition.id: subject.rendition for subject in subjects}
-    wanted = set(block.scored)
-    for rendition in renditions.values():
-        index = block.start
-        mine = [subject for subject in subjects if subject.rendition.id == rendition.id]
-        for segment in range(block.first, block.last + 1):
-            for frame in prepared.frames(rendition, segment):
-                if index in wanted:
-                    for subject in mine:
-                        lifted = subject.enhancer.enhance(frame)
-                        shown[subject.key][index] = crop(lifted.y, prepared.title.meter.crop)
-                index += 1
+    """Score every subject over a block, `workers` at a time. Scores' `frame` counts from the title's start.
+
+    Frames are enhanced as the meter asks for them: no picture is kept longer than that.
+    """
+    low = {subject.rendition.id: subject.rendition for subject in subjects}
+    decoded = {id_: _scored_frames(prepared, rendition, block) for id_, rendition in low.items()}
+
+    def scored(subject: Subject) -> Scores:
+        frames = decoded[subject.rendition.id]
+
+        def shown(index: int) -> Luma:
+            return crop(subject.enhancer.enhance(frames[index]).y, prepared.title.meter.crop)
+
+        return score(block, truth, shown, prepared.title.fps)
+
     with ThreadPoolExecutor(workers) as pool:
-        scores = pool.map(lambda key: score(block, truth, shown[key], prepared.title.fps), shown)
-        return dict(zip(shown, scores, strict=True))
+        return dict(zip([subject.key for subject in subjects], pool.map(scored, subjects), strict=True))
 
 
-def score(block: Block, truth: References, shown: Mapping[int, Luma], fps: float) -> Scores:
-    """Score the shown frames of a block through the three-frame shortcut that the module describes."""
-    height_px, width_px = next(iter(shown.values())).shape
+def _scored_frames(prepared: PreparedTitle, rendition: Rendition, block: Block) -> dict[int, Frame]:
+    wanted = set(block.scored)
+    kept: dict[int, Frame] = {}
+    start = block.start
+    for segment in range(block.first, block.last + 1):
+        frames = prepared.frames(rendition, segment)
+        kept |= {index: frame for index, frame in enumerate(frames, start) if index in wanted}
+        start += len(frames)
+    return kept
+
+
+def score(block: Block, truth: References, shown: Callable[[int], Luma], fps: float) -> Scores:
+    """Score what `shown` gives for each scored frame, through the three-frame shortcut that the module describes."""
+    height_px, width_px = truth.frames[block.scored[0]].shape
     scores = score_pairs(
         _fed(block, truth, shown), width_px=width_px, height_px=height_px, fps=fps, every_frames=_NEAR, threads=1
     )
-    kept = np.flatnonzero(np.isin(scores.frame // _NEAR, np.arange(_lead(block), _lead(block) + len(block.scored))))
+    kept = slice(_lead(block), _lead(block) + len(block.scored))
     return Scores(
         frame=np.asarray(block.scored, dtype=np.int64),
         vmaf=scores.vmaf[kept],
@@ -139,7 +151,7 @@ def _lead(block: Block) -> int:
     return 0 if block.scored[0] == 0 else 1
 
 
-def _fed(block: Block, truth: References, shown: Mapping[int, Luma]) -> Iterator[tuple[Luma, Luma]]:
+def _fed(block: Block, truth: References, shown: Callable[[int], Luma]) -> Iterator[tuple[Luma, Luma]]:
     """Pairs in the order [lead lead] before₀ scored₀ after₀ before₁ scored₁ …; only the scored ones are compared."""
     for number, index in enumerate(block.scored):
         before, after = truth.near(index)
@@ -147,7 +159,7 @@ def _fed(block: Block, truth: References, shown: Mapping[int, Luma]) -> Iterator
             repeats = 1 if number else _NEAR
             for _ in range(repeats):
                 yield truth.frames[before], truth.frames[before]
-        yield truth.frames[index], shown[index]
+        yield truth.frames[index], shown(index)
         if after != index:
             yield truth.frames[after], truth.frames[after]
 
