@@ -66,3 +66,12 @@ def test_a_date_is_compared_to_the_second():
     assert evaluate(CIMultiDict({"If-Unmodified-Since": earlier}), FILE, 9).status == 412
     assert evaluate(CIMultiDict({"If-Range": date, "Range": "bytes=0-0"}), FILE, 9).status == 206
     assert evaluate(CIMultiDict({"If-Range": earlier, "Range": "bytes=0-0"}), FILE, 9).status == 200
+
+
+def test_only_revalidation_takes_weak_tags():
+    """RFC 9110, 8.8.3.2: If-Match and If-Range compare strongly, If-None-Match weakly."""
+    assert evaluate(CIMultiDict({"If-None-Match": 'W/"abc-1f"'}), FILE, 9).status == 304
+    assert evaluate(CIMultiDict({"If-Match": 'W/"abc-1f"'}), FILE, 9).status == 412
+    assert evaluate(CIMultiDict({"If-Match": '"abc-1f"'}), FILE, 9).status == 200
+    assert evaluate(CIMultiDict({"If-Match": "*"}), FILE, 9).status == 200
+    assert evaluate(CIMultiDict({"If-Range": 'W/"abc-1f"', "Range": "bytes=0-0"}), FILE, 9).status == 200

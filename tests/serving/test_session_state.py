@@ -84,6 +84,7 @@ def test_the_newest_downloads_are_kept_and_none_is_counted_twice(told):
         state = state.with_download(download).with_download(download)
     kept = [unpack_download(packed) for packed in state.downloads]
     assert len(kept) <= DOWNLOADS_KEPT
+    assert len(set(kept)) == len(kept)
     if told:
         assert kept[-1] == told[-1] or told[-1] in told[:-1]
 

@@ -8,6 +8,7 @@ import re
 import shutil
 from dataclasses import replace
 
+import msgspec
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from mpegdash.parser import MPEGDASHParser
@@ -115,6 +116,56 @@ async def test_many_requests_at_once_lose_no_decision(client, opened, title):
     shown = await (await client.get(path)).json()
     assert [each["segment"] + 1 for each in shown["choices"]] == sorted(chosen)
     assert sorted(event.segment + 1 for event in await decided(client, path)) == sorted(chosen)
+
+
+class Distant(MemoryStore):
+    """A store that answers a little later, as one behind a network does."""
+
+    async def load(self, session_id):
+        await asyncio.sleep(0)
+        return await super().load(session_id)
+
+    async def save(self, session_id, state, *, version, lines=()):
+        await asyncio.sleep(0)
+        return await super().save(session_id, state, version=version, lines=lines)
+
+
+async def test_requests_of_one_session_take_turns_rather_than_collide(settings, clock, title):
+    store = Distant(clock, ttl_s=999, sessions_max=9, log_events_max=99, log_bytes_max=1 << 20)
+    async with TestClient(TestServer(create_app(settings, store=store, clock=clock))) as client:
+        path = (await client.post("/sessions", json={"title": "bbb"})).headers["Location"]
+        numbers = [1, 2, 3] * 20
+        answers = await asyncio.gather(*(client.get(f"{path}/video/{n}.m4s", headers=told()) for n in numbers))
+        assert {answer.status for answer in answers} == {200}
+        assert len(await decided(client, path)) == 3
+        assert "toprung_decision_conflicts_total 0.0" in await (await client.get("/metrics")).text()
+
+
+class Contested(MemoryStore):
+    """A store that another server writes to as well: it decides segment 2 just before our first save."""
+
+    contested = False
+
+    async def save(self, session_id, state, *, version, lines=()):
+        if version == 1 and not self.contested:
+            self.contested = True
+            found = await self.load(session_id)
+            theirs = found.state.with_choice(1, 0)
+            await super().save(
+                session_id, msgspec.structs.replace(theirs, menu=state.menu), version=1, lines=[b'{"other":1}\n']
+            )
+        return await super().save(session_id, state, version=version, lines=lines)
+
+
+async def test_a_decision_that_another_server_took_in_between_is_kept(settings, clock):
+    store = Contested(clock, ttl_s=999, sessions_max=9, log_events_max=99, log_bytes_max=1 << 20)
+    async with TestClient(TestServer(create_app(settings, store=store, clock=clock))) as client:
+        path = (await client.post("/sessions", json={"title": "bbb", "controller": "fixed"})).headers["Location"]
+        assert (await client.get(f"{path}/video/1.m4s")).headers["Toprung-Rendition"] == "720p"
+        assert (await client.get(f"{path}/video/2.m4s")).headers["Toprung-Rendition"] == "180p", "as the other decided"
+        lines = (await (await client.get(f"{path}/log")).read()).splitlines()
+        assert len(lines) == 2, "what was refused was not logged"
+        assert "toprung_decision_conflicts_total 1.0" in await (await client.get("/metrics")).text()
 
 
 async def test_the_log_holds_what_was_known_and_replays_to_the_same_decisions(client, opened, title):

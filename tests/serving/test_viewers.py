@@ -108,6 +108,16 @@ async def test_a_clock_that_jumps_back_is_survived(client, opened, clock):
     assert all(event.t_s >= 0 for event in await decisions(client, path))
 
 
+async def test_times_beyond_all_reason_are_cut_to_what_the_log_can_hold(client, opened):
+    path = await opened()
+    far_ms = 10**12
+    keys = {"com.toprung-b": far_ms, "com.toprung-q": far_ms, "com.toprung-t": far_ms, "bl": far_ms}
+    seen = await seen_after(client, path, 1, headers=cmcd.to_headers(keys))
+    assert (seen.buffer_s, seen.backlog_s) == (1e6, 1e6)
+    path = await opened()
+    assert (await seen_after(client, path, 1, headers=cmcd.to_headers({"bl": far_ms}))).buffer_s == 1e6
+
+
 @pytest.mark.parametrize(
     "headers",
     [
