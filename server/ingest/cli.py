@@ -78,6 +78,9 @@ def prepare(
                 raise
             print(f"toprung: {error}", file=sys.stderr)
             worst = worst if worst and worst.exit_code >= error.exit_code else error
+        except KeyboardInterrupt:
+            print("Run the same command again to continue from here.", file=sys.stderr)
+            raise
     if worst:
         sys.exit(worst.exit_code)
 

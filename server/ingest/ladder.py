@@ -6,7 +6,7 @@ of its segments are encoded at that quality first, and the busiest of them sets 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 
 import msgspec
@@ -71,6 +71,16 @@ def caps_from_samples(
         cap_bps = given_bps.get(_short(rung)) or max(busiest_bps, _LEAST_CAP_BPS, below_bps * 11 // 10)
         capped.append(msgspec.structs.replace(rung, cap_bps=cap_bps))
     return tuple(capped)
+
+
+def check_caps(rungs: Sequence[Rung], caps_bps: Iterable[tuple[int, int]]) -> None:
+    """Raises InputError for a cap on a height that the ladder does not have."""
+    heights = [_short(rung) for rung in rungs]
+    for height, _ in caps_bps:
+        if height not in heights:
+            raise InputError(
+                f"There is no rung of {height} lines to cap; the ladder has {', '.join(map(str, heights))}."
+            )
 
 
 def _nominal(width_px: int, height_px: int) -> list[int]:

@@ -39,7 +39,8 @@ def standard_mpd(title: Title) -> bytes:
     """The MPD for any player: one Representation a rendition."""
     mpd, period = _presentation(title)
     video = _video_set(title, period, title.renditions[-1])
-    ElementTree.SubElement(video, "SupplementalProperty", schemeIdUri=ENHANCEMENT_URN, value=ENHANCEMENTS_FILE)
+    offer = ElementTree.Element("SupplementalProperty", schemeIdUri=ENHANCEMENT_URN, value=ENHANCEMENTS_FILE)
+    video.insert(0, offer)  # the schema wants it before Role
     _template(video, title, f"video/$RepresentationID$/{_NAMES}", f"video/$RepresentationID$/{INIT_FILE}")
     for rendition in title.renditions:
         _representation(video, title, rendition, rendition.id, rendition.bandwidth_bps)
@@ -87,7 +88,7 @@ def media_playlist(folder: str, durations_s: Sequence[float]) -> bytes:
     lines = [
         "#EXTM3U",
         "#EXT-X-VERSION:7",
-        f"#EXT-X-TARGETDURATION:{max(1, round(max(durations_s)))}",
+        f"#EXT-X-TARGETDURATION:{max(1, int(max(durations_s) + 0.5))}",
         "#EXT-X-MEDIA-SEQUENCE:1",
         "#EXT-X-PLAYLIST-TYPE:VOD",
         "#EXT-X-INDEPENDENT-SEGMENTS",
@@ -119,7 +120,7 @@ def _audio_frames(title: Title) -> list[int]:
 
 
 def _presentation(title: Title) -> tuple[Element, Element]:
-    longest_s = max(title.segment_duration_s)
+    longest_s = max((*title.segment_duration_s, *(audio_durations_s(title) if title.audio else ())))
     mpd = ElementTree.Element(
         "MPD",
         xmlns="urn:mpeg:dash:schema:mpd:2011",

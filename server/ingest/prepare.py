@@ -23,7 +23,7 @@ from abr.media import TITLE_FILE, AudioTrack, Quality, Rendition, Source, Title
 from abr.quality import Box, meter_of
 from server.ingest.encode import EncodedRung, encode_ladder
 from server.ingest.frames import display_frames
-from server.ingest.ladder import Rung, caps_from_samples, plan_sizes
+from server.ingest.ladder import Rung, caps_from_samples, check_caps, plan_sizes
 from server.ingest.manifest import manifests, segment_ends_s
 from server.ingest.pricing import PictureFinder, price_rendition, rendition_files
 from server.ingest.probe import Footage, probe, sha256_of
@@ -86,7 +86,7 @@ def prepare_title(
     sha256 = sha256_of(source)
     there = _already_there(library, name, sha256, recipe) if not force else None
     if there is None:
-        with Work(library.building(name), Fingerprint(source_sha256=sha256, recipe=recipe.words())) as work:
+        with Work(library.building(name), Fingerprint(source_sha256=sha256, recipe=encoder_words(recipe))) as work:
             try:
                 title = _build(source, sha256, name, recipe, work, bars)
             except InputError:  # the source or the recipe is at fault: no later run can continue from here
@@ -111,7 +111,7 @@ def _already_there(library: Library, name: str, sha256: str, recipe: Recipe) -> 
     if name not in library.titles():
         return None
     title = library.title(name)
-    if title.source.sha256 == sha256 and title.encoder == _encoder(recipe):
+    if title.source.sha256 == sha256 and title.encoder == encoder_words(recipe):
         return title
     what = "by another recipe" if title.source.sha256 == sha256 else f"from another file, {title.source.name}"
     raise InputError(
@@ -146,7 +146,7 @@ def _build(source: Path, sha256: str, name: str, recipe: Recipe, work: Work, bar
         ),
         plain_quality=qualities,
         meter=meter_of(every_frames=recipe.vmaf_every, crop=video.box),
-        encoder=_encoder(recipe),
+        encoder=encoder_words(recipe),
     )
     for file, data in {**manifests(title), TITLE_FILE: dumps_pretty(title)}.items():
         write_file(work.title / file, data)
@@ -157,6 +157,7 @@ def plan_ladder(source: Path, footage: Footage, recipe: Recipe, bars: Bars = sil
     """Sizes that fit the display, and caps from encoding a few of the title's own segments."""
     rungs = plan_sizes(footage.display_width_px, footage.display_height_px, recipe.heights_px)
     length = segment_length(recipe, footage.rate)
+    check_caps(rungs, recipe.caps_bps)
     spots = max(1, min(_SAMPLED_SEGMENTS, footage.frames_expected // length))
     with bars("sampling", spots * length) as advance:
         frames = _samples(source, footage, length, spots)
@@ -255,7 +256,8 @@ def _rendition(rung: Rung, found: EncodedRung, rate: Fraction) -> Rendition:
     )
 
 
-def _encoder(recipe: Recipe) -> str:
+def encoder_words(recipe: Recipe) -> str:
+    """Encoder, versions and settings: equal words and an equal source make an equal title."""
     import av
 
     version = ".".join(map(str, av.library_versions["libavcodec"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -14,14 +15,15 @@ from clips import make_clip
 from oracle import decode
 from titles import CLIP
 
-from abr.errors import MediaError
+from abr.errors import InputError, MediaError
 from abr.media import Title
+from abr.quality import ffmpeg_program
 from server.ingest.cli import prepare
 from server.ingest.frames import display_frames
 from server.ingest.prepare import prepare_title
 from server.ingest.pricing import luma
 from server.ingest.probe import probe
-from server.ingest.recipe import Recipe
+from server.ingest.recipe import CAP_WINDOW_S, Recipe
 from server.library import Library
 
 FAST = Recipe(preset="ultrafast", vmaf_every=30)
@@ -91,14 +93,13 @@ def bright_corner(picture: np.ndarray) -> str:
     return max(corners, key=lambda name: corners[name].mean())
 
 
+def ffmpeg(*arguments: str) -> bytes:
+    return subprocess.run([ffmpeg_program(), "-v", "error", *arguments], capture_output=True, check=True).stdout
+
+
 def decoded_by_another(source: Path, width_px: int, height_px: int) -> np.ndarray:
     """First frame's luma by the static ffmpeg, which turns pictures by itself."""
-    import subprocess
-
-    from abr.quality import ffmpeg_program
-
-    command = [ffmpeg_program(), "-v", "error", "-i", str(source), "-frames:v", "1", "-pix_fmt", "yuv420p"]
-    raw = subprocess.run([*command, "-f", "rawvideo", "-"], capture_output=True, check=True).stdout
+    raw = ffmpeg("-i", str(source), "-frames:v", "1", "-pix_fmt", "yuv420p", "-f", "rawvideo", "-")
     return np.frombuffer(raw, np.uint8, width_px * height_px).reshape(height_px, width_px).astype(int)
 
 
@@ -156,6 +157,64 @@ def test_the_largest_moving_picture_is_chosen(tmp_path: Path) -> None:
             container.mux(stream.encode(None))
     footage = probe(source)
     assert (footage.video_stream, footage.display_width_px) == (1, 128)
+
+
+@pytest.mark.parametrize("from_s", [0.0, 0.5])
+def test_sound_starts_when_it_did_in_the_source(tmp_path: Path, from_s: float) -> None:
+    source = make_clip(tmp_path / "late.mkv", sound_s=1.5, sound_from_s=from_s)
+    title, folder = prepared(source)
+    home = folder / "audio" / "audio"
+    joined = tmp_path / "sound.mp4"
+    joined.write_bytes(b"".join(f.read_bytes() for f in [home / "init.mp4", *sorted(home.glob("seg-*"))]))
+    with av.open(joined) as container:
+        wave = np.concatenate([frame.to_ndarray()[0] for frame in container.decode(audio=0)])
+    loud = np.flatnonzero(np.abs(wave) > 0.1) / 48000
+    assert loud[0] == pytest.approx(from_s, abs=0.03)
+    assert loud[-1] == pytest.approx(from_s + 1.5, abs=0.05)
+    assert len(wave) / 48000 == pytest.approx(title.duration_s, abs=1 / title.fps)
+
+
+def test_interlaced_television_is_shown_in_whole_frames(tmp_path: Path) -> None:
+    source = tmp_path / "tv.mpg"
+    weave = ["-vf", "setfield=tff", "-c:v", "mpeg2video", "-flags", "+ilme+ildct"]
+    ffmpeg("-i", str(make_clip(tmp_path / "film.mkv", frames=20)), *weave, str(source))
+    footage = probe(source)
+    assert footage.interlaced
+    frames = list(display_frames(source, footage))
+    assert len(frames) == footage.frames_expected
+
+
+def test_a_cap_holds(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "busy.mp4", frames=100, width_px=320, height_px=180)
+    free, _ = prepared(source)
+    cap_bps = free.renditions[0].average_bps // 4
+    done = prepare_title(
+        source,
+        Library(tmp_path / "library"),
+        Recipe(preset="ultrafast", vmaf_every=60, heights_px=(180,), caps_bps=((180, cap_bps),)),
+        title_id="capped",
+    )
+    assert sum(done.title.renditions[0].segment_bytes) * 8 <= cap_bps * (done.title.duration_s + CAP_WINDOW_S)
+
+
+@pytest.mark.parametrize(
+    ("flags", "why"),
+    [
+        (["--heights", "90,tall"], "not a list of heights"),
+        (["--heights", "720"], "from 64 to 108"),
+        (["--rung", "108"], "such as 360=500k"),
+        (["--rung", "90=500k"], "no rung of 90 lines"),
+        (["--rung", "108=1k"], "too low"),
+        (["--audio-bitrate", "much"], "not a bitrate"),
+        (["--id", "../up"], "cannot name a title"),
+    ],
+)
+def test_flags_that_cannot_be_are_refused(tmp_path: Path, flags: list[str], why: str) -> None:
+    source = make_clip(tmp_path / "clip.mp4", frames=5)
+    ran = CliRunner().invoke(prepare, [str(source), "--library", str(tmp_path / "library"), *flags])
+    assert isinstance(ran.exception, InputError)
+    assert why in str(ran.exception)
+    assert not (tmp_path / "library").exists() or not list((tmp_path / "library").iterdir())
 
 
 @pytest.fixture(scope="module")

@@ -30,6 +30,7 @@ def make_clip(
     codec: str = "libx264",
     options: dict[str, str] | None = None,
     sound_s: float | None = None,
+    sound_from_s: float = 0.0,
     rotation_deg: int = 0,
     pixel_format: str = "yuv420p",
     ticks: list[int] | None = None,
@@ -37,8 +38,8 @@ def make_clip(
 ) -> Path:
     """A moving pattern with a bright square in the coded picture's top left corner, or what `paint` makes of it.
 
-    sound_s: seconds of a 440 Hz tone, or None for no sound. rotation_deg: display matrix, counterclockwise.
-    ticks: presentation times in milliseconds instead of an even grid.
+    sound_s: seconds of a 440 Hz tone from sound_from_s on, or None for no sound.
+    rotation_deg: display matrix, counterclockwise. ticks: presentation times in milliseconds instead of an even grid.
     """
     with av.open(path, "w") as container:
         video = container.add_stream(codec, rate=rate, options=options or {})
@@ -54,13 +55,13 @@ def make_clip(
         container.mux(video.encode(None))
         if sound is not None and sound_s:
             for start in range(0, int(sound_s * 44100), 1024):
-                container.mux(sound.encode(_tone(start)))
+                container.mux(sound.encode(_tone(start, int(sound_from_s * 44100))))
             container.mux(sound.encode(None))
     return path
 
 
-def _tone(start: int) -> av.AudioFrame:
+def _tone(start: int, delay: int) -> av.AudioFrame:
     wave = 0.3 * np.sin(2 * np.pi * 440 * np.arange(start, start + 1024) / 44100)
     frame = av.AudioFrame.from_ndarray(np.stack([wave, wave]).astype(np.float32), format="fltp", layout="stereo")
-    frame.sample_rate, frame.pts, frame.time_base = 44100, start, Fraction(1, 44100)
+    frame.sample_rate, frame.pts, frame.time_base = 44100, start + delay, Fraction(1, 44100)
     return frame

@@ -1,0 +1,41 @@
+"""Cutting what the muxer writes: the same segments however the bytes arrive."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from abr.errors import StorageError
+from server.ingest.segments import Cutter, write_file
+
+
+def box(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I4s", 8 + len(body), kind) + body
+
+
+BODIES = st.lists(st.tuples(st.binary(max_size=40), st.binary(max_size=200)), min_size=1, max_size=6)
+
+
+@given(BODIES, st.lists(st.integers(1, 50), min_size=1))
+def test_segments_do_not_depend_on_how_bytes_arrive(bodies: list[tuple[bytes, bytes]], steps: list[int]) -> None:
+    header = box(b"ftyp", b"cmfc") + box(b"moov", b"m" * 30)
+    fragments = [box(b"moof", moof) + box(b"mdat", mdat) for moof, mdat in bodies]
+    stream = header + b"".join(fragments)
+    cutter, taken, offset, turn = Cutter(), [], 0, 0
+    while offset < len(stream):
+        step = steps[turn % len(steps)]
+        cutter.write(stream[offset : offset + step])
+        taken += cutter.take()
+        offset, turn = offset + step, turn + 1
+    assert cutter.init == header
+    assert [segment[24:] for segment in taken] == fragments
+    assert all(segment[4:12] == b"stypmsdh" for segment in taken)
+
+
+def test_a_full_disk_says_so() -> None:
+    with pytest.raises(StorageError, match="No space left on device"):
+        write_file(Path("/dev/full"), b"x")
