@@ -22,6 +22,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option("--title", default="", help="Which title, if the server has several.")
 @click.option("--families", default="content,generic", help="Enhancers to allow: none, or of generic and content.")
 @click.option("--controller", default="", help="Who decides, by its name on the server.  [default: the server's]")
+@click.option("--local", is_flag=True, help="Decide here, by any standard manifest; --controller may be FILE.py:CLASS.")
 @click.option("--profile", type=_FILE, help="Device profile.  [default: what `toprung profile` left behind]")
 @click.option("--buffer-max-s", type=click.FloatRange(4, 3600), default=30.0, help="Most media to hold.")
 @click.option("--speed", type=click.Choice(["real", "max"]), default="real", help="max skips time in which all wait.")
@@ -36,6 +37,7 @@ def play(
     title: str,
     families: str,
     controller: str,
+    local: bool,
     profile: Path | None,
     buffer_max_s: float,
     speed: str,
@@ -47,7 +49,7 @@ def play(
 ) -> None:
     """Play a title headless: really download, decode and enhance every frame, each by its deadline.
 
-    URL is that of a Toprung server, or of a title's manifest on one.
+    URL is that of a Toprung server, or of a title's manifest on one; with --local, of any static DASH manifest.
     """
     from abr.traces import read_trace
     from client_player.session import Wish
@@ -60,6 +62,7 @@ def play(
         profile=_profile(profile) if allowed else None,
         families=allowed,
         controller=controller,
+        local=local,
         buffer_max_s=buffer_max_s,
         virtual_time=speed == "max",
         sink=sink,

@@ -44,6 +44,16 @@ def black(width_px: int, height_px: int) -> Frame:
     return frame_of(np.full((height_px, width_px), _BLACK, np.uint8), chroma, chroma)
 
 
+def count_frames(data: bytes) -> int:
+    """Coded pictures in init and media segment together; 0 when they cannot be read."""
+    try:
+        with av.open(io.BytesIO(data), mode="r") as container:
+            packets = container.demux(container.streams.best("video"))
+            return sum(packet.size > 0 for packet in packets)
+    except (av.error.FFmpegError, OSError, ValueError, IndexError):
+        return 0
+
+
 def audio_duration_s(data: bytes) -> float:
     """Seconds of sound in init and media segment together, decoded. Raises MediaError when it is damaged or silent."""
     duration_s = 0.0

@@ -18,7 +18,7 @@ from abr.control import Download
 from abr.device import DeviceProfile
 from abr.enhancement import ENHANCEMENTS_FILE, PLAIN, EnhancementTable, Family
 from abr.errors import FormatError
-from abr.events import Decided, EventBatch, Seen, loads_log
+from abr.events import Decided, EventBatch, loads_log
 from abr.formats import dumps, loads
 from abr.media import TITLE_FILE, Title
 from abr.structured import Token
@@ -53,13 +53,17 @@ class View:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
-    """A decided segment and its bytes (without init). not_before_s: the next one is not to be asked for earlier."""
+    """A decided segment and its bytes (without init). not_before_s: the next one is not to be asked for earlier.
+
+    frames: how many it has, when the title does not know.
+    """
 
     decided: Decided
     body: bytes = field(repr=False)
     init: bytes = field(repr=False)
     timing: Download
     not_before_s: float
+    frames: int | None = None
 
 
 class Guide(Protocol):
@@ -321,18 +325,6 @@ async def _post_session(pool: aiohttp.ClientSession, base_url: str, wish: Sessio
         said = answer.decode(errors="replace")[:300]
         raise DownloadError(f"{url} refused the session ({status}): {said}", status=status, passing=False)
     return loads(answer, SessionReply, what=f"the answer of {url}")
-
-
-def seen_of(view: View) -> Seen:
-    """The log's form of what was known at a decision."""
-    return Seen(
-        buffer_s=view.buffer_s,
-        buffer_max_s=view.buffer_max_s,
-        backlog_s=view.backlog_s,
-        playing=view.playing,
-        downloads=tuple((d.started_s, d.duration_s, d.latency_s, d.size_bytes) for d in view.downloads),
-        owned=view.owned,
-    )
 
 
 def _number(text: str, default: float) -> float:

