@@ -9,14 +9,16 @@ Work in progress lies in `<library>/.training-<title>/`, under names that carry 
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from abr.enhancement import Tier
-from abr.errors import StorageError
+from abr.errors import InputError, StorageError
 from enhancers.content import (
     WEIGHTS_FILE,
     WeightsCard,
@@ -47,19 +49,23 @@ class Plan:
     frames_max: int = 160
 
 
-def work_folder(prepared: PreparedTitle) -> Path:
-    """Where training keeps its work; made when missing. Raises StorageError."""
+@contextmanager
+def working_on(prepared: PreparedTitle) -> Iterator[Path]:
+    """The folder of a title's work in progress, ours alone; removed when the block ends well, kept otherwise.
+
+    Raises InputError while another process works on the title, and StorageError when the disk refuses.
+    """
     folder = prepared.folder.parent / f".training-{prepared.folder.name}"
     try:
         folder.mkdir(exist_ok=True)
+        with (folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield folder
+            shutil.rmtree(folder)
+    except BlockingIOError as error:
+        raise InputError(f"Another toprung train works on {prepared.title.id}: wait for it to end.") from error
     except OSError as error:
-        raise StorageError(f"Cannot make {folder}: {error.strerror}.") from error
-    return folder
-
-
-def clean_up(prepared: PreparedTitle) -> None:
-    """Remove the work of a finished run."""
-    shutil.rmtree(work_folder(prepared), ignore_errors=True)
+        raise StorageError(f"Cannot keep work in {folder}: {error.strerror}.") from error
 
 
 def key_of(*parts: object) -> str:
@@ -73,9 +79,8 @@ def title_key(prepared: PreparedTitle) -> str:
     return key_of(title.source.sha256, [(r.id, r.width_px, r.segment_bytes) for r in title.renditions])
 
 
-def train_title(prepared: PreparedTitle, plan: Plan, progress: Progress) -> Path:
-    """Train a network for each rendition of the plan. Returns a complete weights folder."""
-    work = work_folder(prepared)
+def train_title(prepared: PreparedTitle, plan: Plan, work: Path, progress: Progress) -> Path:
+    """Train a network for each rendition of the plan. Returns a complete weights folder inside `work`."""
     key = key_of(title_key(prepared), plan.renditions, plan.tiers, plan.recipe, plan.seed, plan.frames_max)
     folder = work / f"weights-{key}"
     if (folder / WEIGHTS_FILE).is_file():

@@ -16,7 +16,7 @@ from abr.quality import Scores, meter_of
 from enhancers import catalog
 from enhancers.checkpoint import loads_chunks, weights_digest
 from enhancers.content import liftable
-from enhancers.job import Progress, key_of, title_key, work_folder
+from enhancers.job import Progress, key_of, title_key
 from enhancers.pricing import Block, References, Subject, blocks, joined, kept_frames, measure, quality, references
 from enhancers.publish import chunk_of, content_offer, entries, generic_offer, publish
 from enhancers.runtime import open_weights
@@ -87,10 +87,9 @@ def candidates(
 
 
 def measured(
-    prepared: PreparedTitle, found: Sequence[Candidate], every_frames: int, progress: Progress
+    prepared: PreparedTitle, found: Sequence[Candidate], every_frames: int, work: Path, progress: Progress
 ) -> dict[str, Quality]:
     """Quality of every candidate by key. Blocks measured by an earlier, interrupted run are not measured again."""
-    work = work_folder(prepared)
     key = key_of(title_key(prepared), every_frames, [(each.key, weights_digest(each.chunks)) for each in found])
     parts = blocks(prepared, every_frames)
     done = [_load(work / f"scores-{key}-{number}.json") for number in range(len(parts))]

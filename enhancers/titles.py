@@ -20,6 +20,7 @@ from enhancers.data import Pairs
 from enhancers.frames import Frame, Plane, decode_file, decode_segment
 
 INIT_FILE = "init.mp4"
+_PAIRS_BYTES_MAX = 1 << 30
 _READ_BYTES = 1 << 20
 
 
@@ -121,10 +122,12 @@ def file_sha256(path: Path) -> str:
 def title_pairs(prepared: PreparedTitle, renditions: dict[str, int], *, frames_max: int) -> dict[str, Pairs]:
     """Training pairs of several renditions (id → network scale) in one pass over the source.
 
-    At most `frames_max` frames are kept, spread evenly and at changing places of the groups of pictures.
+    At most `frames_max` frames are kept, fewer when memory would not do, spread evenly over the title.
     """
     title = prepared.title
     total = sum(title.segment_frames)
+    frame_bytes = 2 * title.display_width_px * title.display_height_px * len(renditions)
+    frames_max = max(1, min(frames_max, _PAIRS_BYTES_MAX // frame_bytes))
     kept = set(np.linspace(0, total - 1, min(frames_max, total)).astype(int).tolist())
     makers = {id_: _PairMaker(prepared, title.rendition(id_), scale) for id_, scale in renditions.items()}
     source = prepared.source_frames()

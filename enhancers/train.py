@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
+from abr.errors import StorageError
 from enhancers.architectures.plain_torch import PlainTrunk
 from enhancers.data import Batch, PatchSampler, Stack
 
@@ -167,8 +168,11 @@ class _Run:
             for name, value in self.optimizer.state[parameter].items():
                 tensors[f"{name}{index}"] = value.contiguous()
         aside = path.with_suffix(".part")
-        save_file(tensors, aside, {"steps": str(self.steps), "seconds": repr(self.seconds)})
-        aside.replace(path)
+        try:
+            save_file(tensors, aside, {"steps": str(self.steps), "seconds": repr(self.seconds)})
+            aside.replace(path)
+        except (OSError, SafetensorError) as error:
+            raise StorageError(f"Cannot save the training to {path}: {error}.") from error
 
     def load(self, path: Path) -> None:
         """Go on from a saved state; one that does not fit (another recipe or a damaged file) is ignored."""

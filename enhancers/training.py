@@ -17,7 +17,7 @@ from enhancers import catalog
 from enhancers.checkpoint import loads_chunks
 from enhancers.content import exits_of, liftable, psnr_db, read_weights, train_rendition
 from enhancers.data import Pairs
-from enhancers.job import Plan, Progress, clean_up, train_title
+from enhancers.job import Plan, Progress, train_title, working_on
 from enhancers.offers import candidates, measured, publish_offers
 from enhancers.titles import PreparedTitle, title_pairs
 
@@ -116,24 +116,24 @@ def attach(
     began = time.perf_counter()
     networks: dict[str, list[bytes]] = {}
     note = "generic only"
-    if not generic_only:
-        folder = given or train_title(prepared, plan, progress)
-        card, networks = read_weights(folder, prepared.title)
-        note = card.made_by
-        if export is not None:
-            _copy_weights(folder, export)
-    trained_s = time.perf_counter() - began
-    found = candidates(prepared, networks, plan.tiers)
-    qualities = measured(prepared, found, every_frames, progress)
-    table = publish_offers(
-        prepared,
-        found,
-        qualities,
-        every_frames=every_frames,
-        trained_frames=0 if generic_only else min(plan.frames_max, sum(prepared.title.segment_frames)),
-        note=note,
-    )
-    clean_up(prepared)
+    with working_on(prepared) as work:
+        if not generic_only:
+            folder = given or train_title(prepared, plan, work, progress)
+            card, networks = read_weights(folder, prepared.title)
+            note = card.made_by
+            if export is not None:
+                _copy_weights(folder, export)
+        trained_s = time.perf_counter() - began
+        found = candidates(prepared, networks, plan.tiers)
+        qualities = measured(prepared, found, every_frames, work, progress)
+        table = publish_offers(
+            prepared,
+            found,
+            qualities,
+            every_frames=every_frames,
+            trained_frames=0 if generic_only else min(plan.frames_max, sum(prepared.title.segment_frames)),
+            note=note,
+        )
     plain = {id_: float(np.mean(values.vmaf)) for id_, values in prepared.title.plain_quality.items()}
     spent = {"training": trained_s, "measuring": time.perf_counter() - began - trained_s}
     return Attached(table=table, plain_vmaf=plain, seconds={what: round(value, 1) for what, value in spent.items()})

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from networks import low_frames, psnr_db, random_weights, source_frames
 
+from abr.enhancement import Tier
 from enhancers import catalog
 from enhancers.architectures.plain import parse
 from enhancers.backends import BACKENDS
@@ -124,9 +125,9 @@ def test_backends_agree(architecture: str) -> None:
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
-@pytest.mark.parametrize("tier", catalog.TIER_DEPTHS)
-def test_int8_costs_at_most_a_twentieth_of_a_decibel(scale: int, tier: str) -> None:
-    architecture = next(a for t in catalog.TIER_DEPTHS if t == tier for a in [catalog.architecture(scale, t)])
+@pytest.mark.parametrize("tier", list(catalog.TIER_DEPTHS))
+def test_int8_costs_at_most_a_twentieth_of_a_decibel(scale: int, tier: Tier) -> None:
+    architecture = catalog.architecture(scale, tier)
     weights = loads_chunks(catalog.generic_chunks(architecture))
     size_px = (1280 // scale & ~1, 720 // scale)
     display_px = (size_px[0] * scale, size_px[1] * scale)

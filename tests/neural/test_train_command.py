@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -23,6 +24,7 @@ from abr.media import Title
 from enhancers.base import PlainScaler
 from enhancers.cli import train
 from enhancers.content import WEIGHTS_FILE
+from enhancers.job import working_on
 from enhancers.pricing import Subject, blocks, joined, kept_frames, measure, quality, references
 from enhancers.runtime import offered_weights, open_enhancer
 from enhancers.titles import open_title
@@ -199,3 +201,26 @@ def _wait_for(happened: object, process: subprocess.Popen[bytes]) -> None:
     while not happened() and process.poll() is None:  # type: ignore[operator]
         assert time.monotonic() < deadline_s
         os.sched_yield()
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_an_error_and_publishes_nothing(library: Path) -> None:
+    """The kernel refuses to let any file grow beyond 100 kB, as a full disk would."""
+
+    def no_room() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    command = [*_COMMAND, TITLE_ID, "--library", str(library), "--source", str(CLIP), *STEPS]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=no_room)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("toprung: Cannot")
+    assert ended.stderr.count("\n") == 1
+    assert not (library / TITLE_ID / ENHANCEMENTS_FILE).exists()
+    check_title = load(library / TITLE_ID / "title.json", Title)
+    assert check_title.id == TITLE_ID
+
+
+def test_two_trainings_of_one_title_do_not_mix(library: Path) -> None:
+    prepared = open_title(library, TITLE_ID, CLIP)
+    with working_on(prepared), pytest.raises(InputError, match="wait for it"), working_on(prepared):
+        pass
