@@ -1,69 +1,125 @@
-"""Toprung's controller: rendition and enhancer together, over several throughputs that may come."""
+"""Toprung's controller: rendition and enhancer chosen together, by value of what they lead to.
+
+Every option is tried against six throughputs that may come (abr.forecast); what it earns now, in VMAF less changes
+and stalls, is added to the value of the state it leads to (abr.planning). The best expectation wins.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from abr.control import Decision, Observation
-from abr.controllers.rules import expected, last_vmaf, quiet, start, starting, step_down
-from abr.options import Floats
+from abr.controllers.rules import last_vmaf, quiet, start, starting, step_down, whole
+from abr.forecast import PULL, Belief, believe, nodes
+from abr.options import Floats, Menu, PriceList
+from abr.planning import BACKLOGS_S, MEANS, SPREADS, WINDOW, Plan, corners, plain_rows, plan_of, position, worthwhile
 from abr.qoe import STALL_PER_S
-
-FACTORS = np.array([0.45, 0.8, 1.15])
-CHANCES = np.array([0.3, 0.4, 0.3])
 
 
 @dataclass(frozen=True, slots=True)
 class Toprung:
-    """Values each option as if it were held for `horizon` segments, under three throughputs, then a fuller buffer.
-
-    buffer_value: VMAF points that a second of buffer is worth at the end, halving every `buffer_half_s`.
-    """
-
-    horizon: int = 5
-    buffer_value: float = 25.0
-    buffer_half_s: float = 8.0
+    """memory: the belief about the network (abr.forecast.Belief.memory)."""
 
     def decide(self, seen: Observation) -> Decision:
         if starting(seen):
             return start(seen)
-        estimate = expected(seen)
+        belief = believe(seen.downloads, seen.memory)
         with quiet():
-            values = self._values(seen, estimate.throughput_bps, estimate.latency_s)
-        option = int(np.argmax(values))
-        if not np.isfinite(values[option]):
-            return Decision(option=step_down(seen.menu, 0), reason="toprung: nothing else is offered")
+            options, values = _worth(seen, belief)
+        best = int(np.argmax(values)) if len(values) else 0
+        if not len(values) or not np.isfinite(values[best]):
+            reason = "toprung: nothing else is offered"
+            return Decision(option=step_down(seen.menu, 0), reason=reason, memory=belief.memory())
         reason = (
-            f"toprung: expects {estimate.throughput_bps / 1e3:.0f} kbit/s, buffer {seen.buffer_s:.1f} s, backlog "
-            f"{seen.backlog_s:.1f} s; worth {values[option]:.0f} over {self.horizon} segments"
+            f"toprung: expects {belief.throughput_bps / 1e3:.0f} kbit/s ±{math.exp(belief.spread):.0%}, "
+            f"buffer {seen.buffer_s:.1f} s, backlog {seen.backlog_s:.1f} s, worth {values[best]:.0f}"
+            f"{_runner_up(seen.menu, options, values, best)}"
         )
-        return Decision(option=option, reason=reason)
+        return Decision(option=options[best], reason=reason, memory=belief.memory())
 
-    def _values(self, seen: Observation, rate_bps: float, latency_s: float) -> Floats:
-        """(O,) expected VMAF sum less changes and stalls, plus what the buffer left is worth; -inf if impossible."""
-        menu = seen.menu
-        steps = min(self.horizon, len(menu.duration_s))
-        seconds = 8 / (rate_bps * FACTORS)[:, None]
-        buffer_s = np.full((len(FACTORS), len(menu.choices)), seen.buffer_s)
-        backlog_s = np.full_like(buffer_s, seen.backlog_s)
-        value = np.zeros_like(buffer_s)
-        before = last_vmaf(seen)
-        for step in range(steps):
-            size = menu.size_bytes[step] + (menu.weights_bytes if step == 0 else 0.0)
-            download_s = latency_s + size * seconds
-            left_s = buffer_s - download_s
-            idle = backlog_s <= download_s
-            backlog_s = np.where(idle, 0.0, backlog_s - download_s) + menu.compute_s[step]
-            late_s = np.maximum(backlog_s - np.maximum(left_s, 0.0), 0.0) * (menu.compute_s[step] > 0)
-            value += menu.vmaf[step] + STALL_PER_S * np.minimum(left_s, 0.0) - STALL_PER_S * late_s
-            if before is not None:
-                value -= np.abs(menu.vmaf[step] - before)
-            before = menu.vmaf[step]
-            buffer_s = np.minimum(np.maximum(left_s, 0.0) + menu.duration_s[step], seen.buffer_max_s)
-        if menu.segments_left > steps:
-            value += self.buffer_value * self.buffer_half_s * (1 - 0.5 ** ((buffer_s - backlog_s) / self.buffer_half_s))
-        expected_value = CHANCES @ value
-        late = (menu.compute_s[0] > 0) & (seen.backlog_s + menu.compute_s[0] > seen.buffer_s)
-        return np.where(late | ~np.isfinite(expected_value), -np.inf, expected_value)
+
+def _runner_up(menu: Menu, options: tuple[int, ...], values: Floats, best: int) -> str:
+    others = [k for k in np.argsort(-values).tolist() if k != best and np.isfinite(values[k])]
+    if not others:
+        return ", nothing else possible"
+    choice = menu.choices[options[others[0]]]
+    return f", {values[best] - values[others[0]]:.1f} more than rung {choice.rendition + 1} {choice.enhancer}"
+
+
+def _worth(seen: Observation, belief: Belief) -> tuple[tuple[int, ...], Floats]:
+    """The options considered and the QoE to be expected from each until the end; -inf for what cannot be."""
+    menu, prices = seen.menu, _known(seen.menu)
+    options = worthwhile(prices)
+    chosen = np.asarray(options)
+    segment = menu.segment if menu.prices is not None else 0
+    weights_bytes, compute_s, vmaf = menu.weights_bytes[chosen], menu.compute_s[0, chosen], menu.vmaf[0, chosen]
+    latency_s = sum(download.latency_s for download in seen.downloads) / len(seen.downloads)
+    strayed, outages_s, chances = nodes(math.exp(belief.spread))
+    second_per_byte = 8 / np.exp(belief.level + strayed)
+    taken_s = latency_s + outages_s + (menu.size_bytes[0, chosen] + weights_bytes)[:, None] * second_per_byte
+    left_s = seen.buffer_s - taken_s
+    played_s = np.maximum(left_s, 0.0)
+    ready_s = np.maximum(seen.backlog_s - taken_s, 0.0) + compute_s[:, None]
+    after_s = played_s + float(menu.duration_s[0])
+
+    table = _Table(plan_of(prices, options, segment, seen.buffer_max_s), segment, belief)
+    future = table.at(after_s, ready_s)
+    if weights_bytes.any():
+        owned = np.flatnonzero(weights_bytes == 0)
+        fetch_s = weights_bytes.max() * second_per_byte
+        later = table.at(np.maximum(after_s - fetch_s, 0.0), ready_s) + STALL_PER_S * np.minimum(after_s - fetch_s, 0.0)
+        without = _Table(plan_of(prices, tuple(chosen[owned].tolist()), segment, seen.buffer_max_s), segment, belief)
+        future[owned] = np.maximum(without.at(after_s[owned], ready_s[owned]), later[owned])
+
+    plain = np.asarray(plain_rows(prices, options))
+    in_time = (compute_s[:, None] == 0) | (ready_s <= played_s)
+    future = np.where(in_time, future, future[plain] - (vmaf - vmaf[plain])[:, None])
+    before = last_vmaf(seen)
+    values = (future + STALL_PER_S * np.minimum(left_s, 0.0)) @ chances + vmaf
+    values -= 0.0 if before is None else np.abs(vmaf - before)
+    impossible = (compute_s > 0) & (seen.backlog_s + compute_s > seen.buffer_s)
+    return options, np.where(impossible | ~np.isfinite(values), -np.inf, values)
+
+
+class _Table:
+    """A plan's values at one segment, for what is believed of the network."""
+
+    def __init__(self, plan: Plan, segment: int, belief: Belief) -> None:
+        self._buffers_s = plan.buffers_s
+        level = belief.level + PULL * (belief.mean - belief.level)
+        rows, shares = corners((math.exp(belief.spread), level, belief.mean), (SPREADS, plan.levels, MEANS))
+        values = plan.values[segment - plan.first]
+        flat = values.reshape(-1, values[0, 0, 0].size)
+        self._values = (shares @ flat[rows]).reshape(values.shape[3:])
+
+    def at(self, buffer_s: Floats, backlog_s: Floats) -> Floats:
+        """(O, N) values when option o has been shown, for buffers and backlogs (O, N) after the download."""
+        buffers, buffer_share = position(buffer_s, self._buffers_s)
+        backlogs, backlog_share = position(backlog_s, BACKLOGS_S)
+        _, wide, deep = self._values.shape
+        corner = (np.arange(len(buffer_s))[:, None] * wide + buffers) * deep + backlogs
+        flat = self._values.ravel()
+        low = flat[corner] * (1 - backlog_share) + flat[corner + 1] * backlog_share
+        high = flat[corner + deep] * (1 - backlog_share) + flat[corner + deep + 1] * backlog_share
+        return np.asarray(low * (1 - buffer_share) + high * buffer_share)
+
+
+def _known(menu: Menu) -> PriceList:
+    """The whole title; when only the next segments are known, those over and over for as long as a plan looks."""
+    if menu.prices is not None:
+        return menu.prices
+    rows = np.resize(np.arange(len(menu.duration_s)), min(menu.segments_left, WINDOW))
+    bare = whole(menu)
+    return PriceList(
+        rendition_ids=(),
+        choices=bare.choices,
+        duration_s=bare.duration_s[rows],
+        size_bytes=bare.size_bytes[rows],
+        compute_s=bare.compute_s[rows],
+        vmaf=bare.vmaf[rows],
+        weights=(),
+        weights_bytes={},
+    )

@@ -1,0 +1,123 @@
+"""What throughput may come: a distribution learned from the session's own past, not a point.
+
+Three numbers summarise a session. `level`: where throughput is now, a moving average of its logarithm, quick to
+follow. `spread`: how far one download typically strays from that (the geometric mean of the innovations, so that a rare
+jump does not pass for restlessness). `mean`: where the session has been all along, to which the level drifts back.
+
+The next download's throughput is exp(level + z), z from six nodes whose width grows with the spread. The node
+shape and all constants were chosen on public traces (norway3g, belgium4g, fcc; two thirds of the traces by a hash of
+their names) for the QoE that they lead to, with the traces left out as the check; see docs/BENCHMARKS.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from abr.control import Download
+from abr.options import Floats
+from abr.throughput import throughput_bps
+
+LEVEL_MIN = math.log(1e3)
+LEVEL_MAX = math.log(1e10)
+
+FALL_GAIN = 0.809
+"""How much of a fall below the level is believed at once; RISE_GAIN: of a rise."""
+RISE_GAIN = 0.780
+SPREAD_RATE = 0.037
+SPREAD_START = math.log(0.104)
+SPREAD_WEIGHT = 3
+"""How many downloads the first guess of the spread counts for."""
+INNOVATION_FLOOR = 0.02
+INNOVATION_MAX = 1.5
+MEAN_RATE = 0.028
+MEAN_START = 14.967
+"""Natural logarithm of bit/s: about 2.4 Mbit/s; counts for MEAN_WEIGHT downloads."""
+MEAN_WEIGHT = 4.848
+PULL = 0.080
+"""Share of the way back to the session's mean that the level is expected to go with each segment."""
+
+NODES: Floats = np.array([-3.374, -1.349, -0.525, 0.000, 0.557, 1.207])
+CHANCES: Floats = np.array([0.029, 0.106, 0.199, 0.299, 0.248, 0.119])
+WIDTH = 0.345
+WIDTH_POWER = 1.194
+NODE_MIN = -2.076
+SPREAD_UNIT = 0.12
+OUTAGE_S = 20.0
+OUTAGE_CHANCE = 0.006
+OUTAGE_POWER = 1.5
+OUTAGE_CHANCE_MAX = 0.1
+OUTAGES_S: Floats = np.array([0.0] * len(NODES) + [OUTAGE_S])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Belief:
+    """What a session has shown so far. level, mean: ln(bit/s); spread: ln of the typical |innovation| in nats."""
+
+    level: float
+    spread: float
+    mean: float
+    downloads: int
+    until_s: float
+    """Start of the last download taken into account."""
+
+    def memory(self) -> tuple[float, ...]:
+        return self.level, self.spread, self.mean, float(self.downloads), self.until_s
+
+    @property
+    def throughput_bps(self) -> float:
+        return math.exp(self.level)
+
+
+def believe(downloads: Sequence[Download], memory: tuple[float, ...] = ()) -> Belief:
+    """The belief after `downloads` (oldest first, at least one), going on from an earlier belief's memory if given."""
+    belief: Belief | None = None
+    if len(memory) == 5:
+        level, spread, mean, count, until_s = memory
+        belief = Belief(level=level, spread=spread, mean=mean, downloads=int(count), until_s=until_s)
+    for download in downloads:
+        if belief is None:
+            belief = _first(download)
+        elif download.started_s > belief.until_s:
+            belief = _next(belief, download)
+    assert belief is not None
+    return belief
+
+
+def _log_rate(download: Download) -> float:
+    return min(max(math.log(max(throughput_bps(download), 1.0)), LEVEL_MIN), LEVEL_MAX)
+
+
+def _first(download: Download) -> Belief:
+    level = _log_rate(download)
+    mean = (level + MEAN_WEIGHT * MEAN_START) / (1 + MEAN_WEIGHT)
+    return Belief(level=level, spread=SPREAD_START, mean=mean, downloads=1, until_s=download.started_s)
+
+
+def _next(belief: Belief, download: Download) -> Belief:
+    rate, count = _log_rate(download), belief.downloads + 1
+    innovation = rate - belief.level
+    size = math.log(min(abs(innovation), INNOVATION_MAX) + INNOVATION_FLOOR)
+    return Belief(
+        level=belief.level + (FALL_GAIN if innovation < 0 else RISE_GAIN) * innovation,
+        spread=belief.spread + max(SPREAD_RATE, 1 / (count + SPREAD_WEIGHT)) * (size - belief.spread),
+        mean=belief.mean + max(MEAN_RATE, 1 / (count + MEAN_WEIGHT)) * (rate - belief.mean),
+        downloads=count,
+        until_s=download.started_s,
+    )
+
+
+def nodes(spread: Floats | float) -> tuple[Floats, Floats, Floats]:
+    """What may come for a typical innovation of `spread` nats: innovations z, outages in seconds, and their chances.
+
+    Shapes (…, 7), (7,), (…, 7). The last node is an outage: for OUTAGE_S nothing comes at all, then the level goes on.
+    """
+    relative = np.asarray(spread, dtype=np.float64) / SPREAD_UNIT
+    centred = NODES - float(NODES @ CHANCES)
+    strayed = np.maximum((WIDTH * relative**WIDTH_POWER)[..., None] * centred, NODE_MIN)
+    outage = np.minimum(OUTAGE_CHANCE * relative**OUTAGE_POWER, OUTAGE_CHANCE_MAX)[..., None]
+    chances = np.concatenate([CHANCES * (1 - outage), outage], axis=-1)
+    return np.concatenate([strayed, np.zeros_like(outage)], axis=-1), OUTAGES_S, chances
