@@ -155,6 +155,8 @@ async def read_body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
 
 
 def _why(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"nobody answers at {error.host}:{error.port}"
     if isinstance(error, TimeoutError):
         return "the server was silent for too long"
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

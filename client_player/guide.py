@@ -17,7 +17,7 @@ from abr.cmsd import DYNAMIC, read_chosen
 from abr.control import Download
 from abr.device import DeviceProfile
 from abr.enhancement import ENHANCEMENTS_FILE, PLAIN, EnhancementTable, Family
-from abr.errors import FormatError
+from abr.errors import FormatError, InputError
 from abr.events import Decided, EventBatch, loads_log
 from abr.formats import dumps, loads
 from abr.media import TITLE_FILE, Title
@@ -33,6 +33,7 @@ from client_player.download import (
     read_body,
 )
 from client_player.manifest import MANIFEST_MAX_BYTES, Presentation, loads_mpd
+from client_player.trust import check_title
 
 _CMCD_OBJECTS = {"video": "v", "audio": "a", "init": "i", "manifest": "m"}
 
@@ -96,6 +97,10 @@ class SessionReply(msgspec.Struct, frozen=True):
     title_url: str
 
 
+class _Problem(msgspec.Struct, frozen=True):
+    detail: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionWish:
     """What a session is asked for."""
@@ -149,6 +154,7 @@ class ServerGuide:
         self.presentation = loads_mpd(manifest.body, manifest_url)
         title = await self._get(urljoin(self.title_url, TITLE_FILE), "manifest", DOCUMENT_MAX_BYTES)
         self.title = loads(title.body, Title, what=title.url)
+        check_title(self.title, title.url)
         self.table = await self._table() if self._wish.profile is not None and self._wish.families else None
         self._check()
         self._init = (await self._get(self.presentation.video[0].init_url, "init", DOCUMENT_MAX_BYTES)).body
@@ -322,9 +328,17 @@ async def _post_session(pool: aiohttp.ClientSession, base_url: str, wish: Sessio
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise DownloadError(f"Cannot open a session at {url}: {error}. Is `toprung serve` running there?") from error
     if status != 201:
-        said = answer.decode(errors="replace")[:300]
-        raise DownloadError(f"{url} refused the session ({status}): {said}", status=status, passing=False)
+        said = f"{url} refused the session ({status}): {_detail(answer)}"
+        raise InputError(said) if 400 <= status < 500 else DownloadError(said, status=status, passing=False)
     return loads(answer, SessionReply, what=f"the answer of {url}")
+
+
+def _detail(answer: bytes) -> str:
+    """What a problem+json (RFC 9457) says in words, or the beginning of whatever was answered."""
+    try:
+        return msgspec.json.decode(answer, type=_Problem).detail
+    except msgspec.DecodeError:
+        return answer.decode(errors="replace")[:300]
 
 
 def _number(text: str, default: float) -> float:

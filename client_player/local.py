@@ -30,13 +30,13 @@ from client_player.decode import count_frames
 from client_player.download import DOCUMENT_MAX_BYTES, DownloadError, Patience, Transport, get_patiently
 from client_player.guide import Served, View
 from client_player.manifest import MANIFEST_MAX_BYTES, Presentation, loads_mpd
+from client_player.trust import check_title
 
 T = TypeVar("T")
 
 _ONCE = Patience(tries=1)
 _FPS_ASSUMED = Fraction(25)
 _VMAF_LOWEST, _VMAF_HIGHEST = 30.0, 95.0
-_SEGMENTS_MAX = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +163,7 @@ async def open_local(wish: LocalWish, *, transport: Transport, on_failure: Calla
     if title is not None and wish.profile is not None and wish.families:
         table = await _optional(transport, urljoin(wish.manifest_url, ENHANCEMENTS_FILE), EnhancementTable)
     if title is not None:
+        check_title(title, urljoin(wish.manifest_url, TITLE_FILE))
         _check(title, presentation, wish.manifest_url)
     return LocalGuide(
         wish=wish,
@@ -200,7 +201,7 @@ def assumed_title(presentation: Presentation, url: str) -> Title:
     """
     tracks = presentation.video
     spans = tracks[0].segments
-    if any(len(track.segments) != len(spans) for track in tracks) or not 0 < len(spans) <= _SEGMENTS_MAX:
+    if any(len(track.segments) != len(spans) for track in tracks):
         raise FormatError(f"{url} cuts its representations differently; aligned segments are needed to switch.")
     if any(track.width_px <= 0 or track.height_px <= 0 or track.bandwidth_bps <= 0 for track in tracks):
         raise FormatError(f"{url} does not say the size and bandwidth of each representation.")
@@ -208,7 +209,7 @@ def assumed_title(presentation: Presentation, url: str) -> Title:
     rate = next((track.frame_rate for track in tracks if track.frame_rate), _FPS_ASSUMED)
     ids = [f"{track.height_px}p-{track.bandwidth_bps // 1000}k-{number}" for number, track in enumerate(tracks)]
     guesses = [_guess(track.bandwidth_bps, tracks[0].bandwidth_bps, tracks[-1].bandwidth_bps) for track in tracks]
-    return Title(
+    title = Title(
         id="manifest",
         display_width_px=largest.width_px,
         display_height_px=largest.height_px,
@@ -248,6 +249,8 @@ def assumed_title(presentation: Presentation, url: str) -> Title:
         ),
         encoder="unknown",
     )
+    check_title(title, url)
+    return title
 
 
 def _guess(bandwidth_bps: int, lowest_bps: int, highest_bps: int) -> float:

@@ -238,6 +238,7 @@ def test_png_samples_are_pictures_of_display_size(plain_library: Path, tmp_path:
     ("change", "says"),
     [
         ({"title": "absent"}, "bbb"),
+        ({"controller": "absent"}, "no controller named 'absent'"),
         ({"sink": "tape:x"}, "y4m:PATH"),
     ],
 )
