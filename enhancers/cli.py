@@ -84,7 +84,7 @@ def train(
         tiers=tiers,
         recipe=Recipe(steps=steps or 0, seconds=0.0 if steps else seconds, threads=threads),
         seed=seed,
-        made_by=_made_by(threads),
+        made_by=_made_by(title, f"--steps {steps}" if steps else f"--seconds {seconds:g}", tiers, seed, threads),
     )
     result: Attached | Rehearsed
     with _progress() as progress:
@@ -146,12 +146,11 @@ def _progress() -> Iterator[Progress]:
         yield tell
 
 
-def _made_by(threads: int) -> str:
-    """The command, device and software that made some weights, in words."""
-    import shlex
+def _made_by(title: str, length: str, tiers: tuple[Tier, ...], seed: int, threads: int) -> str:
+    """The command, device and software that made some weights, in words; without the folders of this machine."""
     from importlib.metadata import version
 
     from enhancers.profile import processor_name
 
-    command = shlex.join(["toprung", *sys.argv[1:]])
-    return f"{command}; {processor_name()}, {threads} thread(s), torch {version('torch')}, toprung {version('toprung')}"
+    command = f"toprung train {title} {length} --tiers {','.join(tiers)} --seed {seed} --threads {threads}"
+    return f"{command}; {processor_name()}; torch {version('torch')}, toprung {version('toprung')}"
