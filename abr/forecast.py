@@ -50,7 +50,11 @@ OUTAGE_S = 20.0
 OUTAGE_CHANCE = 0.006
 OUTAGE_POWER = 1.5
 OUTAGE_CHANCE_MAX = 0.1
-OUTAGES_S: Floats = np.array([0.0] * len(NODES) + [OUTAGE_S])
+
+_LAST: Floats = np.array([0.0] * len(NODES) + [1.0])
+_OUTAGES_S: Floats = OUTAGE_S * _LAST
+_CENTRED: Floats = np.append(NODES - NODES @ CHANCES, 0.0)
+_CHANCES: Floats = np.append(CHANCES, 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,9 +119,7 @@ def nodes(spread: Floats | float) -> tuple[Floats, Floats, Floats]:
 
     Shapes (…, 7), (7,), (…, 7). The last node is an outage: for OUTAGE_S nothing comes at all, then the level goes on.
     """
-    relative = np.asarray(spread, dtype=np.float64) / SPREAD_UNIT
-    centred = NODES - float(NODES @ CHANCES)
-    strayed = np.maximum((WIDTH * relative**WIDTH_POWER)[..., None] * centred, NODE_MIN)
-    outage = np.minimum(OUTAGE_CHANCE * relative**OUTAGE_POWER, OUTAGE_CHANCE_MAX)[..., None]
-    chances = np.concatenate([CHANCES * (1 - outage), outage], axis=-1)
-    return np.concatenate([strayed, np.zeros_like(outage)], axis=-1), OUTAGES_S, chances
+    relative = np.asarray(spread / SPREAD_UNIT)[..., None]
+    strayed = np.maximum(WIDTH * relative**WIDTH_POWER * _CENTRED, NODE_MIN)
+    outage = np.minimum(OUTAGE_CHANCE * relative**OUTAGE_POWER, OUTAGE_CHANCE_MAX)
+    return strayed, _OUTAGES_S, _CHANCES * (1 - outage) + _LAST * outage

@@ -10,6 +10,7 @@ Long titles are planned in windows, each looking beyond its last segment by more
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -56,6 +57,8 @@ class Plan:
     levels: Floats
     buffers_s: Floats
     values: Singles
+    level_list: list[float]
+    """`levels` for scalar look-ups."""
 
 
 def levels_of(prices: PriceList) -> Floats:
@@ -75,7 +78,7 @@ def position(values: Floats, grid: Floats) -> tuple[Indices, Floats]:
 
 _plans: OrderedDict[tuple[bytes, tuple[int, ...], int, float], Plan] = OrderedDict()
 _digests: WeakKeyDictionary[PriceList, bytes] = WeakKeyDictionary()
-_worthwhile: WeakKeyDictionary[PriceList, tuple[int, ...]] = WeakKeyDictionary()
+_candidates: WeakKeyDictionary[PriceList, Candidates] = WeakKeyDictionary()
 _lock = Lock()
 
 
@@ -126,28 +129,42 @@ def filled(prices: PriceList, options: list[int]) -> PriceList:
     )
 
 
-def worthwhile(prices: PriceList) -> tuple[int, ...]:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Candidates:
+    """The options of a title that are planned for.
+
+    options: indices into the list, ascending; index: the same as an array. plain: for each the row of the cheapest
+    one of its rendition, which shows when an enhancement would be late.
+    """
+
+    options: tuple[int, ...]
+    index: Indices
+    plain: Indices
+
+
+def candidates(prices: PriceList) -> Candidates:
     """The options that no other of the same rendition beats in both mean compute and mean quality; remembered."""
-    options = _worthwhile.get(prices)
-    if options is None:
-        options = _worthwhile[prices] = _pareto(prices)
-    return options
+    known = _candidates.get(prices)
+    if known is None:
+        options = _pareto(prices)
+        index = np.asarray(options, dtype=np.intp)
+        known = _candidates[prices] = Candidates(options=options, index=index, plain=_plain_rows(prices, options))
+    return known
 
 
-def plain_rows(prices: PriceList, options: tuple[int, ...]) -> tuple[int, ...]:
-    """For each option the row of the cheapest one of its rendition, which shows when an enhancement would be late."""
+def _plain_rows(prices: PriceList, options: Sequence[int]) -> Indices:
     renditions = [prices.choices[option].rendition for option in options]
-    return tuple(renditions.index(rendition) for rendition in renditions)
+    return np.array([renditions.index(rendition) for rendition in renditions], dtype=np.intp)
 
 
-def corners(point: Sequence[float], grids: Sequence[Floats]) -> tuple[Indices, Floats]:
-    """The nodes around a point of a grid, as flat indices (2^D,), and their shares for linear interpolation."""
-    rows, shares = np.zeros(1, dtype=np.intp), np.ones(1)
+def corners(point: Sequence[float], grids: Sequence[Sequence[float]]) -> tuple[list[int], list[float]]:
+    """The nodes around a point of a grid, as flat indices (2^D), and their shares for linear interpolation."""
+    rows, shares = [0], [1.0]
     for value, grid in zip(point, grids, strict=True):
-        below = min(max(int(np.searchsorted(grid, value)) - 1, 0), len(grid) - 2)
+        below = min(max(bisect_left(grid, value) - 1, 0), len(grid) - 2)
         share = min(max((value - grid[below]) / (grid[below + 1] - grid[below]), 0.0), 1.0)
-        rows = np.concatenate([rows * len(grid) + below, rows * len(grid) + below + 1])
-        shares = np.concatenate([shares * (1 - share), shares * share])
+        rows = [row * len(grid) + below + step for step in (0, 1) for row in rows]
+        shares = [other * part for part in (1 - share, share) for other in shares]
     return rows, shares
 
 
@@ -189,7 +206,8 @@ def plan(prices: PriceList, first: int, buffer_max_s: float) -> Plan:
         if segment - first < kept:
             values[segment - first] = after.transpose(1, 2, 5, 0, 3, 4)
         ahead = planner.before(segment, after)
-    return Plan(first=first, levels=planner.levels, buffers_s=planner.buffers_s, values=values)
+    levels = planner.levels
+    return Plan(first=first, levels=levels, buffers_s=planner.buffers_s, values=values, level_list=levels.tolist())
 
 
 class _Planner:
@@ -200,7 +218,7 @@ class _Planner:
         most_s = max(buffer_max_s, float(prices.duration_s.max()))
         self.buffers_s = np.array([*(s for s in BUFFERS_S if s < most_s), most_s])
         self.levels = levels_of(prices)
-        self._plain = np.array(plain_rows(prices, tuple(range(len(prices.choices)))))
+        self._plain = _plain_rows(prices, range(len(prices.choices)))
         self._firsts, self._which = np.unique(self._plain, return_inverse=True)
         strayed, self._outages_s, chances = nodes(SPREADS)
         self._bps = np.exp(self.levels[None, :, None] + strayed[:, None, :])

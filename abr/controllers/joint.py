@@ -15,8 +15,11 @@ from abr.control import Decision, Observation
 from abr.controllers.rules import last_vmaf, quiet, start, starting, step_down, whole
 from abr.forecast import PULL, Belief, believe, nodes
 from abr.options import Floats, Menu, PriceList
-from abr.planning import BACKLOGS_S, MEANS, SPREADS, WINDOW, Plan, corners, plain_rows, plan_of, position, worthwhile
+from abr.planning import BACKLOGS_S, MEANS, SPREADS, WINDOW, Plan, candidates, corners, plan_of, position
 from abr.qoe import STALL_PER_S
+
+_SPREADS: list[float] = SPREADS.tolist()
+_MEANS: list[float] = MEANS.tolist()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +55,8 @@ def _runner_up(menu: Menu, options: tuple[int, ...], values: Floats, best: int) 
 def _worth(seen: Observation, belief: Belief) -> tuple[tuple[int, ...], Floats]:
     """The options considered and the QoE to be expected from each until the end; -inf for what cannot be."""
     menu, prices = seen.menu, _known(seen.menu)
-    options = worthwhile(prices)
-    chosen = np.asarray(options)
+    known = candidates(prices)
+    options, chosen, plain = known.options, known.index, known.plain
     segment = menu.segment if menu.prices is not None else 0
     weights_bytes, compute_s, vmaf = menu.weights_bytes[chosen], menu.compute_s[0, chosen], menu.vmaf[0, chosen]
     latency_s = sum(download.latency_s for download in seen.downloads) / len(seen.downloads)
@@ -74,7 +77,6 @@ def _worth(seen: Observation, belief: Belief) -> tuple[tuple[int, ...], Floats]:
         without = _Table(plan_of(prices, tuple(chosen[owned].tolist()), segment, seen.buffer_max_s), segment, belief)
         future[owned] = np.maximum(without.at(after_s[owned], ready_s[owned]), later[owned])
 
-    plain = np.asarray(plain_rows(prices, options))
     in_time = (compute_s[:, None] == 0) | (ready_s <= played_s)
     future = np.where(in_time, future, future[plain] - (vmaf - vmaf[plain])[:, None])
     before = last_vmaf(seen)
@@ -90,10 +92,10 @@ class _Table:
     def __init__(self, plan: Plan, segment: int, belief: Belief) -> None:
         self._buffers_s = plan.buffers_s
         level = belief.level + PULL * (belief.mean - belief.level)
-        rows, shares = corners((math.exp(belief.spread), level, belief.mean), (SPREADS, plan.levels, MEANS))
+        rows, shares = corners((math.exp(belief.spread), level, belief.mean), (_SPREADS, plan.level_list, _MEANS))
         values = plan.values[segment - plan.first]
         flat = values.reshape(-1, values[0, 0, 0].size)
-        self._values = (shares @ flat[rows]).reshape(values.shape[3:])
+        self._values = (np.array(shares, dtype=np.float32) @ flat[rows]).reshape(values.shape[3:])
 
     def at(self, buffer_s: Floats, backlog_s: Floats) -> Floats:
         """(O, N) values when option o has been shown, for buffers and backlogs (O, N) after the download."""
