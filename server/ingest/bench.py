@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import chain
-from operator import truediv
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from abr.errors import ToprungError
 from abr.quality import ffmpeg_program, ffmpeg_version
 from server.ingest.cli import parse_heights
 from server.ingest.encode import Write, encode_ladder
-from server.ingest.frames import display_frames
+from server.ingest.frames import display_frames, filters
 from server.ingest.ladder import Rung
 from server.ingest.prepare import plan_ladder
 from server.ingest.probe import Footage, probe
@@ -50,40 +51,49 @@ def bench_prepare(source: Path, pairs: int, heights: str | None, preset: str, as
         print(json.dumps(found))
         return
     print(f"Toprung {found['toprung_s']:.2f} s, ffmpeg {found['ffmpeg_s']:.2f} s (medians of {pairs})")
+    print(f"CPU seconds: {found['ratio_cpu_vs_ffmpeg']:.2f} × fewer")
     print(f"{found['ratio_vs_ffmpeg']:.2f} × the speed of ffmpeg {found['ffmpeg']} ({found['ffmpeg_threads']} threads)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What one run took: seconds on the wall, and of all cores together."""
+
+    wall_s: float
+    cpu_s: float
 
 
 def compare(source: Path, recipe: Recipe, pairs: int) -> dict[str, Any]:
     """Time both, `pairs` times in turn. Raises InputError for a source that cannot be used, ToprungError for ffmpeg.
 
-    ratio_vs_ffmpeg: median over the pairs of ffmpeg's seconds (the faster variant of that pair) over ours.
+    ratio_vs_ffmpeg: median over the pairs of ffmpeg's wall seconds over ours; ratio_cpu_vs_ffmpeg: the same of CPU
+    seconds, which say more on a machine that others use. ffmpeg is the variant with the smaller median.
     """
     footage = probe(source)
     rungs = plan_ladder(source, footage, recipe)
-    ours: list[float] = []
-    peers: dict[str, list[float]] = {"auto": [], "1": []}
+    version = ffmpeg_version()  # also loads the program into the page cache, as ours is loaded by now
+    ours: list[Cost] = []
+    peers: dict[str, list[Cost]] = {"auto": [], "1": []}
     with tempfile.TemporaryDirectory(prefix="toprung-bench-") as folder:
+        home = Path(folder)
+        commands = {threads: peer_command(source, footage, rungs, recipe, home, threads) for threads in peers}
         for turn in range(pairs):
-            runs = [
-                partial(_time_ours, source, footage, rungs, recipe, Path(folder) / f"ours-{turn}", ours),
-                *(
-                    partial(_time_peer, peer_command(source, footage, rungs, recipe, Path(folder), threads), seconds)
-                    for threads, seconds in peers.items()
-                ),
-            ]
-            for run in runs if turn % 2 == 0 else reversed(runs):  # neither always comes first
-                run()
-        bytes_ours = sum(file.stat().st_size for file in (Path(folder) / "ours-0").rglob("*.m*"))
-        bytes_peer = sum(file.stat().st_size for file in Path(folder).glob("peer-*.mp4"))
-    best = min(peers, key=lambda threads: statistics.median(peers[threads]))
-    faster = [min(turn) for turn in zip(*peers.values(), strict=True)]
+            runs = [(ours, partial(_encode, source, footage, rungs, recipe, home / f"ours-{turn}"))]
+            runs += [(costs, partial(_run_peer, commands[threads])) for threads, costs in peers.items()]
+            for costs, run in runs if turn % 2 == 0 else reversed(runs):  # neither always comes first
+                costs.append(_cost_of(run))
+        bytes_ours = sum(file.stat().st_size for file in (home / "ours-0").rglob("*.m*"))
+        bytes_peer = sum(file.stat().st_size for file in home.glob("peer-*.mp4"))
+    best = min(peers, key=lambda threads: statistics.median(cost.wall_s for cost in peers[threads]))
+    together = list(zip(peers[best], ours, strict=True))
     return {
-        "ratio_vs_ffmpeg": round(statistics.median(map(truediv, faster, ours)), 4),
-        "toprung_s": round(statistics.median(ours), 3),
-        "ffmpeg_s": round(statistics.median(faster), 3),
-        "toprung_runs_s": [round(seconds, 3) for seconds in ours],
-        "ffmpeg_runs_s": {threads: [round(seconds, 3) for seconds in runs_s] for threads, runs_s in peers.items()},
-        "ffmpeg": ffmpeg_version(),
+        "ratio_vs_ffmpeg": round(statistics.median(peer.wall_s / our.wall_s for peer, our in together), 4),
+        "ratio_cpu_vs_ffmpeg": round(statistics.median(peer.cpu_s / our.cpu_s for peer, our in together), 4),
+        "toprung_s": statistics.median(cost.wall_s for cost in ours),
+        "ffmpeg_s": statistics.median(cost.wall_s for cost in peers[best]),
+        "toprung_runs": [asdict(cost) for cost in ours],
+        "ffmpeg_runs": {threads: [asdict(cost) for cost in costs] for threads, costs in peers.items()},
+        "ffmpeg": version,
         "ffmpeg_threads": best,
         "toprung_bytes": bytes_ours,
         "ffmpeg_bytes": bytes_peer,
@@ -98,7 +108,8 @@ def peer_command(
 ) -> list[str]:
     """The ffmpeg command that does what `encode_ladder` does. threads: `auto` or a number for each encoder."""
     labels = [f"v{index}" for index in range(len(rungs))]
-    graph = f"[0:{footage.video_stream}]split={len(rungs)}" + "".join(f"[s{label}]" for label in labels)
+    same = "".join(f"{name}={arguments}," for name, arguments in filters(footage))
+    graph = f"[0:{footage.video_stream}]{same}split={len(rungs)}" + "".join(f"[s{label}]" for label in labels)
     for label, rung in zip(labels, rungs, strict=True):
         graph += f";[s{label}]scale={rung.width_px}:{rung.height_px}:flags=bicubic,format=yuv420p[{label}]"
     length = segment_length(recipe, footage.rate)
@@ -112,22 +123,28 @@ def peer_command(
     return command
 
 
-def _time_ours(
-    source: Path, footage: Footage, rungs: Sequence[Rung], recipe: Recipe, folder: Path, seconds: list[float]
-) -> None:
+def _encode(source: Path, footage: Footage, rungs: Sequence[Rung], recipe: Recipe, folder: Path) -> None:
     def into(rung: Rung) -> Write:
         home = folder / rung.id
         home.mkdir(parents=True)
         return lambda name, data: write_file(home / name, data)
 
-    started_s = time.perf_counter()
     encode_ladder(display_frames(source, footage), rungs, recipe, footage.rate, into)
-    seconds.append(time.perf_counter() - started_s)
 
 
-def _time_peer(command: Sequence[str], seconds: list[float]) -> None:
-    started_s = time.perf_counter()
+def _run_peer(command: Sequence[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ToprungError(f"The ffmpeg command failed: {done.stderr.strip()}")
-    seconds.append(time.perf_counter() - started_s)
+
+
+def _cost_of(run: Callable[[], None]) -> Cost:
+    cpu_s, started_s = _cpu_s(), time.perf_counter()
+    run()
+    return Cost(wall_s=round(time.perf_counter() - started_s, 4), cpu_s=round(_cpu_s() - cpu_s, 4))
+
+
+def _cpu_s() -> float:
+    """CPU seconds of this process and its finished children."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)
