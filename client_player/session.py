@@ -35,6 +35,7 @@ from client_player.download import HttpTransport, Transport, check_url, get_pati
 from client_player.guide import Guide, SessionWish, open_session
 from client_player.local import LocalWish, open_local
 from client_player.measure import is_source_of, measure
+from client_player.pair import AFTER_FILE, BEFORE_FILE, PAIR_FILE
 from client_player.player import Player, Setup
 from client_player.report import REPORT_FILE, Material, write_report
 from client_player.shaper import ShapedTransport
@@ -46,6 +47,10 @@ from enhancers.base import Enhancer
 
 _LUMA_FILE = "shown.y"
 _CONTROLLER = "toprung"
+_OUR_FILES = (
+    *(LOG_FILE, SUMMARY_FILE, SEEN_FILE, TRACE_FILE, TITLE_FILE, ENHANCEMENTS_FILE, REPORT_FILE),
+    *(PAIR_FILE, BEFORE_FILE, AFTER_FILE),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +152,8 @@ async def watch(
 ) -> Played:
     """Play on the running loop. With a source to compare with, the shown luma is written to `luma`."""
     clock = SessionClock()
+    if wish.out is not None:
+        _clear(wish.out)
     log = SessionLog(wish.out / LOG_FILE if wish.out else None, listener)
     try:
         async with http_pool(idle_s=wish.silence_max_s) as pool:
@@ -206,6 +213,8 @@ async def _through(
     if wish.source is not None and not await asyncio.to_thread(_is_source, wish.source, guide.title):
         detail = f"{wish.source.name} is not the file that {guide.title.id} was made from; measured quality may mislead"
         log.tell(Failed(t_s=clock.now_s(), what="source", detail=detail))
+    if wish.out is not None:  # now, so that a session that breaks can be reported too
+        await asyncio.to_thread(_write, wish.out, _title_files(wish, guide))
     with ExitStack() as stack:
         setup = Setup(
             profile=wish.profile,
@@ -306,14 +315,7 @@ def finish(
     seen = measure(luma, wish.source, played.title, advance=on_measured) if wish.source else None
     summary = summarise(played.events, played.title, seen, played.sound_apart_s)
     if wish.out is not None:
-        files: dict[str, bytes] = {
-            SUMMARY_FILE: dumps_pretty(summary),
-            TITLE_FILE: dumps(played.title),
-        }
-        files |= {ENHANCEMENTS_FILE: dumps(played.table)} if played.table else {}
-        files |= {SEEN_FILE: dumps(seen)} if seen else {}
-        files |= {TRACE_FILE: dumps_sabre(wish.trace).encode()} if wish.trace else {}
-        _write(wish.out, files)
+        _write(wish.out, {SUMMARY_FILE: dumps_pretty(summary)} | ({SEEN_FILE: dumps(seen)} if seen else {}))
         write_report(
             Material(
                 events=played.events,
@@ -327,6 +329,22 @@ def finish(
             wish.out / REPORT_FILE,
         )
     return Outcome(summary=summary, events=played.events, title=played.title, table=played.table, seen=seen)
+
+
+def _clear(folder: Path) -> None:
+    """Take away what an earlier session left, so that nothing of it ends up in this one's report."""
+    try:
+        for name in _OUR_FILES:
+            (folder / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(f"Cannot clear {folder}: {error.strerror}.") from error
+
+
+def _title_files(wish: Wish, guide: Guide) -> dict[str, bytes]:
+    """What a report needs besides the log."""
+    files = {TITLE_FILE: dumps(guide.title)}
+    files |= {ENHANCEMENTS_FILE: dumps(guide.table)} if guide.table else {}
+    return files | ({TRACE_FILE: dumps_sabre(wish.trace).encode()} if wish.trace else {})
 
 
 def _write(folder: Path, files: Mapping[str, bytes]) -> None:

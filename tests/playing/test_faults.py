@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from faulty import Fault, Proxy, faulty
 from served import serving
 from titles import prepared_library, prepared_title
@@ -16,6 +17,7 @@ from abr.enhancement import Family
 from abr.errors import FormatError, ToprungError
 from abr.events import Ended, Failed, Shown
 from abr.traces import constant
+from client_player.cli import report
 from client_player.download import DownloadError
 from client_player.session import Played, Wish, watch
 from client_player.summary import summarise
@@ -64,6 +66,9 @@ def test_when_all_segments_fail_the_session_ends_with_a_sentence(tmp_path: Path)
         run_virtual(_play(prepared_library().root, tmp_path, Fault(path=ANY_VIDEO, kind="500")))
     log = (tmp_path / "out" / "session.jsonl").read_text()
     assert '"event":"ended"' in log and "Gave up" in log
+    page = tmp_path / "broken.html"
+    result = CliRunner().invoke(report, [str(tmp_path / "out" / "session.jsonl"), "-o", str(page)])
+    assert result.exit_code == 0 and "Gave up" in page.read_text(), "what broke can be reported"
 
 
 def test_a_corrupted_segment_keeps_the_last_good_frame(tmp_path: Path) -> None:

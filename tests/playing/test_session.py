@@ -127,7 +127,7 @@ def test_the_server_knows_what_the_player_knows(plain_library: Path, tmp_path: P
     video = [event for event in of_kind(played.events, Downloaded) if event.kind == "video"]
     assert len(decided) == 3 and all(event.seen is not None for event in decided)
     for number, event in enumerate(decided[1:], start=1):
-        assert event.seen is not None
+        assert event.seen is not None and len(event.seen.downloads) == number
         started_s, duration_s, latency_s, size_bytes = event.seen.downloads[-1]
         before = video[number - 1]
         assert size_bytes == before.size_bytes
@@ -141,7 +141,7 @@ def test_enhancement_reaches_the_screen(library: Path, tmp_path: Path) -> None:
     bench = Bench()
     played = _watch(library, tmp_path, _wish(constant(6e5, 0.05)), bench, EAGER)
     summary = _numbers(played)
-    assert summary.enhanced_share > 0.95 and summary.frames == 132
+    assert summary.enhanced_share > 0.8 and summary.frames == 132
     assert summary.mbytes_weights > 0
     assert summary.vmaf_promised > sum(played.title.plain_quality["180p"].vmaf) / 3
     assert len(bench.opened) == len(set(bench.opened)), "each enhancer is opened once"
@@ -209,7 +209,10 @@ def test_two_sessions_over_one_trace_decide_alike(plain_library: Path, tmp_path:
 
 
 def test_the_log_is_written_as_it_happened(plain_library: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "pair.json").write_text("left by an earlier session")
     played = _watch(plain_library, tmp_path, _plain(out=tmp_path / "out"))
+    assert not (tmp_path / "out" / "pair.json").exists()
     assert loads_log((tmp_path / "out" / "session.jsonl").read_bytes()) == list(played.events)
 
 
