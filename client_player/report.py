@@ -13,7 +13,7 @@ from typing import Any
 import jinja2
 
 from abr.control import Download
-from abr.enhancement import PLAIN, EnhancementTable
+from abr.enhancement import PLAIN, EnhancementTable, Tier
 from abr.errors import StorageError
 from abr.events import AnyEvent, Decided, Downloaded, Ended, Failed, Playing, Shown, Stalled, Started, Stepped
 from abr.formats import load
@@ -76,7 +76,7 @@ def gather(material: Material) -> dict[str, Any]:
         "summary": as_dict(material.summary),
         "plain_vmaf": round(sum(segment["plain"] * segment["frames"] for segment in segments) / frames, 2),
         "rungs": [rendition.id for rendition in title.renditions],
-        "enhancers": sorted({segment["enhancer"] for segment in segments} - {PLAIN}),
+        "enhancers": sorted({segment["enhancer"] for segment in segments} - {PLAIN}, key=_by_family_and_tier),
         "end_s": round(end_s, 3),
         "segments": segments,
         "network_kbps": _network(material, end_s),
@@ -202,6 +202,12 @@ def _data_uri(path: Path) -> str:
         return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
     except OSError as error:
         raise StorageError(f"Cannot read {path}: {error.strerror}.") from error
+
+
+def _by_family_and_tier(enhancer: str) -> tuple[str, int]:
+    family, _, tier = enhancer.rpartition("-")
+    tiers = list(Tier)
+    return family, tiers.index(Tier(tier)) if tier in tiers else len(tiers)
 
 
 def _r(value: float) -> float:
