@@ -84,8 +84,9 @@ def prepare_title(
     if not IDENTIFIER.fullmatch(name):
         raise InputError(f"{name!r} cannot name a title; use up to 64 letters, digits, dots, dashes and underscores.")
     sha256 = sha256_of(source)
-    there = _already_there(library, name, sha256, recipe) if not force else None
-    if there is None:
+    title = None if force else _already_there(library, name, sha256, recipe)
+    already = title is not None
+    if title is None:
         with Work(library.building(name), Fingerprint(source_sha256=sha256, recipe=encoder_words(recipe))) as work:
             try:
                 title = _build(source, sha256, name, recipe, work, bars)
@@ -94,12 +95,7 @@ def prepare_title(
                 raise
             library.publish(name, work.title)
             work.discard()
-    return Prepared(
-        title=there or title,
-        folder=library.root / name,
-        already=there is not None,
-        took_s=time.monotonic() - started_s,
-    )
+    return Prepared(title=title, folder=library.root / name, already=already, took_s=time.monotonic() - started_s)
 
 
 def identifier_of(source: Path) -> str:

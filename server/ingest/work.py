@@ -52,8 +52,10 @@ class Work:
             ) from error
         except OSError as error:
             raise StorageError(f"Cannot build in {self.folder}: {error.strerror}.") from error
-        if self._read(_FINGERPRINT, Fingerprint) != self._fingerprint:
+        # Without the growing title its records are worth nothing: it was published and the run ended right there.
+        if self._read(_FINGERPRINT, Fingerprint) != self._fingerprint or not self.title.is_dir():
             self._clear()
+            self.fresh()
             self._save(_FINGERPRINT, self._fingerprint)
         return self
 
@@ -69,8 +71,8 @@ class Work:
             self._save(phase, found)
         return found
 
-    def fresh(self, part: str) -> Path:
-        """An empty folder of the growing title, free of what an interrupted run may have left."""
+    def fresh(self, part: str = "") -> Path:
+        """An empty folder of the growing title, or all of it, free of what an interrupted run may have left."""
         folder = self.title / part
         try:
             shutil.rmtree(folder, ignore_errors=True)

@@ -35,6 +35,8 @@ if moment == "write":       # count-th file of the title is about to be written
     prepare.write_file = dies(prepare.write_file, lambda *_: True)
 elif moment == "rename":    # the title is about to appear
     Path.rename = dies(Path.rename, lambda path, to: path.name == "title")
+elif moment == "discard":   # the title has appeared, the work is still there
+    work.Work.discard = dies(work.Work.discard, lambda _work: True)
 else:                       # a phase is done, its record not yet written
     work.Work._save = dies(work.Work._save, lambda _work, phase, _found: phase == moment)
 from abr.cli import main
@@ -123,6 +125,15 @@ def test_a_second_run_says_that_the_title_is_there(source: Path, tmp_path: Path)
     forced = run("-c", CHILD, "never", "1", *command(source, tmp_path), "--crf", "40", "--force")
     assert forced.returncode == 0
     assert Library(tmp_path).title("clip").encoder.count("crf 40") == 1
+
+
+def test_killed_right_after_the_title_appeared(source: Path, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
+    assert run("-c", CHILD, "discard", "1", *command(source, tmp_path)).returncode == KILLED
+    assert contents(tmp_path / "clip") == undisturbed
+    forced = run("-c", CHILD, "never", "1", *command(source, tmp_path), "--force")
+    assert forced.returncode == 0, forced.stderr
+    assert contents(tmp_path / "clip") == undisturbed
+    assert [entry.name for entry in tmp_path.iterdir()] == ["clip"]
 
 
 FULL = """
