@@ -21,14 +21,16 @@ T = TypeVar("T")
 class _JumpingSelector(selectors.BaseSelector):
     """Wraps a real selector; asks `jump` what to do with the time nobody needs."""
 
-    def __init__(self, inner: selectors.BaseSelector) -> None:
-        self._inner = inner
+    def __init__(self, inner: selectors.BaseSelector, wall_rate: float) -> None:
+        self._inner, self._wall_rate = inner, wall_rate
         self.is_working: Callable[[], bool] = lambda: False
         self.jump: Callable[[float], None] = lambda _seconds: None
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if timeout is None or timeout <= 0 or self.is_working():
+        if timeout is None or timeout <= 0:
             return self._inner.select(timeout)
+        if self.is_working():
+            return self._inner.select(timeout / self._wall_rate)
         ready = self._inner.select(0)
         if not ready:
             self.jump(timeout)
@@ -51,15 +53,19 @@ class _JumpingSelector(selectors.BaseSelector):
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """An event loop that starts at time 0 and skips the time in which nobody works. See the module's docstring."""
+    """An event loop that starts at time 0 and skips the time in which nobody works. See the module's docstring.
 
-    def __init__(self) -> None:
+    wall_rate: virtual seconds that a wall second of work counts for; 0.1 is a machine ten times as fast as this one.
+    """
+
+    def __init__(self, wall_rate: float = 1.0) -> None:
+        self._wall_rate = wall_rate
         self._virtual_s = 0.0
         self._charged_s = 0.0
         self._charging = threading.Lock()
         self._workers = 0
         self._since_s = 0.0
-        selector = _JumpingSelector(selectors.DefaultSelector())
+        selector = _JumpingSelector(selectors.DefaultSelector(), wall_rate)
         super().__init__(selector)
         selector.is_working = lambda: self._workers > 0
         selector.jump = self._jump
@@ -70,7 +76,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         """Virtual seconds since the loop was made."""
         virtual_s = self._virtual_s + self._charged_s
-        return virtual_s + time.monotonic() - self._since_s if self._workers else virtual_s
+        return virtual_s + self._worked_s() if self._workers else virtual_s
+
+    def _worked_s(self) -> float:
+        return (time.monotonic() - self._since_s) * self._wall_rate
 
     def charge(self, seconds: float) -> None:
         """Let the work under way take this much longer than the wall says, as on a slower device. From any thread."""
@@ -88,7 +97,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         finally:
             self._workers -= 1
             if self._workers == 0:
-                self._virtual_s += time.monotonic() - self._since_s
+                self._virtual_s += self._worked_s()
 
 
 def working() -> AbstractContextManager[None]:
@@ -116,7 +125,7 @@ class SessionClock:
         await asyncio.sleep(max(0.0, instant_s - self.now_s()))
 
 
-def run_virtual(main: Coroutine[Any, Any, T]) -> T:
+def run_virtual(main: Coroutine[Any, Any, T], *, wall_rate: float = 1.0) -> T:
     """`asyncio.run` on a VirtualTimeLoop."""
-    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+    with asyncio.Runner(loop_factory=lambda: VirtualTimeLoop(wall_rate)) as runner:
         return runner.run(main)

@@ -48,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         async with serving(str(enhanced_library(place)), EAGER) as url:
             return await watch(replace(wish, url=url), place / "shown.y", opener=Bench().open)
 
-    finish(wish, run_virtual(main()), place / "shown.y")
+    finish(wish, run_virtual(main(), wall_rate=0.1), place / "shown.y")
     return place / "out"
 
 

@@ -66,7 +66,7 @@ def _watch(
         async with serving(str(library), controllers) as url:
             return await watch(replace(wish, url=url), folder / "shown.y", opener=bench_.open)
 
-    return run_virtual(main())
+    return run_virtual(main(), wall_rate=0.1)
 
 
 def _wish(trace: Trace = FAST, **more: object) -> Wish:
@@ -224,7 +224,7 @@ def test_the_server_has_the_players_events_too(plain_library: Path, tmp_path: Pa
             async with aiohttp.ClientSession() as pool, pool.get(f"{url}sessions/{session}/log") as answer:
                 return loads_log(await answer.read())
 
-    kinds = {type(event) for event in run_virtual(main())}
+    kinds = {type(event) for event in run_virtual(main(), wall_rate=0.1)}
     assert {Decided, Downloaded, Playing, Shown, Ended} <= kinds
 
 
@@ -273,7 +273,7 @@ def test_a_manifest_of_strangers_is_played_too(tmp_path: Path) -> None:
             wish = _plain(local=True, url=f"{url}manifest.mpd", controller="throughput")
             return await watch(wish, tmp_path / "shown.y")
 
-    summary = _numbers(run_virtual(main()))
+    summary = _numbers(run_virtual(main(), wall_rate=0.1))
     assert summary.frames == sum(title.segment_frames)
     assert summary.ended == "finished" and summary.failures == 0
 
