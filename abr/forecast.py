@@ -24,31 +24,31 @@ from abr.throughput import throughput_bps
 LEVEL_MIN = math.log(1e3)
 LEVEL_MAX = math.log(1e10)
 
-FALL_GAIN = 0.809
+FALL_GAIN = 0.7711
 """How much of a fall below the level is believed at once; RISE_GAIN: of a rise."""
-RISE_GAIN = 0.780
-SPREAD_RATE = 0.037
-SPREAD_START = math.log(0.104)
+RISE_GAIN = 0.8179
+SPREAD_RATE = 0.0224
+SPREAD_START = math.log(0.0388)
 SPREAD_WEIGHT = 3
 """How many downloads the first guess of the spread counts for."""
 INNOVATION_FLOOR = 0.02
 INNOVATION_MAX = 1.5
-MEAN_RATE = 0.028
-MEAN_START = 14.967
+MEAN_RATE = 0.01273
+MEAN_START = 15.68
 """Natural logarithm of bit/s: about 2.4 Mbit/s; counts for MEAN_WEIGHT downloads."""
-MEAN_WEIGHT = 4.848
-PULL = 0.080
+MEAN_WEIGHT = 8.762
+PULL = 0.1476
 """Share of the way back to the session's mean that the level is expected to go with each segment."""
 
-NODES: Floats = np.array([-3.374, -1.349, -0.525, 0.000, 0.557, 1.207])
-CHANCES: Floats = np.array([0.029, 0.106, 0.199, 0.299, 0.248, 0.119])
-WIDTH = 0.345
-WIDTH_POWER = 1.194
-NODE_MIN = -2.076
+NODES: Floats = np.array([-3.866, -1.546, -0.601, 0.000, 0.828, 1.793])
+CHANCES: Floats = np.array([0.03, 0.1, 0.2, 0.3, 0.25, 0.12])
+WIDTH = 0.422
+WIDTH_POWER = 1.715
+NODE_MIN = -1.871
 SPREAD_UNIT = 0.12
-OUTAGE_S = 20.0
-OUTAGE_CHANCE = 0.006
-OUTAGE_POWER = 1.5
+OUTAGE_S = 23.1
+OUTAGE_CHANCE = 0.001078
+OUTAGE_POWER = 2.762
 OUTAGE_CHANCE_MAX = 0.1
 
 _LAST: Floats = np.array([0.0] * len(NODES) + [1.0])
