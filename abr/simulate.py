@@ -57,7 +57,7 @@ class Session:
     @property
     def vmaf(self) -> list[float]:
         """Quality of each segment as shown."""
-        return [float(self.prices.vmaf[i, step.shown]) for i, step in enumerate(self.steps)]
+        return [row[step.shown] for row, step in zip(_tables(self.prices).vmaf, self.steps, strict=True)]
 
     @property
     def experience(self) -> Experience:
@@ -84,14 +84,15 @@ def simulate(
     A controller that fails is overruled, never fatal (see abr.controllers.guard).
     """
     playback = Playback(buffer_max_s=buffer_max_s)
-    plain = plain_of(prices)
+    tables = _tables(prices)
+    plain = tables.plain
     owned: frozenset[str] = frozenset()
     downloads: tuple[Download, ...] = ()
     last: Choice | None = None
     memory: tuple[float, ...] = ()
     steps: list[Step] = []
     now_s = 0.0
-    for segment, duration_s in enumerate(prices.duration_s.tolist()):
+    for segment, duration_s in enumerate(tables.duration_s):
         now_s += _pass(playback, playback.room_wait_s(duration_s) if segment else 0.0)
         seen = Observation(
             now_s=now_s,
@@ -109,13 +110,15 @@ def simulate(
         option = decision.option
         stalled_s = playback.stall_s
         now_s += _pass(playback, decision.wait_s)
-        size_bytes = int(prices.size_bytes[segment, option] + seen.menu.weights_bytes[option])
+        size_bytes = int(tables.size_bytes[segment][option])
+        if prices.weights[option]:
+            size_bytes += int(seen.menu.weights_bytes[option])
         latency_s = trace.latency_at(now_s)
         taken_s = trace.finish_s(now_s + latency_s, size_bytes) - now_s
         download = Download(started_s=now_s, duration_s=taken_s, latency_s=latency_s, size_bytes=size_bytes)
         now_s += _pass(playback, taken_s)
         starts_s = now_s + playback.buffer_s
-        compute_s = float(prices.compute_s[segment, option])
+        compute_s = tables.compute_s[segment][option]
         in_time = playback.add(duration_s, compute_s)
         shown = option if in_time or compute_s == 0 else plain[prices.choices[option].rendition]
         stall_s = playback.stall_s - stalled_s
@@ -135,6 +138,28 @@ def plain_of(prices: PriceList) -> list[int]:
         if choice.rendition not in plain or choice.enhancer == PLAIN:
             plain[choice.rendition] = option
     return [plain.get(rendition, 0) for rendition in range(max(plain) + 1)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tables:
+    """A price list as plain lists, which single look-ups read faster than arrays."""
+
+    plain: list[int]
+    duration_s: list[float]
+    size_bytes: list[list[float]]
+    compute_s: list[list[float]]
+    vmaf: list[list[float]]
+
+
+@lru_cache(maxsize=8)
+def _tables(prices: PriceList) -> _Tables:
+    return _Tables(
+        plain=plain_of(prices),
+        duration_s=prices.duration_s.tolist(),
+        size_bytes=prices.size_bytes.tolist(),
+        compute_s=prices.compute_s.tolist(),
+        vmaf=prices.vmaf.tolist(),
+    )
 
 
 @lru_cache(maxsize=4096)

@@ -37,17 +37,20 @@ def dual_ewma(
 
     Throughput decays with download time, latency with the number of segments. Needs at least one download.
     """
-    rates: list[float] = []
-    latencies: list[float] = []
-    for half_life_s in half_lives_s:
-        rate = latency = weight_s = 0.0
-        for download in downloads:
-            spent_s = max(download.duration_s - download.latency_s, SPAN_MIN_S)
-            keep = 0.5 ** (spent_s / half_life_s)
-            rate = keep * rate + (1 - keep) * throughput_bps(download)
-            keep = 0.5 ** (segment_s / half_life_s)
-            latency = keep * latency + (1 - keep) * download.latency_s
-            weight_s += spent_s
-        rates.append(rate / (1 - 0.5 ** (weight_s / half_life_s)))
-        latencies.append(latency / (1 - 0.5 ** (len(downloads) * segment_s / half_life_s)))
-    return Estimate(min(rates), max(latencies))
+    fast_s, slow_s = half_lives_s
+    fast_bps = slow_bps = fast_latency_s = slow_latency_s = weight_s = 0.0
+    fast_keep, slow_keep = 0.5 ** (segment_s / fast_s), 0.5 ** (segment_s / slow_s)
+    for download in downloads:
+        latency_s = download.latency_s
+        spent_s = max(download.duration_s - latency_s, SPAN_MIN_S)
+        rate_bps = download.size_bytes * 8 / spent_s
+        fast_bps += (1 - 0.5 ** (spent_s / fast_s)) * (rate_bps - fast_bps)
+        slow_bps += (1 - 0.5 ** (spent_s / slow_s)) * (rate_bps - slow_bps)
+        fast_latency_s += (1 - fast_keep) * (latency_s - fast_latency_s)
+        slow_latency_s += (1 - slow_keep) * (latency_s - slow_latency_s)
+        weight_s += spent_s
+    count = len(downloads)
+    return Estimate(
+        min(fast_bps / (1 - 0.5 ** (weight_s / fast_s)), slow_bps / (1 - 0.5 ** (weight_s / slow_s))),
+        max(fast_latency_s / (1 - fast_keep**count), slow_latency_s / (1 - slow_keep**count)),
+    )

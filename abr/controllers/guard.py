@@ -26,9 +26,9 @@ def decide(controller: Controller, seen: Observation) -> Decision:
         reason = _one_line(f"the controller failed ({fault}), so the lowest rung plays")
         log.warning("Segment %d: %s", seen.menu.segment, reason)
         return Decision(option=step_down(seen.menu, 0), reason=reason)
-    reason = _one_line(decision.reason)
-    if reason == decision.reason:
+    if 0 < len(decision.reason) <= REASON_MAX and decision.reason.isprintable():
         return decision
+    reason = _one_line(decision.reason)
     return Decision(option=decision.option, reason=reason, wait_s=decision.wait_s, memory=decision.memory)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -92,7 +93,7 @@ def _mean_bytes(prices: PriceList, option: int) -> float:
 
 def offered(menu: Menu, option: int) -> bool:
     """Whether the option exists for the segment to be chosen: a hole in a table is written as NaN or infinity."""
-    return bool(np.isfinite(menu.size_bytes[0, option]) and np.isfinite(menu.vmaf[0, option]))
+    return math.isfinite(menu.size_bytes[0, option]) and math.isfinite(menu.vmaf[0, option])
 
 
 def step_down(menu: Menu, rung: int) -> int:
