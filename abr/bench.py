@@ -17,7 +17,7 @@ from rich.table import Table
 
 from abr.control import Controller, Decision, Observation
 from abr.controllers import CONTROLLERS
-from abr.controllers.bones import Bones
+from abr.controllers.bones import Bones, BonesAuto
 from abr.errors import InputError, UnknownNameError
 from abr.formats import dumps_pretty
 from abr.movies import load_benchmark
@@ -28,7 +28,16 @@ from abr.qoe import Experience
 from abr.simulate import simulate
 from abr.traces import Trace, read_traces
 
-PUBLISHED = ("toprung", "bones", "dynamic_greedy", "throughput_greedy", "bola_greedy", "bba_greedy", "mpc_greedy")
+PUBLISHED = (
+    "toprung",
+    "bones",
+    "bones_auto",
+    "dynamic_greedy",
+    "throughput_greedy",
+    "bola_greedy",
+    "bba_greedy",
+    "mpc_greedy",
+)
 BOOTSTRAPS = 2000
 
 T = TypeVar("T")
@@ -68,6 +77,7 @@ def makers(profile: str) -> dict[str, Callable[[], Controller]]:
     every = {name: CONTROLLERS.get(name) for name in CONTROLLERS}
     if profile.startswith("imdn"):
         every["bones"] = lambda: Bones(skip=("ultra",))
+        every["bones_auto"] = lambda: BonesAuto(Bones(skip=("ultra",)))
     return every
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from abr.control import Controller
 from abr.controllers.bola import Bola, BolaE
-from abr.controllers.bones import Bones
+from abr.controllers.bones import Bones, BonesAuto
 from abr.controllers.buffer import BufferBased
 from abr.controllers.dynamic import Dynamic
 from abr.controllers.fixed import Fixed
@@ -32,6 +32,7 @@ _CLASSIC: dict[str, Callable[[], Controller]] = {
 
 CONTROLLERS.add("toprung", Toprung)
 CONTROLLERS.add("bones", Bones)
+CONTROLLERS.add("bones_auto", BonesAuto)
 CONTROLLERS.add("fixed", Fixed)
 CONTROLLERS.add("lowest", lambda: Fixed(rung=0))
 for _name, _make in _CLASSIC.items():
