@@ -24,31 +24,31 @@ from abr.throughput import throughput_bps
 LEVEL_MIN = math.log(1e3)
 LEVEL_MAX = math.log(1e10)
 
-FALL_GAIN = 0.7711
+FALL_GAIN = 0.6273
 """How much of a fall below the level is believed at once; RISE_GAIN: of a rise."""
-RISE_GAIN = 0.8179
-SPREAD_RATE = 0.0224
-SPREAD_START = math.log(0.0388)
+RISE_GAIN = 0.7558
+SPREAD_RATE = 0.01449
+SPREAD_START = math.log(0.0374)
 SPREAD_WEIGHT = 3
 """How many downloads the first guess of the spread counts for."""
 INNOVATION_FLOOR = 0.02
 INNOVATION_MAX = 1.5
-MEAN_RATE = 0.01273
-MEAN_START = 15.68
+MEAN_RATE = 0.004348
+MEAN_START = 15.6
 """Natural logarithm of bit/s: about 2.4 Mbit/s; counts for MEAN_WEIGHT downloads."""
-MEAN_WEIGHT = 8.762
-PULL = 0.1476
+MEAN_WEIGHT = 5.028
+PULL = 0.1178
 """Share of the way back to the session's mean that the level is expected to go with each segment."""
 
-NODES: Floats = np.array([-3.866, -1.546, -0.601, 0.000, 0.828, 1.793])
+NODES: Floats = np.array([-3.533, -1.413, -0.550, 0.000, 0.687, 1.488])
 CHANCES: Floats = np.array([0.03, 0.1, 0.2, 0.3, 0.25, 0.12])
-WIDTH = 0.422
-WIDTH_POWER = 1.715
-NODE_MIN = -1.871
+WIDTH = 0.565
+WIDTH_POWER = 1.64
+NODE_MIN = -1.917
 SPREAD_UNIT = 0.12
-OUTAGE_S = 23.1
-OUTAGE_CHANCE = 0.001078
-OUTAGE_POWER = 2.762
+OUTAGE_S = 18.37
+OUTAGE_CHANCE = 0.0001767
+OUTAGE_POWER = 2.49
 OUTAGE_CHANCE_MAX = 0.1
 
 _LAST: Floats = np.array([0.0] * len(NODES) + [1.0])

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from event_loop import play
 from hypothesis import given
 from hypothesis import strategies as st
 from price_lists import make_prices
@@ -16,7 +17,7 @@ from price_lists import make_prices
 from abr.compare import compare
 from abr.compare import simulate as simulate_command
 from abr.control import Decision
-from abr.controllers import CONTROLLERS, make_controller
+from abr.controllers import CONTROLLERS, HORIZON, make_controller
 from abr.events import Decided, dumps_log, loads_log
 from abr.playback import Playback
 from abr.qoe import experience, high_definition, linear, logarithmic, ssim_db
@@ -80,6 +81,16 @@ def test_weights_are_downloaded_once():
     session = simulate(prices, constant(20e6), Scripted(0, 2, 2, 2))
     extra = [step.download.size_bytes - prices.size_bytes[i, 0] for i, step in enumerate(session.steps)]
     assert extra == [0, 150_000, 0, 0]
+
+
+@pytest.mark.parametrize("name", ["throughput_greedy", "bola", "bones", "toprung", "mpc_greedy"])
+def test_an_independent_event_loop_sees_the_same_session(name):
+    prices = make_prices(40)
+    session = simulate(prices, TRACE, make_controller(name), buffer_max_s=20.0)
+    menus = [prices.menu(segment, HORIZON) for segment in range(40)]
+    vmaf, stall_s = play(prices, TRACE, make_controller(name), 20.0, menus)
+    assert session.vmaf == pytest.approx(vmaf)
+    assert session.stall_s == pytest.approx(stall_s, abs=1e-6)
 
 
 @given(st.lists(st.tuples(st.floats(0, 20), st.floats(0.5, 6), st.floats(0, 8)), max_size=30))
