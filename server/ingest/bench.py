@@ -73,13 +73,14 @@ def compare(source: Path, recipe: Recipe, pairs: int) -> dict[str, Any]:
     rungs = plan_ladder(source, footage, recipe)
     version = ffmpeg_version()  # also loads the program into the page cache, as ours is loaded by now
     ours: list[Cost] = []
-    peers: dict[str, list[Cost]] = {"auto": [], "1": []}
+    variants: dict[str, int | None] = {"auto": None, "1": 1}
+    peers: dict[str, list[Cost]] = {name: [] for name in variants}
     with tempfile.TemporaryDirectory(prefix="toprung-bench-") as folder:
         home = Path(folder)
-        commands = {threads: peer_command(source, footage, rungs, recipe, home, threads) for threads in peers}
+        commands = {name: peer_command(source, footage, rungs, recipe, home, n) for name, n in variants.items()}
         for turn in range(pairs):
             runs = [(ours, partial(_encode, source, footage, rungs, recipe, home / f"ours-{turn}"))]
-            runs += [(costs, partial(_run_peer, commands[threads])) for threads, costs in peers.items()]
+            runs += [(costs, partial(_run_peer, commands[name])) for name, costs in peers.items()]
             for costs, run in runs if turn % 2 == 0 else reversed(runs):  # neither always comes first
                 costs.append(_cost_of(run))
         bytes_ours = sum(file.stat().st_size for file in (home / "ours-0").rglob("*.m*"))
@@ -104,9 +105,9 @@ def compare(source: Path, recipe: Recipe, pairs: int) -> dict[str, Any]:
 
 
 def peer_command(
-    source: Path, footage: Footage, rungs: Sequence[Rung], recipe: Recipe, folder: Path, threads: str
+    source: Path, footage: Footage, rungs: Sequence[Rung], recipe: Recipe, folder: Path, threads: int | None
 ) -> list[str]:
-    """The ffmpeg command that does what `encode_ladder` does. threads: `auto` or a number for each encoder."""
+    """The ffmpeg command that does what `encode_ladder` does. threads: for each encoder, or x264's own choice."""
     labels = [f"v{index}" for index in range(len(rungs))]
     same = "".join(f"{name}={arguments}," for name, arguments in filters(footage))
     graph = f"[0:{footage.video_stream}]{same}split={len(rungs)}" + "".join(f"[s{label}]" for label in labels)
@@ -115,8 +116,7 @@ def peer_command(
     length = segment_length(recipe, footage.rate)
     command = [ffmpeg_program(), "-v", "error", "-nostdin", "-y", "-i", str(source), "-filter_complex", graph]
     for label, rung in zip(labels, rungs, strict=True):
-        options = x264_options(rung, recipe, threads=1)
-        options["threads"] = "0" if threads == "auto" else threads
+        options = x264_options(rung, recipe, threads=threads)
         command += ["-map", f"[{label}]", "-c:v", "libx264", "-force_key_frames", f"expr:eq(mod(n,{length}),0)"]
         command += chain.from_iterable((f"-{name}", value) for name, value in options.items())
         command += ["-movflags", "+cmaf+empty_moov+default_base_moof+frag_keyframe", str(folder / f"peer-{label}.mp4")]

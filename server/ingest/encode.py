@@ -1,12 +1,11 @@
 """Encode all rungs at once: one decode feeds a thread per rung, each with its own scaler, x264 and muxer.
 
-The rungs keep the cores busy together, so each x264 needs few threads; scalers need one.
+x264 chooses its own number of threads: on two cores that costs no more CPU than one thread each, and the top rung never
+keeps the others waiting. Scalers take one.
 """
 
 from __future__ import annotations
 
-import math
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -64,7 +63,7 @@ def encode_ladder(
     """
     segment_frames = segment_length(recipe, rate)
     writers = {rung.id: write(rung) for rung in rungs}
-    lanes = [_Lane(rung, recipe, rate, _threads_for(rung, rungs), writers[rung.id]) for rung in rungs]
+    lanes = [_Lane(rung, recipe, rate, writers[rung.id]) for rung in rungs]
     first = _connect(lanes)
     try:
         for lane in lanes:
@@ -129,18 +128,13 @@ def _marked(frame: VideoFrame, key: bool) -> VideoFrame:
     return frame
 
 
-def _threads_for(rung: Rung, rungs: Sequence[Rung]) -> int:
-    """A rung's share of the cores by its pixels, rounded up: the top rung must not be what all others wait for."""
-    return math.ceil((os.cpu_count() or 1) * rung.pixels / sum(other.pixels for other in rungs))
-
-
 class _Lane:
     """One rung's thread. It always empties its queue, also after a failure, so that nobody waits for it forever."""
 
-    def __init__(self, rung: Rung, recipe: Recipe, rate: Fraction, threads: int, write: Write) -> None:
+    def __init__(self, rung: Rung, recipe: Recipe, rate: Fraction, write: Write) -> None:
         self.rung = rung
         self.rate = rate
-        self.options = x264_options(rung, recipe, threads=threads)
+        self.options = x264_options(rung, recipe)
         self.write = write
         self.queue: Queue[VideoFrame | None] = Queue(_QUEUE_FRAMES)
         self.error: BaseException | None = None

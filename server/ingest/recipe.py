@@ -44,8 +44,8 @@ def segment_length(recipe: Recipe, rate: Fraction) -> int:
     return max(1, round(recipe.segment_s * rate))
 
 
-def x264_options(rung: Rung, recipe: Recipe, *, threads: int) -> dict[str, str]:
-    """Options for FFmpeg's libx264 encoder.
+def x264_options(rung: Rung, recipe: Recipe, *, threads: int | None = None) -> dict[str, str]:
+    """Options for FFmpeg's libx264 encoder; without `threads` x264 chooses their number.
 
     No B-frames: decode order is display order, so that every player, with or without support for edit lists and
     signed composition offsets, sees a segment begin exactly where it begins. Parameter sets are repeated in band
@@ -67,7 +67,7 @@ def x264_options(rung: Rung, recipe: Recipe, *, threads: int) -> dict[str, str]:
         "preset": recipe.preset,
         "crf": f"{recipe.crf:g}",
         "profile": "high",
-        "threads": str(threads),
+        "threads": "auto" if threads is None else str(threads),
         "forced-idr": "1",
         "x264-params": ":".join(f"{key}={value}" for key, value in private.items()),
     }
