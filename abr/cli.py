@@ -76,12 +76,11 @@ root = click.version_option(version("toprung"), prog_name="toprung")(root)
 def main() -> None:
     """Entry point: runs the command, turns deliberate errors into one sentence and their exit code."""
     try:
-        root(standalone_mode=False)
+        # click catches Exit itself here and returns its code; a command that succeeds returns something else or 0.
+        sys.exit(code if isinstance(code := root(standalone_mode=False), int) else 0)
     except click.exceptions.Abort:
         print("Stopped.", file=sys.stderr)
         sys.exit(130)
-    except click.exceptions.Exit as exit_:
-        sys.exit(exit_.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

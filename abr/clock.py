@@ -12,10 +12,12 @@ import selectors
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
+from concurrent.futures import Executor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, TypeVar
+from typing import Any, TypeVar, TypeVarTuple
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 class _JumpingSelector(selectors.BaseSelector):
@@ -89,15 +91,32 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     @contextmanager
     def working(self) -> Iterator[None]:
         """Inside, virtual time follows the wall. May be nested and overlapped by several tasks."""
-        if self._workers == 0:
-            self._since_s = time.monotonic()
-        self._workers += 1
+        self._begin()
         try:
             yield
         finally:
-            self._workers -= 1
-            if self._workers == 0:
-                self._virtual_s += self._worked_s()
+            self._end()
+
+    def run_in_executor(self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts) -> asyncio.Future[T]:
+        """Work in a thread is work: virtual time follows the wall until it is done."""
+        self._begin()
+        try:
+            future = super().run_in_executor(executor, func, *args)
+        except BaseException:
+            self._end()
+            raise
+        future.add_done_callback(lambda _future: self._end())
+        return future
+
+    def _begin(self) -> None:
+        if self._workers == 0:
+            self._since_s = time.monotonic()
+        self._workers += 1
+
+    def _end(self) -> None:
+        self._workers -= 1
+        if self._workers == 0:
+            self._virtual_s += self._worked_s()
 
 
 def working() -> AbstractContextManager[None]:

@@ -146,7 +146,7 @@ def _toprung(talk: Console, *arguments: object) -> None:
 @contextmanager
 def _serving(talk: Console, library: Path) -> Iterator[str]:
     """A real server on a free port of this machine; yields its base URL and stops it in the end."""
-    arguments = ("serve", "--library", library, "--port", 0)
+    arguments = ("serve", "--library", library, "--port", 0, "--log-level", "warning")
     talk.print(f"\n[dim]$ toprung {shlex.join(map(str, arguments))}[/dim]", soft_wrap=True, highlight=False)
     server = subprocess.Popen(_command(*arguments), stdout=subprocess.PIPE, text=True)
     try:

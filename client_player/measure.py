@@ -50,10 +50,13 @@ def measure(
     return segment_means(scores, segment_frames, keep)
 
 
-def is_source_of(source: Path, title: Title) -> bool:
-    """Whether the title was prepared from this very file."""
-    with source.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == title.source.sha256
+def digest(source: Path) -> str:
+    """sha256 of a file, in hex: a title's `source.sha256` when the title was prepared from it. Raises InputError."""
+    try:
+        with source.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"Cannot read the source {source}: {error.strerror}.") from error
 
 
 def source_luma(source: Path, title: Title) -> Iterator[Luma]:

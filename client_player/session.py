@@ -34,7 +34,7 @@ from client_player.archive import LOG_FILE, SEEN_FILE, SUMMARY_FILE, TRACE_FILE
 from client_player.download import HttpTransport, Transport, check_url, get_patiently, http_pool
 from client_player.guide import Guide, SessionWish, open_session
 from client_player.local import LocalWish, open_local
-from client_player.measure import is_source_of, measure
+from client_player.measure import digest, measure
 from client_player.pair import AFTER_FILE, BEFORE_FILE, PAIR_FILE
 from client_player.player import Player, Setup
 from client_player.report import REPORT_FILE, Material, write_report
@@ -152,6 +152,7 @@ async def watch(
 ) -> Played:
     """Play on the running loop. With a source to compare with, the shown luma is written to `luma`."""
     clock = SessionClock()
+    source_sha256 = await asyncio.to_thread(digest, wish.source) if wish.source else ""
     if wish.out is not None:
         _clear(wish.out)
     log = SessionLog(wish.out / LOG_FILE if wish.out else None, listener)
@@ -160,7 +161,7 @@ async def watch(
             plain = HttpTransport(pool, clock)
             transport = ShapedTransport(plain, wish.trace, clock, on_bytes) if wish.trace else plain
             guide = await _guide(wish, pool, plain, transport, clock, log)
-            sound_apart_s = await _through(wish, guide, transport, clock, log, luma, opener)
+            sound_apart_s = await _through(wish, guide, transport, clock, log, luma, opener, source_sha256)
             await log.post_all(guide.post)
             log.replace_decisions(list(await guide.close()))
     except ToprungError as error:
@@ -208,9 +209,10 @@ async def _through(
     log: SessionLog,
     luma: Path,
     opener: Opener,
+    source_sha256: str,
 ) -> float:
     """Play to the end; returns by how much sound and picture were apart."""
-    if wish.source is not None and not await asyncio.to_thread(_is_source, wish.source, guide.title):
+    if wish.source is not None and source_sha256 != guide.title.source.sha256:
         detail = f"{wish.source.name} is not the file that {guide.title.id} was made from; measured quality may mislead"
         log.tell(Failed(t_s=clock.now_s(), what="source", detail=detail))
     if wish.out is not None:  # now, so that a session that breaks can be reported too
@@ -287,13 +289,6 @@ def _started(wish: Wish, title_id: str, session_id: str) -> Started:
         network=(wish.trace.name if wish.trace else "")[:128],
         software=f"toprung {version('toprung')}",
     )
-
-
-def _is_source(source: Path, title: Title) -> bool:
-    try:
-        return is_source_of(source, title)
-    except OSError as error:
-        raise InputError(f"Cannot read the source {source}: {error.strerror}.") from error
 
 
 def _sinks(wish: Wish, title: Title, luma: Path, stack: ExitStack) -> list[Sink]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 
 import pytest
@@ -70,3 +71,15 @@ def test_a_charge_makes_work_longer() -> None:
         return clock.now_s()
 
     assert 30.0 <= run_virtual(main()) < 31.0
+
+
+def test_work_in_any_thread_is_not_skipped_past() -> None:
+    """A timer far away must not fire early because a thread's result is all that is being waited for."""
+
+    async def session() -> float:
+        loop = asyncio.get_running_loop()
+        loop.call_later(3600, lambda: None)
+        await asyncio.to_thread(threading.Event().wait, 0.01)
+        return loop.time()
+
+    assert run_virtual(session()) < 60
