@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import av
 import numpy as np
 import numpy.typing as npt
+from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from abr.errors import MediaError
@@ -120,13 +121,13 @@ def _why(error: Exception) -> str:
 
 
 def _video_stream(container: av.container.InputContainer, what: str) -> VideoStream:
-    """FFmpeg's choice among several video streams: a file may carry a thumbnail before its film."""
-    stream = container.streams.best("video")
-    if not isinstance(stream, VideoStream):
-        raise MediaError(f"There is no video in {what}.")
-    if stream.codec_context is None:  # PyAV: FFmpeg knows no decoder for it
-        raise MediaError(f"The video in {what} is of a kind that cannot be decoded.")
-    return stream
+    """The largest moving picture: a file may carry thumbnails and previews beside its film."""
+    still = Disposition.attached_pic | Disposition.still_image | Disposition.timed_thumbnails
+    # PyAV gives a stream that FFmpeg has no decoder for no codec context.
+    moving = [s for s in container.streams.video if not s.disposition & still and s.codec_context is not None]
+    if not moving:
+        raise MediaError(f"There is no video that can be decoded in {what}.")
+    return max(moving, key=lambda s: (s.width * s.height, bool(s.disposition & Disposition.default), -s.index))
 
 
 def _as_420(picture: av.VideoFrame) -> av.VideoFrame:

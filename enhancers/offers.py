@@ -17,7 +17,18 @@ from enhancers import catalog
 from enhancers.checkpoint import loads_chunks, weights_digest
 from enhancers.content import liftable
 from enhancers.job import Progress, key_of, title_key
-from enhancers.pricing import Block, References, Subject, blocks, joined, kept_frames, measure, quality, references
+from enhancers.pricing import (
+    Block,
+    References,
+    Subject,
+    blocks,
+    check_source,
+    joined,
+    kept_frames,
+    measure,
+    quality,
+    references,
+)
 from enhancers.publish import chunk_of, content_offer, entries, generic_offer, publish
 from enhancers.runtime import open_weights
 from enhancers.titles import PreparedTitle
@@ -107,6 +118,7 @@ def measured(
 def _measure_block(
     prepared: PreparedTitle, block: Block, truth: References, subjects: Sequence[Subject]
 ) -> _BlockScores:
+    check_source(prepared, block, truth)
     scores = measure(prepared, block, truth, subjects)
     return _BlockScores(
         frame=block.scored,
@@ -148,6 +160,19 @@ def _save(path: Path, scores: _BlockScores) -> None:
         raise StorageError(f"Cannot save measurements to {path}: {error.strerror}.") from error
 
 
+def worthwhile(found: Sequence[Candidate], qualities: Mapping[str, Quality]) -> list[Candidate]:
+    """The candidates that beat every cheaper tier of their family on their rendition, by mean VMAF."""
+    best: dict[tuple[Family, str], float] = {}
+    kept = []
+    for candidate in sorted(found, key=lambda each: list(Tier).index(each.tier)):
+        place = candidate.family, candidate.rendition.id
+        vmaf = float(np.mean(qualities[candidate.key].vmaf))
+        if vmaf > best.get(place, float("-inf")):
+            best[place] = vmaf
+            kept.append(candidate)
+    return kept
+
+
 def publish_offers(
     prepared: PreparedTitle,
     found: Sequence[Candidate],
@@ -157,9 +182,10 @@ def publish_offers(
     trained_frames: int,
     note: str,
 ) -> EnhancementTable:
-    """Publish the table with all candidates and the chunks that it names."""
+    """Publish the table of all worthwhile candidates, and the chunks that it names."""
     offers: dict[tuple[Family, Tier], list[Offer]] = {}
-    for candidate in found:
+    kept = worthwhile(found, qualities)
+    for candidate in kept:
         offers.setdefault((candidate.family, candidate.tier), []).append(candidate.offer(qualities[candidate.key]))
     table = EnhancementTable(
         title=prepared.title.id,
@@ -170,7 +196,7 @@ def publish_offers(
     )
     chunks = {
         chunk_of(candidate.rendition.id, number, data).file: data
-        for candidate in found
+        for candidate in kept
         if candidate.family is Family.CONTENT
         for number, data in enumerate(candidate.chunks, start=1)
     }

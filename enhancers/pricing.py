@@ -14,13 +14,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from abr.errors import MediaError
 from abr.media import Quality, Rendition
 from abr.quality import Luma, Scores, crop, is_black, score_pairs, segment_means
-from enhancers.base import Enhancer
+from enhancers.base import Enhancer, PlainScaler
 from enhancers.frames import Frame
 from enhancers.titles import PreparedTitle
 
 _BLOCK_BYTES = 400 << 20
+_PSNR_TOLERANCE_DB = 1.5
 _NEAR = 3
 """Frames fed to the meter for each one that it scores."""
 
@@ -117,6 +119,32 @@ def measure(
 
     with ThreadPoolExecutor(workers) as pool:
         return dict(zip([subject.key for subject in subjects], pool.map(scored, subjects), strict=True))
+
+
+def check_source(prepared: PreparedTitle, block: Block, truth: References) -> None:
+    """Make sure that source and title line up: plain playback must be as good as prepare found it.
+
+    Raises MediaError. Sources that prepare had to deinterlace or recolour are told apart by this.
+    """
+    title = prepared.title
+    rendition = title.renditions[0]
+    scaler = PlainScaler(rendition.width_px, rendition.height_px, *prepared.display_px)
+    psnr_db = [
+        psnr(crop(scaler.enhance(frame).y, title.meter.crop), truth.frames[index])
+        for index, frame in _scored_frames(prepared, rendition, block).items()
+    ]
+    expected_db = float(np.mean(title.plain_quality[rendition.id].psnr_y_db[block.first : block.last + 1]))
+    if abs(float(np.mean(psnr_db)) - expected_db) > _PSNR_TOLERANCE_DB:
+        raise MediaError(
+            f"{prepared.source.name} does not line up with {title.id}: {rendition.id} is at {np.mean(psnr_db):.1f} dB "
+            f"from it, prepare found {expected_db:.1f} dB. Make the source progressive BT.709, then prepare it again."
+        )
+
+
+def psnr(a: Luma, b: Luma) -> float:
+    """PSNR of two uint8 pictures of one shape in decibels, at most 60."""
+    error = float(np.mean((a.astype(np.float32) - b) ** 2))
+    return min(60.0, 10 * float(np.log10(255**2 / max(error, 1e-9))))
 
 
 def _scored_frames(prepared: PreparedTitle, rendition: Rendition, block: Block) -> dict[int, Frame]:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
 
 from abr.errors import InputError, MediaError, StorageError, UnknownNameError
@@ -17,7 +16,7 @@ from abr.formats import load
 from abr.media import TITLE_FILE, Rendition, Title, segment_file
 from enhancers.base import PlainScaler
 from enhancers.data import Pairs
-from enhancers.frames import Frame, Plane, decode_file, decode_segment
+from enhancers.frames import Frame, Plane, decode_file, decode_segment, frame_of
 
 INIT_FILE = "init.mp4"
 _PAIRS_BYTES_MAX = 1 << 30
@@ -76,16 +75,16 @@ class PreparedTitle:
 
     def _upright(self, frame: Frame) -> Frame:
         """The frame as a viewer sees it: turned as the file says, square pixels."""
-        picture = frame.picture
-        turns = round(picture.rotation / 90) % 4
-        if turns:
-            planes = [np.ascontiguousarray(np.rot90(plane, turns)) for plane in frame.planes()]
-            picture = av.VideoFrame.from_ndarray(
-                np.concatenate([plane.reshape(-1) for plane in planes]).reshape(-1, planes[0].shape[1]), "yuv420p"
-            )
-        if (picture.width, picture.height) != self.display_px:
-            picture = picture.reformat(*self.display_px, interpolation="BICUBIC")
-        return Frame(picture=picture)
+        turns = round(frame.picture.rotation / 90) % 4
+        planes = [np.rot90(plane, turns) for plane in frame.planes()]
+        width, height = self.display_px
+        if (planes[0].shape[1] & ~1, planes[0].shape[0] & ~1) == self.display_px:  # odd sizes are cropped
+            chroma = (slice(height // 2), slice(width // 2))
+            planes = [planes[0][:height, :width], planes[1][chroma], planes[2][chroma]]
+        upright = frame_of(*planes) if turns or planes[0].shape != frame.y.shape else frame
+        if (upright.width_px, upright.height_px) == self.display_px:
+            return upright
+        return Frame(picture=upright.picture.reformat(width, height, interpolation="BICUBIC"))
 
 
 def open_title(library: Path, title_id: str, source: Path | None) -> PreparedTitle:

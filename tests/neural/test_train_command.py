@@ -17,14 +17,15 @@ import pytest
 from click.testing import CliRunner, Result
 from titles import CLIP, TITLE_ID, prepared_title
 
-from abr.enhancement import ENHANCEMENTS_FILE, EnhancementTable, Family
+from abr.enhancement import ENHANCEMENTS_FILE, EnhancementTable, Family, Tier
 from abr.errors import InputError, ToprungError
 from abr.formats import load
-from abr.media import Title
+from abr.media import Quality, Title
 from enhancers.base import PlainScaler
 from enhancers.cli import train
 from enhancers.content import WEIGHTS_FILE
 from enhancers.job import working_on
+from enhancers.offers import Candidate, worthwhile
 from enhancers.pricing import Subject, blocks, joined, kept_frames, measure, quality, references
 from enhancers.runtime import offered_weights, open_enhancer
 from enhancers.titles import open_title
@@ -224,3 +225,25 @@ def test_two_trainings_of_one_title_do_not_mix(library: Path) -> None:
     prepared = open_title(library, TITLE_ID, CLIP)
     with working_on(prepared), pytest.raises(InputError, match="wait for it"), working_on(prepared):
         pass
+
+
+def test_a_tier_that_is_no_better_than_a_cheaper_one_is_not_offered() -> None:
+    rendition = prepared_title()[0].renditions[0]
+
+    def candidate(family: Family, tier: Tier) -> Candidate:
+        return Candidate(family=family, tier=tier, rendition=rendition, architecture="", chunks=())
+
+    def seen(vmaf: float) -> Quality:
+        return Quality(vmaf=(vmaf,), vmaf_neg=(vmaf,), ssim=(1.0,), psnr_y_db=(40.0,))
+
+    figures = {Family.GENERIC: (50.0, 52.0, 51.0), Family.CONTENT: (60.0, 60.0, 61.0)}
+    found = [candidate(family, tier) for family in figures for tier in (Tier.HIGH, Tier.LOW, Tier.MEDIUM)]
+    tiers = (Tier.LOW, Tier.MEDIUM, Tier.HIGH)
+    qualities = {each.key: seen(figures[each.family][tiers.index(each.tier)]) for each in found}
+    kept = {(each.family, each.tier) for each in worthwhile(found, qualities)}
+    assert kept == {
+        (Family.GENERIC, Tier.LOW),
+        (Family.GENERIC, Tier.MEDIUM),
+        (Family.CONTENT, Tier.LOW),
+        (Family.CONTENT, Tier.HIGH),
+    }

@@ -1,0 +1,119 @@
+"""The source on the title's grid: frame by frame what prepare encoded from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from clips import make_clip
+from titles import CLIP, TITLE_ID, prepared_title
+
+from abr.errors import InputError, MediaError, UnknownNameError
+from abr.formats import dumps
+from abr.media import Title
+from enhancers.content import liftable
+from enhancers.pricing import blocks, check_source, references
+from enhancers.titles import PreparedTitle, open_title, title_pairs
+from server.ingest.frames import display_frames
+from server.ingest.pricing import luma
+from server.ingest.probe import probe
+
+HD = {"width_px": 800, "height_px": 600, "frames": 25}
+SOURCES: dict[str, Callable[[Path], Path]] = {
+    "plain": lambda path: make_clip(path, **HD),
+    "broadcast rate": lambda path: make_clip(path, rate=Fraction(30000, 1001), **HD),
+    "odd size": lambda path: make_clip(
+        path.with_suffix(".mkv"), **HD | {"width_px": 803, "height_px": 601}, codec="ffv1", pixel_format="yuv444p"
+    ),
+    "on its side": lambda path: make_clip(path, rotation_deg=90, **HD),
+    "upside down": lambda path: make_clip(path, rotation_deg=180, **HD),
+    "uneven times": lambda path: make_clip(
+        path.with_suffix(".mkv"),
+        ticks=[n * 40 + (17 if n % 3 == 1 else 0) + (200 if n > 9 else 0) for n in range(20)],
+        **HD,
+    ),
+    "late start": lambda path: make_clip(path.with_suffix(".mkv"), ticks=[1000 + n * 40 for n in range(20)], **HD),
+}
+
+
+def _title_of(source: Path, frames: int) -> PreparedTitle:
+    """The part of a title that the grid depends on, as prepare would write it."""
+    footage = probe(source)
+    title, folder = prepared_title()
+    fields = {name: getattr(title, name) for name in title.__struct_fields__}
+    fields |= {
+        "display_width_px": footage.display_width_px,
+        "display_height_px": footage.display_height_px,
+        "frame_rate": footage.frame_rate,
+        "segment_frames": (frames,),
+    }
+    return PreparedTitle(folder=folder, title=Title(**fields), source=source)
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_source_frames_are_those_that_prepare_encoded(kind: str, tmp_path: Path) -> None:
+    """For progressive BT.709 sources; what else prepare converts is refused by `check_source`."""
+    source = SOURCES[kind](tmp_path / "source.mp4")
+    expected = [luma(frame).copy() for frame in display_frames(source, probe(source))]
+    found = [frame.y for frame in _title_of(source, len(expected)).source_frames()]
+    assert len(found) == len(expected)
+    assert all(np.abs(a.astype(int) - b).max() <= 2 for a, b in zip(found, expected, strict=True))
+
+
+def test_a_source_that_ends_early_is_an_error(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "short.mp4", frames=30)
+    with pytest.raises(MediaError, match="ends after"):
+        list(_title_of(source, 90).source_frames())
+
+
+def test_a_source_that_does_not_line_up_is_noticed(tmp_path: Path) -> None:
+    title, folder = prepared_title()
+    shifted = PreparedTitle(folder=folder, title=title, source=CLIP)
+    block, truth = next(references(shifted, blocks(shifted, title.meter.every_frames)))
+    check_source(shifted, block, truth)
+    moved = type(truth)(frames={i: np.roll(f, 8, axis=1) for i, f in truth.frames.items()}, total=truth.total)
+    with pytest.raises(MediaError, match="does not line up"):
+        check_source(shifted, block, moved)
+
+
+def test_titles_and_sources_are_found_or_explained(tmp_path: Path) -> None:
+    _, folder = prepared_title()
+    assert open_title(folder.parent, TITLE_ID, CLIP).title.id == TITLE_ID
+    with pytest.raises(UnknownNameError, match="bbb"):
+        open_title(folder.parent, "bbc", CLIP)
+    with pytest.raises(UnknownNameError, match="none"):
+        open_title(tmp_path / "nowhere", "bbb", CLIP)
+    with pytest.raises(InputError, match="--source"):
+        open_title(folder.parent, TITLE_ID, None)
+    with pytest.raises(InputError, match="There is no file"):
+        open_title(folder.parent, TITLE_ID, tmp_path / "gone.mp4")
+
+
+def test_pairs_are_the_same_moment_at_the_networks_size() -> None:
+    title, folder = prepared_title()
+    prepared = open_title(folder.parent, TITLE_ID, CLIP)
+    scales = liftable(title)
+    assert scales == {"180p": 4, "240p": 3, "360p": 2}
+    found = title_pairs(prepared, scales, frames_max=6)
+    for id_, scale in scales.items():
+        rendition, pairs = title.rendition(id_), found[id_]
+        assert pairs.low.shape == (6, rendition.height_px, rendition.width_px)
+        assert pairs.plain.shape == pairs.target.shape == (6, rendition.height_px * scale, rendition.width_px * scale)
+        errors = np.abs(pairs.plain.astype(int) - pairs.target).mean(axis=(1, 2))
+        others = np.abs(pairs.plain.astype(int) - np.roll(pairs.target, 1, axis=0)).mean(axis=(1, 2))
+        assert np.all(errors < others)
+
+
+def test_a_title_whose_segment_is_cut_short_is_an_error(tmp_path: Path) -> None:
+    title, folder = prepared_title()
+    place = tmp_path / TITLE_ID / "video" / "180p"
+    place.mkdir(parents=True)
+    (tmp_path / TITLE_ID / "title.json").write_bytes(dumps(title))
+    for name in ("init.mp4", "seg-00001.m4s"):
+        data = (folder / "video" / "180p" / name).read_bytes()
+        (place / name).write_bytes(data[: -len(data) // 2] if name.startswith("seg") else data)
+    with pytest.raises(MediaError):
+        open_title(tmp_path, TITLE_ID, CLIP).frames(title.rendition("180p"), 0)
