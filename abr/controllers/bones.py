@@ -56,7 +56,7 @@ class Bones:
         drift = seen.buffer_s * duration_s + seen.backlog_s * menu.compute_s[0]
         reward = self.aggressiveness * weight * (quality + self.gamma_p)
         scores = (drift - reward) / (menu.size_bytes[0] + menu.weights_bytes / menu.segments_left)
-        late = (menu.compute_s[0] > 0) & (seen.backlog_s + menu.compute_s[0] > seen.buffer_s)
+        late = (menu.compute_s[0] > 0) & (seen.backlog_s + menu.lead_s[0] > seen.buffer_s)
         hole = ~np.isfinite(menu.vmaf[0]) | ~np.isfinite(scores)
         skipped = [choice.enhancer in self.skip for choice in menu.choices]
         return np.where(late | hole | skipped, np.inf, scores)

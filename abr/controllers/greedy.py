@@ -43,6 +43,7 @@ class Greedy:
             if menu.choices[i].rendition == menu.choices[chosen].rendition
             and offered(menu, i)
             and in_time(seen, i)
-            and menu.compute_s[0, i] <= min(menu.duration_s[0], idle_s)
+            and menu.compute_s[0, i] <= menu.duration_s[0]
+            and menu.lead_s[0, i] <= idle_s
             and menu.weights_bytes[i] <= weights_max_bytes
         ]

@@ -1,7 +1,7 @@
 """Toprung's controller: rendition and enhancer chosen together, by value of what they lead to.
 
-Every option is tried against six throughputs that may come (abr.forecast); what it earns now, in VMAF less changes
-and stalls, is added to the value of the state it leads to (abr.planning). The best expectation wins.
+Every option is tried against the throughputs, and the outage, that may come (abr.forecast); what it earns now, in VMAF
+less changes and stalls, is added to the value of the state it leads to (abr.planning). The best expectation wins.
 """
 
 from __future__ import annotations
@@ -58,14 +58,16 @@ def _worth(seen: Observation, belief: Belief) -> tuple[tuple[int, ...], Floats]:
     known = candidates(prices)
     options, chosen, plain = known.options, known.index, known.plain
     segment = menu.segment if menu.prices is not None else 0
-    weights_bytes, compute_s, vmaf = menu.weights_bytes[chosen], menu.compute_s[0, chosen], menu.vmaf[0, chosen]
+    weights_bytes, vmaf = menu.weights_bytes[chosen], menu.vmaf[0, chosen]
+    compute_s, lead_s = menu.compute_s[0, chosen], menu.lead_s[0, chosen]
     latency_s = sum(download.latency_s for download in seen.downloads) / len(seen.downloads)
     strayed, outages_s, chances = nodes(math.exp(belief.spread))
     second_per_byte = 8 / np.exp(belief.level + strayed)
     taken_s = latency_s + outages_s + (menu.size_bytes[0, chosen] + weights_bytes)[:, None] * second_per_byte
     left_s = seen.buffer_s - taken_s
     played_s = np.maximum(left_s, 0.0)
-    ready_s = np.maximum(seen.backlog_s - taken_s, 0.0) + compute_s[:, None]
+    queued_s = np.maximum(seen.backlog_s - taken_s, 0.0)
+    ready_s = queued_s + compute_s[:, None]
     after_s = played_s + float(menu.duration_s[0])
 
     table = _Table(plan_of(prices, options, segment, seen.buffer_max_s), segment, belief)
@@ -77,12 +79,12 @@ def _worth(seen: Observation, belief: Belief) -> tuple[tuple[int, ...], Floats]:
         without = _Table(plan_of(prices, tuple(chosen[owned].tolist()), segment, seen.buffer_max_s), segment, belief)
         future[owned] = np.maximum(without.at(after_s[owned], ready_s[owned]), later[owned])
 
-    in_time = (compute_s[:, None] == 0) | (ready_s <= played_s)
+    in_time = (compute_s[:, None] == 0) | (queued_s + lead_s[:, None] <= played_s)
     future = np.where(in_time, future, future[plain] - (vmaf - vmaf[plain])[:, None])
     before = last_vmaf(seen)
     values = (future + STALL_PER_S * np.minimum(left_s, 0.0)) @ chances + vmaf
     values -= 0.0 if before is None else np.abs(vmaf - before)
-    impossible = (compute_s > 0) & (seen.backlog_s + compute_s > seen.buffer_s)
+    impossible = (compute_s > 0) & (seen.backlog_s + lead_s > seen.buffer_s)
     return options, np.where(impossible | ~np.isfinite(values), -np.inf, values)
 
 
@@ -121,6 +123,7 @@ def _known(menu: Menu) -> PriceList:
         duration_s=bare.duration_s[rows],
         size_bytes=bare.size_bytes[rows],
         compute_s=bare.compute_s[rows],
+        lead_s=bare.lead_s[rows],
         vmaf=bare.vmaf[rows],
         weights=(),
         weights_bytes={},

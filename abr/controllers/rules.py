@@ -53,6 +53,7 @@ def whole(menu: Menu) -> PriceList:
         duration_s=menu.duration_s,
         size_bytes=menu.size_bytes,
         compute_s=menu.compute_s,
+        lead_s=menu.lead_s,
         vmaf=menu.vmaf,
         weights=(),
         weights_bytes={},
@@ -106,9 +107,9 @@ def step_down(menu: Menu, rung: int) -> int:
 
 
 def in_time(seen: Observation, option: int) -> bool:
-    """Whether the option's enhancement could end before its segment is due, were the segment here at once."""
-    compute_s = float(seen.menu.compute_s[0, option])
-    return compute_s == 0 or seen.backlog_s + compute_s <= seen.buffer_s
+    """Whether the option's enhancement could be far enough before its segment is due, were the segment here at once."""
+    lead_s = float(seen.menu.lead_s[0, option])
+    return lead_s == 0 or seen.backlog_s + lead_s <= seen.buffer_s
 
 
 def starting(seen: Observation) -> bool:
