@@ -138,6 +138,7 @@ def _prices(
         duration_s=np.full(len(sizes), movie.segment_duration_ms / 1000),
         size_bytes=sizes,
         compute_s=compute_s,
+        lead_s=compute_s,
         vmaf=vmaf,
         weights=((),) * len(choices),
         weights_bytes={},

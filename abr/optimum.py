@@ -127,8 +127,9 @@ def _grow(
     taken_s = (network.fetch_s(np.repeat(now_s, len(sizes), axis=1), sizes[None]) - now_s)[:, which]
     left_s = (states.buffer_s - wait_s)[:, None] - taken_s
     compute_s = prices.compute_s[segment, options]
-    backlog_s = np.maximum((states.backlog_s - wait_s)[:, None] - taken_s, 0.0) + compute_s
-    allowed = (compute_s == 0) | (backlog_s <= np.maximum(left_s, 0.0) + SLACK_S)
+    queued_s = np.maximum((states.backlog_s - wait_s)[:, None] - taken_s, 0.0)
+    backlog_s = queued_s + compute_s
+    allowed = (compute_s == 0) | (queued_s + prices.lead_s[segment, options] <= np.maximum(left_s, 0.0) + SLACK_S)
     vmaf = prices.vmaf[segment, options]
     before = prices.vmaf[segment - 1, states.option][:, None]
     changes = len(prices.duration_s) / (len(prices.duration_s) - 1)  # oscillation is a mean over one segment fewer

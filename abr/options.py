@@ -34,6 +34,8 @@ class PriceList:
 
     choices: O pairs, ordered by rendition, plain playback first within one.
     duration_s: (S,) media seconds. size_bytes, compute_s, vmaf: (S, O).
+    lead_s: (S, O) the compute seconds, of compute_s, that must be done before the segment's first instant: all of them
+    on a device that enhances whole segments (BONES), next to none on one that goes frame by frame in real time.
     weights: per option the chunk keys (sha256) it needs; weights_bytes: chunk key → bytes.
     """
 
@@ -42,6 +44,7 @@ class PriceList:
     duration_s: Floats
     size_bytes: Floats
     compute_s: Floats
+    lead_s: Floats
     vmaf: Floats
     weights: tuple[tuple[str, ...], ...]
     weights_bytes: dict[str, int]
@@ -57,6 +60,7 @@ class PriceList:
             duration_s=self.duration_s[span],
             size_bytes=self.size_bytes[span],
             compute_s=self.compute_s[span],
+            lead_s=self.lead_s[span],
             vmaf=self.vmaf[span],
             weights_bytes=np.asarray(missing, dtype=np.float64),
             prices=self,
@@ -67,7 +71,7 @@ class PriceList:
 class Menu:
     """What a controller may choose from. H segments from `segment` on, O options.
 
-    duration_s: (H,). size_bytes, compute_s, vmaf: (H, O).
+    duration_s: (H,). size_bytes, compute_s, lead_s, vmaf: (H, O), as in PriceList.
     weights_bytes: (O,) bytes of weights that must be downloaded once before the option can be used.
     prices: the whole list that this menu was cut from, for controllers that plan ahead; None when it is not known.
     """
@@ -78,6 +82,7 @@ class Menu:
     duration_s: Floats
     size_bytes: Floats
     compute_s: Floats
+    lead_s: Floats
     vmaf: Floats
     weights_bytes: Floats
     prices: PriceList | None = None
@@ -95,6 +100,7 @@ class Menu:
             duration_s=self.duration_s,
             size_bytes=self.size_bytes[:, indices],
             compute_s=self.compute_s[:, indices],
+            lead_s=self.lead_s[:, indices],
             vmaf=self.vmaf[:, indices],
             weights_bytes=self.weights_bytes[indices],
         )
@@ -132,13 +138,17 @@ def price(
             chunks = {chunk.sha256: chunk.size_bytes for chunk in offer.chunks}
             choice = Choice(rendition=index, enhancer=entry.name)
             columns.append(_Column(choice, sizes, speed.p95_ms / 1000, offer.quality.vmaf, chunks))
-    frames = np.asarray(title.segment_frames, dtype=np.float64)
+    frames = np.asarray(title.segment_frames, dtype=np.float64)[:, None]
+    duration_s = np.asarray(title.segment_duration_s, dtype=np.float64)
+    frame_s = np.array([column.frame_s for column in columns])
+    compute_s = frames * frame_s
     return PriceList(
         rendition_ids=tuple(rendition.id for rendition in title.renditions),
         choices=tuple(column.choice for column in columns),
-        duration_s=np.asarray(title.segment_duration_s, dtype=np.float64),
+        duration_s=duration_s,
         size_bytes=np.array([column.sizes for column in columns], dtype=np.float64).T,
-        compute_s=np.array([frames * column.frame_s for column in columns]).T,
+        compute_s=compute_s,
+        lead_s=np.maximum(compute_s - duration_s[:, None], 0.0) + frame_s,
         vmaf=np.array([column.vmaf for column in columns], dtype=np.float64).T,
         weights=tuple(tuple(column.chunks) for column in columns),
         weights_bytes={key: size for column in columns for key, size in column.chunks.items()},

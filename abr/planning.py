@@ -104,7 +104,7 @@ def plan_of(prices: PriceList, options: tuple[int, ...], segment: int, buffer_ma
 def _digest(prices: PriceList) -> bytes:
     digest = _digests.get(prices)
     if digest is None:
-        tables = (prices.duration_s, prices.size_bytes, prices.compute_s, prices.vmaf)
+        tables = (prices.duration_s, prices.size_bytes, prices.compute_s, prices.lead_s, prices.vmaf)
         whole = hashlib.blake2b(repr(prices.choices).encode(), digest_size=16)
         for table in tables:
             whole.update(np.ascontiguousarray(table).tobytes())
@@ -123,6 +123,7 @@ def filled(prices: PriceList, options: list[int]) -> PriceList:
         duration_s=prices.duration_s,
         size_bytes=np.where(hole, usual, size),
         compute_s=np.where(hole, 0.0, compute_s),
+        lead_s=np.where(hole, 0.0, prices.lead_s[:, options]),
         vmaf=np.where(hole, HOLE_VMAF, vmaf),
         weights=((),) * len(options),
         weights_bytes={},
@@ -252,7 +253,7 @@ class _Planner:
         enhanced = np.flatnonzero(compute_s > 0)
         if len(enhanced):
             queued_s = np.maximum(BACKLOGS_S - taken_s[..., None], 0.0)[which[enhanced]]
-            ready_s = queued_s + compute_s[enhanced][:, None, None, None, None]
+            ready_s = queued_s + prices.lead_s[segment, enhanced][:, None, None, None, None]
             in_time = ready_s[..., None, :] <= played_s[which[enhanced]][..., None]
             likely = self._expected(in_time.astype(np.float32))[..., None]
             lost = prices.vmaf[segment] - prices.vmaf[segment, self._plain]

@@ -47,9 +47,13 @@ class Playback:
         self.stall_s -= left_s
         return -left_s
 
-    def add(self, duration_s: float, compute_s: float = 0.0) -> bool:
-        """A segment has arrived. True if its enhancement was accepted, that is, ends before the segment is due."""
-        accepted = compute_s > 0 and self.backlog_s + compute_s <= self.buffer_s + SLACK_S
+    def add(self, duration_s: float, compute_s: float = 0.0, lead_s: float | None = None) -> bool:
+        """A segment has arrived. True if its enhancement was accepted: it is far enough when the segment is due.
+
+        lead_s: the part of compute_s that must be done by then; all of it by default.
+        """
+        due_s = compute_s if lead_s is None else lead_s
+        accepted = compute_s > 0 and self.backlog_s + due_s <= self.buffer_s + SLACK_S
         if accepted:
             self.backlog_s += compute_s
         self.buffer_s += duration_s

@@ -119,7 +119,7 @@ def simulate(
         now_s += _pass(playback, taken_s)
         starts_s = now_s + playback.buffer_s
         compute_s = tables.compute_s[segment][option]
-        in_time = playback.add(duration_s, compute_s)
+        in_time = playback.add(duration_s, compute_s, tables.lead_s[segment][option])
         shown = option if in_time or compute_s == 0 else plain[prices.choices[option].rendition]
         stall_s = playback.stall_s - stalled_s
         steps.append(
@@ -148,6 +148,7 @@ class _Tables:
     duration_s: list[float]
     size_bytes: list[list[float]]
     compute_s: list[list[float]]
+    lead_s: list[list[float]]
     vmaf: list[list[float]]
 
 
@@ -158,6 +159,7 @@ def _tables(prices: PriceList) -> _Tables:
         duration_s=prices.duration_s.tolist(),
         size_bytes=prices.size_bytes.tolist(),
         compute_s=prices.compute_s.tolist(),
+        lead_s=prices.lead_s.tolist(),
         vmaf=prices.vmaf.tolist(),
     )
 

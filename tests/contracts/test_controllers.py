@@ -59,6 +59,7 @@ def one_option(prices: PriceList) -> PriceList:
         choices=prices.choices[:1],
         size_bytes=prices.size_bytes[:, :1],
         compute_s=prices.compute_s[:, :1],
+        lead_s=prices.lead_s[:, :1],
         vmaf=prices.vmaf[:, :1],
         weights=prices.weights[:1],
     )

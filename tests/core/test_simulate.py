@@ -47,6 +47,7 @@ def flat_prices():
         choices=make_prices(4).choices[:2],
         size_bytes=shape * [100_000.0, 100_000.0],
         compute_s=shape * [0.0, 1.5],
+        lead_s=shape * [0.0, 1.5],
         vmaf=shape * [50.0, 60.0],
         weights=((), ()),
     )
@@ -179,3 +180,16 @@ def test_compare_command_ranks_a_users_controller_among_the_others(movie, tmp_pa
     assert means["toprung"]["qoe"] > means["lowest"]["qoe"]
     assert plot.read_text().startswith("<svg") and "</svg>" in plot.read_text()
     assert "toprung" in run(compare, *args)
+
+
+def test_going_frame_by_frame_needs_no_head_start():
+    """Faster than the film, an enhancer may begin with the segment's first frame; a whole segment had to wait."""
+    whole = flat_prices()
+    frames = replace(whole, lead_s=whole.compute_s / 48)
+    trace = constant(1e6)
+    shown = {
+        name: [step.shown for step in simulate(prices, trace, Scripted(0, 1, 1, 1)).steps]
+        for name, prices in (("whole", whole), ("frames", frames))
+    }
+    assert shown["frames"] == [0, 1, 1, 1]
+    assert shown["whole"] != shown["frames"]

@@ -30,6 +30,7 @@ def make_prices(segments: int = 20, *, segment_s: float = 2.0, weights: bool = F
         duration_s=np.full(segments, segment_s),
         size_bytes=np.round(rates_bps * busy * segment_s / 8),
         compute_s=np.tile(compute, (segments, 1)),
+        lead_s=np.tile(compute, (segments, 1)),
         vmaf=np.clip(vmaf + rng.uniform(-6, 2, (segments, 1)), 0, 100),
         weights=((), (), high, (), (), high, ()),
         weights_bytes={"hi": 150_000} if weights else {},
