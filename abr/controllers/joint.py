@@ -32,8 +32,8 @@ class Toprung:
         belief = believe(seen.downloads, seen.memory)
         with quiet():
             options, values = _worth(seen, belief)
-        best = int(np.argmax(values)) if len(values) else 0
-        if not len(values) or not np.isfinite(values[best]):
+        best = int(values.argmax()) if len(values) else 0
+        if not len(values) or not math.isfinite(values[best]):
             reason = "toprung: nothing else is offered"
             return Decision(option=step_down(seen.menu, 0), reason=reason, memory=belief.memory())
         reason = (
@@ -45,11 +45,13 @@ class Toprung:
 
 
 def _runner_up(menu: Menu, options: tuple[int, ...], values: Floats, best: int) -> str:
-    others = [k for k in np.argsort(-values).tolist() if k != best and np.isfinite(values[k])]
-    if not others:
+    others = values.copy()
+    others[best] = -np.inf
+    second = int(others.argmax())
+    if not math.isfinite(others[second]):
         return ", nothing else possible"
-    choice = menu.choices[options[others[0]]]
-    return f", {values[best] - values[others[0]]:.1f} more than rung {choice.rendition + 1} {choice.enhancer}"
+    choice = menu.choices[options[second]]
+    return f", {values[best] - values[second]:.1f} more than rung {choice.rendition + 1} {choice.enhancer}"
 
 
 def _worth(seen: Observation, belief: Belief) -> tuple[tuple[int, ...], Floats]:

@@ -133,8 +133,10 @@ def last_vmaf(seen: Observation) -> float | None:
         return None
     prices, before = whole(seen.menu), seen.menu.segment - 1
     rows = prices.vmaf[before] if seen.menu.prices is not None and before >= 0 else seen.menu.vmaf[0]
-    value = next((rows[i] for i, choice in enumerate(prices.choices) if choice == seen.last), np.nan)
-    return float(value) if np.isfinite(value) else None
+    if seen.last not in prices.choices:
+        return None
+    value = float(rows[prices.choices.index(seen.last)])
+    return value if math.isfinite(value) else None
 
 
 @contextmanager
