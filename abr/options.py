@@ -35,7 +35,7 @@ class PriceList:
     choices: O pairs, ordered by rendition, plain playback first within one.
     duration_s: (S,) media seconds. size_bytes, compute_s, vmaf: (S, O).
     lead_s: (S, O) the compute seconds, of compute_s, that must be done before the segment's first instant: all of them
-    on a device that enhances whole segments (BONES), next to none on one that goes frame by frame in real time.
+    on a device that enhances whole segments (BONES), none on one that goes frame by frame and faster than the film.
     weights: per option the chunk keys (sha256) it needs; weights_bytes: chunk key → bytes.
     """
 
@@ -148,7 +148,7 @@ def price(
         duration_s=duration_s,
         size_bytes=np.array([column.sizes for column in columns], dtype=np.float64).T,
         compute_s=compute_s,
-        lead_s=np.maximum(compute_s - duration_s[:, None], 0.0) + frame_s,
+        lead_s=np.maximum(compute_s - duration_s[:, None], 0.0),
         vmaf=np.array([column.vmaf for column in columns], dtype=np.float64).T,
         weights=tuple(tuple(column.chunks) for column in columns),
         weights_bytes={key: size for column in columns for key, size in column.chunks.items()},

@@ -108,8 +108,8 @@ def step_down(menu: Menu, rung: int) -> int:
 
 def in_time(seen: Observation, option: int) -> bool:
     """Whether the option's enhancement could be far enough before its segment is due, were the segment here at once."""
-    lead_s = float(seen.menu.lead_s[0, option])
-    return lead_s == 0 or seen.backlog_s + lead_s <= seen.buffer_s
+    menu = seen.menu
+    return bool(menu.compute_s[0, option] == 0 or seen.backlog_s + menu.lead_s[0, option] <= seen.buffer_s)
 
 
 def starting(seen: Observation) -> bool:

@@ -185,7 +185,7 @@ def test_compare_command_ranks_a_users_controller_among_the_others(movie, tmp_pa
 def test_going_frame_by_frame_needs_no_head_start():
     """Faster than the film, an enhancer may begin with the segment's first frame; a whole segment had to wait."""
     whole = flat_prices()
-    frames = replace(whole, lead_s=whole.compute_s / 48)
+    frames = replace(whole, lead_s=np.zeros_like(whole.compute_s))
     trace = constant(1e6)
     shown = {
         name: [step.shown for step in simulate(prices, trace, Scripted(0, 1, 1, 1)).steps]
