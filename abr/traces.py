@@ -110,6 +110,22 @@ class Trace:
             latency_s=self.latency_s,
         )
 
+    def begun_at(self, start_s: float) -> Trace:
+        """The same trace from `start_s` (≥ 0) on; what lies before comes when it repeats."""
+        inside_s = start_s % self.length_s
+        span = self._span(inside_s)
+        left_s = self._ends_s[span] - inside_s
+        order = np.r_[span : len(self._ends_s), : span + 1]
+        duration_s = self.duration_s[order]
+        duration_s[0], duration_s[-1] = left_s, self.duration_s[span] - left_s
+        lasting = duration_s > 0
+        return Trace(
+            name=f"{self.name}@{start_s:g}s",
+            duration_s=duration_s[lasting],
+            throughput_bps=self.throughput_bps[order][lasting],
+            latency_s=self.latency_s[order][lasting],
+        )
+
 
 def constant(throughput_bps: float, latency_s: float = 0.0, name: str = "constant") -> Trace:
     """A trace that never changes."""

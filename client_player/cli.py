@@ -19,6 +19,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.command(context_settings={"show_default": True})
 @click.argument("url")
 @click.option("--trace", type=_FILE, help="Shape the network to this trace (Sabre JSON, Pensieve, Mahimahi, CSV).")
+@click.option("--trace-start-s", type=click.FloatRange(0), default=0.0, help="Begin this far into the trace.")
 @click.option("--title", default="", help="Which title, if the server has several.")
 @click.option("--families", default="content,generic", help="Enhancers to allow: none, or of generic and content.")
 @click.option("--controller", default="", help="Who decides, by its name on the server.  [default: the server's]")
@@ -34,6 +35,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 def play(
     url: str,
     trace: Path | None,
+    trace_start_s: float,
     title: str,
     families: str,
     controller: str,
@@ -58,7 +60,7 @@ def play(
     wish = Wish(
         url=url,
         title=title,
-        trace=read_trace(trace) if trace else None,
+        trace=read_trace(trace).begun_at(trace_start_s) if trace else None,
         profile=_profile(profile) if allowed else None,
         families=allowed,
         controller=controller,

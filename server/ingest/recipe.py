@@ -27,7 +27,7 @@ class Recipe(Record, frozen=True):
     preset: str = "faster"
     segment_s: Annotated[float, Meta(ge=0.5, le=30)] = 2.0
     audio_bps: Annotated[int, Meta(ge=16_000, le=512_000)] = 128_000
-    vmaf_every: Positive = 8
+    vmaf_every: Positive = 7
 
     def words(self) -> str:
         """One line that names every setting; equal words mean equal recipe."""

@@ -162,3 +162,11 @@ def test_hostile_text_is_a_trace_or_a_format_error(text):
 
 def test_scaling_divides_the_time():
     assert constant(8e6).scaled(0.1).finish_s(0, 1e6) == pytest.approx(10.0)
+
+
+@given(start_s=st.floats(0, 500), time_s=st.floats(0, 500), size_bytes=st.integers(1, 10**7))
+def test_a_trace_begun_later_is_the_same_trace(start_s: float, time_s: float, size_bytes: int) -> None:
+    trace = make("steps", [(7.0, 1e6, 0.1), (3.5, 0.0, 0.2), (11.0, 4e6, 0.3)])
+    later = trace.begun_at(start_s)
+    assert later.length_s == pytest.approx(trace.length_s)
+    assert later.finish_s(time_s, size_bytes) == pytest.approx(trace.finish_s(start_s + time_s, size_bytes) - start_s)
