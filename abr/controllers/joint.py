@@ -18,6 +18,9 @@ from abr.options import Floats, Menu, PriceList
 from abr.planning import BACKLOGS_S, MEANS, SPREADS, WINDOW, Plan, candidates, corners, plan_of, position
 from abr.qoe import STALL_PER_S
 
+START_WEIGHTS_SHARE = 0.6
+"""Weights fetched at start-up may add this much to the first segment's bytes."""
+
 _SPREADS: list[float] = SPREADS.tolist()
 _MEANS: list[float] = MEANS.tolist()
 
@@ -28,7 +31,7 @@ class Toprung:
 
     def decide(self, seen: Observation) -> Decision:
         if starting(seen):
-            return start(seen)
+            return _start(seen)
         belief = believe(seen.downloads, seen.memory)
         with quiet():
             options, values = _worth(seen, belief)
@@ -42,6 +45,29 @@ class Toprung:
             f"{_runner_up(seen.menu, options, values, best)}"
         )
         return Decision(option=options[best], reason=reason, memory=belief.memory())
+
+
+def _start(seen: Observation) -> Decision:
+    """The lowest rung; with its lightest enhancer, if that can begin at once and its weights weigh little beside it.
+
+    Later those weights would have to be fetched out of a buffer that may never be full enough: nobody waits for them
+    as patiently as a viewer who has not begun to watch, and the lowest rung is where they are needed most.
+    """
+    plain, menu = start(seen), seen.menu
+    light = START_WEIGHTS_SHARE * menu.size_bytes[0, plain.option]
+    lifted = [
+        option
+        for option, choice in enumerate(menu.choices)
+        if choice.rendition == menu.choices[plain.option].rendition
+        and menu.compute_s[0, option] > 0
+        and menu.lead_s[0, option] == 0
+        and menu.weights_bytes[option] <= light
+    ]
+    if not lifted:
+        return plain
+    option = min(lifted, key=lambda i: (menu.weights_bytes[i], menu.compute_s[0, i]))
+    name, kilobytes = menu.choices[option].enhancer, menu.weights_bytes[option] / 1e3
+    return Decision(option=option, reason=f"start-up: lowest rung, and {name} with {kilobytes:.0f} kB of weights")
 
 
 def _runner_up(menu: Menu, options: tuple[int, ...], values: Floats, best: int) -> str:

@@ -30,7 +30,7 @@ _PRESETS = ["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "s
 @click.option("--preset", type=click.Choice(_PRESETS), default="faster", show_default=True, help="x264's effort.")
 @click.option("--segment-seconds", type=click.FloatRange(0.5, 30), default=2, show_default=True)
 @click.option("--audio-bitrate", metavar="RATE", default="128k", show_default=True)
-@click.option("--vmaf-every", type=click.IntRange(1), default=8, show_default=True, help="Score one frame in so many.")
+@click.option("--vmaf-every", type=click.IntRange(1), default=7, show_default=True, help="Score one frame in so many.")
 @click.option("--force", is_flag=True, help="Replace a title that is there already.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a title.")
 def prepare(
