@@ -56,10 +56,10 @@ VIEWERS = (
 @click.option(
     "--trace",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    default=SAMPLE / "traces" / "norway3g_2011-01-05_0819CET.json",
+    default=SAMPLE / "traces" / "norway3g_2011-01-04_0820CET.json",
     help="Network trace that all viewers watch over.",
 )
-@click.option("--trace-start-s", type=click.FloatRange(0), default=240.0, help="Begin this far into the trace.")
+@click.option("--trace-start-s", type=click.FloatRange(0), default=345.0, help="Begin this far into the trace.")
 @click.option("--train-seconds", type=click.IntRange(min=0), default=60, help="Training to watch; 0 skips it.")
 def demo(out: Path, source: Path, trace: Path, trace_start_s: float, train_seconds: int) -> None:
     """Prepare, train, serve and play a real clip over a real 3G trace, and compare three viewers."""
