@@ -44,9 +44,9 @@ class Viewer:
 
 
 VIEWERS = (
-    Viewer(key="plain", families="none", label="no enhancement"),
-    Viewer(key="generic", families="generic", label="generic enhancer"),
-    Viewer(key="content_aware", families="content", label="content-aware enhancer"),
+    Viewer(key="plain", families="none", label="plain"),
+    Viewer(key="generic", families="generic", label="generic"),
+    Viewer(key="content_aware", families="content", label="content-aware"),
 )
 
 
@@ -103,7 +103,7 @@ def demo(out: Path, source: Path, trace: Path, trace_start_s: float, train_secon
 
 def _show(viewers: dict[str, dict[str, Any]], out: Path) -> None:
     table = Table(title="The same trace, the same controller, three viewers")
-    for heading in ("viewer", "VMAF seen", "VMAF-NEG", "promised", "stalls s", "MB", "enhanced", "late frames"):
+    for heading in ("viewer", "VMAF", "NEG", "promised", "stalls s", "MB", "enhanced", "late"):
         table.add_column(heading, justify="left" if heading == "viewer" else "right")
     for viewer in VIEWERS:
         figures = viewers[viewer.key]
@@ -115,7 +115,7 @@ def _show(viewers: dict[str, dict[str, Any]], out: Path) -> None:
             f"{figures['stall_s']:.1f}",
             f"{figures['mbytes']:.2f}",
             f"{figures['enhanced_share']:.0%}",
-            f"{figures['late_frames']:.0f} of {figures['frames']:.0f}",
+            f"{figures['late_frames'] / figures['frames']:.1%}",
         )
     console = Console()
     console.print(table)
