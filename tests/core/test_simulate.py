@@ -193,3 +193,18 @@ def test_going_frame_by_frame_needs_no_head_start():
     }
     assert shown["frames"] == [0, 1, 1, 1]
     assert shown["whole"] != shown["frames"]
+
+
+def test_toprung_starts_with_a_light_enhancer_only_where_it_can_begin_at_once():
+    whole = make_prices(6, weights=True)
+    frames = replace(whole, lead_s=np.zeros_like(whole.compute_s))
+    heavy = replace(frames, weights=((), ("hi",), ("hi",), (), (), (), ()))
+    first = {
+        name: simulate(prices, constant(1e6), make_controller("toprung"), start_lowest=False).steps[0].decision.option
+        for name, prices in (("whole", whole), ("frames", frames), ("heavy", heavy))
+    }
+    assert {name: whole.choices[option].enhancer for name, option in first.items()} == {
+        "whole": "none",  # a whole segment must be enhanced before it starts: too late for the first one
+        "frames": "low",
+        "heavy": "none",  # 150 kB of weights beside a segment of 100 kB would delay the start too long
+    }
