@@ -30,8 +30,9 @@ check: $(VENV)/.developing  ## lint, types, directions of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: check  ## check, then every test (a real Redis is installed with apt when there is none)
+test: check  ## check, then every test (Redis, Chromium and npm are installed with apt when they are missing)
 	@command -v redis-server >/dev/null || sh tests/support/install_redis.sh
+	@sh tests/support/install_browser.sh
 	$(BIN)/pytest -q
 
 bench: $(VENV)/.installed  ## measure against named peers, in one run each
