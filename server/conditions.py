@@ -11,6 +11,8 @@ from email.utils import format_datetime, parsedate_to_datetime
 _RANGE = re.compile(r"bytes=[ \t]*(\d{0,18})-(\d{0,18})[ \t]*", re.IGNORECASE)
 _ETAG = re.compile(r'(W/)?"([^"\x00-\x20\x7f]*)"')
 
+_REFUSED = re.compile(r"q\s*=\s*0(\.0*)?\s*$")
+
 
 @dataclass(frozen=True, slots=True)
 class Validators:
@@ -49,6 +51,13 @@ def evaluate(headers: Mapping[str, str], validators: Validators, size_bytes: int
     if asked is None or not _same(headers.get("If-Range"), validators):
         return Outcome(200, 0, size_bytes)
     return _ranged(asked, size_bytes)
+
+
+def takes_gzip(headers: Mapping[str, str]) -> bool:
+    """Whether a gzip form may be sent: it is accepted (RFC 9110, 12.5.3), and no part of the plain one is asked for."""
+    codings = [each.partition(";") for each in headers.get("Accept-Encoding", "").lower().split(",")]
+    taken = any(name.strip() in ("gzip", "x-gzip") and not _REFUSED.search(weight) for name, _, weight in codings)
+    return taken and "Range" not in headers
 
 
 def _ranged(asked: str, size_bytes: int) -> Outcome:

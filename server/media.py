@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import logging
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,7 +18,7 @@ from abr.enhancement import ENHANCEMENTS_FILE, EnhancementTable
 from abr.errors import ToprungError, UnknownNameError
 from abr.media import TITLE_FILE, Title
 from server.cache import Cache
-from server.conditions import Outcome, Validators, evaluate
+from server.conditions import Outcome, Validators, evaluate, takes_gzip
 from server.library import Library
 from server.problems import RequestError
 from server.store import Clock
@@ -46,6 +47,8 @@ _TYPES = {
     ".vtt": "text/vtt",
 }
 _AUDIO_TYPE = "audio/mp4"
+_TEXT_SUFFIXES = (".mpd", ".m3u8", ".json", ".vtt")
+"""Files that shrink to a third, and that a viewer waits for before the first segment."""
 _IMMUTABLE_FOLDERS = ("video", "audio", "enhancers")
 
 
@@ -58,6 +61,12 @@ class MediaFile:
     validators: Validators
     content_type: str
     cache_control: str
+    encoding: str = ""
+    """`gzip`, or nothing: size_bytes and validators are those of the encoded form."""
+
+    @property
+    def is_text(self) -> bool:
+        return self.path.suffix in _TEXT_SUFFIXES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +136,13 @@ class Shelf:
             self._bodies.put(key, body, len(body))
         return body
 
+    async def packed(self, file: MediaFile) -> tuple[MediaFile, bytes] | None:
+        """The gzip form of a file, a representation with a tag of its own; None when it is too large for memory."""
+        validators = replace(file.validators, etag=f"{file.validators.etag}-gzip")
+        packed = replace(file, encoding="gzip", validators=validators)
+        body = await self.body(packed)
+        return None if body is None else (replace(packed, size_bytes=len(body)), body)
+
     def _load(self, title_id: str, known: LoadedTitle | None) -> LoadedTitle:
         version = "|".join(self._etag(title_id, name) for name in (TITLE_FILE, ENHANCEMENTS_FILE))
         if known and known.version == version:
@@ -157,7 +173,8 @@ class Shelf:
 
 def _read(file: MediaFile) -> bytes:
     with _open(file) as handle:
-        return handle.read()
+        body = handle.read()
+    return gzip.compress(body, mtime=0) if file.encoding else body
 
 
 def _open(file: MediaFile) -> BinaryIO:
@@ -189,7 +206,13 @@ def _content_type(relative: str) -> str:
 async def send(
     request: web.Request, shelf: Shelf, file: MediaFile, *, headers: Mapping[str, str], patience_s: float
 ) -> web.StreamResponse:
-    """Answer GET or HEAD with a file, or a part of it, to the last byte. `headers` are added, or override."""
+    """Answer GET or HEAD with a file, or a part of it, to the last byte. `headers` are added, or override.
+
+    Whole text files are packed for who takes gzip.
+    """
+    body: bytes | None = None
+    if file.is_text and takes_gzip(request.headers):
+        file, body = await shelf.packed(file) or (file, None)
     outcome = evaluate(request.headers, file.validators, file.size_bytes)
     if outcome.status in _REFUSALS:
         whole = {"Content-Range": f"bytes */{file.size_bytes}"} if outcome.status == 416 else {}
@@ -198,7 +221,7 @@ async def send(
     if outcome.status == 304 or request.method == "HEAD" or outcome.count == 0:
         return await _finish(request, web.StreamResponse(status=outcome.status, headers=named))
     async with _patience(patience_s + outcome.count / SLOWEST_BYTES_PER_S):
-        body = await shelf.body(file)
+        body = body if body is not None else await shelf.body(file)
         if body is not None:
             part = body[outcome.offset : outcome.offset + outcome.count]
             return await _finish(request, web.Response(status=outcome.status, headers=named, body=part))
@@ -223,6 +246,10 @@ def _headers(file: MediaFile, outcome: Outcome) -> dict[str, str]:
         "Cache-Control": file.cache_control,
         "Accept-Ranges": "bytes",
     }
+    if file.is_text:
+        headers["Vary"] = "Accept-Encoding"
+    if file.encoding:
+        headers["Content-Encoding"] = file.encoding
     if outcome.status == 304:
         return headers
     if outcome.status == 206:

@@ -126,7 +126,7 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     origin = context(request).settings.allow_origin
     headers["Access-Control-Allow-Origin"] = origin
     if origin != "*":
-        headers["Vary"] = "Origin"
+        headers["Vary"] = ", ".join(filter(None, ("Origin", headers.get("Vary"))))
 
 
 def _preflight(request: web.Request) -> web.Response:

@@ -41,6 +41,8 @@ async def test_chromium_plays_what_we_encode_and_knows_webgpu_without_a_gpu():
     async with listening(app) as url, chromium(software_gpu=True) as browser:
         watched = await browser.open(url)
         kinds = ['video/mp4; codecs="avc3.64001f"', 'video/mp4; codecs="avc1.64001f"', 'audio/mp4; codecs="mp4a.40.2"']
-        assert await watched.tab.evaluate("kinds => kinds.map(k => MediaSource.isTypeSupported(k))", kinds) == [True] * 3
+        assert (
+            await watched.tab.evaluate("kinds => kinds.map(k => MediaSource.isTypeSupported(k))", kinds) == [True] * 3
+        )
         assert await watched.tab.evaluate("navigator.gpu.requestAdapter().then(adapter => adapter !== null)")
         assert await watched.tab.evaluate("document.createElement('canvas').getContext('webgl2') !== null")

@@ -47,10 +47,30 @@ async def test_every_file_of_a_title_arrives_as_it_is(client, library):
     paths = [path for path in (library / "bbb").rglob("*") if path.is_file()]
     assert len(paths) > 20
     for path in paths:
-        answer = await client.get(f"/titles/bbb/{path.relative_to(library / 'bbb')}")
+        url = f"/titles/bbb/{path.relative_to(library / 'bbb')}"
+        answer = await client.get(url, headers={"Accept-Encoding": "identity"})
         assert answer.status == 200
         assert await answer.read() == path.read_bytes()
         assert int(answer.headers["Content-Length"]) == path.stat().st_size
+
+
+async def test_text_travels_packed_and_keeps_a_tag_of_its_own(client, library, settings):
+    """To those who take gzip, where it fits in memory; media never."""
+    url, body = "/titles/bbb/title.json", on_disk(library, "title.json")
+    plain = await client.get(url, headers={"Accept-Encoding": "gzip;q=0, identity"})
+    packed = await client.get(url, headers={"Accept-Encoding": "br, gzip"})
+    assert await plain.read() == await packed.read() == body, "the client unpacks it"
+    assert plain.headers["Vary"] == packed.headers["Vary"] == "Accept-Encoding"
+    assert "Content-Encoding" not in plain.headers
+    if settings.cache_file_bytes_max > 1:
+        assert packed.headers["Content-Encoding"] == "gzip"
+        assert int(packed.headers["Content-Length"]) < len(body) / 2
+        assert packed.headers["ETag"] != plain.headers["ETag"]
+        again = await client.get(url, headers={"If-None-Match": packed.headers["ETag"]})
+        assert again.status == 304
+    part = await client.get(url, headers={"Range": "bytes=0-9"})
+    assert await part.read() == body[:10]
+    assert "Content-Encoding" not in (await client.get(f"/titles/bbb/{SEGMENT}")).headers
 
 
 @pytest.mark.parametrize(

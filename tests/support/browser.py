@@ -1,9 +1,9 @@
 """A real Chromium, headless, for tests of pages and players: the machine's own, driven by Playwright.
 
-    async with chromium() as browser:
-        page = await browser.open(url)
-        await page.tab.click("text=Play")
-        assert page.complaints == []
+async with chromium() as browser:
+    page = await browser.open(url)
+    await page.tab.click("text=Play")
+    assert page.complaints == []
 """
 
 from __future__ import annotations
