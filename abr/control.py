@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from abr.options import Choice, Menu
+from abr.options import Choice, Menu, PriceList
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,4 +61,17 @@ class Controller(Protocol):
 
     def decide(self, seen: Observation) -> Decision:
         """Pure: the same observation always gives the same decision."""
+        ...
+
+
+@runtime_checkable
+class Foresighted(Protocol):
+    """A controller whose decisions rest on long computations, which may be done beforehand and in another thread."""
+
+    def foreseen(self, prices: PriceList, segment: int, buffer_max_s: float) -> bool:
+        """Whether `segment` of a title so priced can be decided at once."""
+        ...
+
+    def foresee(self, prices: PriceList, segment: int, buffer_max_s: float) -> None:
+        """Make it so. Changes no decision, only when it comes."""
         ...

@@ -101,6 +101,11 @@ def plan_of(prices: PriceList, options: tuple[int, ...], segment: int, buffer_ma
     return made
 
 
+def planned(prices: PriceList, options: tuple[int, ...], segment: int, buffer_max_s: float) -> bool:
+    """Whether `plan_of` would answer at once."""
+    return (_digest(prices), options, segment - segment % WINDOW, buffer_max_s) in _plans
+
+
 def _digest(prices: PriceList) -> bytes:
     digest = _digests.get(prices)
     if digest is None:

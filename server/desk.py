@@ -22,6 +22,7 @@ from abr.options import PriceList, price
 from server.cache import Cache
 from server.decisions import Taken, take, usable
 from server.delivery import Delivery
+from server.foresight import Foresight
 from server.media import LoadedTitle, Shelf
 from server.problems import RequestError
 from server.sessions import SessionState, new_session_id, profile_key
@@ -67,6 +68,7 @@ class Desk:
         self._clock = clock
         self._telemetry = telemetry
         self._prices: Cache[tuple[str, str, bytes, tuple[Family, ...]], PriceList] = Cache(PRICES_BYTES_MAX)
+        self._foresight = Foresight()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def open(self, asked: SessionRequest) -> tuple[str, SessionState]:
@@ -84,8 +86,10 @@ class Desk:
             buffer_max_s=asked.buffer_max_s,
             created_s=self._clock(),
         )
-        if not usable(await self.prices(state)):
+        prices = await self.prices(state)
+        if not usable(prices):
             raise RequestError(422, f"Title {asked.title!r} has more options than a session can hold.")
+        await self._foresight.wait(self._controllers[controller], prices, 0, state.buffer_max_s)
         session_id = new_session_id()
         await self._store.save(session_id, state, version=0)
         self._telemetry.started.labels(controller).inc()
@@ -125,7 +129,9 @@ class Desk:
         title, prices = await self._priced(state)
         if not 0 <= segment < len(prices.duration_s):
             raise RequestError(404, f"Segment {segment + 1} is not among 1 to {len(prices.duration_s)}.")
-        taken = self._take(state, heard, title, prices, segment)
+        controller = self._controllers.get(state.controller, self._controllers[self._default_controller])
+        await self._foresight.wait(controller, prices, segment, state.buffer_max_s)
+        taken = self._take(state, heard, title, prices, controller, segment)
         if taken.event is None:
             await self._store.touch(session_id)
         elif not await self._store.save(session_id, taken.state, version=version, lines=[dumps_line(taken.event)]):
@@ -133,9 +139,10 @@ class Desk:
         self._telemetry.decided(state.controller, taken)
         return taken
 
-    def _take(self, state: SessionState, heard: Heard, title: Title, prices: PriceList, segment: int) -> Taken:
+    def _take(
+        self, state: SessionState, heard: Heard, title: Title, prices: PriceList, controller: Controller, segment: int
+    ) -> Taken:
         started = time.perf_counter()
-        controller = self._controllers.get(state.controller, self._controllers[self._default_controller])
         taken = take(state, heard, title, prices, controller, segment, now_s=self._clock(), horizon=HORIZON)
         self._telemetry.decision_s.observe(time.perf_counter() - started)
         return taken

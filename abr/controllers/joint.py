@@ -15,7 +15,7 @@ from abr.control import Decision, Observation
 from abr.controllers.rules import last_vmaf, quiet, start, starting, step_down, whole
 from abr.forecast import PULL, Belief, believe, nodes
 from abr.options import Floats, Menu, PriceList
-from abr.planning import BACKLOGS_S, MEANS, SPREADS, WINDOW, Plan, candidates, corners, plan_of, position
+from abr.planning import BACKLOGS_S, MEANS, SPREADS, WINDOW, Plan, candidates, corners, plan_of, planned, position
 from abr.qoe import STALL_PER_S
 
 START_WEIGHTS_SHARE = 0.6
@@ -45,6 +45,21 @@ class Toprung:
             f"{_runner_up(seen.menu, options, values, best)}"
         )
         return Decision(option=options[best], reason=reason, memory=belief.memory())
+
+    def foreseen(self, prices: PriceList, segment: int, buffer_max_s: float) -> bool:
+        return all(planned(prices, options, segment, buffer_max_s) for options in _plannable(prices))
+
+    def foresee(self, prices: PriceList, segment: int, buffer_max_s: float) -> None:
+        with quiet():
+            for options in _plannable(prices):
+                plan_of(prices, options, segment, buffer_max_s)
+
+
+def _plannable(prices: PriceList) -> list[tuple[int, ...]]:
+    """The options that are planned for: with all weights, and while none are owned."""
+    options = candidates(prices).options
+    light = tuple(option for option in options if not prices.weights[option])
+    return [options] if light == options else [options, light]
 
 
 def _start(seen: Observation) -> Decision:
