@@ -46,6 +46,7 @@ class LazyGroup(click.Group):
 bench = LazyGroup(
     {
         "prepare": Lazy("server.ingest.bench:bench_prepare", "Our ladder encode against the ffmpeg command line."),
+        "emulator": Lazy("client_player.emulate.bench:bench_emulator", "The link emulator against its own traces."),
         "abr": Lazy("abr.bench:bench_abr", "Every controller on every trace set, against the offline optimum."),
     },
     name="bench",
@@ -59,6 +60,7 @@ root = LazyGroup(
         "profile": Lazy("enhancers.cli:profile", "Measure how fast this device runs each enhancer."),
         "serve": Lazy("server.cli:serve", "Serve a library of titles, choosing per segment and viewer."),
         "play": Lazy("client_player.cli:play", "Play a title headless over a network trace; write a report."),
+        "emulate": Lazy("client_player.emulate.cli:emulate", "Put a network link in front of a server, by a trace."),
         "simulate": Lazy("abr.compare:simulate", "Run one controller over traces in the simulator."),
         "compare": Lazy("abr.compare:compare", "Compare controllers over traces in the simulator."),
         "report": Lazy("client_player.cli:report", "Make the HTML report of a session log."),
