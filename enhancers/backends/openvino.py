@@ -31,14 +31,7 @@ class OpenVinoNetwork:
         if precision == "int8" and not weights.ranges:
             raise FormatError(f"The weights of {weights.architecture} were never calibrated for int8.")
         model = build_graph(weights, width_px, height_px, int8=precision == "int8")
-        settings = {
-            "INFERENCE_NUM_THREADS": threads,
-            "NUM_STREAMS": 1,
-            "PERFORMANCE_HINT": "LATENCY",
-            "ENABLE_CPU_PINNING": False,  # a player shares its cores with a decoder
-            "INFERENCE_PRECISION_HINT": _PRECISION_HINTS[precision],
-        }
-        self._request = _core().compile_model(model, "CPU", settings).create_infer_request()
+        self._request = compiled(model, threads, precision).create_infer_request()
 
     def run(self, y: Plane, plain: Plane) -> Plane:
         """See LumaNetwork."""
@@ -53,6 +46,18 @@ def _core() -> Any:
     return openvino.Core()
 
 
+def compiled(model: Any, threads: int, precision: str) -> Any:
+    """`model` ready to run on the CPU with so many threads. precision: int8, bf16 or fp32."""
+    settings = {
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": 1,
+        "PERFORMANCE_HINT": "LATENCY",
+        "ENABLE_CPU_PINNING": False,  # a player shares its cores with a decoder
+        "INFERENCE_PRECISION_HINT": _PRECISION_HINTS[precision],
+    }
+    return _core().compile_model(model, "CPU", settings)
+
+
 def build_graph(weights: Weights, width_px: int, height_px: int, *, int8: bool) -> Any:
     """The graph of one exit for one input size: parameters y and plain, one result, all uint8."""
     architecture = weights.architecture
@@ -61,14 +66,14 @@ def build_graph(weights: Weights, width_px: int, height_px: int, *, int8: bool) 
     plain = op.parameter([1, 1, height_px * scale, width_px * scale], np.uint8, name="plain")
     x = _to_even(op.convert(y, "f32"), width_px, height_px, architecture.squeeze)
     if int8:
-        x = _eight_bits(x, 255.0)
+        x = eight_bits(x, 255.0)
     if architecture.squeeze > 1:
         x = op.space_to_depth(x, "blocks_first", architecture.squeeze)
     for layer in architecture.layers[:-1]:
         gain = 1 / 255 if layer.name == "head" else 1.0
         x = op.relu(_convolution(x, weights, layer, gain, 1.0, int8=int8))
         if int8:
-            x = _eight_bits(x, weights.ranges[layer.name])
+            x = eight_bits(x, weights.ranges[layer.name])
     x = _convolution(x, weights, architecture.tail, 255.0, 255.0, int8=int8)
     residual = _cropped(op.depth_to_space(x, "blocks_first", shuffle), width_px * scale, height_px * scale)
     shown = op.clamp(op.round(op.add(residual, op.convert(plain, "f32")), "half_to_even"), 0.0, 255.0)
@@ -89,7 +94,8 @@ def _int8_kernel(weight: Any, gain: float) -> Any:
     return op.multiply(op.convert(op.constant(kernel), "f32"), op.constant(scales))
 
 
-def _eight_bits(x: Any, top: float) -> Any:
+def eight_bits(x: Any, top: float) -> Any:
+    """x as 256 levels of [0, top]."""
     low, high = op.constant(np.float32(0)), op.constant(np.float32(top))
     return op.fake_quantize(x, low, high, low, high, LEVELS)
 

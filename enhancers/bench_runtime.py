@@ -1,0 +1,210 @@
+"""`toprung bench runtime`: networks from coded segment to shown frame, against torch eager and the machine's peak."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+
+import click
+import numpy as np
+
+from enhancers.architectures.plain import PlainArchitecture, parse
+from enhancers.architectures.plain_torch import PlainTrunk
+from enhancers.backends import BACKENDS
+from enhancers.base import PlainScaler
+from enhancers.calibrate import calibrated
+from enhancers.checkpoint import Weights
+from enhancers.data import PatchSampler
+from enhancers.frames import Plane, decode_file, decode_segment
+from enhancers.peak import peak_gops
+from enhancers.profile import processor_name
+from enhancers.rungs import rung_pairs
+from enhancers.runtime import DEFAULT_BACKEND, open_weights
+from enhancers.speed import Speed, cores, decode_fps, rung_of, speed
+from enhancers.train import Recipe, fit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A network at the size of a rung, and the frames a second that are wanted of it on two cores (0: no mark)."""
+
+    architecture: str
+    size_px: tuple[int, int]
+    wanted_fps: float = 0.0
+
+
+CASES = (
+    Case(architecture="plain-m4c16x4", size_px=(320, 180), wanted_fps=200),
+    Case(architecture="plain-m10c32x4", size_px=(320, 180), wanted_fps=45),
+    Case(architecture="plain-m4c16x4", size_px=(480, 270), wanted_fps=90),
+    Case(architecture="plain-m4c32x2d2", size_px=(640, 360), wanted_fps=75),
+    Case(architecture="plain-m4c16x2", size_px=(640, 360), wanted_fps=75),
+    Case(architecture="plain-m4c16x2d2", size_px=(960, 540), wanted_fps=60),
+)
+"""The marks of the project's plan."""
+_FRAMES, _CRF, _SCORED = 120, 27, 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One case. Frames a second of the whole machine, dB of PSNR-Y over the scored frames."""
+
+    case: Case
+    ours: Speed
+    eager: Speed
+    fps_decode: float
+    psnr_plain_db: float
+    psnr_fp32_db: float
+    psnr_int8_db: float
+
+    @property
+    def times_eager(self) -> float:
+        return self.ours.fps_end_to_end / self.eager.fps_end_to_end
+
+
+@click.command(context_settings={"show_default": True})
+@click.argument("clip", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--seconds", type=click.FloatRange(min=0.1), default=1.5, help="Measuring time of one arrangement.")
+@click.option("--train-seconds", type=click.FloatRange(min=0.5), default=10.0, help="Training of each network.")
+@click.option("--tiers", is_flag=True, help="The tiers that are offered instead of the marks.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def bench_runtime(clip: Path, seconds: float, train_seconds: float, tiers: bool, as_json: bool) -> None:
+    """Measure decode → enhance → frame on CLIP: frames a second, share of the machine's peak, against torch eager.
+
+    Each network is trained on the clip for a few seconds, so that what int8 costs is measured on real weights.
+    Measure on an idle machine.
+    """
+    results = list(measured(clip, tier_cases() if tiers else CASES, seconds, train_seconds))
+    click.echo(json.dumps(as_record(clip, results)) if as_json else as_text(results))
+
+
+def tier_cases() -> tuple[Case, ...]:
+    """Every tier at the rungs that the device profile measures first."""
+    from enhancers import catalog
+
+    sizes = {4: (320, 180), 3: (426, 240), 2: (640, 360)}
+    return tuple(
+        Case(architecture=str(catalog.architecture(scale, tier)), size_px=size)
+        for scale, size in sizes.items()
+        for tier in catalog.TIER_DEPTHS
+    )
+
+
+def measured(clip: Path, cases: Sequence[Case], seconds: float, train_seconds: float) -> Iterator[Result]:
+    """Each case in turn. Raises MediaError for a clip that cannot be decoded."""
+    for case in cases:
+        architecture = parse(case.architecture)
+        segment = rung_of(clip, case.size_px, _FRAMES, _CRF)
+        weights = trained_weights(clip, architecture, segment, train_seconds)
+        width_px, height_px = case.size_px
+        display_px = width_px * architecture.scale, height_px * architecture.scale
+        plain, fp32, int8 = psnr_y_db(clip, segment, weights, case.size_px, display_px)
+        yield Result(
+            case=case,
+            ours=fastest(weights, segment, case.size_px, display_px, seconds),
+            eager=speed(
+                weights, segment, size_px=case.size_px, display_px=display_px, backend="torch", seconds=seconds
+            ),
+            fps_decode=decode_fps(segment),
+            psnr_plain_db=plain,
+            psnr_fp32_db=fp32,
+            psnr_int8_db=int8,
+        )
+
+
+def fastest(
+    weights: Weights, segment: bytes, size_px: tuple[int, int], display_px: tuple[int, int], seconds: float
+) -> Speed:
+    """The fastest int8 backend."""
+    found = [
+        speed(weights, segment, size_px=size_px, display_px=display_px, backend=backend, seconds=seconds)
+        for backend in BACKENDS
+        if backend.endswith("int8")
+    ]
+    return max(found, key=lambda each: each.fps_end_to_end)
+
+
+def trained_weights(clip: Path, architecture: PlainArchitecture, segment: bytes, seconds: float) -> Weights:
+    """Weights from a short training on the clip, calibrated on the frames of the rung."""
+    trunk = PlainTrunk(architecture, (architecture.depth,), seed=1)
+    pairs = rung_pairs(str(clip), architecture.scale, float(_CRF), height_max_px=720, frames_max=_FRAMES, keep=_SCORED)
+    sampler = PatchSampler([pairs], patch_px=32 * architecture.squeeze, seed=1, flips=True)
+    trained = fit(trunk, sampler, Recipe(seconds=seconds, exit_weights=(1.0,)))
+    weights = Weights(
+        architecture=architecture,
+        exits=(architecture.depth,),
+        tensors={name: tensor.numpy() for name, tensor in trained.tensors.items()},
+    )
+    low = np.stack([frame.y for frame in islice(decode_segment(segment), 0, _FRAMES, _FRAMES // 4)])
+    return calibrated(weights, low)
+
+
+def psnr_y_db(
+    clip: Path, segment: bytes, weights: Weights, size_px: tuple[int, int], display_px: tuple[int, int]
+) -> tuple[float, float, float]:
+    """Mean PSNR-Y against the clip at display size: plainly scaled, by float32, and by int8."""
+    enhancers = (
+        PlainScaler(*size_px, *display_px),
+        open_weights(weights, "", size_px=size_px, display_px=display_px, backend="torch"),
+        open_weights(weights, "", size_px=size_px, display_px=display_px, backend=DEFAULT_BACKEND),
+    )
+    step = _FRAMES // _SCORED
+    sources = islice(decode_file(str(clip)), 0, _FRAMES, step)
+    scores: list[tuple[float, ...]] = []
+    fit_: PlainScaler | None = None
+    for source, low in zip(sources, islice(decode_segment(segment), 0, None, step), strict=False):
+        fit_ = fit_ or PlainScaler(source.width_px, source.height_px, *display_px)
+        truth = fit_.enhance(source).y
+        scores.append(tuple(_psnr_db(enhancer.enhance(low).y, truth) for enhancer in enhancers))
+    plain, fp32, int8 = np.mean(scores, axis=0)
+    return float(plain), float(fp32), float(int8)
+
+
+def _psnr_db(shown: Plane, truth: Plane) -> float:
+    return float(10 * np.log10(255**2 / max(1e-6, float(np.mean((shown.astype(np.float32) - truth) ** 2)))))
+
+
+def as_record(clip: Path, results: Sequence[Result]) -> dict[str, object]:
+    """What `--json` prints."""
+    return {
+        "clip": clip.name,
+        "processor": processor_name(),
+        "cores": cores(),
+        "peak": {precision: {"gops": round(peak_gops(precision, cores()))} for precision in ("int8", "fp32")},
+        "cases": [
+            asdict(each.ours)
+            | {
+                "wanted_fps": each.case.wanted_fps,
+                "fps_decode": each.fps_decode,
+                "fps_torch_eager": each.eager.fps_end_to_end,
+                "fps_network_torch_eager": each.eager.fps_network,
+                "times_torch_eager": each.times_eager,
+                "psnr_y_db": {
+                    "plain": each.psnr_plain_db,
+                    "fp32": each.psnr_fp32_db,
+                    "int8": each.psnr_int8_db,
+                },
+            }
+            for each in results
+        ],
+    }
+
+
+def as_text(results: Sequence[Result]) -> str:
+    """A table."""
+    lines = [
+        f"{cores()} cores; peak int8 {peak_gops('int8', cores()):.0f}, fp32 {peak_gops('fp32', cores()):.0f} GOP/s",
+        f"{'network':<18}{'rung':<10}{'fps':>6}{'wanted':>8}{'net':>7}{'peak':>6}{'×torch':>8}{'int8 dB':>9}  by",
+    ]
+    for each in results:
+        ours = each.ours
+        lines.append(
+            f"{ours.architecture:<18}{f'{ours.width_px}x{ours.height_px}':<10}{ours.fps_end_to_end:6.0f}"
+            f"{each.case.wanted_fps:8.0f}{ours.fps_network:7.0f}{ours.peak_share:6.0%}{each.times_eager:8.1f}"
+            f"{each.psnr_int8_db - each.psnr_fp32_db:+9.3f}  "
+            f"{ours.backend}, {ours.way.workers} × {ours.way.threads} threads"
+        )
+    return "\n".join(lines)

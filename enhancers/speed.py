@@ -1,0 +1,188 @@
+"""How fast an enhancer is from coded segment to shown frame, what the network alone takes, and its share of the peak.
+
+Frames a second are those of the whole machine: decoding, network and chroma beside each other on all its cores, in the
+fastest of the arrangements that `ways` lists.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+
+import av
+import numpy as np
+
+from enhancers.architectures.plain import PlainArchitecture
+from enhancers.backends import BACKENDS, LumaNetwork
+from enhancers.base import Enhancer, PlainScaler
+from enhancers.checkpoint import Weights
+from enhancers.frames import Frame, decode_file, decode_segment
+from enhancers.peak import peak_gops
+from enhancers.pipeline import enhanced
+from enhancers.runtime import DEFAULT_BACKEND, open_weights
+
+_WARM_FRAMES = 8
+PRECISIONS = {"openvino-int8": "int8", "openvino-bf16": "fp32", "openvino-fp32": "fp32", "torch": "fp32"}
+"""Which peak a backend is held against."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """An arrangement on the cores: `workers` frames at once, each by a network of `threads` threads."""
+
+    workers: int
+    threads: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speed:
+    """One network at one size on this machine, in its fastest arrangement. Frames a second of the whole machine."""
+
+    architecture: str
+    backend: str
+    width_px: int
+    height_px: int
+    display_width_px: int
+    display_height_px: int
+    way: Way
+    fps_end_to_end: float
+    """Decoding, network, chroma: from the bytes of a segment to frames at display size."""
+    fps_network: float
+    """The network alone: luma plane in, luma plane out."""
+    gop_per_frame: float
+    """10⁹ operations of the convolutions, a multiply-accumulate counted as two, nothing padded counted."""
+    peak_share: float
+    """Operations a second of the network alone ÷ those of this machine's fastest large convolution, same precision."""
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def ways() -> tuple[Way, ...]:
+    """One network on all cores, or one single-threaded network a core."""
+    return (
+        Way(workers=1, threads=1),
+        *([Way(workers=1, threads=n), Way(workers=n, threads=1)] if (n := cores()) > 1 else []),
+    )
+
+
+def gop_per_frame(architecture: PlainArchitecture, width_px: int, height_px: int) -> float:
+    """10⁹ operations of one frame of this input size."""
+    return 2e-9 * architecture.macs_per_output_px * width_px * height_px * architecture.scale**2
+
+
+def speed(
+    weights: Weights,
+    segment: bytes,
+    *,
+    size_px: tuple[int, int],
+    display_px: tuple[int, int],
+    backend: str = DEFAULT_BACKEND,
+    seconds: float = 2.0,
+    among: Sequence[Way] | None = None,
+) -> Speed:
+    """Measure the deepest exit of `weights` on a coded clip (init and media segment, or a whole small file).
+
+    size_px: (width, height) of its frames. display_px: of those shown. seconds: of measuring, an arrangement.
+    among: arrangements to search, all of `ways()` by default. Raises MediaError for a clip that cannot be decoded.
+    """
+
+    def opened(way: Way) -> list[Enhancer]:
+        return [
+            open_weights(weights, "", size_px=size_px, display_px=display_px, backend=backend, threads=way.threads)
+            for _ in range(way.workers)
+        ]
+
+    found = {way: end_to_end_fps(segment, opened(way), seconds) for way in among or ways()}
+    way = max(found, key=lambda each: found[each])
+    fps_network = max(network_fps(weights, size_px, backend, each, seconds / 2) for each in among or ways())
+    gop = gop_per_frame(weights.architecture, *size_px)
+    return Speed(
+        architecture=str(weights.architecture),
+        backend=backend,
+        width_px=size_px[0],
+        height_px=size_px[1],
+        display_width_px=display_px[0],
+        display_height_px=display_px[1],
+        way=way,
+        fps_end_to_end=found[way],
+        fps_network=fps_network,
+        gop_per_frame=gop,
+        peak_share=gop * fps_network / peak_gops(PRECISIONS.get(backend, "fp32"), cores()),
+    )
+
+
+def end_to_end_fps(segment: bytes, enhancers: Sequence[Enhancer], seconds: float) -> float:
+    """Frames a second from coded bytes to frames at display size; the clip is decoded again until time is up."""
+
+    def decoded() -> Iterator[Frame]:
+        while True:
+            yield from decode_segment(segment)
+
+    lifted = enhanced(decoded(), enhancers)
+    for _ in islice(lifted, _WARM_FRAMES):
+        pass
+    frames, began_s = 0, time.perf_counter()
+    for _ in lifted:
+        frames += 1
+        if (spent_s := time.perf_counter() - began_s) >= seconds and frames >= _WARM_FRAMES:
+            break
+    lifted.close()
+    return frames / spent_s
+
+
+def network_fps(weights: Weights, size_px: tuple[int, int], backend: str, way: Way, seconds: float) -> float:
+    """Frames a second of the network alone in one arrangement."""
+    scale = weights.architecture.scale
+    random = np.random.default_rng(0)
+    y = random.integers(16, 236, (size_px[1], size_px[0]), np.uint8)
+    plain = random.integers(16, 236, (size_px[1] * scale, size_px[0] * scale), np.uint8)
+    networks = [BACKENDS.get(backend)(weights, *size_px, way.threads) for _ in range(way.workers)]
+
+    def run(network: LumaNetwork, until_s: float) -> int:
+        frames = 0
+        while time.perf_counter() < until_s:
+            network.run(y, plain)
+            frames += 1
+        return frames
+
+    for network in networks:
+        run(network, time.perf_counter() + 0.1)
+    with ThreadPoolExecutor(way.workers) as pool:
+        began_s = time.perf_counter()
+        frames = sum(pool.map(lambda network: run(network, began_s + seconds), networks))
+        return frames / (time.perf_counter() - began_s)
+
+
+def decode_fps(segment: bytes) -> float:
+    """Frames a second of decoding alone, in one thread."""
+    began_s = time.perf_counter()
+    frames = sum(1 for _ in decode_segment(segment))
+    return frames / (time.perf_counter() - began_s)
+
+
+def rung_of(source: Path, size_px: tuple[int, int], frames: int = 120, crf: int = 27) -> bytes:
+    """The beginning of a clip as a low rung: H.264 without B-frames, as `prepare` makes them. Raises MediaError."""
+    file = io.BytesIO()
+    scaler: PlainScaler | None = None
+    with av.open(file, "w", format="mp4") as container:
+        stream = container.add_stream(
+            "libx264", rate=Fraction(25), options={"crf": str(crf), "preset": "faster", "bf": "0"}
+        )
+        stream.width, stream.height, stream.pix_fmt = *size_px, "yuv420p"
+        for index, frame in enumerate(islice(decode_file(str(source)), frames)):
+            scaler = scaler or PlainScaler(frame.width_px, frame.height_px, *size_px)
+            picture = scaler.enhance(frame).picture
+            picture.pts, picture.time_base = index, Fraction(1, 25)
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    return file.getvalue()
