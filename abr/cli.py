@@ -47,7 +47,7 @@ bench = LazyGroup(
     {
         "prepare": Lazy("server.ingest.bench:bench_prepare", "Our ladder encode against the ffmpeg command line."),
         "emulator": Lazy("client_player.emulate.bench:bench_emulator", "The link emulator against its own traces."),
-        "runtime": Lazy("enhancers.bench_runtime:bench_runtime", "Enhancers: frames a second and share of the peak."),
+        "runtime": Lazy("enhancers.cli:bench_runtime", "Enhancers: frames a second and share of the peak."),
         "abr": Lazy("abr.bench:bench_abr", "Every controller on every trace set, against the offline optimum."),
     },
     name="bench",

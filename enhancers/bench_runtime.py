@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 
-import click
 import numpy as np
 
 from enhancers.architectures.plain import PlainArchitecture, parse
@@ -63,22 +61,6 @@ class Result:
     @property
     def times_eager(self) -> float:
         return self.ours.fps_end_to_end / self.eager.fps_end_to_end
-
-
-@click.command(context_settings={"show_default": True})
-@click.argument("clip", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--seconds", type=click.FloatRange(min=0.1), default=1.5, help="Measuring time of one arrangement.")
-@click.option("--train-seconds", type=click.FloatRange(min=0.5), default=10.0, help="Training of each network.")
-@click.option("--tiers", is_flag=True, help="The tiers that are offered instead of the marks.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def bench_runtime(clip: Path, seconds: float, train_seconds: float, tiers: bool, as_json: bool) -> None:
-    """Measure decode → enhance → frame on CLIP: frames a second, share of the machine's peak, against torch eager.
-
-    Each network is trained on the clip for a few seconds, so that what int8 costs is measured on real weights.
-    Measure on an idle machine.
-    """
-    results = list(measured(clip, tier_cases() if tiers else CASES, seconds, train_seconds))
-    click.echo(json.dumps(as_record(clip, results)) if as_json else as_text(results))
 
 
 def tier_cases() -> tuple[Case, ...]:

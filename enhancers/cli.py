@@ -1,4 +1,4 @@
-"""`toprung train` and `toprung profile`. Heavy packages are imported when a command runs, never for `--help`."""
+"""`toprung train`, `toprung profile` and `toprung bench runtime`. Heavy packages are imported when a command runs, never for `--help`."""
 
 from __future__ import annotations
 
@@ -122,6 +122,24 @@ def profile(output: Path | None, quick: bool, force: bool, as_json: bool) -> Non
     with _progress() as progress:
         path, found = profile_device(output, quick=quick, force=force, progress=progress)
     click.echo(dumps(found).decode() if as_json else f"{as_text(found)}\n{path}")
+
+
+@click.command(context_settings={"show_default": True})
+@click.argument("clip", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--seconds", type=click.FloatRange(min=0.1), default=1.5, help="Measuring time of one arrangement.")
+@click.option("--train-seconds", type=click.FloatRange(min=0.5), default=10.0, help="Training of each network.")
+@click.option("--tiers", is_flag=True, help="The tiers that are offered instead of the marks.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def bench_runtime(clip: Path, seconds: float, train_seconds: float, tiers: bool, as_json: bool) -> None:
+    """Measure decode → enhance → frame on CLIP: frames a second, share of the machine's peak, against torch eager.
+
+    Each network is trained on the clip for a few seconds, so that what int8 costs is measured on real weights.
+    Measure on an idle machine.
+    """
+    from enhancers.bench_runtime import CASES, as_record, as_text, measured, tier_cases
+
+    results = list(measured(clip, tier_cases() if tiers else CASES, seconds, train_seconds))
+    click.echo(json.dumps(as_record(clip, results)) if as_json else as_text(results))
 
 
 @contextmanager

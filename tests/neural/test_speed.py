@@ -15,6 +15,7 @@ from enhancers import bench_runtime as bench
 from enhancers import peak
 from enhancers.architectures.plain import parse
 from enhancers.base import Enhancer
+from enhancers.cli import bench_runtime
 from enhancers.frames import Frame, decode_segment
 from enhancers.pipeline import enhanced
 from enhancers.runtime import open_weights
@@ -99,7 +100,7 @@ def test_the_bench_prints_what_its_parts_measured(monkeypatch: pytest.MonkeyPatc
     case = bench.Case(architecture="plain-m1c16x4", size_px=(64, 36), wanted_fps=7)
     monkeypatch.setattr(bench, "CASES", (case,))
     options = [str(CLIP), "--seconds", "0.1", "--train-seconds", "0.5", "--json"]
-    printed = json.loads(CliRunner().invoke(bench.bench_runtime, options, catch_exceptions=False).stdout)
+    printed = json.loads(CliRunner().invoke(bench_runtime, options, catch_exceptions=False).stdout)
     (found,) = printed["cases"]
     assert printed["peak"]["int8"]["gops"] > printed["peak"]["fp32"]["gops"] > 0
     assert found["times_torch_eager"] == pytest.approx(found["fps_end_to_end"] / found["fps_torch_eager"])
