@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from importlib.resources import files
 
@@ -13,19 +14,19 @@ WIDTH = 32
 TIER_DEPTHS = {Tier.LOW: 2, Tier.MEDIUM: 5, Tier.HIGH: 10}
 """Blocks of each tier: the exits of one trunk."""
 EXITS = tuple(TIER_DEPTHS.values())
-SQUEEZES = {2: 2, 3: 1, 4: 1}
-"""At ×2 the network works at half resolution: as good for a quarter of the multiplications."""
+SQUEEZES = {1.0: 2, 1.5: 2, 2.0: 2, 3.0: 1, 4.0: 1}
+"""Up to ×2 the network works at half resolution: as good for a quarter of the multiplications."""
 
 
-def architecture(scale: int, tier: Tier = Tier.HIGH) -> PlainArchitecture:
+def architecture(scale: float, tier: Tier = Tier.HIGH) -> PlainArchitecture:
     """The network of one tier at one scale."""
     return PlainArchitecture(depth=TIER_DEPTHS[tier], width=WIDTH, scale=scale, squeeze=SQUEEZES[scale])
 
 
-def scale_for(height_px: int, display_height_px: int) -> int | None:
+def scale_for(height_px: int, display_height_px: int) -> float | None:
     """The network scale nearest to what the display asks for, or None when a network would not pay."""
     ratio = display_height_px / height_px
-    return min(SQUEEZES, key=lambda scale: abs(scale - ratio)) if 1.6 <= ratio <= 5 else None
+    return min(SQUEEZES, key=lambda scale: abs(math.log(scale / ratio))) if 1.6 <= ratio <= 5 else None
 
 
 @cache
@@ -41,6 +42,6 @@ def generic_chunks(wanted: PlainArchitecture) -> tuple[bytes, ...]:
     return tuple((folder / name).read_bytes() for name in names)
 
 
-def generic_file(scale: int, chunk: int) -> str:
+def generic_file(scale: float, chunk: int) -> str:
     """File name of a chunk, counted from 1, of the generic weights."""
-    return f"generic-x{scale}-{chunk}.safetensors"
+    return f"generic-x{scale:g}-{chunk}.safetensors"

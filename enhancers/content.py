@@ -61,7 +61,7 @@ class WeightsCard(Record, frozen=True):
     schema: int = 1
 
 
-def liftable(title: Title) -> dict[str, int]:
+def liftable(title: Title) -> dict[str, float]:
     """Rendition id → network scale, of every rendition that a network could pay for."""
     found = {
         rendition.id: catalog.scale_for(rendition.height_px, title.display_height_px) for rendition in title.renditions

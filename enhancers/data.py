@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ _FLOOR = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Pairs:
-    """Some frames of one video at one scale r. All uint8 luma.
+    """Some frames of one video at one scale r, which may be 1.5. All uint8 luma.
 
     low: (N, H, W) as decoded. plain: (N, r·H, r·W), `low` by the display scaler. target: (N, r·H, r·W), the source.
     box: the picture inside letterbox borders, in pixels of `target`: x, y, width, height.
@@ -29,8 +30,8 @@ class Pairs:
     box: Box
 
     @property
-    def scale(self) -> int:
-        return int(self.target.shape[1] // self.low.shape[1])
+    def scale(self) -> float:
+        return round(2 * len(self.target[0]) / len(self.low[0])) / 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -74,11 +75,17 @@ class PatchSampler:
         video, frame, top, left, bottom_max, right_max = cell
         pairs, size, scale = self._pairs[video], self._patch_px, self._pairs[video].scale
         jitter = random.integers(0, size // 2, 2)
-        y, x = min(top + jitter[0], bottom_max), min(left + jitter[1], right_max)
+        y, x = (_even(int(value)) for value in (min(top + jitter[0], bottom_max), min(left + jitter[1], right_max)))
         low = pairs.low[frame, y : y + size, x : x + size]
-        fine = (frame, slice(y * scale, (y + size) * scale), slice(x * scale, (x + size) * scale))
+        y0, y1, x0, x1 = (int(edge * scale) for edge in (y, y + size, x, x + size))
+        fine = (frame, slice(y0, y1), slice(x0, x1))
         patch = (low, pairs.plain[fine], pairs.target[fine])
         return _turned(patch, int(random.integers(8))) if self._flips else patch
+
+
+def _even(place: int) -> int:
+    """Networks that work at half resolution see pixels in pairs, and patches must see them in the same pairs."""
+    return place & ~1
 
 
 def _turned(patch: tuple[Stack, Stack, Stack], turn: int) -> tuple[Stack, Stack, Stack]:
@@ -90,8 +97,9 @@ def _turned(patch: tuple[Stack, Stack, Stack], turn: int) -> tuple[Stack, Stack,
 def _cells(index: int, pairs: Pairs, patch_px: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Places (video, frame, top, left, lowest top, rightmost left) on a half-patch grid, and each one's difficulty."""
     scale, step = pairs.scale, max(1, patch_px // 2)
-    left, top = -(-pairs.box[0] // scale), -(-pairs.box[1] // scale)
-    right, bottom = (pairs.box[0] + pairs.box[2]) // scale - patch_px, (pairs.box[1] + pairs.box[3]) // scale - patch_px
+    left, top = (2 * math.ceil(edge / scale / 2) for edge in pairs.box[:2])
+    right = int((pairs.box[0] + pairs.box[2]) / scale) - patch_px
+    bottom = int((pairs.box[1] + pairs.box[3]) / scale) - patch_px
     places, difficulty = [], []
     for frame in range(len(pairs.low)):
         if is_black(pairs.target[frame]):
@@ -99,7 +107,7 @@ def _cells(index: int, pairs: Pairs, patch_px: int) -> tuple[npt.NDArray[np.int6
         error = _squared_error_sums(pairs.plain[frame], pairs.target[frame])
         for y in range(top, bottom + 1, step):
             for x in range(left, right + 1, step):
-                y0, y1, x0, x1 = y * scale, (y + patch_px) * scale, x * scale, (x + patch_px) * scale
+                y0, y1, x0, x1 = (int(edge * scale) for edge in (y, y + patch_px, x, x + patch_px))
                 total = error[y1, x1] - error[y0, x1] - error[y1, x0] + error[y0, x0]
                 places.append((index, frame, y, x, bottom, right))
                 difficulty.append(np.sqrt(max(total, 0.0)))

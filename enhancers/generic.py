@@ -25,7 +25,7 @@ from enhancers.train import Recipe, Trained, fit
 
 HELD_OUT = "bbb_"
 """Clips whose names start so are the demo's: never trained on."""
-SCALES = (4, 3, 2)
+SCALES = (4, 3, 2, 1.5, 1)
 CRFS = (24.0, 28.0)
 PATCH_PX = 32
 _HEIGHT_MAX_PX, _FRAMES_MAX, _KEEP = 720, 600, 24
@@ -37,13 +37,13 @@ def training_clips(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix in kinds and not path.name.startswith(HELD_OUT))
 
 
-def load_pairs(clips: list[Path], scale: int) -> list[Pairs]:
+def load_pairs(clips: list[Path], scale: float) -> list[Pairs]:
     """Pairs of every clip, clips and compressions alternating so that each clip is seen at both."""
     size = {"height_max_px": _HEIGHT_MAX_PX, "frames_max": _FRAMES_MAX, "keep": _KEEP}
     return [rung_pairs(str(clip), scale, crf, **size) for clip in clips for crf in CRFS]
 
 
-def train_scale(pairs: list[Pairs], scale: int, start: dict[str, torch.Tensor], recipe: Recipe, seed: int) -> Trained:
+def train_scale(pairs: list[Pairs], scale: float, start: dict[str, torch.Tensor], recipe: Recipe, seed: int) -> Trained:
     """Train the trunk of one scale, from the trunk of another where shapes agree."""
     architecture = catalog.architecture(scale)
     trunk = PlainTrunk(architecture, catalog.EXITS, seed)

@@ -33,6 +33,8 @@ from enhancers.publish import chunk_of, content_offer, entries, generic_offer, p
 from enhancers.runtime import open_weights
 from enhancers.titles import PreparedTitle
 
+_WORTH_VMAF = 0.05
+"""What is gained must be more than this: one frame in several is measured."""
 _METRICS = ("vmaf", "vmaf_neg", "ssim", "psnr_y_db")
 
 
@@ -160,17 +162,27 @@ def _save(path: Path, scores: _BlockScores) -> None:
         raise StorageError(f"Cannot save measurements to {path}: {error.strerror}.") from error
 
 
-def worthwhile(found: Sequence[Candidate], qualities: Mapping[str, Quality]) -> list[Candidate]:
-    """The candidates that beat every cheaper tier of their family on their rendition, by mean VMAF."""
-    best: dict[tuple[Family, str], float] = {}
+def worthwhile(
+    found: Sequence[Candidate], qualities: Mapping[str, Quality], plain: Mapping[str, Quality]
+) -> list[Candidate]:
+    """The candidates that beat plain playback and every cheaper tier of their family, on VMAF and on VMAF-NEG.
+
+    plain: quality of each rendition by id. VMAF alone can be inflated by sharpening; NEG can not.
+    """
+    best: dict[tuple[Family, str], tuple[float, float]] = {}
     kept = []
     for candidate in sorted(found, key=lambda each: list(Tier).index(each.tier)):
         place = candidate.family, candidate.rendition.id
-        vmaf = float(np.mean(qualities[candidate.key].vmaf))
-        if vmaf > best.get(place, float("-inf")):
-            best[place] = vmaf
+        floor = best.get(place) or _means(plain[candidate.rendition.id])
+        reached = _means(qualities[candidate.key])
+        if all(have >= need + _WORTH_VMAF for have, need in zip(reached, floor, strict=True)):
+            best[place] = reached
             kept.append(candidate)
     return kept
+
+
+def _means(quality: Quality) -> tuple[float, float]:
+    return float(np.mean(quality.vmaf)), float(np.mean(quality.vmaf_neg))
 
 
 def publish_offers(
@@ -184,7 +196,7 @@ def publish_offers(
 ) -> EnhancementTable:
     """Publish the table of all worthwhile candidates, and the chunks that it names."""
     offers: dict[tuple[Family, Tier], list[Offer]] = {}
-    kept = worthwhile(found, qualities)
+    kept = worthwhile(found, qualities, prepared.title.plain_quality)
     for candidate in kept:
         offers.setdefault((candidate.family, candidate.tier), []).append(candidate.offer(qualities[candidate.key]))
     table = EnhancementTable(

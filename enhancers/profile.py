@@ -24,7 +24,7 @@ from enhancers.frames import Frame, frame_of
 from enhancers.job import Progress
 from enhancers.runtime import DEFAULT_BACKEND, open_weights
 
-_SIZES_PX = {
+_SIZES_PX: dict[float, tuple[tuple[int, int], ...]] = {
     4: ((320, 180), (480, 270)),
     3: ((426, 240), (640, 360)),
     2: ((640, 360), (960, 540)),
@@ -94,12 +94,12 @@ def thread_counts() -> tuple[int, ...]:
     return (1, cores) if cores > 1 else (1,)
 
 
-def _weights(scale: int, tier: Tier) -> Weights:
+def _weights(scale: float, tier: Tier) -> Weights:
     return loads_chunks(catalog.generic_chunks(catalog.architecture(scale, tier)))
 
 
 def measured(
-    weights: Weights, scale: int, size_px: tuple[int, int], backend: str, threads: int, runs: int
+    weights: Weights, scale: float, size_px: tuple[int, int], backend: str, threads: int, runs: int
 ) -> Measurement:
     """Open an enhancer as a player does and time it on pictures with detail."""
     display_px = _display(size_px, scale)
@@ -118,9 +118,9 @@ def measured(
     )
 
 
-def _display(size_px: tuple[int, int], scale: int) -> tuple[int, int]:
+def _display(size_px: tuple[int, int], scale: float) -> tuple[int, int]:
     """The 16:9 display that this rung is shown on: 426x240 goes to 1280x720, through the last scaling that it needs."""
-    height_px = size_px[1] * scale
+    height_px = int(size_px[1] * scale)
     return (height_px * 16 // 9 + 1) & ~1, height_px
 
 

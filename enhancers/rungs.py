@@ -39,7 +39,7 @@ def compress(frames: Sequence[Frame], crf: float, *, preset: str = "medium") -> 
     return file.getvalue()
 
 
-def rung_pairs(path: str, scale: int, crf: float, *, height_max_px: int, frames_max: int, keep: int) -> Pairs:
+def rung_pairs(path: str, scale: float, crf: float, *, height_max_px: int, frames_max: int, keep: int) -> Pairs:
     """Training pairs of a clip's first `frames_max` frames, about `keep` of them, at `scale` below its own size.
 
     The clip is first brought to at most `height_max_px`, and to a size that the scale divides.
@@ -47,11 +47,12 @@ def rung_pairs(path: str, scale: int, crf: float, *, height_max_px: int, frames_
     source = list(islice(decode_file(path), frames_max))
     height = min(source[0].height_px, height_max_px)
     width = source[0].width_px * height // source[0].height_px
-    low_width, low_height = width // scale & ~1, height // scale & ~1
-    fit = PlainScaler(source[0].width_px, source[0].height_px, low_width * scale, low_height * scale)
+    low_width, low_height = int(width / scale) & ~1, int(height / scale) & ~1
+    shown = int(low_width * scale), int(low_height * scale)
+    fit = PlainScaler(source[0].width_px, source[0].height_px, *shown)
     shrink = PlainScaler(source[0].width_px, source[0].height_px, low_width, low_height)
     decoded = list(decode_segment(compress([shrink.enhance(frame) for frame in source], crf)))
-    grow = PlainScaler(low_width, low_height, low_width * scale, low_height * scale)
+    grow = PlainScaler(low_width, low_height, *shown)
     kept = range(0, len(source), max(1, len(source) // keep))
     target = np.stack([fit.enhance(source[index]).y for index in kept])
     return Pairs(

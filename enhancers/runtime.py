@@ -25,13 +25,12 @@ class NetworkEnhancer:
     When the display is not a whole multiple of the input, the network's picture is scaled on to the display.
     """
 
-    def __init__(self, network: LumaNetwork, scale: int, descriptor: Descriptor) -> None:
+    def __init__(self, network: LumaNetwork, network_px: tuple[int, int], descriptor: Descriptor) -> None:
         self.descriptor = descriptor
         self._network = network
-        width, height = descriptor.width_px * scale, descriptor.height_px * scale
         display = descriptor.display_width_px, descriptor.display_height_px
-        self._grow = PlainScaler(descriptor.width_px, descriptor.height_px, width, height)
-        self._fit = None if display == (width, height) else PlainScaler(width, height, *display)
+        self._grow = PlainScaler(descriptor.width_px, descriptor.height_px, *network_px)
+        self._fit = None if display == network_px else PlainScaler(*network_px, *display)
 
     def enhance(self, frame: Frame) -> Frame:
         check_size(frame, self.descriptor)
@@ -65,7 +64,7 @@ def open_weights(
         display_width_px=display_px[0],
         display_height_px=display_px[1],
     )
-    enhancer = NetworkEnhancer(network, weights.architecture.scale, descriptor)
+    enhancer = NetworkEnhancer(network, weights.architecture.shown_px(*size_px), descriptor)
     for _ in range(_WARM_UP_FRAMES):
         enhancer.enhance(_grey_frame(*size_px))
     return enhancer

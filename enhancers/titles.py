@@ -118,7 +118,7 @@ def file_sha256(path: Path) -> str:
     return hasher.hexdigest()
 
 
-def title_pairs(prepared: PreparedTitle, renditions: dict[str, int], *, frames_max: int) -> dict[str, Pairs]:
+def title_pairs(prepared: PreparedTitle, renditions: dict[str, float], *, frames_max: int) -> dict[str, Pairs]:
     """Training pairs of several renditions (id → network scale) in one pass over the source.
 
     At most `frames_max` frames are kept, fewer when memory would not do, spread evenly over the title.
@@ -145,9 +145,9 @@ def title_pairs(prepared: PreparedTitle, renditions: dict[str, int], *, frames_m
 class _PairMaker:
     """Collects the pairs of one rendition at its network's size."""
 
-    def __init__(self, prepared: PreparedTitle, rendition: Rendition, scale: int) -> None:
+    def __init__(self, prepared: PreparedTitle, rendition: Rendition, scale: float) -> None:
         self.rendition = rendition
-        width, height = rendition.width_px * scale, rendition.height_px * scale
+        width, height = int(rendition.width_px * scale), int(rendition.height_px * scale)
         self._grow = PlainScaler(rendition.width_px, rendition.height_px, width, height)
         self._fit = PlainScaler(*prepared.display_px, width, height)
         x, y, w, h = prepared.title.meter.crop

@@ -5,7 +5,8 @@
 
 One trunk has several exits: after block k a tail of its own makes a complete, cheaper network. The first k blocks and
 their tail are exactly the network `plain-m<k>…`, so chunks of weights are usable as they arrive (NAS, OSDI 2018), and
-all tiers of a title share their bytes.
+all tiers of a title share their bytes. Scales are 1 (repair at display size), 1.5, 2, 3 and 4; at half resolution ×1.5
+is a shuffle by 3.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from abr.errors import FormatError
 
 KERNEL_PX = 3
 DEPTH_MAX, WIDTH_MAX = 64, 256
-_PATTERN = re.compile(r"plain-m(\d{1,2})c(\d{1,3})x([234])(d2)?")
+_PATTERN = re.compile(r"plain-m([0-9]{1,2})c([0-9]{1,3})x(1|1\.5|2|3|4)(d2)?")
+_SCALES = {"1": 1.0, "1.5": 1.5, "2": 2.0, "3": 3.0, "4": 4.0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,15 +42,24 @@ class PlainArchitecture:
 
     depth: int
     width: int
-    scale: int
+    scale: float
     squeeze: int = 1
 
     def __str__(self) -> str:
-        return f"plain-m{self.depth}c{self.width}x{self.scale}" + ("d2" if self.squeeze == 2 else "")
+        return f"plain-m{self.depth}c{self.width}x{self.scale:g}" + ("d2" if self.squeeze == 2 else "")
 
     def at_exit(self, depth: int) -> PlainArchitecture:
         """The network that leaves the trunk after `depth` blocks."""
         return replace(self, depth=depth)
+
+    @property
+    def shuffle(self) -> int:
+        """Pixels of the shown picture along one side of a position of the working grid."""
+        return round(self.squeeze * self.scale)
+
+    def shown_px(self, width_px: int, height_px: int) -> tuple[int, int]:
+        """Size of the picture that the network makes of one of this size."""
+        return int(width_px * self.scale), int(height_px * self.scale)
 
     @property
     def head(self) -> Layer:
@@ -62,7 +73,7 @@ class PlainArchitecture:
 
     @property
     def tail(self) -> Layer:
-        return Layer(name=f"tail{self.depth}", inputs=self.width, outputs=(self.squeeze * self.scale) ** 2)
+        return Layer(name=f"tail{self.depth}", inputs=self.width, outputs=self.shuffle**2)
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -71,17 +82,18 @@ class PlainArchitecture:
 
     @property
     def macs_per_output_px(self) -> float:
-        return sum(layer.macs for layer in self.layers) / (self.squeeze * self.scale) ** 2
+        return sum(layer.macs for layer in self.layers) / self.shuffle**2
 
 
 def parse(text: str) -> PlainArchitecture:
     """The inverse of `str`. Raises FormatError for anything else."""
     match = _PATTERN.fullmatch(text)
     if match:
-        depth, width, scale = (int(match[group]) for group in (1, 2, 3))
-        if 1 <= depth <= DEPTH_MAX and 1 <= width <= WIDTH_MAX and not any(match[i].startswith("0") for i in (1, 2)):
-            return PlainArchitecture(depth=depth, width=width, scale=scale, squeeze=2 if match[4] else 1)
+        depth, width, scale, squeeze = int(match[1]), int(match[2]), _SCALES[match[3]], 2 if match[4] else 1
+        sound = 1 <= depth <= DEPTH_MAX and 1 <= width <= WIDTH_MAX and (squeeze * scale).is_integer()
+        if sound and not any(match[i].startswith("0") for i in (1, 2)):
+            return PlainArchitecture(depth=depth, width=width, scale=scale, squeeze=squeeze)
     raise FormatError(
         f"{text!r} is not an architecture this program runs; expected one like plain-m4c32x4 "
-        f"(up to {DEPTH_MAX} blocks of {WIDTH_MAX} channels, scale 2 to 4, optionally d2)."
+        f"(up to {DEPTH_MAX} blocks of {WIDTH_MAX} channels, scale 1, 1.5, 2, 3 or 4, optionally d2; 1.5 needs d2)."
     )

@@ -67,7 +67,7 @@ class PlainTrunk(nn.Module):
 
     def forward(self, y: Tensor) -> list[Tensor]:
         """y: (B, 1, H, W) in 0–1. Returns the residual of each exit, (B, 1, r·H, r·W), in the same unit."""
-        shuffle = self.architecture.squeeze * self.architecture.scale
+        shuffle = self.architecture.shuffle
         x = functional.pixel_unshuffle(y, self.architecture.squeeze) if self.architecture.squeeze > 1 else y
         x = functional.relu(self.head(x))
         residuals = []
@@ -101,7 +101,7 @@ class PlainTrunk(nn.Module):
 
 def run(architecture: PlainArchitecture, tensors: Mapping[str, Tensor], y: Tensor) -> Tensor:
     """The residual of one exit from collapsed weights: y (B, 1, H, W) in 0–1 → (B, 1, r·H, r·W)."""
-    shuffle = architecture.squeeze * architecture.scale
+    shuffle = architecture.shuffle
     x = functional.pixel_unshuffle(y, architecture.squeeze) if architecture.squeeze > 1 else y
     for layer in architecture.layers[:-1]:
         x = functional.relu(

@@ -61,9 +61,9 @@ def compiled(model: Any, threads: int, precision: str) -> Any:
 def build_graph(weights: Weights, width_px: int, height_px: int, *, int8: bool) -> Any:
     """The graph of one exit for one input size: parameters y and plain, one result, all uint8."""
     architecture = weights.architecture
-    shuffle, scale = architecture.squeeze * architecture.scale, architecture.scale
+    shown_width_px, shown_height_px = architecture.shown_px(width_px, height_px)
     y = op.parameter([1, 1, height_px, width_px], np.uint8, name="y")
-    plain = op.parameter([1, 1, height_px * scale, width_px * scale], np.uint8, name="plain")
+    plain = op.parameter([1, 1, shown_height_px, shown_width_px], np.uint8, name="plain")
     x = _to_even(op.convert(y, "f32"), width_px, height_px, architecture.squeeze)
     if int8:
         x = eight_bits(x, 255.0)
@@ -75,7 +75,7 @@ def build_graph(weights: Weights, width_px: int, height_px: int, *, int8: bool) 
         if int8:
             x = eight_bits(x, weights.ranges[layer.name])
     x = _convolution(x, weights, architecture.tail, 255.0, 255.0, int8=int8)
-    residual = _cropped(op.depth_to_space(x, "blocks_first", shuffle), width_px * scale, height_px * scale)
+    residual = _cropped(op.depth_to_space(x, "blocks_first", architecture.shuffle), shown_width_px, shown_height_px)
     shown = op.clamp(op.round(op.add(residual, op.convert(plain, "f32")), "half_to_even"), 0.0, 255.0)
     return openvino.Model([op.convert(shown, "u8")], [y, plain], str(architecture))
 

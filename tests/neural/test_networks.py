@@ -17,9 +17,9 @@ ARCHITECTURES = st.builds(
     PlainArchitecture,
     depth=st.integers(1, 64),
     width=st.integers(1, 256),
-    scale=st.sampled_from([2, 3, 4]),
+    scale=st.sampled_from([1.0, 1.5, 2.0, 3.0, 4.0]),
     squeeze=st.sampled_from([1, 2]),
-)
+).filter(lambda architecture: (architecture.squeeze * architecture.scale).is_integer())
 
 
 @given(ARCHITECTURES)
@@ -38,10 +38,11 @@ def test_anything_else_is_refused(text: str) -> None:
 def test_macs_are_counted_at_the_resolution_where_they_run() -> None:
     # 9·(1·16 + 4·16·16 + 16·16) multiplications for each of the low-resolution pixels that make 16 shown ones.
     assert parse("plain-m4c16x4").macs_per_output_px == 9 * (16 + 4 * 256 + 256) / 16
+    assert parse("plain-m4c16x1.5d2").macs_per_output_px == 9 * (4 * 16 + 4 * 256 + 16 * 9) / 9
     assert parse("plain-m4c16x2d2").macs_per_output_px == 9 * (64 + 4 * 256 + 256) / 16
 
 
-@pytest.mark.parametrize("architecture", ["plain-m6c16x4", "plain-m6c16x3", "plain-m6c16x2d2"])
+@pytest.mark.parametrize("architecture", ["plain-m6c16x4", "plain-m6c16x3", "plain-m6c16x2d2", "plain-m6c16x1.5d2"])
 def test_an_exit_is_bit_for_bit_the_sliced_network(architecture: str) -> None:
     full = parse(architecture)
     trunk = random_trunk(full, (1, 4, 6))

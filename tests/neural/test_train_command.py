@@ -227,22 +227,24 @@ def test_two_trainings_of_one_title_do_not_mix(library: Path) -> None:
         pass
 
 
-def test_a_tier_that_is_no_better_than_a_cheaper_one_is_not_offered() -> None:
+@pytest.mark.parametrize("plain_neg", [49.0, 50.0])
+def test_a_tier_that_is_no_better_than_a_cheaper_one_or_plain_playback_is_not_offered(plain_neg: float) -> None:
     rendition = prepared_title()[0].renditions[0]
 
     def candidate(family: Family, tier: Tier) -> Candidate:
         return Candidate(family=family, tier=tier, rendition=rendition, architecture="", chunks=())
 
-    def seen(vmaf: float) -> Quality:
-        return Quality(vmaf=(vmaf,), vmaf_neg=(vmaf,), ssim=(1.0,), psnr_y_db=(40.0,))
+    def seen(vmaf: float, neg: float | None = None) -> Quality:
+        return Quality(vmaf=(vmaf,), vmaf_neg=(neg or vmaf,), ssim=(1.0,), psnr_y_db=(40.0,))
 
     figures = {Family.GENERIC: (50.0, 52.0, 51.0), Family.CONTENT: (60.0, 60.0, 61.0)}
     found = [candidate(family, tier) for family in figures for tier in (Tier.HIGH, Tier.LOW, Tier.MEDIUM)]
     tiers = (Tier.LOW, Tier.MEDIUM, Tier.HIGH)
     qualities = {each.key: seen(figures[each.family][tiers.index(each.tier)]) for each in found}
-    kept = {(each.family, each.tier) for each in worthwhile(found, qualities)}
+    plain = {rendition.id: seen(49.0, plain_neg)}
+    kept = {(each.family, each.tier) for each in worthwhile(found, qualities, plain)}
     assert kept == {
-        (Family.GENERIC, Tier.LOW),
+        *({(Family.GENERIC, Tier.LOW)} if plain_neg < 50 else ()),  # sharper, but no truer to the source
         (Family.GENERIC, Tier.MEDIUM),
         (Family.CONTENT, Tier.LOW),
         (Family.CONTENT, Tier.HIGH),

@@ -45,7 +45,7 @@ def shown(tensors: dict[str, torch.Tensor]) -> np.ndarray:
 
 def test_a_few_seconds_of_training_beat_the_plain_scaler() -> None:
     trunk = PlainTrunk(ARCHITECTURE, (1, 2), seed=1)
-    trained = fit(trunk, sampler(), Recipe(steps=250, batch=8, rate=2e-3, exit_weights=(0.3, 1.0)))
+    trained = fit(trunk, sampler(), Recipe(steps=250, batch=8, exit_weights=(0.3, 1.0)))
     before_db, after_db = psnr_db(pairs().plain, pairs().target), psnr_db(shown(trained.tensors), pairs().target)
     assert after_db > before_db + 0.1
 
