@@ -19,6 +19,7 @@ from server.desk import Desk
 from server.library import Library
 from server.media import Shelf
 from server.middleware import Guard, add_headers
+from server.pulse import beating
 from server.redis_store import RedisStore
 from server.routes import ENDPOINTS, description
 from server.settings import Settings
@@ -65,7 +66,7 @@ def create_app(
         else:
             app.router.add_route(endpoint.method, endpoint.path, endpoint.handler)
     app.on_response_prepare.append(add_headers)
-    app.cleanup_ctx.append(lambda _app: _ready(settings, store))
+    app.cleanup_ctx.append(lambda _app: _ready(settings, store, telemetry))
     return app
 
 
@@ -82,13 +83,14 @@ def make_store(settings: Settings, clock: Clock) -> SessionStore:
     )
 
 
-async def _ready(settings: Settings, store: SessionStore) -> AsyncIterator[None]:
+async def _ready(settings: Settings, store: SessionStore, telemetry: Telemetry) -> AsyncIterator[None]:
     """Fails at start, rather than at the first viewer, when library or store are not there."""
     if not settings.library or not await asyncio.to_thread(Path(settings.library).is_dir):
         raise InputError(f"There is no library folder at {settings.library!r}; `toprung prepare` makes one.")
     try:
         await store.ping()
-        yield
+        async with beating(telemetry):
+            yield
     finally:
         await store.close()
 

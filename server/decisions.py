@@ -23,7 +23,10 @@ _FAILED = "the controller failed"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
-    """A decision for one segment. `event` is None when it had been taken before; `failed` when the controller was."""
+    """A decision for one segment. `event` is None when it had been taken before; `failed` when the controller was.
+
+    rungs_up: rungs above that of the decision before, negative when below; 0 when there was none.
+    """
 
     rendition: str
     enhancer: str
@@ -33,6 +36,7 @@ class Taken:
     state: SessionState
     event: Decided | None = None
     failed: bool = False
+    rungs_up: int = 0
 
 
 def take(
@@ -56,6 +60,7 @@ def take(
     menu = prices.menu(segment, horizon, owned)
     seen = observe(state, heard, prices, menu, now_s=session_time_s(state, heard, now_s))
     decision = decide(controller, seen)
+    rungs_up = prices.choices[decision.option].rendition - seen.last.rendition if seen.last else 0
     state = msgspec.structs.replace(
         state.with_choice(segment, decision.option),
         memory=tuple(map(float, decision.memory)),
@@ -64,7 +69,7 @@ def take(
     )
     taken = _taken(prices, segment, decision, state)
     event = _event(taken, segment, title.rendition(taken.rendition).segment_bytes[segment], seen, owned)
-    return replace(taken, event=event, failed=decision.reason.startswith(_FAILED))
+    return replace(taken, event=event, failed=decision.reason.startswith(_FAILED), rungs_up=rungs_up)
 
 
 @lru_cache(maxsize=64)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated
 from weakref import WeakValueDictionary
 
@@ -25,6 +26,7 @@ from server.delivery import Delivery
 from server.foresight import Foresight
 from server.media import LoadedTitle, Shelf
 from server.problems import RequestError
+from server.seen import sight
 from server.sessions import SessionState, new_session_id, profile_key
 from server.store import Clock, SessionStore
 from server.telemetry import Telemetry
@@ -131,20 +133,14 @@ class Desk:
             raise RequestError(404, f"Segment {segment + 1} is not among 1 to {len(prices.duration_s)}.")
         controller = self._controllers.get(state.controller, self._controllers[self._default_controller])
         await self._foresight.wait(controller, prices, segment, state.buffer_max_s)
-        taken = self._take(state, heard, title, prices, controller, segment)
+        started = time.perf_counter()
+        taken = take(state, heard, title, prices, controller, segment, now_s=self._clock(), horizon=HORIZON)
+        self._telemetry.decision_s.observe(time.perf_counter() - started, session_id)
         if taken.event is None:
             await self._store.touch(session_id)
         elif not await self._store.save(session_id, taken.state, version=version, lines=[dumps_line(taken.event)]):
             return None
-        self._telemetry.decided(state.controller, taken)
-        return taken
-
-    def _take(
-        self, state: SessionState, heard: Heard, title: Title, prices: PriceList, controller: Controller, segment: int
-    ) -> Taken:
-        started = time.perf_counter()
-        taken = take(state, heard, title, prices, controller, segment, now_s=self._clock(), horizon=HORIZON)
-        self._telemetry.decision_s.observe(time.perf_counter() - started)
+        self._telemetry.decided(state.controller, taken, session_id)
         return taken
 
     async def sent(self, session_id: str, delivery: Delivery, size_bytes: int) -> None:
@@ -168,7 +164,8 @@ class Desk:
         kept = [event for event in events if not isinstance(event, Decided)]
         if not await self._store.append(session_id, map(dumps_line, kept)):
             raise _unknown()
-        self._telemetry.viewers.observe(kept)
+        prices = await self.prices(await self.state(session_id))
+        self._telemetry.viewers.observe(kept, session_id, partial(sight, prices=prices))
         if any(isinstance(event, Ended) for event in kept):
             self._telemetry.end(session_id)
         else:

@@ -31,7 +31,6 @@ JSONL = "application/x-ndjson"
 MPD = "application/dash+xml"
 DRIVEN_FILE = "driven.mpd"
 """The title folder's server-driven MPD; its URLs are right when it is served as a session's manifest."""
-METRICS = "text/plain; version=0.0.4; charset=utf-8"
 REASON_SHOWN_MAX = 400
 _SESSION_ID = re.compile(r"[A-Za-z0-9_-]{22}")
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
@@ -46,8 +45,10 @@ async def health(request: web.Request) -> web.Response:
 
 
 async def metrics(request: web.Request) -> web.Response:
-    text = await asyncio.to_thread(context(request).telemetry.text)
-    return web.Response(body=text, headers={"Content-Type": METRICS, "Cache-Control": "no-store"})
+    """In a thread: over several workers it reads their files."""
+    accept = request.headers.get("Accept", "")
+    text, kind = await asyncio.to_thread(context(request).telemetry.scraped, accept)
+    return web.Response(body=text, headers={"Content-Type": kind, "Cache-Control": "no-store"})
 
 
 async def titles(request: web.Request) -> web.Response:

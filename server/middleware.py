@@ -11,6 +11,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from abr.cmcd import HEADERS as CMCD_HEADERS
 from server.context import Context, context
+from server.exposition import session_shown
 from server.media import sent_body_bytes
 from server.openapi import Endpoint
 from server.problems import RequestError, respond
@@ -150,7 +151,7 @@ def _method(request: web.Request) -> str:
 
 def _line(request: web.Request, route: str, status: int, sent_bytes: int, took_s: float) -> dict[str, object]:
     """Without query and session id, since knowing the id is the right to use the session."""
-    title = request.match_info.get("title") or request.match_info.get("session", "")[:4]
+    title = request.match_info.get("title") or session_shown(request.match_info.get("session", ""))
     return {
         "fields": {
             "method": _method(request),

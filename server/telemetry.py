@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    Info,
-    disable_created_metrics,
-    generate_latest,
-)
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
-from abr.events import AnyEvent, Ended, Failed, Playing, Shown, Stalled, Stepped
+from abr.enhancement import PLAIN
+from abr.events import AnyEvent, Downloaded, Failed, Playing, Shown, Stalled, Stepped
 from server.decisions import Taken
+from server.exposition import Exposition, Traced
+from server.pulse import Vitals
+from server.seen import Sight
 from server.store import Clock
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -26,42 +23,57 @@ ACTIVE_S = 60.0
 """A session counts as active for this long after its last request."""
 ACTIVE_MAX = 65_536
 
-_FAST_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25)
+_FAST_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
 _REQUEST_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _WAIT_S = (0.25, 0.5, 1, 2, 4, 8, 16, 32)
+_STALL_S = (0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 32, 64)
 _BUFFER_S = (0, 1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96)
 _BYTES = tuple(1 << power for power in range(12, 25))
+_BYTES_PER_S = tuple(1 << power for power in range(13, 27))
 _VMAF = (10, 20, 30, 40, 50, 60, 65, 70, 75, 80, 85, 90, 95, 100)
+_ENHANCE_S = (0.001, 0.002, 0.004, 0.008, 0.012, 0.016, 0.024, 0.032, 0.042, 0.064, 0.128, 0.256)
+
+_Gauged = Literal["livesum", "max"]
 
 
-class _Maker:
+class Maker:
     """Makes metrics named `toprung_…` in one registry."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
+        self.traced: list[Traced] = []
 
     def counter(self, name: str, help_text: str, *labels: str) -> Counter:
         return Counter(name, help_text, labels, namespace="toprung", registry=self.registry)
 
-    def gauge(self, name: str, help_text: str) -> Gauge:
-        return Gauge(name, help_text, namespace="toprung", registry=self.registry)
+    def gauge(self, name: str, help_text: str, *labels: str, over_workers: _Gauged = "livesum") -> Gauge:
+        return Gauge(
+            name, help_text, labels, namespace="toprung", registry=self.registry, multiprocess_mode=over_workers
+        )
 
     def histogram(self, name: str, help_text: str, buckets: Sequence[float], *labels: str) -> Histogram:
         return Histogram(name, help_text, labels, namespace="toprung", registry=self.registry, buckets=buckets)
+
+    def traced_histogram(self, name: str, help_text: str, buckets: Sequence[float]) -> Traced:
+        """One without labels whose buckets remember a session."""
+        made = Traced(f"toprung_{name}", self.histogram(name, help_text, buckets), buckets)
+        self.traced.append(made)
+        return made
 
 
 class Telemetry:
     """All metrics of one app."""
 
     def __init__(self, clock: Clock, version: str) -> None:
-        self.registry = CollectorRegistry()
-        make = _Maker(self.registry)
-        Info("toprung_build", "What is running.", registry=self.registry).info({"version": version})
+        make = Maker(CollectorRegistry())
+        build = make.gauge("build_info", "What is running; always 1.", "version", over_workers="max")
+        build.labels(version).set(1)
         self.active = ActiveSessions(clock)
-        make.gauge("sessions_active", f"Sessions heard of in the last {ACTIVE_S:.0f} s by this process.").set_function(
-            self.active.count
+        self._active = make.gauge(
+            "sessions_active", f"Sessions heard of in the last {ACTIVE_S:.0f} s, by each worker for itself."
         )
         self.viewers = ViewerMetrics(make)
+        self.worker = WorkerMetrics(make)
         self.requests = make.counter("http_requests", "HTTP requests answered.", "method", "route", "status")
         self.request_s = make.histogram(
             "http_request_duration_seconds", "From a request's headers to its answer's last byte.", _REQUEST_S, "route"
@@ -72,32 +84,43 @@ class Telemetry:
         self.decisions = make.counter(
             "decisions", "Segments decided, by what was chosen.", "controller", "rendition", "enhancer"
         )
+        self.switches = make.counter(
+            "decision_switches", "Decisions for another rendition than the segment before had.", "direction"
+        )
         self.repeats = make.counter("decision_repeats", "Segments asked for again and answered as before.")
         self.conflicts = make.counter("decision_conflicts", "Decisions taken anew, since another came between.")
         self.controller_failures = make.counter(
             "controller_failures", "Decisions that a controller failed to take.", "controller"
         )
-        self.decision_s = make.histogram(
+        self.decision_s = make.traced_histogram(
             "decision_duration_seconds", "The CPU part of a decision: observe and choose.", _FAST_S
         )
-        self.promised_vmaf = make.histogram("promised_vmaf", "VMAF promised of decided segments.", _VMAF)
+        self.promised_vmaf = make.traced_histogram("promised_vmaf", "VMAF promised of decided segments.", _VMAF)
         self.segment_bytes = make.histogram("segment_bytes", "Bytes of decided video segments.", _BYTES)
         self.weights_bytes = make.counter("weights_bytes", "Bytes of enhancer weights sent.")
         self.cmcd_faults = make.counter("cmcd_faults", "Requests whose CMCD was malformed and left aside.")
         self.store_failures = make.counter("store_failures", "Requests for which the session store failed.")
+        self._exposition = Exposition(make.registry, make.traced)
 
-    def text(self) -> bytes:
-        """The Prometheus exposition format, version 0.0.4."""
-        return generate_latest(self.registry)
+    def scraped(self, accept: str) -> tuple[bytes, str]:
+        """Body and content type: OpenMetrics with exemplars for who accepts it, else the Prometheus text format."""
+        self.refresh()
+        return self._exposition.text(accept)
 
-    def decided(self, controller: str, taken: Taken) -> None:
+    def refresh(self) -> None:
+        """Bring gauges up to date that nothing else sets."""
+        self._active.set(self.active.count())
+
+    def decided(self, controller: str, taken: Taken, session_id: str) -> None:
         """Counts a decision, new or repeated."""
         if taken.event is None:
             self.repeats.inc()
             return
         self.decisions.labels(controller, taken.rendition, taken.enhancer).inc()
-        self.promised_vmaf.observe(taken.promised_vmaf)
+        self.promised_vmaf.observe(taken.promised_vmaf, session_id)
         self.segment_bytes.observe(taken.event.size_bytes)
+        if taken.rungs_up:
+            self.switches.labels("up" if taken.rungs_up > 0 else "down").inc()
         if taken.failed:
             self.controller_failures.labels(controller).inc()
 
@@ -110,42 +133,99 @@ class Telemetry:
 class ViewerMetrics:
     """What players report of what their viewers saw."""
 
-    def __init__(self, make: _Maker) -> None:
+    def __init__(self, make: Maker) -> None:
         self.events = make.counter("viewer_events", "Events posted by players.", "event")
-        self.stalls = make.counter("viewer_stalls", "Times that playback stood still.")
-        self.stall_s = make.counter("viewer_stall_seconds", "Time that playback stood still.")
-        self.played_s = make.counter("viewer_played_seconds", "Media time played, of sessions that ended.")
-        self.startup_s = make.histogram("viewer_startup_seconds", "Time to the first frame.", _WAIT_S)
-        self.frames = make.counter(
-            "viewer_frames", "Frames shown, enhanced or plain; late ones are those that missed their instant.", "kind"
+        self.vmaf = make.traced_histogram(
+            "viewer_vmaf", "VMAF of shown segments, by the title's tables and the share of frames enhanced.", _VMAF
+        )
+        self.shown_s = make.counter("viewer_shown_seconds", "Media time shown.")
+        self.stall_s = make.traced_histogram(
+            "viewer_stall_seconds", "How long playback stood still, each time.", _STALL_S
+        )
+        self.startup_s = make.traced_histogram("viewer_startup_seconds", "Time to the first frame.", _WAIT_S)
+        self.frames = make.counter("viewer_frames", "Frames shown, enhanced or plain.", "kind")
+        self.late_frames = make.counter("viewer_late_frames", "Frames that missed their instant.")
+        self.fallback_frames = make.counter(
+            "viewer_fallback_frames", "Frames shown plain although an enhancer had been decided."
         )
         self.buffer_s = make.histogram(
             "viewer_buffer_seconds", "Media buffered when a segment had been shown.", _BUFFER_S
         )
+        self.enhance_s = make.histogram(
+            "viewer_enhance_seconds",
+            "95th percentile of the time to enhance a frame, a segment.",
+            _ENHANCE_S,
+            "enhancer",
+        )
         self.steps = make.counter("viewer_steps", "Times that a player changed the enhancer tier by itself.")
         self.failures = make.counter("viewer_failures", "Troubles that players survived.")
+        self.throughput = make.traced_histogram(
+            "viewer_throughput_bytes_per_second", "Rate of each video download, latency included.", _BYTES_PER_S
+        )
+        self.latency_s = make.histogram(
+            "viewer_latency_seconds", "From asking for a video segment to its first byte.", _REQUEST_S
+        )
+        self.downloaded = make.counter("viewer_downloaded_bytes", "Bytes that players downloaded.", "kind")
 
-    def observe(self, events: Iterable[AnyEvent]) -> None:
-        """Count what one batch tells."""
+    def observe(self, events: Iterable[AnyEvent], session_id: str, sight: Callable[[Shown], Sight | None]) -> None:
+        """Count what one batch of a session's events tells. `sight` knows the session's title."""
         for event in events:
             self.events.labels(type(event).__struct_config__.tag).inc()
             match event:
                 case Shown():
-                    self.frames.labels("enhanced").inc(event.enhanced_frames)
-                    self.frames.labels("plain").inc(event.plain_frames)
-                    self.frames.labels("late").inc(event.late_frames)
-                    self.buffer_s.observe(event.buffer_s)
+                    self._shown(event, session_id, sight(event))
+                case Downloaded():
+                    self._downloaded(event, session_id)
                 case Stalled():
-                    self.stalls.inc()
-                    self.stall_s.inc(event.duration_s)
+                    self.stall_s.observe(event.duration_s, session_id)
                 case Playing():
-                    self.startup_s.observe(event.startup_s)
-                case Ended():
-                    self.played_s.inc(event.played_s)
+                    self.startup_s.observe(event.startup_s, session_id)
                 case Stepped():
                     self.steps.inc()
                 case Failed():
                     self.failures.inc()
+
+    def _shown(self, event: Shown, session_id: str, seen: Sight | None) -> None:
+        self.frames.labels("enhanced").inc(event.enhanced_frames)
+        self.frames.labels("plain").inc(event.plain_frames)
+        self.late_frames.inc(event.late_frames)
+        self.buffer_s.observe(event.buffer_s)
+        if seen is None:
+            return
+        self.vmaf.observe(seen.vmaf, session_id)
+        self.shown_s.inc(seen.duration_s)
+        if seen.enhancer != PLAIN:
+            self.fallback_frames.inc(event.plain_frames)
+            self.enhance_s.labels(seen.enhancer).observe(event.enhance_p95_ms / 1000)
+
+    def _downloaded(self, event: Downloaded, session_id: str) -> None:
+        self.downloaded.labels(event.kind if event.kind in _KINDS else "other").inc(event.size_bytes)
+        if event.kind == "video" and event.duration_s > 0:
+            self.throughput.observe(event.size_bytes / event.duration_s, session_id)
+            self.latency_s.observe(event.latency_s)
+
+
+_KINDS = ("video", "audio", "init", "weights")
+
+
+class WorkerMetrics:
+    """What the workers take of the machine, all together."""
+
+    def __init__(self, make: Maker) -> None:
+        self.resident = make.gauge("resident_memory_bytes", "Resident memory of all workers.")
+        self.open_files = make.gauge("open_file_descriptors", "File descriptors that the workers have open.")
+        self.open_files_max = make.gauge("max_file_descriptors", "File descriptors that the workers may have open.")
+        self.cpu = make.counter("cpu_seconds", "Processor time of all workers.")
+        self.lag_s = make.histogram("loop_lag_seconds", "How much too late an event loop woke.", _FAST_S)
+        self._cpu_s = 0.0
+
+    def read(self, vitals: Vitals) -> None:
+        """Take over a new reading of this process."""
+        self.resident.set(vitals.resident_bytes)
+        self.open_files.set(vitals.open_files)
+        self.open_files_max.set(vitals.open_files_max)
+        self.cpu.inc(max(0.0, vitals.cpu_s - self._cpu_s))
+        self._cpu_s = vitals.cpu_s
 
 
 class ActiveSessions:
