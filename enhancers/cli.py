@@ -1,4 +1,4 @@
-"""`toprung train`, `toprung profile` and `toprung bench runtime`. Heavy packages are imported when a command runs, never for `--help`."""
+"""`toprung train`, `profile` and `bench runtime`. Heavy packages are imported when a command runs, never for `--help`."""
 
 from __future__ import annotations
 
