@@ -1,4 +1,4 @@
-"""`toprung train`, `profile` and `bench runtime`. Heavy packages are imported when a command runs, never for `--help`."""
+"""`toprung train`, `profile`, `bench runtime`. Heavy packages are imported when a command runs, never for `--help`."""
 
 from __future__ import annotations
 
