@@ -1,11 +1,13 @@
 """Encode all rungs at once: one decode feeds a thread per rung, each with its own scaler, x264 and muxer.
 
-x264 chooses its own number of threads: on two cores that costs no more CPU than one thread each, and the top rung never
-keeps the others waiting. Scalers take one.
+The slowest rung sets the pace, so the top one goes first wherever a core is free. A rung's x264 gets as many threads as
+its share of the pixels earns it; more of them only cost CPU.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -29,7 +31,9 @@ if TYPE_CHECKING:
 Write = Callable[[str, bytes], None]
 """Takes a file name and its whole content."""
 
-_QUEUE_FRAMES = 8
+_QUEUE_FRAMES = 24
+_NICE = 4
+"""How far the lower rungs stand back for the top one, in steps of nice(2)."""
 _SHORTEST_SEGMENT_S = Fraction(1, 4)
 """A shorter rest of the title joins the segment before it."""
 _SCALER = "BICUBIC"
@@ -63,7 +67,11 @@ def encode_ladder(
     """
     segment_frames = segment_length(recipe, rate)
     writers = {rung.id: write(rung) for rung in rungs}
-    lanes = [_Lane(rung, recipe, rate, writers[rung.id]) for rung in rungs]
+    threads = threads_of(rungs, os.cpu_count() or 1)
+    options = {rung.id: x264_options(rung, recipe, threads=threads[rung.id]) for rung in rungs}
+    lanes = [_Lane(rung, options[rung.id], rate, writers[rung.id]) for rung in rungs]
+    for lane in lanes[:-1]:
+        lane.nice = _NICE
     first = _connect(lanes)
     try:
         for lane in lanes:
@@ -84,6 +92,12 @@ def encode_ladder(
             lane.thread.join()
     _raise_error(lanes)
     return tuple(lane.encoded() for lane in lanes)
+
+
+def threads_of(rungs: Sequence[Rung], cores: int) -> dict[str, int]:
+    """x264 threads of each rung: its share of all pixels in cores, one at least."""
+    pixels = sum(rung.pixels for rung in rungs)
+    return {rung.id: max(1, round(cores * rung.pixels / pixels)) for rung in rungs}
 
 
 def _raise_error(lanes: Iterable[_Lane]) -> None:
@@ -131,10 +145,11 @@ def _marked(frame: VideoFrame, key: bool) -> VideoFrame:
 class _Lane:
     """One rung's thread. It always empties its queue, also after a failure, so that nobody waits for it forever."""
 
-    def __init__(self, rung: Rung, recipe: Recipe, rate: Fraction, write: Write) -> None:
+    def __init__(self, rung: Rung, options: dict[str, str], rate: Fraction, write: Write) -> None:
         self.rung = rung
         self.rate = rate
-        self.options = x264_options(rung, recipe)
+        self.options = options
+        self.nice = 0
         self.write = write
         self.queue: Queue[VideoFrame | None] = Queue(_QUEUE_FRAMES)
         self.error: BaseException | None = None
@@ -163,6 +178,8 @@ class _Lane:
     def _run(self) -> None:
         import av
 
+        if self.nice and sys.platform == "linux":  # elsewhere a thread has no priority of its own
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self.nice)
         try:
             self._encode()
         except av.error.FFmpegError as error:

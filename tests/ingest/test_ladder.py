@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from abr.errors import InputError, MediaError
-from server.ingest.encode import timescale, with_key_frames
+from server.ingest.encode import threads_of, timescale, with_key_frames
 from server.ingest.frames import on_grid
 from server.ingest.ladder import caps_from_samples, plan_sizes
 from server.ingest.probe import display_size, tidy_rate
@@ -143,3 +143,9 @@ def test_sound_segments_end_within_half_an_aac_frame_of_the_picture(count: int, 
     ends = frame_ends([segment_s * (index + 1) for index in range(count)])
     for index, end in enumerate(ends):
         assert abs(end * Fraction(1024, 48000) - segment_s * (index + 1)) <= Fraction(512, 48000)
+
+
+def test_the_threads_of_an_encoder_are_its_share_of_the_cores() -> None:
+    rungs = plan_sizes(1280, 720)
+    assert set(threads_of(rungs, 1).values()) == set(threads_of(rungs, 2).values()) == {1}
+    assert list(threads_of(rungs, 16).values()) == [1, 1, 2, 4, 9]
