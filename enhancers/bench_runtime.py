@@ -82,7 +82,7 @@ def measured(clip: Path, cases: Sequence[Case], seconds: float, train_seconds: f
         segment = rung_of(clip, case.size_px, _FRAMES, _CRF)
         weights = trained_weights(clip, architecture, segment, train_seconds)
         width_px, height_px = case.size_px
-        display_px = width_px * architecture.scale, height_px * architecture.scale
+        display_px = round(width_px * architecture.scale), round(height_px * architecture.scale)
         plain, fp32, int8 = psnr_y_db(clip, segment, weights, case.size_px, display_px)
         yield Result(
             case=case,

@@ -145,7 +145,7 @@ def network_fps(weights: Weights, size_px: tuple[int, int], backend: str, way: W
     scale = weights.architecture.scale
     random = np.random.default_rng(0)
     y = random.integers(16, 236, (size_px[1], size_px[0]), np.uint8)
-    plain = random.integers(16, 236, (size_px[1] * scale, size_px[0] * scale), np.uint8)
+    plain = random.integers(16, 236, (round(size_px[1] * scale), round(size_px[0] * scale)), np.uint8)
     networks = [BACKENDS.get(backend)(weights, *size_px, way.threads) for _ in range(way.workers)]
 
     def run(network: LumaNetwork, until_s: float) -> int:
