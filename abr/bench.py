@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,8 +19,10 @@ from rich.table import Table
 from abr.control import Controller, Decision, Observation
 from abr.controllers import CONTROLLERS
 from abr.controllers.bones import Bones, BonesAuto
+from abr.crowd import Crowd, CrowdController, Decisions
 from abr.errors import InputError, UnknownNameError
 from abr.formats import dumps_pretty
+from abr.lockstep import simulate_many
 from abr.movies import load_benchmark
 from abr.optimum import optimum
 from abr.options import PriceList
@@ -39,6 +42,8 @@ PUBLISHED = (
     "mpc_greedy",
 )
 BOOTSTRAPS = 2000
+ALONE = 16
+"""Traces on which decisions for one session at a time are timed."""
 
 T = TypeVar("T")
 
@@ -48,7 +53,7 @@ class Timed:
     """Passes on to a controller and keeps the CPU time of each decision, in seconds."""
 
     controller: Controller
-    spent_s: list[float]
+    spent_s: list[float] = field(default_factory=list)
 
     def decide(self, seen: Observation) -> Decision:
         began = time.thread_time()
@@ -57,12 +62,29 @@ class Timed:
         return decision
 
 
+@dataclass(slots=True)
+class TimedMany(Timed):
+    """The same for a controller that decides for a crowd: of each such decision, one session's share."""
+
+    def decide_many(self, seen: Crowd) -> Decisions:
+        assert isinstance(self.controller, CrowdController)
+        began = time.thread_time()
+        decisions = self.controller.decide_many(seen)
+        self.spent_s.append((time.thread_time() - began) / len(seen.buffer_s))
+        return decisions
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """One controller over all sets: the experience of each session, and the time of each decision."""
+    """One controller over all sets: the experience of each session, and the CPU time of decisions.
+
+    spent_s: each decision's share when whole crowds decide together (planning included), where the controller can do
+    that. alone_s: of decisions for one session at a time, on some of the traces, once plans are made.
+    """
 
     sets: dict[str, list[Experience]]
     spent_s: list[float]
+    alone_s: list[float]
 
     def mean_qoe(self, name: str) -> float:
         return float(np.mean([experience.qoe for experience in self.sets[name]]))
@@ -91,12 +113,15 @@ def read_sets(folder: Path) -> dict[str, list[Trace]]:
 
 def run(prices: PriceList, sets: Mapping[str, Sequence[Trace]], controller: Controller) -> Result:
     """One controller over all traces, by the benchmark's rules (segment 0 lowest and plain, 60 s of buffer)."""
-    timed = Timed(controller, [])
-    sessions = {
-        name: [simulate(prices, trace, timed, start_lowest=True).experience for trace in traces]
-        for name, traces in sets.items()
-    }
-    return Result(sets=sessions, spent_s=timed.spent_s)
+    timed = TimedMany(controller) if isinstance(controller, CrowdController) else Timed(controller)
+    every = [trace for traces in sets.values() for trace in traces]
+    experiences = iter(simulate_many(prices, every, timed, start_lowest=True).experiences)
+    sessions = {name: list(islice(experiences, len(traces))) for name, traces in sets.items()}
+    alone = Timed(controller)
+    if isinstance(controller, CrowdController):
+        for trace in every[:: max(len(every) // ALONE, 1)]:
+            simulate(prices, trace, alone, start_lowest=True)
+    return Result(sets=sessions, spent_s=timed.spent_s, alone_s=alone.spent_s or timed.spent_s)
 
 
 def interval(values: Sequence[float], seed: int = 1) -> tuple[float, float]:
@@ -107,15 +132,21 @@ def interval(values: Sequence[float], seed: int = 1) -> tuple[float, float]:
     return float(low), float(high)
 
 
-@click.command()
-@click.option(
+data_option = click.option(
     "--data",
     "folder",
     required=True,
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder with video_*.json, enhance_*.json and traces_*.json.",
 )
-@click.option("--profile", default="imdn_bbb_3060ti", show_default=True, help="enhance_<profile>.json is used.")
+profile_option = click.option(
+    "--profile", default="imdn_bbb_3060ti", show_default=True, help="enhance_<profile>.json is used."
+)
+
+
+@click.command()
+@data_option
+@profile_option
 @click.option("--controllers", help=f"Comma-separated names, `all`, or files. Default: {','.join(PUBLISHED)}.")
 @click.option("--no-optimum", is_flag=True, help="Leave the slow offline optimum out.")
 @click.option(
@@ -128,7 +159,7 @@ def bench_abr(
 ) -> None:
     """Every controller on every trace set, against the offline optimum."""
     prices, sets = load_benchmark(folder, profile), read_sets(folder)
-    chosen = _chosen(controllers, makers(profile))
+    chosen = chosen_makers(controllers, profile, PUBLISHED)
     results = {name: run(prices, sets, make()) for name, make in track_quietly(chosen.items(), "controllers")}
     best = None if no_optimum else _optimum(prices, sets, beam)
     report = summary(profile, results, best)
@@ -144,8 +175,10 @@ def bench_abr(
         _show(results, best, report)
 
 
-def _chosen(names: str | None, known: dict[str, Callable[[], Controller]]) -> dict[str, Callable[[], Controller]]:
-    wanted = PUBLISHED if names is None else tuple(known) if names == "all" else tuple(names.split(","))
+def chosen_makers(names: str | None, profile: str, default: Sequence[str]) -> dict[str, Callable[[], Controller]]:
+    """The controllers of a comma-separated list, of `all`, or the default ones. Raises UnknownNameError."""
+    known = makers(profile)
+    wanted = default if names is None else tuple(known) if names == "all" else tuple(names.split(","))
     for name in wanted:
         if name not in known and ".py:" not in name:
             raise UnknownNameError("controller", name, known)
@@ -191,7 +224,7 @@ def summary(
 
 
 def _figures(result: Result) -> dict[str, object]:
-    spent_ms = np.asarray(result.spent_s) * 1e3
+    spent_ms, alone_ms = np.asarray(result.spent_s) * 1e3, np.asarray(result.alone_s) * 1e3
     return {
         "sets": {
             name: {
@@ -208,6 +241,8 @@ def _figures(result: Result) -> dict[str, object]:
         "decision_ms_p99": float(np.percentile(spent_ms, 99)),
         "decision_ms_mean": float(spent_ms.mean()),
         "decision_ms_max": float(spent_ms.max()),
+        "alone_ms_p99": float(np.percentile(alone_ms, 99)),
+        "alone_ms_mean": float(alone_ms.mean()),
     }
 
 
@@ -215,23 +250,31 @@ def _show(
     results: Mapping[str, Result], best: Mapping[str, Sequence[float]] | None, report: Mapping[str, object]
 ) -> None:
     names = list(next(iter(results.values())).sets)
-    table = Table("controller", *names, "mean QoE", "decision ms", "p99", title=f"QoE, profile {report['profile']}")
+    table = Table(
+        "controller",
+        *names,
+        "mean QoE",
+        "decision ms",
+        "p99",
+        "alone ms",
+        "p99",
+        title=f"QoE, profile {report['profile']}",
+    )
     for name, result in sorted(results.items(), key=lambda item: -item[1].over_sets):
         cells = []
         for trace_set in names:
             low, high = interval([session.qoe for session in result.sets[trace_set]])
             cells.append(f"{result.mean_qoe(trace_set):.2f} [{low:.1f}, {high:.1f}]")
-        spent_ms = np.asarray(result.spent_s) * 1e3
+        times_ms = [np.asarray(spent_s) * 1e3 for spent_s in (result.spent_s, result.alone_s)]
         table.add_row(
             name.rpartition("/")[2],
             *cells,
             f"{result.over_sets:.2f}",
-            f"{spent_ms.mean():.3f}",
-            f"{np.percentile(spent_ms, 99):.3f}",
+            *(f"{figure:.3f}" for spent_ms in times_ms for figure in (spent_ms.mean(), np.percentile(spent_ms, 99))),
         )
     if best is not None:
         means = [float(np.mean(best[trace_set])) for trace_set in names]
-        table.add_row("offline optimum ≥", *(f"{mean:.2f}" for mean in means), f"{np.mean(means):.2f}", "", "")
+        table.add_row("offline optimum ≥", *(f"{mean:.2f}" for mean in means), f"{np.mean(means):.2f}")
     Console(width=None if sys.stdout.isatty() else 160).print(table)
     if "gap_closed" in report:
         print(f"toprung closes {report['gap_closed']:.0%} of the gap between BONES and the offline optimum.")

@@ -49,6 +49,7 @@ bench = LazyGroup(
         "emulator": Lazy("client_player.emulate.bench:bench_emulator", "The link emulator against its own traces."),
         "runtime": Lazy("enhancers.cli:bench_runtime", "Enhancers: frames a second and share of the peak."),
         "abr": Lazy("abr.bench:bench_abr", "Every controller on every trace set, against the offline optimum."),
+        "simulator": Lazy("abr.bench_simulator:bench_simulator", "The simulator against a Sabre-style event loop."),
     },
     name="bench",
     help="Measure Toprung against named peers, in one run.",

@@ -17,10 +17,11 @@ from abr.controllers import CONTROLLERS, make_controller
 from abr.errors import InputError, StorageError
 from abr.events import dumps_log
 from abr.formats import dumps_pretty
+from abr.lockstep import Sessions, simulate_many
 from abr.movies import load_title
 from abr.options import PriceList
 from abr.plots import cdf_panels
-from abr.simulate import Session, log_of
+from abr.simulate import log_of
 from abr.simulate import simulate as run_session
 from abr.traces import Trace, read_traces
 
@@ -41,21 +42,23 @@ class Row(msgspec.Struct, frozen=True):
     enhanced_share: float
 
 
-def row_of(controller: str, trace: Trace, session: Session) -> Row:
-    """The session in one line of a table."""
-    experience = session.experience
-    enhanced = [session.prices.compute_s[i, step.shown] > 0 for i, step in enumerate(session.steps)]
-    return Row(
-        controller=controller,
-        trace=trace.name,
-        qoe=experience.qoe,
-        vmaf=experience.vmaf,
-        oscillation=experience.oscillation,
-        stall_s=session.stall_s,
-        startup_s=session.startup_s,
-        mbytes=session.size_bytes / 1e6,
-        enhanced_share=float(np.mean(enhanced)),
-    )
+def rows_of(controller: str, traces: Sequence[Trace], sessions: Sessions) -> list[Row]:
+    """The sessions, each in one line of a table."""
+    shares = sessions.enhanced_share
+    return [
+        Row(
+            controller=controller,
+            trace=trace.name,
+            qoe=experience.qoe,
+            vmaf=experience.vmaf,
+            oscillation=experience.oscillation,
+            stall_s=experience.stall_s,
+            startup_s=float(sessions.startup_s[i]),
+            mbytes=float(sessions.size_bytes[i]) / 1e6,
+            enhanced_share=float(shares[i]),
+        )
+        for i, (trace, experience) in enumerate(zip(traces, sessions.experiences, strict=True))
+    ]
 
 
 def compare_all(
@@ -63,9 +66,9 @@ def compare_all(
 ) -> list[Row]:
     """Every controller on every trace."""
     return [
-        row_of(name, trace, run_session(prices, trace, controller, buffer_max_s=buffer_max_s))
+        row
         for name, controller in controllers.items()
-        for trace in traces
+        for row in rows_of(name, traces, simulate_many(prices, traces, controller, buffer_max_s=buffer_max_s))
     ]
 
 
@@ -116,11 +119,11 @@ def simulate(
     TITLE is a title folder or a Sabre movie JSON.
     """
     prices, traces, chosen = load_title(title, profile), read_traces(trace_path), make_controller(controller)
-    sessions = [run_session(prices, trace, chosen, buffer_max_s=buffer_max_s) for trace in traces]
     if log is not None:
-        events = log_of(sessions[0], title=title.name, controller=controller, network=traces[0].name)
+        first = run_session(prices, traces[0], chosen, buffer_max_s=buffer_max_s)
+        events = log_of(first, title=title.name, controller=controller, network=traces[0].name)
         _write(log, dumps_log(events))
-    _show([row_of(controller, trace, session) for trace, session in zip(traces, sessions, strict=True)], as_json)
+    _show(compare_all(prices, traces, {controller: chosen}, buffer_max_s), as_json)
 
 
 @click.command()

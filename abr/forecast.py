@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from abr.control import Download
+from abr.crowd import Crowd
 from abr.options import Floats
 from abr.throughput import throughput_bps
 
@@ -93,6 +94,45 @@ def believe(downloads: Sequence[Download], memory: tuple[float, ...] = ()) -> Be
             belief = _next(belief, download)
     assert belief is not None
     return belief
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Beliefs:
+    """`Belief` for M sessions with equally many downloads: (M,) each."""
+
+    level: Floats
+    spread: Floats
+    mean: Floats
+    downloads: float
+
+    def memory(self) -> Floats:
+        """(M, 4), to be given back to `believe_many`."""
+        return np.stack([self.level, self.spread, self.mean, np.full(len(self.level), self.downloads)], axis=1)
+
+
+def believe_many(seen: Crowd) -> Beliefs:
+    """`believe` for each session of a crowd; its memory covers all downloads but the last."""
+    rates = np.clip(np.log(np.maximum(seen.throughput_bps, 1.0)), LEVEL_MIN, LEVEL_MAX)
+    if seen.memory.shape[1]:
+        level, spread, mean, counts = seen.memory.T
+        return _next_many(Beliefs(level=level, spread=spread, mean=mean, downloads=counts[0]), rates[-1])
+    first = rates[0]
+    mean = (first + MEAN_WEIGHT * MEAN_START) / (1 + MEAN_WEIGHT)
+    beliefs = Beliefs(level=first, spread=np.full_like(first, SPREAD_START), mean=mean, downloads=1)
+    for rate in rates[1:]:
+        beliefs = _next_many(beliefs, rate)
+    return beliefs
+
+
+def _next_many(beliefs: Beliefs, rate: Floats) -> Beliefs:
+    innovation, count = rate - beliefs.level, beliefs.downloads + 1
+    size = np.log(np.minimum(np.abs(innovation), INNOVATION_MAX) + INNOVATION_FLOOR)
+    return Beliefs(
+        level=beliefs.level + np.where(innovation < 0, FALL_GAIN, RISE_GAIN) * innovation,
+        spread=beliefs.spread + max(SPREAD_RATE, 1 / (count + SPREAD_WEIGHT)) * (size - beliefs.spread),
+        mean=beliefs.mean + max(MEAN_RATE, 1 / (count + MEAN_WEIGHT)) * (rate - beliefs.mean),
+        downloads=count,
+    )
 
 
 def _log_rate(download: Download) -> float:

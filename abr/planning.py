@@ -10,7 +10,6 @@ Long titles are planned in windows, each looking beyond its last segment by more
 from __future__ import annotations
 
 import hashlib
-from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -57,8 +56,6 @@ class Plan:
     levels: Floats
     buffers_s: Floats
     values: Singles
-    level_list: list[float]
-    """`levels` for scalar look-ups."""
 
 
 def levels_of(prices: PriceList) -> Floats:
@@ -163,14 +160,17 @@ def _plain_rows(prices: PriceList, options: Sequence[int]) -> Indices:
     return np.array([renditions.index(rendition) for rendition in renditions], dtype=np.intp)
 
 
-def corners(point: Sequence[float], grids: Sequence[Sequence[float]]) -> tuple[list[int], list[float]]:
-    """The nodes around a point of a grid, as flat indices (2^D), and their shares for linear interpolation."""
-    rows, shares = [0], [1.0]
-    for value, grid in zip(point, grids, strict=True):
-        below = min(max(bisect_left(grid, value) - 1, 0), len(grid) - 2)
-        share = min(max((value - grid[below]) / (grid[below + 1] - grid[below]), 0.0), 1.0)
-        rows = [row * len(grid) + below + step for step in (0, 1) for row in rows]
-        shares = [other * part for part in (1 - share, share) for other in shares]
+def corners(point: Sequence[Floats], grids: Sequence[Floats]) -> tuple[Indices, Floats]:
+    """The nodes around M points of a grid of D axes, as flat indices, and their shares for linear interpolation.
+
+    point: for each axis (M,). Both results are (M, 2^D).
+    """
+    rows, shares = np.zeros((len(point[0]), 1), dtype=np.intp), np.ones((len(point[0]), 1))
+    for values, grid in zip(point, grids, strict=True):
+        below, share = position(values[:, None], grid)
+        rows = rows * len(grid) + below
+        rows = np.concatenate([rows, rows + 1], axis=1)
+        shares = np.concatenate([shares * (1 - share), shares * share], axis=1)
     return rows, shares
 
 
@@ -212,8 +212,7 @@ def plan(prices: PriceList, first: int, buffer_max_s: float) -> Plan:
         if segment - first < kept:
             values[segment - first] = after.transpose(1, 2, 5, 0, 3, 4)
         ahead = planner.before(segment, after)
-    levels = planner.levels
-    return Plan(first=first, levels=levels, buffers_s=planner.buffers_s, values=values, level_list=levels.tolist())
+    return Plan(first=first, levels=planner.levels, buffers_s=planner.buffers_s, values=values)
 
 
 class _Planner:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from abr.control import Download
+from abr.options import Floats
 
 SPAN_MIN_S = 1e-3
 """Bytes that came in less time than this came from a cache or a clock too coarse; the rate is capped by it."""
@@ -16,6 +19,13 @@ class Estimate(NamedTuple):
 
     throughput_bps: float
     latency_s: float
+
+
+class Estimates(NamedTuple):
+    """What the next downloads of M sessions may find: (M,) each."""
+
+    throughput_bps: Floats
+    latency_s: Floats
 
 
 def throughput_bps(download: Download) -> float:
@@ -54,3 +64,25 @@ def dual_ewma(
         min(fast_bps / (1 - 0.5 ** (weight_s / fast_s)), slow_bps / (1 - 0.5 ** (weight_s / slow_s))),
         max(fast_latency_s / (1 - fast_keep**count), slow_latency_s / (1 - slow_keep**count)),
     )
+
+
+def dual_ewma_many(
+    duration_s: Floats,
+    latency_s: Floats,
+    size_bytes: Floats,
+    segment_s: float,
+    half_lives_s: tuple[float, float] = (3.0, 8.0),
+) -> Estimates:
+    """`dual_ewma` for M sessions at once, from (N, M) arrays of their downloads, oldest first."""
+    spent_s = np.maximum(duration_s - latency_s, SPAN_MIN_S)
+    rate_bps = size_bytes * 8 / spent_s
+    since_s = np.zeros((len(spent_s) + 1, spent_s.shape[1]))
+    since_s[:-1] = np.cumsum(spent_s[::-1], axis=0)[::-1]
+    since = np.arange(len(spent_s), -1.0, -1.0)
+    rates, latencies = [], []
+    for half_life_s in half_lives_s:
+        kept = np.exp2(-since_s / half_life_s)
+        rates.append((np.diff(kept, axis=0) * rate_bps).sum(axis=0) / (1 - kept[0]))
+        kept_segments = np.exp2(-since * segment_s / half_life_s)
+        latencies.append(np.diff(kept_segments) @ latency_s / (1 - kept_segments[0]))
+    return Estimates(np.minimum(*rates), np.maximum(*latencies))

@@ -10,7 +10,7 @@ from abr.controllers.bones import Bones, BonesAuto
 from abr.controllers.buffer import BufferBased
 from abr.controllers.dynamic import Dynamic
 from abr.controllers.fixed import Fixed
-from abr.controllers.greedy import Greedy
+from abr.controllers.greedy import greedy
 from abr.controllers.joint import Toprung
 from abr.controllers.mpc import RobustMpc
 from abr.controllers.rate import Throughput
@@ -38,8 +38,8 @@ CONTROLLERS.add("lowest", lambda: Fixed(rung=0))
 for _name, _make in _CLASSIC.items():
     CONTROLLERS.add(_name, _make)
 for _name, _make in _CLASSIC.items():
-    CONTROLLERS.add(f"{_name}_greedy", lambda make=_make: Greedy(make()))  # type: ignore[misc]
-CONTROLLERS.add("highest_greedy", lambda: Greedy(Fixed()))
+    CONTROLLERS.add(f"{_name}_greedy", lambda make=_make: greedy(make()))  # type: ignore[misc]
+CONTROLLERS.add("highest_greedy", lambda: greedy(Fixed()))
 
 
 def make_controller(name: str) -> Controller:

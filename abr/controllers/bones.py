@@ -8,7 +8,8 @@ import numpy as np
 
 from abr.control import Decision, Observation
 from abr.controllers.rules import expected, ladder, per_title, quiet, start, starting, step_down
-from abr.options import Floats, PriceList
+from abr.crowd import Crowd, Decisions, nothing_kept
+from abr.options import Floats, Menu, PriceList
 
 
 @per_title
@@ -36,8 +37,7 @@ class Bones:
     def decide(self, seen: Observation) -> Decision:
         if starting(seen):
             return start(seen)
-        with quiet():
-            scores = self._scores(seen)
+        scores = self.scores(seen.menu, seen.menu.weights_bytes, seen.buffer_max_s, seen.buffer_s, seen.backlog_s)
         option = int(np.argmin(scores))
         if not np.isfinite(scores[option]):
             return Decision(option=step_down(seen.menu, 0), reason="bones: nothing else is offered")
@@ -47,16 +47,36 @@ class Bones:
         )
         return Decision(option=option, reason=reason)
 
-    def _scores(self, seen: Observation) -> Floats:
-        menu, quality = seen.menu, mean_vmaf(seen.menu)
-        duration_s = float(menu.duration_s[0])
-        weight = (
-            max(seen.buffer_max_s - duration_s, 0.0) * duration_s / (quality[np.isfinite(quality)].max() + self.gamma_p)
-        )
-        drift = seen.buffer_s * duration_s + seen.backlog_s * menu.compute_s[0]
-        reward = self.aggressiveness * weight * (quality + self.gamma_p)
-        scores = (drift - reward) / (menu.size_bytes[0] + menu.weights_bytes / menu.segments_left)
-        late = (menu.compute_s[0] > 0) & (seen.backlog_s + menu.lead_s[0] > seen.buffer_s)
+    def decide_many(self, seen: Crowd) -> Decisions:
+        return self._decide_many(seen, 1.0)
+
+    def _decide_many(self, seen: Crowd, tuned: Floats | float) -> Decisions:
+        """tuned: (M, 1) or one number that the aggressiveness is multiplied by."""
+        buffer_s, backlog_s = seen.buffer_s[:, None], seen.backlog_s[:, None]
+        scores = self.scores(seen.menu, seen.weights_bytes, seen.buffer_max_s, buffer_s, backlog_s, tuned)
+        best = np.argmin(scores, axis=1)
+        known = np.isfinite(scores[np.arange(len(best)), best])
+        option = np.where(known, best, ladder(seen.prices).options[0])
+        return Decisions(option=option, memory=nothing_kept(len(option)))
+
+    def scores(
+        self,
+        menu: Menu,
+        weights_bytes: Floats,
+        buffer_max_s: float,
+        buffer_s: Floats | float,
+        backlog_s: Floats | float,
+        tuned: Floats | float = 1.0,
+    ) -> Floats:
+        """The objective of each option, infinite where it cannot be: (O,), or (M, O) given columns (M, 1)."""
+        quality, duration_s = mean_vmaf(menu), float(menu.duration_s[0])
+        best = quality[np.isfinite(quality)].max() + self.gamma_p
+        weight = tuned * self.aggressiveness * max(buffer_max_s - duration_s, 0.0) * duration_s / best
+        with quiet():
+            drift = buffer_s * duration_s + backlog_s * menu.compute_s[0]
+            size_bytes = menu.size_bytes[0] + weights_bytes / menu.segments_left
+            scores = (drift - weight * (quality + self.gamma_p)) / size_bytes
+        late = (menu.compute_s[0] > 0) & (backlog_s + menu.lead_s[0] > buffer_s)
         hole = ~np.isfinite(menu.vmaf[0]) | ~np.isfinite(scores)
         skipped = [choice.enhancer in self.skip for choice in menu.choices]
         return np.where(late | hole | skipped, np.inf, scores)
@@ -78,6 +98,11 @@ class BonesAuto:
     """BONES with its aggressiveness tuned to the throughput of the session (the download monitor is left out)."""
 
     bones: Bones = Bones()
+
+    def decide_many(self, seen: Crowd) -> Decisions:
+        share = seen.expected.throughput_bps / ladder(seen.prices).bps[-1]
+        step = np.clip((share * (len(MULTIPLIERS) - 1)).astype(np.intp) - 1, 0, len(MULTIPLIERS) - 1)
+        return self.bones._decide_many(seen, np.array(MULTIPLIERS)[step][:, None])
 
     def decide(self, seen: Observation) -> Decision:
         if starting(seen):

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from abr.control import Decision, Observation
 from abr.controllers.rules import ladder, step_down
+from abr.crowd import Crowd, Decisions
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,5 +19,12 @@ class Fixed:
 
     def decide(self, seen: Observation) -> Decision:
         rungs = len(ladder(seen.menu).options)
-        rung = min(self.rung, rungs - 1) if self.rung >= 0 else max(rungs + self.rung, 0)
+        rung = self._of(rungs)
         return Decision(option=step_down(seen.menu, rung), reason=f"fixed: rung {rung + 1} of {rungs}")
+
+    def decide_many(self, seen: Crowd) -> Decisions:
+        rungs = ladder(seen.prices)
+        return rungs.play(np.full(len(seen.buffer_s), self._of(len(rungs.options))))
+
+    def _of(self, rungs: int) -> int:
+        return min(self.rung, rungs - 1) if self.rung >= 0 else max(rungs + self.rung, 0)

@@ -8,6 +8,7 @@ import numpy as np
 
 from abr.control import Controller, Decision, Observation
 from abr.controllers.rules import expected, in_time, offered, starting
+from abr.crowd import Crowd, CrowdController, Decisions
 
 
 class Greedy:
@@ -47,3 +48,38 @@ class Greedy:
             and menu.lead_s[0, i] <= idle_s
             and menu.weights_bytes[i] <= weights_max_bytes
         ]
+
+
+class GreedyMany(Greedy):
+    """The same around a controller that decides for a crowd."""
+
+    def __init__(self, classic: CrowdController, weights_share: float = 0.25) -> None:
+        super().__init__(classic, weights_share)
+        self._many = classic
+
+    def decide_many(self, seen: Crowd) -> Decisions:
+        chosen, menu, everyone = self._many.decide_many(seen), seen.menu, np.arange(len(seen.buffer_s))
+        enhanced = np.flatnonzero(menu.compute_s[0] > 0)
+        if not len(enhanced):
+            return chosen
+        rendition = np.array([choice.rendition for choice in menu.choices])
+        rate_bps, buffer_s, backlog_s = seen.expected.throughput_bps, seen.buffer_s, seen.backlog_s
+        download_s = menu.size_bytes[0, chosen.option] * 8 / rate_bps
+        idle_s = buffer_s - download_s - np.maximum(0.0, backlog_s - download_s)
+        lead_s = menu.lead_s[0, enhanced]
+        possible = (
+            (rendition[enhanced] == rendition[chosen.option][:, None])
+            & (backlog_s[:, None] + lead_s <= buffer_s[:, None])
+            & (menu.compute_s[0, enhanced] <= menu.duration_s[0])
+            & (lead_s <= idle_s[:, None])
+            & (seen.weights_bytes[:, enhanced] <= (self._weights_share * buffer_s * rate_bps / 8)[:, None])
+        )
+        vmaf = np.where(possible, menu.vmaf[0, enhanced], -np.inf)
+        best = vmaf.argmax(axis=1)
+        better = vmaf[everyone, best] > menu.vmaf[0, chosen.option]
+        return replace(chosen, option=np.where(better, enhanced[best], chosen.option))
+
+
+def greedy(classic: Controller) -> Greedy:
+    """`classic` with enhancers, for crowds too if it decides for them."""
+    return GreedyMany(classic) if isinstance(classic, CrowdController) else Greedy(classic)

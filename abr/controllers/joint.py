@@ -7,22 +7,32 @@ less changes and stalls, is added to the value of the state it leads to (abr.pla
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from abr.control import Decision, Observation
 from abr.controllers.rules import last_vmaf, quiet, start, starting, step_down, whole
-from abr.forecast import PULL, Belief, believe, nodes
+from abr.crowd import Crowd, Decisions, Indices
+from abr.forecast import PULL, Belief, believe, believe_many, nodes
 from abr.options import Floats, Menu, PriceList
-from abr.planning import BACKLOGS_S, MEANS, SPREADS, WINDOW, Plan, candidates, corners, plan_of, planned, position
+from abr.planning import (
+    BACKLOGS_S,
+    MEANS,
+    SPREADS,
+    WINDOW,
+    Candidates,
+    candidates,
+    corners,
+    plan_of,
+    planned,
+    position,
+)
 from abr.qoe import STALL_PER_S
 
 START_WEIGHTS_SHARE = 0.6
 """Weights fetched at start-up may add this much to the first segment's bytes."""
-
-_SPREADS: list[float] = SPREADS.tolist()
-_MEANS: list[float] = MEANS.tolist()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +43,10 @@ class Toprung:
         if starting(seen):
             return _start(seen)
         belief = believe(seen.downloads, seen.memory)
+        stage = _stage(seen.menu, seen.menu.weights_bytes)
+        options = stage.known.options
         with quiet():
-            options, values = _worth(seen, belief)
+            values = _worth(stage, _viewer(seen, belief))[0]
         best = int(values.argmax()) if len(values) else 0
         if not len(values) or not math.isfinite(values[best]):
             reason = "toprung: nothing else is offered"
@@ -54,12 +66,65 @@ class Toprung:
             for options in _plannable(prices):
                 plan_of(prices, options, segment, buffer_max_s)
 
+    def decide_many(self, seen: Crowd) -> Decisions:
+        beliefs = believe_many(seen)
+        option = np.empty(len(seen.buffer_s), dtype=np.intp)
+        for same in _by_weights(seen.weights_bytes):
+            stage = _stage(seen.menu, seen.weights_bytes[same[0]])
+            viewers = _Viewers(
+                level=beliefs.level[same],
+                spread=np.exp(beliefs.spread[same]),
+                mean=beliefs.mean[same],
+                latency_s=seen.latency_s[:, same].mean(axis=0),
+                buffer_max_s=seen.buffer_max_s,
+                buffer_s=seen.buffer_s[same],
+                backlog_s=seen.backlog_s[same],
+                vmaf_before=seen.vmaf_before[same],
+            )
+            option[same] = stage.known.index[_worth(stage, viewers).argmax(axis=1)]
+        return Decisions(option=option, memory=beliefs.memory())
+
 
 def _plannable(prices: PriceList) -> list[tuple[int, ...]]:
     """The options that are planned for: with all weights, and while none are owned."""
     options = candidates(prices).options
     light = tuple(option for option in options if not prices.weights[option])
     return [options] if light == options else [options, light]
+
+
+def _by_weights(weights_bytes: Floats) -> Iterator[Indices]:
+    """The sessions, by which weights they lack."""
+    if not weights_bytes.any():
+        yield np.arange(len(weights_bytes))
+        return
+    kinds, which = np.unique(weights_bytes, axis=0, return_inverse=True)
+    for kind in range(len(kinds)):
+        yield np.flatnonzero(which.ravel() == kind)
+
+
+def _viewer(seen: Observation, belief: Belief) -> _Viewers:
+    before = last_vmaf(seen)
+    one = np.array(
+        [
+            belief.level,
+            math.exp(belief.spread),
+            belief.mean,
+            sum(download.latency_s for download in seen.downloads) / len(seen.downloads),
+            seen.buffer_s,
+            seen.backlog_s,
+            math.nan if before is None else before,
+        ]
+    )[:, None]
+    return _Viewers(
+        level=one[0],
+        spread=one[1],
+        mean=one[2],
+        latency_s=one[3],
+        buffer_max_s=seen.buffer_max_s,
+        buffer_s=one[4],
+        backlog_s=one[5],
+        vmaf_before=one[6],
+    )
 
 
 def _start(seen: Observation) -> Decision:
@@ -95,62 +160,113 @@ def _runner_up(menu: Menu, options: tuple[int, ...], values: Floats, best: int) 
     return f", {values[best] - values[second]:.1f} more than rung {choice.rendition + 1} {choice.enhancer}"
 
 
-def _worth(seen: Observation, belief: Belief) -> tuple[tuple[int, ...], Floats]:
-    """The options considered and the QoE to be expected from each until the end; -inf for what cannot be."""
-    menu, prices = seen.menu, _known(seen.menu)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Stage:
+    """What M sessions may choose from, P options of a list worth planning for.
+
+    vmaf, compute_s, lead_s, size_bytes, weights_bytes: (P,). weights: the same for all of these sessions.
+    """
+
+    prices: PriceList
+    known: Candidates
+    segment: int
+    duration_s: float
+    vmaf: Floats
+    compute_s: Floats
+    lead_s: Floats
+    size_bytes: Floats
+    weights_bytes: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Viewers:
+    """M sessions. level, spread (nats), mean, latency_s, buffer_s, backlog_s: (M,).
+
+    vmaf_before: (M,) the quality last shown; NaN where it is not known.
+    """
+
+    level: Floats
+    spread: Floats
+    mean: Floats
+    latency_s: Floats
+    buffer_max_s: float
+    buffer_s: Floats
+    backlog_s: Floats
+    vmaf_before: Floats
+
+
+def _stage(menu: Menu, weights_bytes: Floats) -> _Stage:
+    prices = _known(menu)
     known = candidates(prices)
-    options, chosen, plain = known.options, known.index, known.plain
-    segment = menu.segment if menu.prices is not None else 0
-    weights_bytes, vmaf = menu.weights_bytes[chosen], menu.vmaf[0, chosen]
-    compute_s, lead_s = menu.compute_s[0, chosen], menu.lead_s[0, chosen]
-    latency_s = sum(download.latency_s for download in seen.downloads) / len(seen.downloads)
-    strayed, outages_s, chances = nodes(math.exp(belief.spread))
-    second_per_byte = 8 / np.exp(belief.level + strayed)
-    taken_s = latency_s + outages_s + (menu.size_bytes[0, chosen] + weights_bytes)[:, None] * second_per_byte
-    left_s = seen.buffer_s - taken_s
+    chosen = known.index
+    return _Stage(
+        prices=prices,
+        known=known,
+        segment=menu.segment if menu.prices is not None else 0,
+        duration_s=float(menu.duration_s[0]),
+        vmaf=menu.vmaf[0, chosen],
+        compute_s=menu.compute_s[0, chosen],
+        lead_s=menu.lead_s[0, chosen],
+        size_bytes=menu.size_bytes[0, chosen],
+        weights_bytes=weights_bytes[chosen],
+    )
+
+
+def _worth(stage: _Stage, viewers: _Viewers) -> Floats:
+    """(M, P) the QoE to be expected from each option until the end; -inf for what cannot be."""
+    strayed, outages_s, chances = nodes(viewers.spread)
+    second_per_byte = 8 / np.exp(viewers.level[:, None] + strayed)[:, None]
+    buffer_s, backlog_s = viewers.buffer_s[:, None, None], viewers.backlog_s[:, None, None]
+    size_bytes = (stage.size_bytes + stage.weights_bytes)[:, None]
+    taken_s = viewers.latency_s[:, None, None] + outages_s + size_bytes * second_per_byte
+    left_s = buffer_s - taken_s
     played_s = np.maximum(left_s, 0.0)
-    queued_s = np.maximum(seen.backlog_s - taken_s, 0.0)
-    ready_s = queued_s + compute_s[:, None]
-    after_s = played_s + float(menu.duration_s[0])
+    queued_s = np.maximum(backlog_s - taken_s, 0.0)
+    ready_s = queued_s + stage.compute_s[:, None]
+    after_s = played_s + stage.duration_s
 
-    table = _Table(plan_of(prices, options, segment, seen.buffer_max_s), segment, belief)
+    table = _Table(stage, viewers, stage.known.options)
     future = table.at(after_s, ready_s)
-    if weights_bytes.any():
-        owned = np.flatnonzero(weights_bytes == 0)
-        fetch_s = weights_bytes.max() * second_per_byte
-        later = table.at(np.maximum(after_s - fetch_s, 0.0), ready_s) + STALL_PER_S * np.minimum(after_s - fetch_s, 0.0)
-        without = _Table(plan_of(prices, tuple(chosen[owned].tolist()), segment, seen.buffer_max_s), segment, belief)
-        future[owned] = np.maximum(without.at(after_s[owned], ready_s[owned]), later[owned])
+    if stage.weights_bytes.any():
+        owned = np.flatnonzero(stage.weights_bytes == 0)
+        fetch_s = stage.weights_bytes.max() * second_per_byte
+        waiting = STALL_PER_S * np.minimum(after_s - fetch_s, 0.0)
+        later = table.at(np.maximum(after_s - fetch_s, 0.0), ready_s) + waiting
+        without = _Table(stage, viewers, tuple(stage.known.index[owned].tolist()))
+        future[:, owned] = np.maximum(without.at(after_s[:, owned], ready_s[:, owned]), later[:, owned])
 
-    in_time = (compute_s[:, None] == 0) | (queued_s + lead_s[:, None] <= played_s)
-    future = np.where(in_time, future, future[plain] - (vmaf - vmaf[plain])[:, None])
-    before = last_vmaf(seen)
-    values = (future + STALL_PER_S * np.minimum(left_s, 0.0)) @ chances + vmaf
-    values -= 0.0 if before is None else np.abs(vmaf - before)
-    impossible = (compute_s > 0) & (seen.backlog_s + lead_s > seen.buffer_s)
-    return options, np.where(impossible | ~np.isfinite(values), -np.inf, values)
+    vmaf, compute_s, plain = stage.vmaf, stage.compute_s, stage.known.plain
+    in_time = (compute_s[:, None] == 0) | (queued_s + stage.lead_s[:, None] <= played_s)
+    future = np.where(in_time, future, future[:, plain] - (vmaf - vmaf[plain])[:, None])
+    values = ((future + STALL_PER_S * np.minimum(left_s, 0.0)) @ chances[:, :, None])[:, :, 0] + vmaf
+    values -= np.nan_to_num(np.abs(vmaf - viewers.vmaf_before[:, None]))
+    impossible = (compute_s > 0) & (viewers.backlog_s[:, None] + stage.lead_s > viewers.buffer_s[:, None])
+    return np.where(impossible | ~np.isfinite(values), -np.inf, values)
 
 
 class _Table:
-    """A plan's values at one segment, for what is believed of the network."""
+    """A plan's values for some options at one segment, for what M sessions believe of the network."""
 
-    def __init__(self, plan: Plan, segment: int, belief: Belief) -> None:
+    def __init__(self, stage: _Stage, viewers: _Viewers, options: tuple[int, ...]) -> None:
+        plan = plan_of(stage.prices, options, stage.segment, viewers.buffer_max_s)
         self._buffers_s = plan.buffers_s
-        level = belief.level + PULL * (belief.mean - belief.level)
-        rows, shares = corners((math.exp(belief.spread), level, belief.mean), (_SPREADS, plan.level_list, _MEANS))
-        values = plan.values[segment - plan.first]
+        level = viewers.level + PULL * (viewers.mean - viewers.level)
+        rows, shares = corners((viewers.spread, level, viewers.mean), (SPREADS, plan.levels, MEANS))
+        values = plan.values[stage.segment - plan.first]
         flat = values.reshape(-1, values[0, 0, 0].size)
-        self._values = (np.array(shares, dtype=np.float32) @ flat[rows]).reshape(values.shape[3:])
+        self._values = shares.astype(np.float32)[:, None] @ flat[rows]
+        self._options, self._wide, self._deep = values.shape[3:]
 
     def at(self, buffer_s: Floats, backlog_s: Floats) -> Floats:
-        """(O, N) values when option o has been shown, for buffers and backlogs (O, N) after the download."""
+        """(M, P, N) values when option p has been shown, for buffers and backlogs (M, P, N) after the download."""
         buffers, buffer_share = position(buffer_s, self._buffers_s)
         backlogs, backlog_share = position(backlog_s, BACKLOGS_S)
-        _, wide, deep = self._values.shape
-        corner = (np.arange(len(buffer_s))[:, None] * wide + buffers) * deep + backlogs
+        first = np.arange(len(buffer_s) * self._options).reshape(-1, self._options, 1) * self._wide
+        corner = (first + buffers) * self._deep + backlogs
         flat = self._values.ravel()
         low = flat[corner] * (1 - backlog_share) + flat[corner + 1] * backlog_share
-        high = flat[corner + deep] * (1 - backlog_share) + flat[corner + deep + 1] * backlog_share
+        corner += self._deep
+        high = flat[corner] * (1 - backlog_share) + flat[corner + 1] * backlog_share
         return np.asarray(low * (1 - buffer_share) + high * buffer_share)
 
 

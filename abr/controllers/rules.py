@@ -12,19 +12,27 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from abr.control import Decision, Observation
+from abr.crowd import Decisions, Indices, nothing_kept
 from abr.enhancement import PLAIN
-from abr.options import Menu, PriceList
+from abr.options import Floats, Menu, PriceList
 from abr.throughput import Estimate, dual_ewma
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Ladder:
-    """The plain options of a title, lowest rate first. options: index of each in the menu; bps: mean rates."""
+    """The plain options of a title, lowest rate first.
+
+    options: index of each in the menu; bps: mean rates. option_of, rate_of: the same as arrays. rung_of: for each
+    option of the menu the rung of its rendition.
+    """
 
     options: tuple[int, ...]
     bps: tuple[float, ...]
+    option_of: Indices
+    rate_of: Floats
+    rung_of: Indices
 
     def rung(self, menu: Menu, option: int) -> int:
         """The rung of the rendition that `option` plays."""
@@ -41,6 +49,14 @@ class Ladder:
     def highest_within(self, bps: float) -> int:
         """The highest rung whose rate is at most `bps`; the lowest when none is."""
         return max((k for k, rate in enumerate(self.bps) if rate <= bps), default=0)
+
+    def highest_within_many(self, bps: Floats) -> Indices:
+        """`highest_within` for each of several rates."""
+        return np.maximum(np.searchsorted(self.rate_of, bps, side="right") - 1, 0)
+
+    def play(self, rung: Indices, memory: Floats | None = None) -> Decisions:
+        """A crowd's decisions: each its rung, plain."""
+        return Decisions(option=self.option_of[rung], memory=nothing_kept(len(rung)) if memory is None else memory)
 
 
 def whole(menu: Menu) -> PriceList:
@@ -60,12 +76,12 @@ def whole(menu: Menu) -> PriceList:
     )
 
 
-def per_title(build: Callable[[PriceList], T]) -> Callable[[Menu], T]:
+def per_title(build: Callable[[PriceList], T]) -> Callable[[Menu | PriceList], T]:
     """Remember what `build` makes of a price list for as long as that list lives: same list, same answer."""
     known: WeakKeyDictionary[PriceList, T] = WeakKeyDictionary()
 
-    def look_up(menu: Menu) -> T:
-        prices = whole(menu)
+    def look_up(menu: Menu | PriceList) -> T:
+        prices = menu if isinstance(menu, PriceList) else whole(menu)
         made = known.get(prices)
         if made is None:
             made = known[prices] = build(prices)
@@ -83,7 +99,14 @@ def ladder(prices: PriceList) -> Ladder:
         i: _mean_bytes(prices, i) * len(prices.duration_s) * 8 / seconds for i in plain or range(len(prices.choices))
     }
     ordered = sorted(rates, key=lambda i: rates[i])
-    return Ladder(tuple(ordered), tuple(rates[i] for i in ordered))
+    rungs = {prices.choices[i].rendition: rung for rung, i in reversed(list(enumerate(ordered)))}
+    return Ladder(
+        options=tuple(ordered),
+        bps=tuple(rates[i] for i in ordered),
+        option_of=np.array(ordered, dtype=np.intp),
+        rate_of=np.array([rates[i] for i in ordered]),
+        rung_of=np.array([rungs.get(choice.rendition, 0) for choice in prices.choices], dtype=np.intp),
+    )
 
 
 def _mean_bytes(prices: PriceList, option: int) -> float:

@@ -82,10 +82,12 @@ def test_nodes_are_a_distribution_that_widens(spread):
 @given(st.floats(-5, 15), st.floats(-5, 15))
 def test_corners_interpolate_linearly(x, y):
     xs, ys = [0.0, 1.0, 4.0, 10.0], [0.0, 3.0, 9.0]
-    rows, shares = corners((x, y), (xs, ys))
+    points = np.array([x, x / 2]), np.array([y, -y])
+    rows, shares = corners(points, (np.array(xs), np.array(ys)))
     table = np.add.outer(2 * np.array(xs), 5 * np.array(ys)).ravel()
-    assert sum(shares) == pytest.approx(1)
-    assert table[rows] @ shares == pytest.approx(2 * np.clip(x, 0, 10) + 5 * np.clip(y, 0, 9), abs=1e-9)
+    assert shares.sum(axis=1) == pytest.approx(1) and rows.shape == (2, 4)
+    wanted = 2 * np.clip(points[0], 0, 10) + 5 * np.clip(points[1], 0, 9)
+    assert (table[rows] * shares).sum(axis=1) == pytest.approx(wanted, abs=1e-9)
 
 
 def test_values_grow_with_buffer_and_throughput_and_shrink_with_backlog():

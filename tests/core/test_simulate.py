@@ -9,7 +9,6 @@ import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from event_loop import play
 from hypothesis import given
 from hypothesis import strategies as st
 from price_lists import make_prices
@@ -18,6 +17,7 @@ from abr.compare import compare
 from abr.compare import simulate as simulate_command
 from abr.control import Decision
 from abr.controllers import CONTROLLERS, HORIZON, make_controller
+from abr.event_loop import play
 from abr.events import Decided, dumps_log, loads_log
 from abr.playback import Playback
 from abr.qoe import experience, high_definition, linear, logarithmic, ssim_db
