@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench clean
+.PHONY: help install demo test check players bench clean
 
 help:  ## show this
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
@@ -34,6 +34,10 @@ test: check  ## check, then every test (Redis, Chromium and npm are installed wi
 	@command -v redis-server >/dev/null || sh tests/support/install_redis.sh
 	@sh tests/support/install_browser.sh
 	$(BIN)/pytest -q
+
+players: $(VENV)/.developing  ## every stock player × standard and server-driven manifests, in a real Chromium
+	@sh tests/support/install_browser.sh
+	$(BIN)/pytest -v -m "matrix or not matrix" tests/browser/test_stock_players.py
 
 bench: $(VENV)/.installed  ## measure against named peers, in one run each
 	$(BIN)/toprung bench prepare client_player/sample/bbb_60s.mp4

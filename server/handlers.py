@@ -29,8 +29,9 @@ T = TypeVar("T")
 
 JSONL = "application/x-ndjson"
 MPD = "application/dash+xml"
-DRIVEN_FILE = "driven.mpd"
-"""The title folder's server-driven MPD; its URLs are right when it is served as a session's manifest."""
+HLS = "application/vnd.apple.mpegurl"
+DRIVEN_FILE, DRIVEN_MASTER_FILE, DRIVEN_MEDIA_FILE = "driven.mpd", "driven.m3u8", "driven-video.m3u8"
+"""The title folder's server-driven manifests; their URLs are right when they are served as a session's."""
 REASON_SHOWN_MAX = 400
 _SESSION_ID = re.compile(r"[A-Za-z0-9_-]{22}")
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
@@ -80,6 +81,7 @@ async def open_session(request: web.Request) -> web.Response:
         id=session_id,
         title=state.title,
         manifest_url=f"/sessions/{session_id}/manifest.mpd",
+        hls_url=f"/sessions/{session_id}/master.m3u8",
         title_url=f"/titles/{state.title}/{TITLE_FILE}",
         expires_s=use.settings.session_ttl_s,
     )
@@ -117,9 +119,15 @@ async def end_session(request: web.Request) -> web.Response:
 
 
 async def session_manifest(request: web.Request) -> web.StreamResponse:
-    use = context(request)
-    state = await use.desk.state(_session_id(request))
-    return await _send(request, use, state.title, DRIVEN_FILE, {"Cache-Control": PRIVATE})
+    return await _session_file(request, DRIVEN_FILE)
+
+
+async def session_master(request: web.Request) -> web.StreamResponse:
+    return await _session_file(request, DRIVEN_MASTER_FILE)
+
+
+async def session_playlist(request: web.Request) -> web.StreamResponse:
+    return await _session_file(request, DRIVEN_MEDIA_FILE)
 
 
 async def session_init(request: web.Request) -> web.StreamResponse:
@@ -155,6 +163,12 @@ async def post_events(request: web.Request) -> web.Response:
     batch = await _read(request, EventBatch, "event batch")
     await context(request).desk.report(_session_id(request), batch.events)
     return web.Response(status=204)
+
+
+async def _session_file(request: web.Request, relative: str) -> web.StreamResponse:
+    use = context(request)
+    state = await use.desk.state(_session_id(request))
+    return await _send(request, use, state.title, relative, {"Cache-Control": PRIVATE})
 
 
 async def _send(

@@ -40,6 +40,7 @@ class SessionOpened(Record, frozen=True):
     id: str
     title: str
     manifest_url: str
+    hls_url: str
     title_url: str
     expires_s: float
 

@@ -18,6 +18,8 @@ Element = ElementTree.Element
 MPD_FILE = "manifest.mpd"
 DRIVEN_FILE = "driven.mpd"
 MASTER_FILE = "master.m3u8"
+DRIVEN_MASTER_FILE = "driven.m3u8"
+DRIVEN_MEDIA_FILE = "driven-video.m3u8"
 ENHANCEMENT_URN = "urn:toprung:enhancement:2026"
 """SupplementalProperty whose value is the URL of the title's enhancement table; other players ignore it."""
 DRIVEN_ID = "driven"
@@ -27,7 +29,13 @@ _NAMES = segment_file(0).replace("00001", "$Number%05d$")
 
 def manifests(title: Title) -> dict[str, bytes]:
     """All manifests of a title by file name."""
-    files = {MPD_FILE: standard_mpd(title), DRIVEN_FILE: driven_mpd(title), MASTER_FILE: master_playlist(title)}
+    files = {
+        MPD_FILE: standard_mpd(title),
+        DRIVEN_FILE: driven_mpd(title),
+        MASTER_FILE: master_playlist(title),
+        DRIVEN_MASTER_FILE: driven_master_playlist(title),
+        DRIVEN_MEDIA_FILE: driven_media_playlist(title),
+    }
     for rendition in title.renditions:
         files[f"{rendition.id}.m3u8"] = media_playlist(f"video/{rendition.id}", title.segment_duration_s)
     for track in title.audio:
@@ -65,26 +73,54 @@ def driven_mpd(title: Title) -> bytes:
 
 
 def master_playlist(title: Title) -> bytes:
+    lines = _master_head(title, base="")
+    for rendition in title.renditions:
+        lines += _variant(title, rendition, rendition.bandwidth_bps, f"{rendition.id}.m3u8")
+    return ("\n".join(lines) + "\n").encode()
+
+
+def driven_master_playlist(title: Title) -> bytes:
+    """The HLS twin of `driven_mpd`, to be served as /sessions/<id>/master.m3u8 beside `driven_media_playlist`."""
+    bandwidth_bps = max(rendition.bandwidth_bps for rendition in title.renditions)
+    lines = _master_head(title, base=f"../../titles/{title.id}/")
+    lines += _variant(title, title.renditions[-1], bandwidth_bps, "video.m3u8")
+    return ("\n".join(lines) + "\n").encode()
+
+
+def driven_media_playlist(title: Title) -> bytes:
+    """To be served as /sessions/<id>/video.m3u8."""
+    uris = [f"video/{segment + 1}.m4s" for segment in range(len(title.segment_duration_s))]
+    return _media_playlist(f"video/{INIT_FILE}", title.segment_duration_s, uris)
+
+
+def media_playlist(folder: str, durations_s: Sequence[float]) -> bytes:
+    uris = [f"{folder}/{segment_file(segment)}" for segment in range(len(durations_s))]
+    return _media_playlist(f"{folder}/{INIT_FILE}", durations_s, uris)
+
+
+def _master_head(title: Title, base: str) -> list[str]:
     lines = ["#EXTM3U", "#EXT-X-VERSION:7", "#EXT-X-INDEPENDENT-SEGMENTS"]
     for track in title.audio:
         lines.append(
             f'#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="audio",NAME="{track.id}",DEFAULT=YES,AUTOSELECT=YES,'
-            f'CHANNELS="{track.channels}",URI="{track.id}.m3u8"'
+            f'CHANNELS="{track.channels}",URI="{base}{track.id}.m3u8"'
         )
+    return lines
+
+
+def _variant(title: Title, rendition: Rendition, bandwidth_bps: int, uri: str) -> list[str]:
     sound_bps = sum(track.bandwidth_bps for track in title.audio)
     sound_codecs = "".join(f",{track.codecs}" for track in title.audio)
-    for rendition in title.renditions:
-        lines.append(
-            f"#EXT-X-STREAM-INF:BANDWIDTH={rendition.bandwidth_bps + sound_bps},"
-            f"AVERAGE-BANDWIDTH={rendition.average_bps + sound_bps},"
-            f'CODECS="{rendition.codecs}{sound_codecs}",RESOLUTION={rendition.width_px}x{rendition.height_px},'
-            f"FRAME-RATE={title.fps:.3f}" + (',AUDIO="audio"' if title.audio else "")
-        )
-        lines.append(f"{rendition.id}.m3u8")
-    return ("\n".join(lines) + "\n").encode()
+    head = (
+        f"#EXT-X-STREAM-INF:BANDWIDTH={bandwidth_bps + sound_bps},"
+        f"AVERAGE-BANDWIDTH={rendition.average_bps + sound_bps},"
+        f'CODECS="{rendition.codecs}{sound_codecs}",RESOLUTION={rendition.width_px}x{rendition.height_px},'
+        f"FRAME-RATE={title.fps:.3f}" + (',AUDIO="audio"' if title.audio else "")
+    )
+    return [head, uri]
 
 
-def media_playlist(folder: str, durations_s: Sequence[float]) -> bytes:
+def _media_playlist(init_uri: str, durations_s: Sequence[float], uris: Sequence[str]) -> bytes:
     lines = [
         "#EXTM3U",
         "#EXT-X-VERSION:7",
@@ -92,10 +128,10 @@ def media_playlist(folder: str, durations_s: Sequence[float]) -> bytes:
         "#EXT-X-MEDIA-SEQUENCE:1",
         "#EXT-X-PLAYLIST-TYPE:VOD",
         "#EXT-X-INDEPENDENT-SEGMENTS",
-        f'#EXT-X-MAP:URI="{folder}/{INIT_FILE}"',
+        f'#EXT-X-MAP:URI="{init_uri}"',
     ]
-    for segment, duration_s in enumerate(durations_s):
-        lines += [f"#EXTINF:{duration_s:.6f},", f"{folder}/{segment_file(segment)}"]
+    for duration_s, uri in zip(durations_s, uris, strict=True):
+        lines += [f"#EXTINF:{duration_s:.6f},", uri]
     return ("\n".join([*lines, "#EXT-X-ENDLIST"]) + "\n").encode()
 
 

@@ -1,0 +1,104 @@
+// Plays ?src=… in the stock player ?player=… and notes what a viewer sees, in window.seen.
+"use strict";
+
+const asked = new URLSearchParams(location.search);
+const player = asked.get("player");
+const source = asked.get("src");
+const bufferGoalS = Number(asked.get("buffer_s") || 12);
+const rate = Number(asked.get("rate") || 1);
+const stopS = Number(asked.get("stop_s") || Infinity);
+const video = document.getElementById("video");
+
+const seen = window.seen = {
+  frames: [], // [media time s, height px, currentTime when shown] of each composed frame
+  stalls: [], // [media time s, seconds] after the first frame
+  errors: [], startupS: null, ended: false, audioBytes: 0, buffered: [],
+};
+const begunMs = performance.now();
+let stalledMs = null;
+
+const LIBRARIES = {
+  "dashjs-5": "npm/dashjs-5/dist/modern/umd/dash.all.min.js",
+  "dashjs-4": "npm/dashjs-4/dist/dash.all.min.js",
+  "shaka-5": "npm/shaka-5/dist/shaka-player.compiled.js",
+  "shaka-4": "npm/shaka-4/dist/shaka-player.compiled.js",
+  "hls.js": "npm/hls.js/dist/hls.min.js",
+};
+const PLAYERS = { "dashjs-5": playDash, "dashjs-4": playDash, "shaka-5": playShaka, "shaka-4": playShaka, "hls.js": playHls };
+
+function load(url) {
+  return new Promise((done, failed) => {
+    const script = document.createElement("script");
+    script.src = url;
+    script.onload = done;
+    script.onerror = () => failed(new Error("cannot load " + url));
+    document.head.append(script);
+  });
+}
+
+function playDash() {
+  const dash = dashjs.MediaPlayer().create();
+  const buffer = { bufferTimeAtTopQuality: bufferGoalS, bufferTimeAtTopQualityLongForm: bufferGoalS };
+  buffer[player === "dashjs-5" ? "bufferTimeDefault" : "stableBufferTime"] = bufferGoalS;
+  const cmcd = { enabled: true, mode: "query", cid: "test", includeInRequests: ["segment"] };
+  dash.updateSettings({ streaming: { buffer, cmcd: player === "dashjs-5" ? cmcd : { enabled: true, mode: "query", cid: "test" } } });
+  dash.on("error", event => seen.errors.push("dash.js: " + JSON.stringify(event.error || event)));
+  dash.initialize(video, source, true);
+}
+
+async function playShaka() {
+  shaka.polyfill.installAll();
+  const it = new shaka.Player();
+  await it.attach(video);
+  it.addEventListener("error", event => seen.errors.push("shaka: " + event.detail.code + " " + event.detail.data));
+  it.configure({ streaming: { bufferingGoal: bufferGoalS }, cmcd: { enabled: true, useHeaders: false } });
+  await it.load(source);
+  await video.play();
+}
+
+function playHls() {
+  const hls = new Hls({ maxBufferLength: bufferGoalS, maxMaxBufferLength: bufferGoalS, cmcd: { useHeaders: false } });
+  hls.on(Hls.Events.ERROR, (_name, data) => {
+    if (data.fatal || data.type === "mediaError") seen.errors.push("hls.js: " + data.details);
+  });
+  hls.on(Hls.Events.MANIFEST_PARSED, () => video.play());
+  hls.loadSource(source);
+  hls.attachMedia(video);
+}
+
+function watchFrames() {
+  video.requestVideoFrameCallback((_now, frame) => {
+    if (seen.startupS === null) {
+      seen.startupS = (performance.now() - begunMs) / 1000;
+      video.playbackRate = rate;
+    }
+    seen.frames.push([frame.mediaTime, frame.height, video.currentTime]);
+    watchFrames();
+  });
+}
+
+function resumed() {
+  if (stalledMs !== null) seen.stalls.push([video.currentTime, (performance.now() - stalledMs) / 1000]);
+  stalledMs = null;
+}
+
+function end() {
+  resumed();
+  seen.audioBytes = video.webkitAudioDecodedByteCount;
+  seen.ended = true;
+  document.title = "ended";
+}
+
+video.addEventListener("waiting", () => {
+  if (seen.startupS !== null && !video.seeking && video.currentTime < video.duration - 0.2) stalledMs = performance.now();
+});
+video.addEventListener("timeupdate", () => {
+  resumed();
+  const ranges = video.buffered;
+  seen.buffered.push([performance.now() / 1000, video.currentTime, ranges.length ? ranges.end(ranges.length - 1) : 0]);
+  if (video.currentTime >= stopS) { video.pause(); end(); }
+});
+video.addEventListener("error", () => seen.errors.push("video: " + video.error.code + " " + video.error.message));
+video.addEventListener("ended", end);
+watchFrames();
+load(LIBRARIES[player]).then(PLAYERS[player]).catch(error => seen.errors.push(String(error)));

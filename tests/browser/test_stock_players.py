@@ -1,0 +1,64 @@
+"""Players that know nothing of us play standard and server-driven titles, in a real Chromium."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from browser import chromium
+from served import serving
+from stock_players import PLAYERS, asked_heights, decisions, opened_session, stage, watch
+from titles import prepared_library
+
+from abr.control import Controller, Decision, Observation
+from abr.media import Title
+from abr.registry import Registry
+
+
+class Restless:
+    """Another rung for every segment, up and down the ladder."""
+
+    def decide(self, seen: Observation) -> Decision:
+        choices = seen.menu.choices
+        return Decision(option=(3 * seen.menu.segment + 2) % len(choices), reason="restless: on to another rung")
+
+
+RESTLESS: Registry[Callable[[], Controller]] = Registry("controller")
+RESTLESS.add("restless", Restless)
+
+QUICK = ("dashjs-5", "hls.js")
+players = [pytest.param(name, marks=() if name in QUICK else pytest.mark.matrix) for name in PLAYERS]
+
+
+@pytest.mark.parametrize("player", players)
+async def test_server_driven_every_segment_is_shown_at_the_height_that_the_server_chose(player: str):
+    library = prepared_library()
+    title = library.title("bbb")
+    async with serving(str(library.root), RESTLESS) as url, stage() as theatre, chromium() as browser:
+        opened = await opened_session(url, "bbb")
+        manifest = opened["hls_url" if player == "hls.js" else "manifest_url"]
+        viewing, page = await watch(browser, theatre, player, url + manifest.removeprefix("/"), rate=2)
+        decided = await decisions(url, opened["id"])
+    chosen = {event.segment: {title.rendition(event.rendition).height_px} for event in decided}
+    assert viewing.heights(title) == [chosen[segment] for segment in range(len(title.segment_frames))]
+    assert len(set(map(tuple, chosen.values()))) == len(title.segment_frames), "every segment at another height"
+    _watchable(viewing, page, title)
+
+
+@pytest.mark.parametrize("player", players)
+async def test_standard_manifests_play_to_the_end_at_the_heights_asked_for(player: str):
+    library = prepared_library()
+    title = library.title("bbb")
+    async with serving(str(library.root), RESTLESS) as url, stage() as theatre, chromium() as browser:
+        name = "master.m3u8" if player == "hls.js" else "manifest.mpd"
+        viewing, page = await watch(browser, theatre, player, f"{url}titles/bbb/{name}", rate=2)
+    shown, asked = viewing.heights(title), asked_heights(title, viewing.requests)
+    assert all(heights and heights <= wanted for heights, wanted in zip(shown, asked, strict=True))
+    _watchable(viewing, page, title)
+
+
+def _watchable(viewing, page, title: Title) -> None:
+    assert viewing.errors == [] and page.complaints == [] and page.refused == []
+    assert viewing.frames[-1][0] == pytest.approx(title.duration_s, abs=3 / title.fps), "to the end"
+    assert len(viewing.stalls) <= 1
+    assert viewing.audio_bytes > 0 and viewing.apart_s() < 0.1
