@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
@@ -12,6 +12,7 @@ FILE = Validators("abc-1f", 1_700_000_000)
 sizes = st.integers(0, 10_000)
 
 
+@settings(deadline=None)
 @given(size=sizes, first=st.integers(0, 12_000), length=st.integers(0, 12_000))
 def test_a_range_is_what_slicing_gives(size, first, length):
     body = bytes(index % 251 for index in range(size))
@@ -24,6 +25,7 @@ def test_a_range_is_what_slicing_gives(size, first, length):
         assert outcome.status == 416
 
 
+@settings(deadline=None)
 @given(size=sizes, count=st.integers(0, 12_000))
 def test_a_suffix_range_is_the_end_of_the_file(size, count):
     body = bytes(index % 251 for index in range(size))
@@ -44,6 +46,7 @@ texts = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(headers=st.dictionaries(names, texts), size=sizes)
 def test_whatever_is_asked_the_answer_lies_inside_the_file(headers, size):
     outcome = evaluate(CIMultiDict(headers), FILE, size)
