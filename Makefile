@@ -30,8 +30,9 @@ check: $(VENV)/.developing  ## lint, types, directions of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: check  ## check, then every test (Redis, Chromium and npm are installed with apt when they are missing)
-	@command -v redis-server >/dev/null || sh tests/support/install_redis.sh
+test: check  ## check, then every test (Redis, Prometheus, nginx, Chromium and npm come by apt when they are missing)
+	@for each in redis-server prometheus nginx; do PATH="$$PATH:/usr/sbin" command -v $$each; done >/dev/null \
+		|| sh tests/support/install_programs.sh redis-server prometheus nginx-light
 	@sh tests/support/install_browser.sh
 	$(BIN)/pytest -q
 

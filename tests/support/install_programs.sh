@@ -1,0 +1,7 @@
+#!/bin/sh
+# Real programs that tests are held against. Arguments: packages of Debian and Ubuntu, such as redis-server prometheus.
+set -eu
+as_root() { if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi; }
+export DEBIAN_FRONTEND=noninteractive
+as_root apt-get update -qq
+as_root apt-get install -y -qq --no-install-recommends "$@"
