@@ -210,13 +210,13 @@ def plan(prices: PriceList, first: int, buffer_max_s: float) -> Plan:
     for segment in range(end - 1, first - 1, -1):
         after = planner.after(segment, ahead)
         if segment - first < kept:
-            values[segment - first] = after.transpose(1, 2, 5, 0, 3, 4)
+            values[segment - first] = after.transpose(1, 2, 4, 0, 5, 3)
         ahead = planner.before(segment, after)
     return Plan(first=first, levels=planner.levels, buffers_s=planner.buffers_s, values=values)
 
 
 class _Planner:
-    """One step back in time. Arrays are ordered (O or qualities, spreads, levels, buffers, backlogs, means)."""
+    """One step back in time. Arrays are ordered (O or qualities, spreads, levels, backlogs, means, buffers)."""
 
     def __init__(self, prices: PriceList, buffer_max_s: float) -> None:
         self._prices, self._buffer_max_s = prices, buffer_max_s
@@ -232,7 +232,7 @@ class _Planner:
 
     def nothing(self) -> Singles:
         """Values after the last segment."""
-        sizes = (len(QUALITIES), len(SPREADS), len(self.levels), len(self.buffers_s), len(BACKLOGS_S), len(MEANS))
+        sizes = (len(QUALITIES), len(SPREADS), len(self.levels), len(BACKLOGS_S), len(MEANS), len(self.buffers_s))
         return np.zeros(sizes, np.float32)
 
     def after(self, segment: int, ahead: Singles) -> Singles:
@@ -258,16 +258,36 @@ class _Planner:
         if len(enhanced):
             queued_s = np.maximum(BACKLOGS_S - taken_s[..., None], 0.0)[which[enhanced]]
             ready_s = queued_s + prices.lead_s[segment, enhanced][:, None, None, None, None]
-            in_time = ready_s[..., None, :] <= played_s[which[enhanced]][..., None]
-            likely = self._expected(in_time.astype(np.float32))[..., None]
+            in_time = ready_s[..., None] <= played_s[which[enhanced]][..., None, :]
+            likely = self._expected(in_time.astype(np.float32))[..., None, :]
             lost = prices.vmaf[segment] - prices.vmaf[segment, self._plain]
             plain = value[self._plain[enhanced]] - lost[enhanced].astype(np.float32).reshape(-1, 1, 1, 1, 1, 1)
             value[enhanced] = likely * value[enhanced] + (1 - likely) * plain
         vmaf = prices.vmaf[segment].astype(np.float32)
-        value += stalls[which][..., None, None] + vmaf.reshape(-1, 1, 1, 1, 1, 1)
+        value += stalls[which][..., None, None, :] + vmaf.reshape(-1, 1, 1, 1, 1, 1)
+        return self._best(value, vmaf)
+
+    def _best(self, value: Singles, vmaf: Singles) -> Singles:
+        """The best option's value less the change to its quality, for each quality shown before.
+
+        Of the options no better than that quality the best one is the best of value + vmaf, of the others that of
+        value - vmaf: running maxima over the options by quality serve every row.
+        """
+        order = np.argsort(vmaf, kind="stable")
+        value, quality = value[order], vmaf[order].reshape(-1, 1, 1, 1, 1, 1)
+        lower, higher = value + quality, value - quality
+        for option in range(1, len(vmaf)):  # np.maximum.accumulate takes several times as long
+            np.maximum(lower[option], lower[option - 1], out=lower[option])
+            np.maximum(higher[-option - 1], higher[-option], out=higher[-option - 1])
         best = self.nothing()
-        for row, quality in enumerate(QUALITIES.astype(np.float32)):
-            (value - np.abs(vmaf - quality).reshape(-1, 1, 1, 1, 1, 1)).max(axis=0, out=best[row])
+        counts = np.searchsorted(vmaf[order], QUALITIES, side="right")
+        for row, (before, count) in enumerate(zip(QUALITIES.astype(np.float32), counts.tolist(), strict=True)):
+            if count == 0:
+                np.add(higher[0], before, out=best[row])
+                continue
+            np.subtract(lower[count - 1], before, out=best[row])
+            if count < len(vmaf):
+                np.maximum(best[row], higher[count] + before, out=best[row])
         return best
 
     def _expected(self, outcomes: Singles) -> Singles:
@@ -282,19 +302,20 @@ class _Planner:
         for mean, place in enumerate(self._drift):
             below, share = _singles(place)
             weight = share[:, None, None]
-            drifted[..., mean] = (
-                after[..., mean][:, :, below] * (1 - weight) + after[..., mean][:, :, below + 1] * weight
-            )
+            own = after[..., mean, :]
+            drifted[..., mean, :] = own[:, :, below] * (1 - weight) + own[:, :, below + 1] * weight
         return drifted
 
     def _shown(self, after: Singles, arrive: Singles, taken_s: Floats, compute_s: Floats) -> Singles:
         """Expected value after the download: the backlog works on meanwhile, the buffer drains as `arrive` says."""
         backlog_s = np.maximum(BACKLOGS_S - taken_s[..., None], 0.0) + compute_s[:, None, None, None]
         worked = _hats(backlog_s, BACKLOGS_S)
-        moved = worked[:, :, :, None, :, 0, None] * after[:, :, :, :, None, 0]
+        flat = after.reshape(*after.shape[:4], -1)
+        moved = worked[..., 0, None] * flat[:, :, :, None, 0]
         for node in range(1, len(BACKLOGS_S)):
-            moved += worked[:, :, :, None, :, node, None] * after[:, :, :, :, None, node]
-        return np.asarray(np.matmul(arrive, moved.reshape(*moved.shape[:4], -1)).reshape(moved.shape))
+            moved += worked[..., node, None] * flat[:, :, :, None, node]
+        rows = moved.reshape(*after.shape[:3], -1, after.shape[-1])
+        return np.asarray(np.matmul(rows, arrive.swapaxes(-1, -2)).reshape(after.shape))
 
 
 def _hats(values: Floats, grid: Floats) -> Singles:
