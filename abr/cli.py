@@ -50,6 +50,7 @@ bench = LazyGroup(
         "runtime": Lazy("enhancers.cli:bench_runtime", "Enhancers: frames a second and share of the peak."),
         "abr": Lazy("abr.bench:bench_abr", "Every controller on every trace set, against the offline optimum."),
         "simulator": Lazy("abr.bench_simulator:bench_simulator", "The simulator against a Sabre-style event loop."),
+        "live": Lazy("client_player.bench_live:bench_live", "Real sessions against the simulator's forecast of each."),
     },
     name="bench",
     help="Measure Toprung against named peers, in one run.",

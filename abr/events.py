@@ -66,9 +66,9 @@ class Decided(Event, frozen=True, tag="decided"):
 
 
 class Downloaded(Event, frozen=True, tag="downloaded"):
-    """A download finished at `t_s`. kind: video, audio, init or weights; `segment` of video and audio.
+    """A download finished at `t_s`. kind: video, audio, init, weights or document; `segment` of video and audio.
 
-    `name` is the rendition id, audio track id or weights file.
+    size_bytes: as they travelled. `name` is the rendition id, audio track id, weights file or path.
     """
 
     kind: Name

@@ -77,9 +77,11 @@ def simulate(
     buffer_max_s: float = 60.0,
     horizon: int = HORIZON,
     start_lowest: bool = False,
+    begin_s: float = 0.0,
 ) -> Session:
     """Play the whole title. Deterministic.
 
+    begin_s: what the network needs for manifests and tables, before the first decision.
     start_lowest: fetch segment 0 at the lowest rung without asking the controller, as published benchmarks do.
     A controller that fails is overruled, never fatal (see abr.controllers.guard).
     """
@@ -91,7 +93,7 @@ def simulate(
     last: Choice | None = None
     memory: tuple[float, ...] = ()
     steps: list[Step] = []
-    now_s = 0.0
+    now_s = _pass(playback, begin_s)
     for segment, duration_s in enumerate(tables.duration_s):
         now_s += _pass(playback, playback.room_wait_s(duration_s) if segment else 0.0)
         seen = Observation(

@@ -56,7 +56,7 @@ def play(
     from abr.traces import read_trace
     from client_player.session import Wish
 
-    allowed = _families(families)
+    allowed = allowed_families(families)
     wish = Wish(
         url=url,
         title=title,
@@ -120,7 +120,7 @@ def _print(outcome: Outcome, out: Path | None, as_json: bool) -> None:
         click.echo(f"Report: {out / 'report.html'}", err=True)
 
 
-def _families(text: str) -> tuple[Family, ...]:
+def allowed_families(text: str) -> tuple[Family, ...]:
     from abr.enhancement import Family
     from abr.errors import InputError
 

@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from abr.errors import ToprungError
+from client_player.serving import command, serve_arguments, serving
 
 SAMPLE = Path(__file__).parent / "sample"
 TITLE = "bbb_60s"
@@ -29,7 +30,6 @@ AUDIO_BITRATE = "64k"
 """On 3G, sound at the usual 128 kbit/s would cost as much as the lowest rung of the picture."""
 METERED = ("--vmaf-every", 13)
 """Half as many frames scored as usual, to be quick; like the usual step it shares no factor with a segment's frames."""
-SERVER_STOP_S = 10
 KEYS = ("frames", "vmaf_seen", "vmaf_neg_seen", "vmaf_promised", "stall_s", "mbytes", "enhanced_share", "late_frames")
 """What summary.json says of each viewer."""
 
@@ -79,7 +79,8 @@ def demo(out: Path, source: Path, trace: Path, trace_start_s: float, train_secon
             trial = ("--tiers", "low", "--seconds", train_seconds, "--dry-run")
             _toprung(talk, "train", TITLE, "--library", library, "--source", source, *trial)
     viewers: dict[str, dict[str, Any]] = {}
-    with _serving(talk, library) as url:
+    _say(talk, *serve_arguments(library))
+    with serving(library) as url:
         for viewer in VIEWERS:
             with _step(talk, f"Play over {trace.stem}: {viewer.label}"):
                 network = ("--trace", trace, "--trace-start-s", trace_start_s)
@@ -131,33 +132,13 @@ def _step(talk: Console, words: str) -> Iterator[None]:
     talk.print(f"[dim]{time.monotonic() - started_s:.0f} s[/dim]")
 
 
-def _command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "abr", *map(str, arguments)]
-
-
 def _toprung(talk: Console, *arguments: object) -> None:
     """Run one subcommand; its talk goes to the terminal. Raises ToprungError when it fails."""
-    talk.print(f"[dim]$ toprung {shlex.join(map(str, arguments))}[/dim]", soft_wrap=True, highlight=False)
-    code = subprocess.run(_command(*arguments), stdout=sys.stderr, check=False).returncode
+    _say(talk, *arguments)
+    code = subprocess.run(command(*arguments), stdout=sys.stderr, check=False).returncode
     if code:
         raise ToprungError(f"`toprung {arguments[0]}` ended with exit code {code}; what went wrong is said above.")
 
 
-@contextmanager
-def _serving(talk: Console, library: Path) -> Iterator[str]:
-    """A real server on a free port of this machine; yields its base URL and stops it in the end."""
-    arguments = ("serve", "--library", library, "--port", 0, "--log-level", "warning")
-    talk.print(f"\n[dim]$ toprung {shlex.join(map(str, arguments))}[/dim]", soft_wrap=True, highlight=False)
-    server = subprocess.Popen(_command(*arguments), stdout=subprocess.PIPE, text=True)
-    try:
-        assert server.stdout is not None
-        url = server.stdout.readline().strip()
-        if not url.startswith("http"):
-            raise ToprungError("`toprung serve` did not start; what went wrong is said above.")
-        yield url
-    finally:
-        server.terminate()
-        try:
-            server.wait(timeout=SERVER_STOP_S)
-        except subprocess.TimeoutExpired:
-            server.kill()
+def _say(talk: Console, *arguments: object) -> None:
+    talk.print(f"[dim]$ toprung {shlex.join(map(str, arguments))}[/dim]", soft_wrap=True, highlight=False)

@@ -6,9 +6,9 @@ Whatever comes back is hostile: bodies are bounded, only http and https are foll
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -16,6 +16,10 @@ import aiohttp
 from abr.clock import SessionClock, working
 from abr.control import Download
 from abr.errors import InputError, ToprungError
+from client_player.packing import ACCEPTED, Unpacker
+
+A = TypeVar("A")
+B = TypeVar("B")
 
 DOCUMENT_MAX_BYTES = 32 << 20
 SEGMENT_MAX_BYTES = 64 << 20
@@ -35,7 +39,7 @@ class DownloadError(ToprungError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """A complete body and when it came, in session seconds."""
+    """A complete body and when it came, in session seconds. timing.size_bytes: as it travelled, packed if it was."""
 
     url: str
     headers: Mapping[str, str]
@@ -66,7 +70,7 @@ class HttpTransport:
                     first_s = self._clock.now_s()
                     if not 200 <= response.status < 300:
                         raise await _refusal(url, response)
-                    body = await read_body(response, max_bytes)
+                    body, wire_bytes = await read_body(response, max_bytes)
                     names = response.headers
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise DownloadError(f"GET {url} failed: {_why(error)}.") from error
@@ -74,7 +78,7 @@ class HttpTransport:
             started_s=started_s,
             latency_s=first_s - started_s,
             duration_s=self._clock.now_s() - started_s,
-            size_bytes=len(body),
+            size_bytes=wire_bytes,
         )
         return Reply(url=url, headers=names, body=body, timing=timing)
 
@@ -82,7 +86,8 @@ class HttpTransport:
 def http_pool(*, idle_s: float = 15.0) -> aiohttp.ClientSession:
     """A connection pool that gives up on a peer that is silent for `idle_s`."""
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=idle_s, sock_read=idle_s)
-    return aiohttp.ClientSession(timeout=timeout, auto_decompress=True, headers={"User-Agent": "toprung-player"})
+    headers = {"User-Agent": "toprung-player", "Accept-Encoding": ACCEPTED}
+    return aiohttp.ClientSession(timeout=timeout, auto_decompress=False, headers=headers)
 
 
 def check_url(url: str) -> None:
@@ -134,6 +139,27 @@ async def get_patiently(
     raise AssertionError("a Patience has at least one try")
 
 
+async def at_once(first: Coroutine[Any, Any, A], second: Coroutine[Any, Any, B]) -> tuple[A, B]:
+    """Both results; when one fails, the other is cancelled and that one error raised."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            one, other = tasks.create_task(first), tasks.create_task(second)
+        return one.result(), other.result()
+    except BaseExceptionGroup as group:
+        raise group.exceptions[0] from None
+
+
+def joined(first: Download, others: Iterable[Download]) -> Download:
+    """`first` and what was asked for behind it and came over the same link, counted as one download."""
+    every = [first, *(each for each in others if each.started_s >= first.started_s)]
+    return Download(
+        started_s=first.started_s,
+        latency_s=min(each.started_s + each.latency_s for each in every) - first.started_s,
+        duration_s=max(each.started_s + each.duration_s for each in every) - first.started_s,
+        size_bytes=sum(each.size_bytes for each in every),
+    )
+
+
 async def _refusal(url: str, response: aiohttp.ClientResponse) -> DownloadError:
     said = (await response.content.read(300)).decode(errors="replace").strip()
     return DownloadError(
@@ -143,15 +169,15 @@ async def _refusal(url: str, response: aiohttp.ClientResponse) -> DownloadError:
     )
 
 
-async def read_body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
-    """The whole body. Raises DownloadError when it is longer than `max_bytes`."""
-    body = bytearray()
-    async for piece in response.content.iter_chunked(_PIECE_BYTES):
-        body += piece
-        if len(body) > max_bytes:
-            message = f"{response.url} sends more than {max_bytes} bytes; that is refused."
-            raise DownloadError(message, passing=False)
-    return bytes(body)
+async def read_body(response: aiohttp.ClientResponse, max_bytes: int) -> tuple[bytes, int]:
+    """The whole body, unpacked, and how many bytes travelled. Raises DownloadError when it is too long or damaged."""
+    try:
+        unpacker = Unpacker(response.headers.get("Content-Encoding", ""), max_bytes)
+        async for piece in response.content.iter_chunked(_PIECE_BYTES):
+            unpacker.feed(piece)
+        return unpacker.body(), unpacker.wire_bytes
+    except ValueError as error:
+        raise DownloadError(f"{response.url} is refused: {error}.", passing=False) from error
 
 
 def _why(error: Exception) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TypeVar
@@ -27,8 +27,8 @@ from abr.options import Choice, PriceList, price
 from abr.simulate import menu_of, seen_of
 from client_player.compute import Compute
 from client_player.decode import count_frames
-from client_player.download import DOCUMENT_MAX_BYTES, DownloadError, Patience, Transport, get_patiently
-from client_player.guide import Served, View
+from client_player.download import DOCUMENT_MAX_BYTES, DownloadError, Patience, Transport, at_once, get_patiently
+from client_player.guide import Ears, Served, View
 from client_player.manifest import MANIFEST_MAX_BYTES, Presentation, loads_mpd
 from client_player.trust import check_title
 
@@ -59,7 +59,7 @@ class LocalGuide:
     table: EnhancementTable | None
     known: bool
     transport: Transport
-    on_failure: Callable[[str], None]
+    ears: Ears
     title_url: str = ""
     _prices: PriceList = field(init=False)
     _controller: Controller = field(init=False)
@@ -125,11 +125,8 @@ class LocalGuide:
         )
 
     async def _fetch(self, index: int, rung: int, decided: Decided) -> Served:
-        track = self.presentation.video[rung]
-        if rung not in self._inits:
-            init = await get_patiently(self.transport, track.init_url, on_failure=self.on_failure)
-            self._inits[rung] = init.body
-        reply = await get_patiently(self.transport, track.segments[index].url, on_failure=self.on_failure)
+        url = self.presentation.video[rung].segments[index].url
+        reply, _ = await at_once(get_patiently(self.transport, url, on_failure=self.ears.failed), self._know_init(rung))
         frames = None
         if not self.known:
             with Compute("count") as compute:
@@ -143,6 +140,13 @@ class LocalGuide:
             frames=frames,
         )
 
+    async def _know_init(self, rung: int) -> None:
+        if rung not in self._inits:
+            url = self.presentation.video[rung].init_url
+            init = await get_patiently(self.transport, url, on_failure=self.ears.failed)
+            self.ears.came("init", init)
+            self._inits[rung] = init.body
+
     def _rung(self, rendition: str) -> int:
         return [each.id for each in self.title.renditions].index(rendition)
 
@@ -154,14 +158,18 @@ class LocalGuide:
         return []
 
 
-async def open_local(wish: LocalWish, *, transport: Transport, on_failure: Callable[[str], None]) -> LocalGuide:
+async def open_local(wish: LocalWish, *, transport: Transport, ears: Ears) -> LocalGuide:
     """Fetch the manifest, and the title's own tables if they lie beside it. Raises DownloadError, FormatError."""
-    manifest = await get_patiently(transport, wish.manifest_url, max_bytes=MANIFEST_MAX_BYTES, on_failure=on_failure)
+    enhancing = wish.profile is not None and bool(wish.families)
+    manifest, (title, table) = await at_once(
+        get_patiently(transport, wish.manifest_url, max_bytes=MANIFEST_MAX_BYTES, on_failure=ears.failed),
+        at_once(
+            _optional(transport, ears, urljoin(wish.manifest_url, TITLE_FILE), Title),
+            _optional(transport, ears, urljoin(wish.manifest_url, ENHANCEMENTS_FILE), EnhancementTable, ask=enhancing),
+        ),
+    )
+    ears.came("document", manifest)
     presentation = loads_mpd(manifest.body, wish.manifest_url)
-    title = await _optional(transport, urljoin(wish.manifest_url, TITLE_FILE), Title)
-    table = None
-    if title is not None and wish.profile is not None and wish.families:
-        table = await _optional(transport, urljoin(wish.manifest_url, ENHANCEMENTS_FILE), EnhancementTable)
     if title is not None:
         check_title(title, urljoin(wish.manifest_url, TITLE_FILE))
         _check(title, presentation, wish.manifest_url)
@@ -169,20 +177,23 @@ async def open_local(wish: LocalWish, *, transport: Transport, on_failure: Calla
         wish=wish,
         presentation=presentation,
         title=title or assumed_title(presentation, wish.manifest_url),
-        table=table,
+        table=table if title is not None else None,
         known=title is not None,
         transport=transport,
-        on_failure=on_failure,
+        ears=ears,
     )
 
 
-async def _optional(transport: Transport, url: str, kind: type[T]) -> T | None:
+async def _optional(transport: Transport, ears: Ears, url: str, kind: type[T], *, ask: bool = True) -> T | None:
+    if not ask:
+        return None
     try:
         reply = await get_patiently(transport, url, max_bytes=DOCUMENT_MAX_BYTES, patience=_ONCE)
     except DownloadError as error:
         if error.status in (403, 404):
             return None
         raise
+    ears.came("document", reply)
     return loads(reply.body, kind, what=url)
 
 

@@ -13,10 +13,10 @@ from abr.control import Download
 from abr.device import DeviceProfile
 from abr.enhancement import PLAIN, Chunk, Family
 from abr.errors import ToprungError
-from abr.events import Downloaded, Ended, Failed
+from abr.events import Decided, Ended, Failed
 from client_player.compute import Compute
 from client_player.deadline import Keeper
-from client_player.download import DownloadError, Reply, Transport
+from client_player.download import DownloadError, Reply, Transport, joined
 from client_player.enhance import Worker
 from client_player.guide import Guide, Served, View
 from client_player.manifest import Track
@@ -25,9 +25,9 @@ from client_player.playout import Playout
 from client_player.screen import FrameQueue, Job, Presenter, capacity
 from client_player.sink import Sink
 from client_player.sound import Sound
-from client_player.telemetry import SessionLog
+from client_player.supply import Supply
+from client_player.telemetry import SessionLog, downloaded
 from client_player.toolbox import Opener, Toolbox
-from client_player.weights import WeightsStore
 
 _DOWNLOADS_KEPT = 16
 _LOST_MAX = 3
@@ -63,18 +63,20 @@ class Player:
         self._keepsake = Keepsake()
         self._sound = self._open_sound(guide.presentation.audio)
         self.playout = Playout()
-        self._weights = WeightsStore(
+        self._supply = Supply(
             transport,
             guide.title_url,
-            on_chunk=self._chunk_came,
-            on_failure=lambda detail: self._failed("weights", detail),
+            playout=self.playout,
+            clock=clock,
+            came=self._chunk_came,
+            failed=lambda detail: self._failed("weights", detail),
         )
         self._toolbox = Toolbox(
             title=title,
             table=guide.table,
             profile=setup.profile,
             families=setup.families,
-            weights=self._weights,
+            weights=self._supply.weights,
             opener=setup.opener,
             compute=self._opening,
             tell=lambda detail: self._failed("enhancer", detail),
@@ -106,7 +108,7 @@ class Player:
             tracks[0],
             self._transport,
             self._listening,
-            came=lambda segment, timing: self._came("audio", timing, segment=segment, name=tracks[0].id),
+            came=lambda kind, segment, timing: self._came(kind, timing, segment=segment, name=tracks[0].id),
             failed=lambda detail: self._failed("audio", detail),
         )
 
@@ -117,7 +119,7 @@ class Player:
         try:
             with self._opening, self._listening:
                 async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(self._fetch())
+                    tasks.create_task(self._fetch(tasks))
                     tasks.create_task(self._worker.run(self._jobs))
                     tasks.create_task(self._presenter.run())
         except BaseExceptionGroup as group:
@@ -129,6 +131,7 @@ class Player:
             raise
         finally:
             posting.cancel()
+            self._supply.stop()
             now_s = self._clock.now_s()
             self._log.tell(Ended(t_s=now_s, reason=reason[:1024], played_s=self.playout.playhead_s(now_s)))
 
@@ -142,19 +145,20 @@ class Player:
             with Compute("pair") as compute:
                 await compute.run(write_pair, self._keepsake, tool, scaler, self._guide.title.fps, folder)
 
-    async def _fetch(self) -> None:
+    async def _fetch(self, tasks: asyncio.TaskGroup) -> None:
         title = self._guide.title
         first_frame, start_s, not_before_s = 0, 0.0, 0.0
         for index, (frames, duration_s) in enumerate(zip(title.segment_frames, title.segment_duration_s, strict=True)):
             await self._clock.sleep_until(not_before_s)
             await self._room(duration_s)
+            sound = tasks.create_task(self._sound_until(start_s + duration_s))  # asked for right behind the picture
             served = await self._video(index)
+            heard = await sound
             if served is not None:
                 frames = served.frames or frames
                 not_before_s = served.not_before_s
-                await self._enhancement(served)
-            if self._sound is not None:
-                await self._sound.fetch_until(start_s + duration_s)
+                await self._enhancement(served.decided)
+                self._downloads.append(joined(served.timing, [*heard, *self._supply.fetched()]))
             job = Job(
                 segment=index,
                 data=served.init + served.body if served else b"",
@@ -193,7 +197,7 @@ class Player:
             playing=self.playout.started,
             stalled=self.playout.started and not self.playout.moving(now_s),
             downloads=tuple(self._downloads),
-            owned=self._weights.owned,
+            owned=self._supply.weights.owned,
         )
 
     async def _video(self, index: int) -> Served | None:
@@ -211,40 +215,20 @@ class Player:
         self._came("video", served.timing, segment=index, name=served.decided.rendition)
         return served
 
-    async def _enhancement(self, served: Served) -> None:
-        """Get the weights that the decided enhancer needs, begin to open it, and count the download as a whole."""
-        timing, decided = served.timing, served.decided
+    async def _sound_until(self, media_s: float) -> list[Download]:
+        return await self._sound.fetch_until(media_s) if self._sound is not None else []
+
+    async def _enhancement(self, decided: Decided) -> None:
+        """Get the weights that the decided enhancer needs, and begin to open it."""
         offer = self._toolbox.offer(decided.enhancer, decided.rendition)
-        held = set(self._weights.owned)
-        if offer is not None:
-            if await self._weights.acquire(offer):
-                self._toolbox.prepare(decided.enhancer, decided.rendition)
-            fetched = [chunk for chunk in offer.chunks if chunk.sha256 in set(self._weights.owned) - held]
-            if fetched:
-                timing = Download(
-                    started_s=timing.started_s,
-                    latency_s=timing.latency_s,
-                    duration_s=self._clock.now_s() - timing.started_s,
-                    size_bytes=timing.size_bytes + sum(chunk.size_bytes for chunk in fetched),
-                )
-        self._downloads.append(timing)
+        if offer is not None and await self._supply.bring(offer):
+            self._toolbox.prepare(decided.enhancer, decided.rendition)
 
     def _chunk_came(self, chunk: Chunk, reply: Reply) -> None:
         self._came("weights", reply.timing, name=chunk.file[-128:])
 
     def _came(self, kind: str, timing: Download, *, segment: int = 0, name: str) -> None:
-        self._log.tell(
-            Downloaded(
-                t_s=timing.started_s + timing.duration_s,
-                kind=kind,
-                started_s=timing.started_s,
-                latency_s=timing.latency_s,
-                duration_s=timing.duration_s,
-                size_bytes=timing.size_bytes,
-                segment=segment,
-                name=name,
-            )
-        )
+        self._log.tell(downloaded(kind, timing, segment=segment, name=name))
 
     def _failed(self, what: str, detail: str) -> None:
         self._log.tell(Failed(t_s=self._clock.now_s(), what=what, detail=detail[:1024]))

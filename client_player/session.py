@@ -8,49 +8,43 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import aiohttp
-import msgspec
-from msgspec import Meta
 
 from abr.clock import SessionClock, VirtualTimeLoop
 from abr.device import DeviceProfile, Measurement
-from abr.enhancement import ENHANCEMENTS_FILE, EnhancementTable, Family, Offer
-from abr.errors import InputError, StorageError, ToprungError
+from abr.enhancement import EnhancementTable, Family, Offer
+from abr.errors import StorageError, ToprungError
 from abr.events import AnyEvent, Ended, Failed, Started
-from abr.formats import dumps, dumps_pretty, loads
-from abr.media import TITLE_FILE, Quality, Rendition, Title
-from abr.trace_formats import dumps_sabre
+from abr.formats import dumps, dumps_pretty
+from abr.media import Quality, Rendition, Title
 from abr.traces import Trace
-from client_player.archive import LOG_FILE, SEEN_FILE, SUMMARY_FILE, TRACE_FILE
-from client_player.download import HttpTransport, Transport, check_url, get_patiently, http_pool
-from client_player.guide import Guide, SessionWish, open_session
+from client_player.archive import LOG_FILE, SEEN_FILE, SUMMARY_FILE
+from client_player.download import HttpTransport, Reply, Transport, check_url, http_pool
+from client_player.driven import SessionWish, open_session
+from client_player.folder import clear, title_files, write
+from client_player.guide import Ears, Guide
 from client_player.local import LocalWish, open_local
+from client_player.lookup import find_manifest, find_title
 from client_player.measure import digest, measure
-from client_player.pair import AFTER_FILE, BEFORE_FILE, PAIR_FILE
 from client_player.player import Player, Setup
 from client_player.report import REPORT_FILE, Material, write_report
 from client_player.shaper import ShapedTransport
 from client_player.sink import RawSink, Sink, open_sink
 from client_player.summary import Summary, summarise
-from client_player.telemetry import SessionLog
+from client_player.telemetry import SessionLog, downloaded
 from client_player.toolbox import Opener
 from enhancers.base import Enhancer
 
 _LUMA_FILE = "shown.y"
 _CONTROLLER = "toprung"
-_OUR_FILES = (
-    *(LOG_FILE, SUMMARY_FILE, SEEN_FILE, TRACE_FILE, TITLE_FILE, ENHANCEMENTS_FILE, REPORT_FILE),
-    *(PAIR_FILE, BEFORE_FILE, AFTER_FILE),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,14 +78,6 @@ class Outcome:
     title: Title
     table: EnhancementTable | None
     seen: Quality | None
-
-
-class _TitleLine(msgspec.Struct, frozen=True):
-    id: str
-
-
-class _TitleList(msgspec.Struct, frozen=True):
-    titles: Annotated[tuple[_TitleLine, ...], Meta(max_length=10_000)]
 
 
 def play(
@@ -154,7 +140,7 @@ async def watch(
     clock = SessionClock()
     source_sha256 = await asyncio.to_thread(digest, wish.source) if wish.source else ""
     if wish.out is not None:
-        _clear(wish.out)
+        clear(wish.out)
     log = SessionLog(wish.out / LOG_FILE if wish.out else None, listener)
     try:
         async with http_pool(idle_s=wish.silence_max_s) as pool:
@@ -183,22 +169,30 @@ async def _guide(
 ) -> Guide:
     """Who leads: a session of the server, or the player itself. The session's time begins here."""
 
-    def failed(detail: str) -> None:
-        log.tell(Failed(t_s=clock.now_s(), what="download", detail=detail[:1024]))
-
+    ears = _ears(clock, log)
     if wish.local:
         manifest_url = await find_manifest(wish.url, wish.title, plain)
         clock.start()
-        local = await open_local(_local_wish(wish, manifest_url), transport=transport, on_failure=failed)
+        local = await open_local(_local_wish(wish, manifest_url), transport=transport, ears=ears)
         log.tell(_started(wish, local.title.id, "local"))
         return local
     base_url, title_id = await find_title(wish.url, wish.title, plain)
     asked = _session_wish(wish, title_id)
-    driven = await open_session(base_url, asked, pool=pool, transport=transport, on_failure=failed)
+    driven = await open_session(base_url, asked, pool=pool, transport=transport, ears=ears)
     clock.start()
     log.tell(_started(wish, title_id, driven.session_id))
     await driven.load()
     return driven
+
+
+def _ears(clock: SessionClock, log: SessionLog) -> Ears:
+    def came(kind: str, reply: Reply) -> None:
+        log.tell(downloaded(kind, reply.timing, name=urlsplit(reply.url).path[-128:]))
+
+    def failed(detail: str) -> None:
+        log.tell(Failed(t_s=clock.now_s(), what="download", detail=detail[:1024]))
+
+    return Ears(came=came, failed=failed)
 
 
 async def _through(
@@ -216,7 +210,7 @@ async def _through(
         detail = f"{wish.source.name} is not the file that {guide.title.id} was made from; measured quality may mislead"
         log.tell(Failed(t_s=clock.now_s(), what="source", detail=detail))
     if wish.out is not None:  # now, so that a session that breaks can be reported too
-        await asyncio.to_thread(_write, wish.out, _title_files(wish, guide))
+        await asyncio.to_thread(write, wish.out, title_files(guide.title, guide.table, wish.trace))
     with ExitStack() as stack:
         setup = Setup(
             profile=wish.profile,
@@ -230,34 +224,6 @@ async def _through(
         if wish.out is not None:
             await player.write_pair(wish.out)
     return player.sound_apart_s
-
-
-async def find_title(url: str, wanted: str, transport: Transport) -> tuple[str, str]:
-    """(server's base URL, title id) from a server's URL, or that of a title's manifest on it. Raises InputError."""
-    parts = urlsplit(url)
-    pieces = parts.path.split("/")
-    if "titles" in pieces[:-2]:
-        at = pieces.index("titles")
-        return f"{parts.scheme}://{parts.netloc}" + "/".join(pieces[:at]) + "/", pieces[at + 1]
-    base_url = url if url.endswith("/") else url + "/"
-    reply = await get_patiently(transport, urljoin(base_url, "titles"))
-    known = [line.id for line in loads(reply.body, _TitleList, what=reply.url).titles]
-    if wanted and wanted in known:
-        return base_url, wanted
-    if not wanted and len(known) == 1:
-        return base_url, known[0]
-    asked = (
-        f"There is no title {wanted!r} at {url}." if wanted else f"{url} has {len(known)} titles; choose with --title."
-    )
-    raise InputError(f"{asked} There are: {', '.join(known[:20]) or 'none'}.")
-
-
-async def find_manifest(url: str, wanted: str, transport: Transport) -> str:
-    """The URL of a standard manifest: the one given, or that of a title on a Toprung server. Raises InputError."""
-    if urlsplit(url).path.endswith(".mpd"):
-        return url
-    base_url, title_id = await find_title(url, wanted, transport)
-    return urljoin(base_url, f"titles/{title_id}/manifest.mpd")
 
 
 def _session_wish(wish: Wish, title_id: str) -> SessionWish:
@@ -310,7 +276,7 @@ def finish(
     seen = measure(luma, wish.source, played.title, advance=on_measured) if wish.source else None
     summary = summarise(played.events, played.title, seen, played.sound_apart_s)
     if wish.out is not None:
-        _write(wish.out, {SUMMARY_FILE: dumps_pretty(summary)} | ({SEEN_FILE: dumps(seen)} if seen else {}))
+        write(wish.out, {SUMMARY_FILE: dumps_pretty(summary)} | ({SEEN_FILE: dumps(seen)} if seen else {}))
         write_report(
             Material(
                 events=played.events,
@@ -324,27 +290,3 @@ def finish(
             wish.out / REPORT_FILE,
         )
     return Outcome(summary=summary, events=played.events, title=played.title, table=played.table, seen=seen)
-
-
-def _clear(folder: Path) -> None:
-    """Take away what an earlier session left, so that nothing of it ends up in this one's report."""
-    try:
-        for name in _OUR_FILES:
-            (folder / name).unlink(missing_ok=True)
-    except OSError as error:
-        raise StorageError(f"Cannot clear {folder}: {error.strerror}.") from error
-
-
-def _title_files(wish: Wish, guide: Guide) -> dict[str, bytes]:
-    """What a report needs besides the log."""
-    files = {TITLE_FILE: dumps(guide.title)}
-    files |= {ENHANCEMENTS_FILE: dumps(guide.table)} if guide.table else {}
-    return files | ({TRACE_FILE: dumps_sabre(wish.trace).encode()} if wish.trace else {})
-
-
-def _write(folder: Path, files: Mapping[str, bytes]) -> None:
-    try:
-        for name, body in files.items():
-            (folder / name).write_bytes(body)
-    except OSError as error:
-        raise StorageError(f"Cannot write to {folder}: {error.strerror}.") from error

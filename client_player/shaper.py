@@ -2,8 +2,8 @@
 
 The bytes are real and come over a real socket; then they wait here until the trace would have delivered them: first the
 latency, then pieces at the instants at which the link has carried them. Latencies of several requests overlap; bodies
-share the link one after the other. Instants are the network's own (as a kernel would stamp them), so a busy event loop
-does not distort what the player learns of its throughput.
+share the link one after the other, in the order in which they begin. Instants are the network's own (as a kernel would
+stamp them), so a busy event loop does not distort what the player learns of its throughput.
 """
 
 from __future__ import annotations
@@ -38,15 +38,17 @@ class ShapedTransport:
         started_s = self._clock.now_s()
         reply = await self._inner.get(url, headers=headers, max_bytes=max_bytes)
         latency_s = max(reply.timing.latency_s, self._trace.latency_at(started_s))
+        await self._clock.sleep_until(started_s + latency_s)  # so that bodies queue in the order in which they begin
         async with self._link:
             first_s = max(started_s + latency_s, self._free_s)
-            finished_s = max(started_s + reply.timing.duration_s, await self._let_through(first_s, len(reply.body)))
+            through_s = await self._let_through(first_s, reply.timing.size_bytes)
+            finished_s = max(started_s + reply.timing.duration_s, through_s)
             self._free_s = finished_s
         timing = Download(
             started_s=started_s,
             latency_s=first_s - started_s,
             duration_s=finished_s - started_s,
-            size_bytes=len(reply.body),
+            size_bytes=reply.timing.size_bytes,
         )
         return replace(reply, timing=timing)
 

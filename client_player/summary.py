@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import msgspec
 
+from abr.enhancement import PLAIN
 from abr.events import AnyEvent, Decided, Downloaded, Ended, Failed, Playing, Shown, Stalled, Started, Stepped
 from abr.formats import Record
 from abr.media import Quality, Title
@@ -17,7 +18,8 @@ class Summary(Record, frozen=True):
     """What a viewer got. Qualities are means over shown frames, so that they can be held against each other.
 
     vmaf_promised: what the tables said of each decision. vmaf_seen, vmaf_neg_seen: measured on the very frames that
-    were shown, None without a source to compare with. qoe: abr.qoe.experience over what was seen (else promised).
+    were shown, None without a source to compare with. qoe: abr.qoe.experience over what was seen, or
+    without a source over the tables' values, plain where frames were shown plain.
     """
 
     session: str
@@ -63,8 +65,8 @@ def summarise(
     late = sum(event.late_frames for event in shown)
     weights = [event.frames for event in shown]
     promises = [promised.get(event.segment, 0.0) for event in shown]
-    lived = list(seen.vmaf) if seen else promises
-    sizes = {kind: _bytes(events, kind) for kind in ("video", "audio", "weights", "init")}
+    lived = list(seen.vmaf) if seen else [_as_shown(event, promised, title) for event in shown]
+    sizes = {kind: _bytes(events, kind) for kind in ("video", "audio", "weights", "init", "document")}
     media_s = sum(title.segment_duration_s[event.segment] for event in shown)
     return Summary(
         session=started.session if started else "",
@@ -120,6 +122,14 @@ def as_table(summary: Summary) -> list[tuple[str, str]]:
 def as_dict(summary: Summary) -> dict[str, object]:
     """For JSON."""
     return msgspec.structs.asdict(summary)
+
+
+def _as_shown(event: Shown, promised: Mapping[int, float], title: Title) -> float:
+    """VMAF by the tables: as promised for enhanced frames, and plain for the others."""
+    if event.enhancer == PLAIN or event.frames == 0:
+        return promised.get(event.segment, 0.0)
+    plain = title.plain_quality[event.rendition].vmaf[event.segment]
+    return plain + (promised.get(event.segment, plain) - plain) * event.enhanced_frames / event.frames
 
 
 def _bytes(events: Sequence[AnyEvent], kind: str) -> int:

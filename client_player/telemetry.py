@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from abr.clock import SessionClock
+from abr.control import Download
 from abr.errors import StorageError
-from abr.events import AnyEvent, Decided, Ended, EventBatch, Failed, dumps_line, dumps_log
+from abr.events import AnyEvent, Decided, Downloaded, Ended, EventBatch, Failed, dumps_line, dumps_log
 
 POST_EVERY_S = 5.0
 _BATCH_MAX = 200
@@ -17,6 +18,20 @@ _UNSENT_MAX = 4096
 
 Post = Callable[[EventBatch], Awaitable[bool]]
 """Delivers a batch; False when the server did not take it."""
+
+
+def downloaded(kind: str, timing: Download, *, segment: int = 0, name: str) -> Downloaded:
+    """The event of a download that has ended."""
+    return Downloaded(
+        t_s=timing.started_s + timing.duration_s,
+        kind=kind,
+        started_s=timing.started_s,
+        latency_s=timing.latency_s,
+        duration_s=timing.duration_s,
+        size_bytes=timing.size_bytes,
+        segment=segment,
+        name=name,
+    )
 
 
 class SessionLog:

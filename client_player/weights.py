@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 from collections.abc import Callable
@@ -30,6 +31,7 @@ class WeightsStore:
         self._transport, self._title_url = transport, title_url
         self._on_chunk, self._on_failure = on_chunk, on_failure
         self._chunks: dict[str, bytes] = {}
+        self._one_at_a_time = asyncio.Lock()
 
     @property
     def owned(self) -> tuple[str, ...]:
@@ -43,13 +45,17 @@ class WeightsStore:
         """The bodies of all chunks of an offer that is owned, in order."""
         return tuple(self._chunks[chunk.sha256] for chunk in offer.chunks)
 
-    async def acquire(self, offer: Offer) -> bool:
-        """Download what is missing of an offer; False, and told to `on_failure`, when that fails."""
+    async def acquire(self, offer: Offer, may: asyncio.Event) -> bool:
+        """Download what is missing of an offer, each chunk begun while `may` is set.
+
+        False, and told to `on_failure`, when that fails.
+        """
         for chunk in offer.chunks:
-            if chunk.sha256 in self._chunks:
-                continue
             try:
-                await self._fetch(chunk)
+                async with self._one_at_a_time:
+                    await may.wait()
+                    if chunk.sha256 not in self._chunks:
+                        await self._fetch(chunk)
             except DownloadError as error:
                 self._on_failure(f"weights {chunk.file}: {error}"[:1024])
                 return False

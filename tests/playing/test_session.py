@@ -121,20 +121,32 @@ def test_stalls_are_what_the_trace_makes_them(plain_library: Path, tmp_path: Pat
 
 
 def test_the_server_knows_what_the_player_knows(plain_library: Path, tmp_path: Path) -> None:
-    """What the server logged of each decision is what the player measured, to the millisecond."""
+    """What the server logged of each decision is what the player measured, sound included, to the millisecond."""
     played = _watch(plain_library, tmp_path, _plain())
     decided = of_kind(played.events, Decided)
-    video = [event for event in of_kind(played.events, Downloaded) if event.kind == "video"]
+    media = [event for event in of_kind(played.events, Downloaded) if event.kind in ("video", "audio")]
     assert len(decided) == 3 and all(event.seen is not None for event in decided)
     for number, event in enumerate(decided[1:], start=1):
         assert event.seen is not None and len(event.seen.downloads) == number
         started_s, duration_s, latency_s, size_bytes = event.seen.downloads[-1]
-        before = video[number - 1]
-        assert size_bytes == before.size_bytes
+        before = [each for each in media if each.segment == number - 1]
+        assert size_bytes == sum(each.size_bytes for each in before)
+        asked_s = min(each.started_s for each in before)
+        begun_s = min(each.started_s + each.latency_s for each in before)
+        ended_s = max(each.started_s + each.duration_s for each in before)
         assert (started_s, duration_s, latency_s) == pytest.approx(
-            (before.started_s, before.duration_s, before.latency_s), abs=0.0011
+            (asked_s, ended_s - asked_s, begun_s - asked_s), abs=0.0011
         )
         assert event.seen.buffer_s > 0
+
+
+def test_sound_comes_with_the_picture_and_costs_no_latency_of_its_own(plain_library: Path, tmp_path: Path) -> None:
+    played = _watch(plain_library, tmp_path, _plain(constant(8e6, 0.4)))
+    came = {(event.kind, event.segment): event for event in of_kind(played.events, Downloaded)}
+    for segment in range(3):
+        picture, sound = came["video", segment], came["audio", segment]
+        assert picture.started_s <= sound.started_s < picture.started_s + 0.1
+        assert picture.t_s <= sound.t_s < picture.t_s + 0.3, "the picture goes first"
 
 
 def test_enhancement_reaches_the_screen(library: Path, tmp_path: Path) -> None:
@@ -151,10 +163,10 @@ def test_weights_count_in_the_download_that_the_server_hears_of(library: Path, t
     played = _watch(library, tmp_path, _wish(constant(6e5, 0.05)), controllers=EAGER)
     downloads = of_kind(played.events, Downloaded)
     weights = sum(event.size_bytes for event in downloads if event.kind == "weights")
-    video = next(event.size_bytes for event in downloads if event.kind == "video")
+    media = [event for event in downloads if event.kind in ("video", "audio") and event.segment == 0]
     heard = of_kind(played.events, Decided)[1].seen
     assert heard is not None and weights > 0
-    assert heard.downloads[-1][3] == video + weights
+    assert heard.downloads[-1][3] == sum(event.size_bytes for event in media) + weights
     assert heard.owned
 
 
