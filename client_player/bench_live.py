@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -28,7 +29,9 @@ from abr.options import PriceList, price
 from abr.simulate import Session, simulate
 from abr.traces import Trace, read_trace
 from client_player.serving import serving
-from client_player.session import Outcome, Wish, play
+
+if TYPE_CHECKING:
+    from client_player.session import Outcome
 
 WITHIN_QOE = 3.0
 """How far a session may land from its forecast."""
@@ -149,6 +152,8 @@ def bench_live(
 
 def compare(case: Case, url: str, trace: Trace, start_s: float = 0.0) -> Line:
     """One session over `trace`, lived and forecast. `start_s` only says where the trace was cut."""
+    from client_player.session import Wish, play  # brings the decoder along
+
     forecast = foresee(case, trace)
     outcome = play(
         Wish(
