@@ -21,7 +21,8 @@ STARTUP_PATIENCE_S = 5.0
 RESERVE_S = 1.5
 """Media that must be left when a segment stops waiting: enough to decode and show its first frames."""
 COMFORT_S = 6.0
-"""With this much media in hand, late chunks may share the link with segments."""
+"""With this much media in hand, one chunk after the other may share the link with segments; else one a segment."""
+FRUITLESS_MAX = 3
 
 
 class Supply:
@@ -40,7 +41,8 @@ class Supply:
         self._playout, self._clock, self._came, self._failed = playout, clock, came, failed
         self._fetched: list[Download] = []
         self._coming: dict[Offer, asyncio.Task[bool]] = {}
-        self._late: set[Offer] = set()
+        self._waits: dict[Offer, tuple[int, int]] = {}
+        self._told: set[Offer] = set()
         self._may = asyncio.Event()
         self.weights = WeightsStore(transport, title_url, on_chunk=self._chunk_came, on_failure=failed)
 
@@ -50,19 +52,34 @@ class Supply:
             return True
         self._may.set()
         task = self._task(offer)
-        if offer not in self._late:
+        if self._worth_waiting(offer):
             waited_s = self._spare_s()
             await asyncio.wait({task}, timeout=waited_s)
             if not task.done():
-                self._late.add(offer)
-                here = sum(chunk.sha256 in self.weights.owned for chunk in offer.chunks)
-                self._failed(
-                    f"{offer.architecture} for {offer.rendition} is late: {here} of {len(offer.chunks)} chunks came "
-                    f"in the {waited_s:.1f} s that playback could spare; they are used until the rest comes"
-                )
+                self._tell(offer, waited_s)
         if self._buffer_s() < COMFORT_S:
             self._may.clear()
         return self.weights.owns(offer)
+
+    def _worth_waiting(self, offer: Offer) -> bool:
+        """Not when several waits in a row brought nothing: a server that is silent must not keep the buffer low."""
+        here = self._here(offer)
+        before, fruitless = self._waits.get(offer, (-1, 0))
+        fruitless = fruitless + 1 if here == before else 0
+        self._waits[offer] = (here, fruitless)
+        return fruitless < FRUITLESS_MAX
+
+    def _here(self, offer: Offer) -> int:
+        return sum(chunk.sha256 in self.weights.owned for chunk in offer.chunks)
+
+    def _tell(self, offer: Offer, waited_s: float) -> None:
+        if offer not in self._told:
+            self._told.add(offer)
+            here, all_of_them = self._here(offer), len(offer.chunks)
+            self._failed(
+                f"{offer.architecture} for {offer.rendition} is late: {here} of {all_of_them} chunks came "
+                f"in the {waited_s:.1f} s that playback could spare; they are used until the rest comes"
+            )
 
     def fetched(self) -> list[Download]:
         """The chunks that came since this was last asked."""
