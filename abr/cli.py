@@ -48,6 +48,7 @@ bench = LazyGroup(
         "prepare": Lazy("server.ingest.bench:bench_prepare", "Our ladder encode against the ffmpeg command line."),
         "emulator": Lazy("client_player.emulate.bench:bench_emulator", "The link emulator against its own traces."),
         "runtime": Lazy("enhancers.cli:bench_runtime", "Enhancers: frames a second and share of the peak."),
+        "serve": Lazy("server.bench.cli:bench_serve", "Plain and decided segments against nginx, on one core."),
         "abr": Lazy("abr.bench:bench_abr", "Every controller on every trace set, against the offline optimum."),
         "simulator": Lazy("abr.bench_simulator:bench_simulator", "The simulator against a Sabre-style event loop."),
         "live": Lazy("client_player.bench_live:bench_live", "Real sessions against the simulator's forecast of each."),

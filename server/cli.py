@@ -10,15 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from abr.errors import InputError
-
 if TYPE_CHECKING:
     from aiohttp import web
 
     from server.settings import Settings
-
-KEEPALIVE_S = 75.0
-"""Longer than viewers pause between segments."""
 
 
 @click.command()
@@ -52,23 +47,12 @@ def serve(config: Path | None, print_config: bool, controllers: tuple[str, ...],
 
 
 async def _serve(app: web.Application, settings: Settings) -> None:
-    from aiohttp import web
+    from server.door import listening
 
-    runner = web.AppRunner(
-        app, access_log=None, shutdown_timeout=settings.shutdown_timeout_s, keepalive_timeout=KEEPALIVE_S
-    )
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, settings.host, settings.port)
-        try:
-            await site.start()
-        except OSError as error:
-            raise InputError(f"Cannot listen on {settings.host}:{settings.port}: {error.strerror}.") from error
+    async with listening(app, settings.host, settings.port) as port:
         stop = _stopping()
-        click.echo(f"http://{_url_host(settings.host)}:{site.port}/")
+        click.echo(f"http://{_url_host(settings.host)}:{port}/")
         await stop.wait()
-    finally:
-        await runner.cleanup()
 
 
 def _stopping() -> asyncio.Event:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import msgspec
 
+from abr import cmsd
 from abr.control import Controller, Decision, Observation
 from abr.controllers.guard import decide
 from abr.events import Decided
 from abr.media import Title
 from abr.options import PriceList
 from abr.simulate import seen_of
+from server.media import PRIVATE
 from server.sessions import OPTIONS_MAX, SessionState, owned_keys
 from server.viewers import Heard, observe, remember, session_time_s
 
+REASON_SHOWN_MAX = 400
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 _FAILED = "the controller failed"
 """How the guard's reason begins when it stood in for a controller."""
 
@@ -70,6 +75,19 @@ def take(
     taken = _taken(prices, segment, decision, state)
     event = _event(taken, segment, title.rendition(taken.rendition).segment_bytes[segment], seen, owned)
     return replace(taken, event=event, failed=decision.reason.startswith(_FAILED), rungs_up=rungs_up)
+
+
+def headers(taken: Taken) -> dict[str, str]:
+    """What goes with a decided segment."""
+    return {
+        "Cache-Control": PRIVATE,
+        cmsd.DYNAMIC: cmsd.chosen(taken.rendition, taken.enhancer),
+        "Toprung-Rendition": taken.rendition,
+        "Toprung-Enhancer": taken.enhancer,
+        "Toprung-Promised-VMAF": f"{taken.promised_vmaf:.2f}",
+        "Toprung-Wait-S": f"{taken.wait_s:.3f}",
+        "Toprung-Reason": _UNPRINTABLE.sub("?", taken.reason[:REASON_SHOWN_MAX]),
+    }
 
 
 @lru_cache(maxsize=64)

@@ -110,19 +110,26 @@ class Desk:
         _, prices = await self._priced(state)
         return prices
 
-    async def choose(self, session_id: str, segment: int, heard: Heard) -> Taken:
-        """Decide a segment, once: asked again, the same answer. Requests of one session take turns."""
+    async def choose(
+        self, session_id: str, segment: int, heard: Heard, before: tuple[Delivery, int] | None = None
+    ) -> Taken:
+        """Decide a segment, once: asked again, the same answer. Requests of one session take turns.
+
+        before: how the last segment went out, and its bytes, for viewers who do not tell.
+        """
         self._telemetry.active.hear(session_id)
         lock = self._locks.setdefault(session_id, asyncio.Lock())
         async with lock:
             for _ in range(ATTEMPTS):
-                taken = await self._try(session_id, segment, heard)
+                taken = await self._try(session_id, segment, heard, before)
                 if taken is not None:
                     return taken
                 self._telemetry.conflicts.inc()
         raise RequestError(503, "Too many requests of this session at once; try again.", {"Retry-After": "1"})
 
-    async def _try(self, session_id: str, segment: int, heard: Heard) -> Taken | None:
+    async def _try(
+        self, session_id: str, segment: int, heard: Heard, before: tuple[Delivery, int] | None
+    ) -> Taken | None:
         """One attempt; None when the session was saved by somebody else in between."""
         found = await self._store.load(session_id)
         if found is None:
@@ -133,6 +140,8 @@ class Desk:
             raise RequestError(404, f"Segment {segment + 1} is not among 1 to {len(prices.duration_s)}.")
         controller = self._controllers.get(state.controller, self._controllers[self._default_controller])
         await self._foresight.wait(controller, prices, segment, state.buffer_max_s)
+        if before is not None:
+            state = state.with_download(self._download(state, *before))
         started = time.perf_counter()
         taken = take(state, heard, title, prices, controller, segment, now_s=self._clock(), horizon=HORIZON)
         self._telemetry.decision_s.observe(time.perf_counter() - started, session_id)
@@ -149,15 +158,18 @@ class Desk:
             found = await self._store.load(session_id)
             if found is None:
                 return
-            now_s = max(0.0, self._clock() - found.state.created_s)
-            download = Download(
-                started_s=max(0.0, now_s - delivery.took_s),
-                duration_s=delivery.took_s,
-                latency_s=delivery.latency_s,
-                size_bytes=size_bytes,
-            )
+            download = self._download(found.state, delivery, size_bytes)
             if await self._store.save(session_id, found.state.with_download(download), version=found.version):
                 return
+
+    def _download(self, state: SessionState, delivery: Delivery, size_bytes: int) -> Download:
+        now_s = max(0.0, self._clock() - state.created_s)
+        return Download(
+            started_s=max(0.0, now_s - delivery.took_s),
+            duration_s=delivery.took_s,
+            latency_s=delivery.latency_s,
+            size_bytes=size_bytes,
+        )
 
     async def report(self, session_id: str, events: Sequence[AnyEvent]) -> None:
         """Add a player's events to the session's log. Its own word on decisions is left out: the server wrote them."""

@@ -9,14 +9,13 @@ from typing import TypeVar
 
 from aiohttp import web
 
-from abr import cmsd
 from abr.errors import FormatError
 from abr.events import EventBatch
 from abr.formats import dumps, loads
 from abr.media import TITLE_FILE, segment_file
 from server import wire
 from server.context import Context, context
-from server.decisions import Taken
+from server.decisions import headers
 from server.delivery import measure
 from server.desk import SessionRequest
 from server.media import PRIVATE, send, sent_body_bytes
@@ -32,9 +31,7 @@ MPD = "application/dash+xml"
 HLS = "application/vnd.apple.mpegurl"
 DRIVEN_FILE, DRIVEN_MASTER_FILE, DRIVEN_MEDIA_FILE = "driven.mpd", "driven.m3u8", "driven-video.m3u8"
 """The title folder's server-driven manifests; their URLs are right when they are served as a session's."""
-REASON_SHOWN_MAX = 400
 _SESSION_ID = re.compile(r"[A-Za-z0-9_-]{22}")
-_UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 
 
 async def index(request: web.Request) -> web.Response:
@@ -148,7 +145,7 @@ async def session_segment(request: web.Request) -> web.StreamResponse:
     taken = await use.desk.choose(session_id, segment, heard)
     relative = f"video/{taken.rendition}/{segment_file(segment)}"
     started = time.perf_counter()
-    response = await _send(request, use, taken.state.title, relative, _decision_headers(taken))
+    response = await _send(request, use, taken.state.title, relative, headers(taken))
     if response.status == 200 and request.method == "GET":
         await _note_sending(request, use, heard, sent_body_bytes(request, response), time.perf_counter() - started)
     return response
@@ -176,18 +173,6 @@ async def _send(
 ) -> web.StreamResponse:
     file = await use.shelf.file(title_id, relative)
     return await send(request, use.shelf, file, headers=headers, patience_s=use.settings.request_timeout_s)
-
-
-def _decision_headers(taken: Taken) -> dict[str, str]:
-    return {
-        "Cache-Control": PRIVATE,
-        cmsd.DYNAMIC: cmsd.chosen(taken.rendition, taken.enhancer),
-        "Toprung-Rendition": taken.rendition,
-        "Toprung-Enhancer": taken.enhancer,
-        "Toprung-Promised-VMAF": f"{taken.promised_vmaf:.2f}",
-        "Toprung-Wait-S": f"{taken.wait_s:.3f}",
-        "Toprung-Reason": _UNPRINTABLE.sub("?", taken.reason[:REASON_SHOWN_MAX]),
-    }
 
 
 async def _note_sending(request: web.Request, use: Context, heard: Heard, size_bytes: int, wrote_s: float) -> None:

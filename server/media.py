@@ -20,6 +20,7 @@ from abr.media import TITLE_FILE, Title
 from server.cache import Cache
 from server.conditions import Outcome, Validators, evaluate, takes_gzip
 from server.library import Library
+from server.line import Descriptor
 from server.problems import RequestError
 from server.store import Clock
 
@@ -27,6 +28,8 @@ FRESH_S = 1.0
 """What the disk said is believed for this long."""
 SLOWEST_BYTES_PER_S = 2000
 """A viewer who takes a body more slowly than this is let go."""
+DESCRIPTORS_MAX = 1024
+"""Files kept open, the longest unused closed first."""
 FILES_MAX = 65_536
 TITLES_MAX = 256
 
@@ -64,6 +67,9 @@ class MediaFile:
     encoding: str = ""
     """`gzip`, or nothing: size_bytes and validators are those of the encoded form."""
 
+    head: str = ""
+    """The header lines that say all of this but for Cache-Control, each after its line end, for the whole file."""
+
     @property
     def is_text(self) -> bool:
         return self.path.suffix in _TEXT_SUFFIXES
@@ -86,6 +92,8 @@ class Shelf:
         self._clock = clock
         self._file_bytes_max = cache_file_bytes_max
         self._bodies: Cache[tuple[Path, str], bytes] = Cache(cache_bytes_max)
+        self._descriptors: Cache[tuple[Path, str], Descriptor] = Cache(DESCRIPTORS_MAX)
+        self._settled: Cache[tuple[str, str], tuple[str, MediaFile]] = Cache(FILES_MAX)
         self._files: Cache[tuple[str, str], tuple[float, MediaFile]] = Cache(FILES_MAX)
         self._titles: Cache[str, tuple[float, LoadedTitle]] = Cache(TITLES_MAX)
 
@@ -124,6 +132,36 @@ class Shelf:
             raise RequestError(404, f"There is no file {relative[:200]!r} in title {title_id[:64]!r}.") from error
         self._files.put((title_id, relative), (self._clock(), found))
         return found
+
+    async def settled(self, title_id: str, relative: str) -> MediaFile:
+        """As `file`, for media: segments and weights are looked at again only when their title has changed."""
+        loaded = await self.title(title_id)
+        key = (title_id, relative)
+        known = self._settled.get(key)
+        if known is not None and known[0] == loaded.version:
+            return known[1]
+        found = await self.file(title_id, relative)
+        headers = _headers(found, Outcome(200, 0, found.size_bytes))
+        del headers["Cache-Control"]
+        found = replace(found, head="".join(f"\r\n{name}: {value}" for name, value in headers.items()))
+        self._settled.put(key, (loaded.version, found))
+        return found
+
+    def at_hand(self, file: MediaFile) -> bytes | Descriptor | None:
+        """The bytes of a small file, or an open larger one, when they are here already."""
+        key = (file.path, file.validators.etag)
+        if file.size_bytes <= self._file_bytes_max:
+            return self._bodies.get(key)
+        return self._descriptors.get(key)
+
+    async def fetch(self, file: MediaFile) -> bytes | Descriptor:
+        """The same, from the disk. Raises RequestError 503 when it is no longer what it was."""
+        body = await self.body(file)
+        if body is not None:
+            return body
+        opened = await asyncio.to_thread(_describe, file)
+        self._descriptors.put((file.path, file.validators.etag), opened)
+        return opened
 
     async def body(self, file: MediaFile) -> bytes | None:
         """The whole file from memory, or None when it is too large for that."""
@@ -175,6 +213,11 @@ def _read(file: MediaFile) -> bytes:
     with _open(file) as handle:
         body = handle.read()
     return gzip.compress(body, mtime=0) if file.encoding else body
+
+
+def _describe(file: MediaFile) -> Descriptor:
+    with _open(file) as handle:
+        return Descriptor(os.dup(handle.fileno()))
 
 
 def _open(file: MediaFile) -> BinaryIO:

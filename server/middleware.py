@@ -77,9 +77,7 @@ class Guard:
         finally:
             took_s = time.perf_counter() - started
             name = endpoint.name if endpoint else _UNMATCHED
-            use.telemetry.requests.labels(_method(request), name, status).inc()
-            use.telemetry.request_s.labels(name).observe(took_s)
-            use.telemetry.response_bytes.labels(name).inc(sent_bytes)
+            count(use, _method(request), name, status, sent_bytes, took_s)
             access.info("request", extra=_line(request, name, status, sent_bytes, took_s))
 
     async def _answered(
@@ -113,6 +111,13 @@ class Guard:
             return respond(500, "Something broke on our side; it is in the log.")
 
 
+def count(use: Context, method: str, name: str, status: int, sent_bytes: int, took_s: float) -> None:
+    """Counts one answer."""
+    use.telemetry.requests.labels(method, name, status).inc()
+    use.telemetry.request_s.labels(name).observe(took_s)
+    use.telemetry.response_bytes.labels(name).inc(sent_bytes)
+
+
 _DETAILS = {
     404: "There is nothing here; GET /openapi.json tells what there is.",
     405: "This method does not work here; the Allow header tells which do.",
@@ -122,12 +127,16 @@ _DETAILS = {
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Goes with every answer, errors included; a signal, since media is on its way before the middleware sees it."""
-    headers = response.headers
-    headers.update(_FIXED_HEADERS)
-    origin = context(request).settings.allow_origin
-    headers["Access-Control-Allow-Origin"] = origin
-    if origin != "*":
-        headers["Vary"] = ", ".join(filter(None, ("Origin", headers.get("Vary"))))
+    fixed = fixed_headers(context(request).settings.allow_origin)
+    if "Vary" in fixed:
+        fixed["Vary"] = ", ".join(filter(None, ("Origin", response.headers.get("Vary"))))
+    response.headers.update(fixed)
+
+
+def fixed_headers(allow_origin: str) -> dict[str, str]:
+    """The headers of every answer."""
+    varies = {} if allow_origin == "*" else {"Vary": "Origin"}
+    return _FIXED_HEADERS | {"Access-Control-Allow-Origin": allow_origin} | varies
 
 
 def _preflight(request: web.Request) -> web.Response:

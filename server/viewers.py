@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -34,9 +35,14 @@ class Heard:
 
 def hear(request: web.Request) -> Heard:
     """Read CMCD from headers and query; the query wins. What is malformed is left aside whole: media still flows."""
+    return hear_keys(request.headers, request.query.get(cmcd.QUERY))
+
+
+def hear_keys(headers: Mapping[str, str], argument: str | None) -> Heard:
+    """The same of headers, whose names are found whatever their case, and of the query argument, decoded once."""
     try:
-        keys = from_headers(request.headers)
-        if (argument := request.query.get(cmcd.QUERY)) is not None:
+        keys = from_headers(headers)
+        if argument is not None:
             keys |= from_query(argument)
         return Heard(cmcd=keys, viewer=to_viewer(keys))
     except FormatError as error:

@@ -10,13 +10,14 @@ from aiohttp import web
 from abr.control import Controller
 from abr.controllers import CONTROLLERS
 from abr.registry import Registry
+from server import door
 from server.app import create_app
 from server.settings import Settings
 
 
 @asynccontextmanager
 async def listening(app: web.Application) -> AsyncIterator[str]:
-    """Yields the base URL of `app`."""
+    """Yields the base URL of any `app`."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     try:
@@ -30,6 +31,6 @@ async def listening(app: web.Application) -> AsyncIterator[str]:
 @asynccontextmanager
 async def serving(library: str, controllers: Registry[Callable[[], Controller]] = CONTROLLERS) -> AsyncIterator[str]:
     """Toprung's server over a library; yields its base URL. The first of the controllers is the default."""
-    settings = Settings(library=library, port=0, controller=next(iter(controllers)))
-    async with listening(create_app(settings, registry=controllers)) as url:
-        yield url
+    settings = Settings(library=library, port=0, controller=next(iter(controllers)), shutdown_timeout_s=0.1)
+    async with door.listening(create_app(settings, registry=controllers), "127.0.0.1", 0) as port:
+        yield f"http://127.0.0.1:{port}/"

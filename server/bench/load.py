@@ -1,0 +1,111 @@
+"""A load of HTTP requests over keep-alive connections, in one thread, as cheap for the client as can be."""
+
+from __future__ import annotations
+
+import re
+import selectors
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from abr.errors import ToprungError
+
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_READ_BYTES = 1 << 20
+SILENCE_MAX_S = 10.0
+
+
+@dataclass(slots=True)
+class Viewer:
+    """One connection. `ask` gives its next request, from the head of the answer to the one before (empty at first)."""
+
+    ask: Callable[[bytes], bytes]
+    connection: socket.socket
+    head: bytes = b""
+    left: int = -1
+    """Body bytes to come; -1 while the head is not complete."""
+    asked_s: float = 0.0
+    waited_s: float = 0.0
+    idle: bool = True
+
+
+@dataclass(slots=True)
+class Measured:
+    """first_byte_s: from each request to the first byte of its answer. seconds: of the whole run."""
+
+    first_byte_s: list[float] = field(default_factory=list)
+    size_bytes: int = 0
+    seconds: float = 0.0
+
+    @property
+    def requests(self) -> int:
+        return len(self.first_byte_s)
+
+    def percentile_s(self, percent: float) -> float:
+        ordered = sorted(self.first_byte_s)
+        return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
+
+
+def connect(host: str, port: int, ask: Callable[[bytes], bytes]) -> Viewer:
+    connection = socket.create_connection((host, port), timeout=SILENCE_MAX_S)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return Viewer(ask=ask, connection=connection)
+
+
+def run(viewers: list[Viewer], seconds: float, per_s: float | None = None) -> Measured:
+    """Ask for `seconds`, then wait for the answers under way.
+
+    Each viewer asks again as soon as it has its answer; with `per_s`, requests are instead begun at that rate by
+    viewers in turn, and a request that no viewer is free for waits, which counts as waiting for the first byte.
+    """
+    buffer, found = bytearray(_READ_BYTES), Measured()
+    with selectors.DefaultSelector() as waiting:
+        for viewer in viewers:
+            waiting.register(viewer.connection, selectors.EVENT_READ, viewer)
+        began_s = time.perf_counter()
+        end_s, due_s = began_s + seconds, began_s
+        free = list(reversed(viewers))
+        while True:
+            now_s = time.perf_counter()
+            while free and due_s <= now_s < end_s:
+                _ask(free.pop(0) if per_s else free.pop(), due_s if per_s else now_s)
+                due_s += 1 / per_s if per_s else 0.0
+            if now_s >= end_s and len(free) == len(viewers):
+                break
+            pause_s = max(0.0, min(due_s, end_s) - now_s) if free and now_s < end_s else SILENCE_MAX_S
+            ready = waiting.select(pause_s)
+            if not ready and pause_s == SILENCE_MAX_S:
+                raise ToprungError(f"The server said nothing for {SILENCE_MAX_S:.0f} s.")
+            for key, _ in ready:
+                _read(key.data, buffer, found)
+                if key.data.idle:
+                    free.append(key.data)
+        found.seconds = time.perf_counter() - began_s
+    return found
+
+
+def _ask(viewer: Viewer, due_s: float) -> None:
+    viewer.connection.sendall(viewer.ask(viewer.head))
+    viewer.asked_s, viewer.idle, viewer.head, viewer.left = due_s, False, b"", -1
+
+
+def _read(viewer: Viewer, buffer: bytearray, found: Measured) -> None:
+    count = viewer.connection.recv_into(buffer)
+    if not count:
+        raise ToprungError("The server hung up in the middle of an answer.")
+    found.size_bytes += count
+    if not viewer.head:
+        found.first_byte_s.append(time.perf_counter() - viewer.asked_s)
+    if viewer.left < 0:
+        viewer.head += bytes(memoryview(buffer)[: min(count, 4096)])
+        end = viewer.head.find(b"\r\n\r\n")
+        if end < 0:
+            raise ToprungError("The head of an answer came in pieces.")
+        if viewer.head[9:12] not in (b"200", b"201", b"204"):
+            raise ToprungError(f"The server answered {viewer.head[:200]!r}.")
+        length = _LENGTH.search(viewer.head, 0, end)
+        viewer.left = (int(length[1]) if length else 0) + end + 4
+        viewer.head = viewer.head[:end]
+    viewer.left -= count
+    viewer.idle = viewer.left <= 0

@@ -1,0 +1,213 @@
+"""The door: takes connections in, gives each request to the fast lane or to aiohttp, and keeps abusers out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from abr.errors import InputError
+from server.context import CONTEXT, Context
+from server.eager import begin
+from server.lane import Asked, Lane, read
+from server.line import Line
+from server.media import SLOWEST_BYTES_PER_S
+
+SWEEP_S = 1.0
+FOREVER_S = 1e9
+"""aiohttp's own keep-alive timer does not know of the fast lane; the sweep closes idle connections instead."""
+
+_LENGTH = re.compile(rb"\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*\r", re.I)
+_CHUNKED = re.compile(rb"\n(?:transfer-encoding|upgrade|expect):", re.I)
+
+log = logging.getLogger("toprung.door")
+
+
+class Doorman:
+    """Makes a Door for each connection, and closes those that idle."""
+
+    def __init__(self, use: Context, server: web.Server) -> None:
+        self.use = use
+        self.lane = Lane(use)
+        self.server = server
+        self.doors: set[Door] = set()
+
+    def __call__(self) -> Door:
+        return Door(self)
+
+    def patience_s(self, size_bytes: int) -> float:
+        """How long a viewer may take for a body."""
+        return self.use.settings.request_timeout_s + size_bytes / SLOWEST_BYTES_PER_S
+
+    async def sweep(self) -> None:
+        """Once a second, for as long as the server runs."""
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            now_s = asyncio.get_running_loop().time()
+            for door in tuple(self.doors):
+                door.sweep(now_s)
+
+    def close(self) -> None:
+        """No viewer's next request is waited for."""
+        for door in tuple(self.doors):
+            door.leave()
+
+
+class Door(asyncio.Protocol):
+    """One connection."""
+
+    def __init__(self, doorman: Doorman) -> None:
+        self._doorman = doorman
+        self._transport: asyncio.Transport | None = None
+        self._line: Line | None = None
+        self._inner: web.RequestHandler | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._held = b""
+        self._owed: int | None = 0
+        """Bytes of a request that aiohttp still lacks; None when that cannot be told, and then for good."""
+        self._heard_s = 0.0
+        self._leaving = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._line = Line(transport, self._doorman.patience_s)
+        self._heard_s = asyncio.get_running_loop().time()
+        self._doorman.doors.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._doorman.doors.discard(self)
+        if self._line is not None:
+            self._line.release()
+        if self._inner is not None:
+            self._inner.connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        assert self._transport is not None
+        self._heard_s = asyncio.get_running_loop().time()
+        if self._task is not None:
+            self._held += data
+            self._transport.pause_reading()
+            return
+        asked = read(data) if self._free() else None
+        if asked is None:
+            self._pass_on(data)
+        else:
+            self._answer(asked, data)
+
+    def _answer(self, asked: Asked, data: bytes) -> None:
+        assert self._line is not None
+        try:
+            self._task = begin(self._doorman.lane.answer(asked, self._line))
+        except Exception as error:  # noqa: BLE001 - aiohttp's side meets it again, and answers it
+            self._failed(error, data)
+            return
+        if self._task is not None:
+            self._task.add_done_callback(lambda task: self._answered(task, data))
+
+    def _answered(self, task: asyncio.Task[None], data: bytes) -> None:
+        assert self._transport is not None
+        self._task = None
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failed(error, data)
+        held, self._held = self._held, b""
+        if self._transport.is_closing():
+            return
+        if self._leaving:
+            self._transport.close()
+        elif held:
+            self._transport.resume_reading()
+            self.data_received(held)
+
+    def _failed(self, error: BaseException, data: bytes) -> None:
+        assert self._transport is not None
+        if isinstance(error, ConnectionError):
+            log.info("hung up: %s", error)
+            self._transport.abort()
+        else:
+            self._pass_on(data)
+
+    def _pass_on(self, data: bytes) -> None:
+        if self._inner is None:
+            assert self._transport is not None
+            self._inner = self._doorman.server()
+            self._inner.connection_made(self._transport)
+        self._owed = _owed(self._owed, data)
+        self._inner.data_received(data)
+
+    def _free(self) -> bool:
+        """Nothing is under way on aiohttp's side, and the viewer has taken all that was sent."""
+        assert self._transport is not None
+        if self._transport.get_write_buffer_size():
+            return False
+        return self._inner is None or (self._owed == 0 and _idle(self._inner))
+
+    def pause_writing(self) -> None:
+        if self._inner is not None:
+            self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        if self._inner is not None:
+            self._inner.resume_writing()
+
+    def eof_received(self) -> None:
+        if self._inner is not None:
+            self._inner.eof_received()
+
+    def sweep(self, now_s: float) -> None:
+        """Closes the connection when nothing was heard for too long and nothing is under way."""
+
+    def leave(self) -> None:
+        self._leaving = True
+        if self._task is None and self._inner is None and self._transport is not None:
+            self._transport.close()
+
+
+def _owed(before: int | None, data: bytes) -> int | None:
+    """What is lacking of the request under way after `data`, when its head came in one piece with a plain length."""
+    if before:
+        return before - len(data) if len(data) <= before else None
+    end = data.find(b"\r\n\r\n")
+    if before is None or end < 0 or _CHUNKED.search(data, 0, end):
+        return None
+    lengths = _LENGTH.findall(data, 0, end + 2)
+    if len(lengths) > 1:
+        return None
+    lacking = end + 4 + (int(lengths[0]) if lengths else 0) - len(data)
+    return lacking if lacking >= 0 else None
+
+
+def _idle(inner: web.RequestHandler) -> bool:
+    """Whether aiohttp waits for a request, by the sign that its own keep-alive timer goes by."""
+    waiter = inner._waiter
+    return waiter is not None and not waiter.done()
+
+
+@asynccontextmanager
+async def listening(app: web.Application, host: str, port: int) -> AsyncIterator[int]:
+    """Serves `app` behind a door; yields the port. Raises InputError when it cannot listen there."""
+    use = app[CONTEXT]
+    runner = web.AppRunner(
+        app, access_log=None, shutdown_timeout=use.settings.shutdown_timeout_s, keepalive_timeout=FOREVER_S
+    )
+    await runner.setup()
+    assert runner.server is not None
+    doorman = Doorman(use, runner.server)
+    try:
+        try:
+            listener = await asyncio.get_running_loop().create_server(doorman, host, port, backlog=1024)
+        except OSError as error:
+            raise InputError(f"Cannot listen on {host}:{port}: {error.strerror}.") from error
+        sweeping = asyncio.create_task(doorman.sweep())
+        try:
+            yield listener.sockets[0].getsockname()[1]
+        finally:
+            listener.close()
+            sweeping.cancel()
+            doorman.close()
+    finally:
+        await runner.cleanup()
