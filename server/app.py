@@ -17,6 +17,7 @@ from abr.registry import Registry
 from server.context import CONTEXT, Context
 from server.desk import Desk
 from server.library import Library
+from server.limits import Limits
 from server.media import Shelf
 from server.middleware import Guard, add_headers
 from server.pulse import beating
@@ -59,7 +60,23 @@ def create_app(
     )
     endpoints = [*ENDPOINTS, description(VERSION)]
     app = web.Application(middlewares=[Guard(endpoints).middleware()], client_max_size=settings.body_bytes_max)
-    app[CONTEXT] = Context(settings=settings, shelf=shelf, desk=desk, telemetry=telemetry, clock=clock, version=VERSION)
+    app[CONTEXT] = Context(
+        settings=settings,
+        shelf=shelf,
+        desk=desk,
+        telemetry=telemetry,
+        limits=Limits(settings),
+        clock=clock,
+        version=VERSION,
+    )
+        settings=settings,
+        shelf=shelf,
+        desk=desk,
+        telemetry=telemetry,
+        limits=Limits(settings),
+        clock=clock,
+        version=VERSION,
+    )
     for endpoint in endpoints:
         if endpoint.method == "GET":
             app.router.add_get(endpoint.path, endpoint.handler, allow_head=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from server.desk import Desk
+from server.limits import Limits
 from server.media import Shelf
 from server.settings import Settings
 from server.store import Clock
@@ -19,6 +20,7 @@ class Context:
     shelf: Shelf
     desk: Desk
     telemetry: Telemetry
+    limits: Limits
     clock: Clock
     version: str
 

@@ -73,6 +73,8 @@ async def title_file(request: web.Request) -> web.StreamResponse:
 
 async def open_session(request: web.Request) -> web.Response:
     use = context(request)
+    if not use.limits.session(request.remote or ""):
+        raise RequestError(429, "Too many sessions opened from this address; wait a little.", {"Retry-After": "1"})
     session_id, state = await use.desk.open(await _read(request, SessionRequest, "session request"))
     opened = wire.SessionOpened(
         id=session_id,

@@ -33,7 +33,7 @@ _REQUEST = re.compile(
 )
 _FIELDS = re.compile(rb"(?:[A-Za-z0-9!#$%&'*+.^_`|~-]+:[\t\x20-\x7e]*\r\n)+\r\n")
 _UNUSUAL = re.compile(
-    rb"\n(?:range|if-|content-|transfer-|expect|upgrade|te:|trailer|connection:[ \t]*(?!keep-alive[ \t]*\r))", re.I
+    rb"\n(?:range|if-|content-|transfer-|expect|upgrade|te:|trailer|connection:(?![ \t]*keep-alive[ \t]*\r))", re.I
 )
 _NAMES = {name.lower().encode(): name for name in cmcd.HEADERS}
 _CMCD = re.compile(rb"\n(cmcd-(?:object|request|session|status)):[ \t]*([^\r\n]*)", re.I)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import time
 from typing import Protocol
 
 from server.delivery import Delivery, measure
@@ -40,9 +39,11 @@ class Line:
         self.transport = transport
         self._patience = patience
         self._socket = socket.socket(fileno=transport.get_extra_info("socket").fileno())
+        self._socket.setblocking(False)
+        self.begun = False
+        """An answer has begun: whatever goes wrong now, no other can be given."""
         self._session = ""
         self._sent_bytes = 0
-        self._sent_s = 0.0
 
     def release(self) -> None:
         """The socket is asyncio's; it closes it."""
@@ -50,7 +51,7 @@ class Line:
 
     async def send(self, head: bytes, body: bytes | Descriptor, size_bytes: int) -> None:
         """To the last byte. ConnectionError when the viewer is gone, takes no bytes, or the file ends early."""
-        self._sent_s = time.perf_counter()
+        self.begun = True
         if isinstance(body, bytes):
             self.transport.write(head + body)
             return
@@ -63,7 +64,7 @@ class Line:
     def _push(self, head: bytes) -> bool:
         """False when not all of it went at once: the rest is asyncio's to write."""
         try:
-            done = self._socket.send(head, socket.MSG_MORE | socket.MSG_DONTWAIT)
+            done = self._socket.send(head, socket.MSG_MORE)
         except BlockingIOError:
             done = 0
         if done < len(head):

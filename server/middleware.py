@@ -88,6 +88,8 @@ class Guard:
         try:
             if request.method == "OPTIONS":
                 return _preflight(request)
+            if not use.limits.request(request.remote or ""):
+                raise RequestError(429, "Too many requests from this address; slow down.", {"Retry-After": "1"})
             async with asyncio.timeout(limit_s):
                 return await handler(request)
         except RequestError as error:

@@ -77,7 +77,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         handler=handlers.open_session,
         body=SessionRequest,
         answers={201: Answer(description="It is open.", body=wire.SessionOpened, headers={"Location": "The session."})},
-        problems=(400, 404, 413, 415, 422, 503),
+        problems=(400, 404, 413, 415, 422, 429, 503),
     ),
     Endpoint(
         method="GET",

@@ -45,6 +45,22 @@ class Settings:
     """Largest request body."""
     request_timeout_s: float = 30.0
     """A request not answered by then gets 503."""
+    header_timeout_s: float = 10.0
+    """A connection that has sent only a part of a request's head by then, or nothing at all, is closed."""
+    keepalive_timeout_s: float = 75.0
+    """An idle connection is closed after this long: longer than viewers pause between segments."""
+    head_bytes_max: int = 32 << 10
+    """Largest head of a request."""
+    connections_max: int = 8192
+    """Connections of one process; more are turned away."""
+    peer_connections_max: int = 256
+    """Connections that one address may have at once."""
+    peer_requests_per_s: float = 200.0
+    """Requests that one address may make, with a burst of five seconds' worth; 0 for no limit."""
+    peer_sessions_per_s: float = 10.0
+    """Sessions that one address may open, with a burst of five seconds' worth; 0 for no limit."""
+    trusted_peers: tuple[str, ...] = ("127.0.0.1", "::1")
+    """Addresses without limits: reverse proxies, which limit for themselves. Separated by commas in the environment."""
     shutdown_timeout_s: float = 5.0
     """How long requests under way may take when the server is told to stop."""
     cache_bytes_max: int = 64 << 20
@@ -70,9 +86,10 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 _POSITIVE = (
     *("session_ttl_s", "sessions_max", "log_events_max", "log_bytes_max", "body_bytes_max"),
     *("request_timeout_s", "shutdown_timeout_s", "cache_bytes_max", "cache_file_bytes_max"),
+    *("header_timeout_s", "keepalive_timeout_s", "head_bytes_max", "connections_max", "peer_connections_max"),
 )
 _NAMES = tuple(field.name for field in fields(Settings))
-_LISTS = ("controllers",)
+_LISTS = ("controllers", "trusted_peers")
 
 
 def layered(file: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any]) -> Settings:
