@@ -69,14 +69,6 @@ def create_app(
         clock=clock,
         version=VERSION,
     )
-        settings=settings,
-        shelf=shelf,
-        desk=desk,
-        telemetry=telemetry,
-        limits=Limits(settings),
-        clock=clock,
-        version=VERSION,
-    )
     for endpoint in endpoints:
         if endpoint.method == "GET":
             app.router.add_get(endpoint.path, endpoint.handler, allow_head=True)
