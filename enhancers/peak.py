@@ -38,7 +38,7 @@ def _gops(precision: str, threads: int, channels: int, side_px: int) -> float:
 
 def _stack(channels: int, side_px: int, *, int8: bool) -> Any:
     x = op.parameter([1, channels, side_px, side_px], np.uint8 if int8 else np.float32)
-    y = eight_bits(op.convert(x, "f32"), 255.0) if int8 else x
+    y = eight_bits(op.convert(x, "f32"), 0.0, 255.0) if int8 else x
     random = np.random.default_rng(0)
     kernel = random.integers(-127, 128, (channels, channels, 3, 3)).astype(np.int8)
     for _ in range(_LAYERS):
@@ -49,7 +49,7 @@ def _stack(channels: int, side_px: int, *, int8: bool) -> Any:
             else op.constant(kernel * np.float32(1e-5))
         )
         y = op.relu(op.convolution(y, weight, [1, 1], [1, 1], [1, 1], [1, 1]))
-        y = eight_bits(y, 255.0) if int8 else y
+        y = eight_bits(y, 0.0, 255.0) if int8 else y
     return Model([op.convert(y, "u8") if int8 else y], [x])
 
 

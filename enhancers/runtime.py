@@ -36,7 +36,7 @@ class NetworkEnhancer:
         check_size(frame, self.descriptor)
         picture = self._grow.scale(frame.picture, PIXEL_FORMAT)
         luma = luma_of(picture)
-        luma[:] = self._network.run(frame.y, luma)
+        self._network.run(frame.y, luma, luma)
         return Frame(picture=self._fit.scale(picture, PIXEL_FORMAT) if self._fit else picture)
 
 

@@ -146,12 +146,13 @@ def network_fps(weights: Weights, size_px: tuple[int, int], backend: str, way: W
     random = np.random.default_rng(0)
     y = random.integers(16, 236, (size_px[1], size_px[0]), np.uint8)
     plain = random.integers(16, 236, (round(size_px[1] * scale), round(size_px[0] * scale)), np.uint8)
+    shown = np.empty_like(plain)
     networks = [BACKENDS.get(backend)(weights, *size_px, way.threads) for _ in range(way.workers)]
 
     def run(network: LumaNetwork, until_s: float) -> int:
         frames = 0
         while time.perf_counter() < until_s:
-            network.run(y, plain)
+            network.run(y, plain, shown)
             frames += 1
         return frames
 

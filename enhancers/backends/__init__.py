@@ -13,10 +13,10 @@ from enhancers.frames import Plane
 class LumaNetwork(Protocol):
     """One network, opened for one frame size, used by one thread at a time."""
 
-    def run(self, y: Plane, plain: Plane) -> Plane:
+    def run(self, y: Plane, plain: Plane, out: Plane | None = None) -> Plane:
         """y: uint8 (H, W) as decoded. plain: uint8 (r·H, r·W), y by the display scaler. Returns the lifted luma.
 
-        The result has the shape of `plain` and stays valid until the next call.
+        The result is of the shape of `plain`: `out`, which may be `plain` itself, or else a new plane.
         """
         ...
 

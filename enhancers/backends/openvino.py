@@ -1,8 +1,8 @@
-"""OpenVINO on the CPU: uint8 planes in and out, everything between inside one graph that this module builds itself.
+"""OpenVINO on the CPU: luma in, the residual in whole code values out, in a graph that this module builds itself.
 
 In int8 each activation passes a FakeQuantize and each kernel is stored as int8 with a scale per output channel, the
-form that OpenVINO's low-precision transformations turn into integer convolutions. The residual leaves the last
-convolution as float, so eight bits cost the features precision but never the picture.
+form that OpenVINO's low-precision transformations turn into integer convolutions, each of which rounds its own output.
+The graph is convolutions only: folding is the first one's stride, and unfolding is left to `residual`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ import openvino
 import openvino.opset13 as op
 
 from abr.errors import FormatError
-from enhancers.architectures.plain import Layer
+from enhancers.architectures.plain import KERNEL_PX, Layer
+from enhancers.backends.residual import RESIDUAL_MAX, RESIDUAL_MIN, Residual
 from enhancers.checkpoint import Weights
 from enhancers.frames import Plane
-from enhancers.quantize import LEVELS, quantized
+from enhancers.quantize import LEVELS, Floats32, quantized
 
 _PRECISION_HINTS = {"int8": "f32", "fp32": "f32", "bf16": "bf16"}
 
@@ -32,11 +33,15 @@ class OpenVinoNetwork:
             raise FormatError(f"The weights of {weights.architecture} were never calibrated for int8.")
         model = build_graph(weights, width_px, height_px, int8=precision == "int8")
         self._request = compiled(model, threads, precision).create_infer_request()
+        _, rows, columns, _ = model.output(0).shape
+        shown_px = weights.architecture.shown_px(width_px, height_px)
+        self._residual = Residual(rows, columns, weights.architecture.shuffle, *shown_px)
 
-    def run(self, y: Plane, plain: Plane) -> Plane:
+    def run(self, y: Plane, plain: Plane, out: Plane | None = None) -> Plane:
         """See LumaNetwork."""
-        outputs = self._request.infer([y[None, None], plain[None, None]], share_inputs=True, share_outputs=True)
-        shown: Plane = outputs[0][0, 0]
+        outputs = self._request.infer([y[None, None]], share_inputs=True, share_outputs=True)
+        shown = np.empty_like(plain) if out is None else out
+        self._residual.add(plain, outputs[0][0], shown)
         return shown
 
 
@@ -59,45 +64,64 @@ def compiled(model: Any, threads: int, precision: str) -> Any:
 
 
 def build_graph(weights: Weights, width_px: int, height_px: int, *, int8: bool) -> Any:
-    """The graph of one exit for one input size: parameters y and plain, one result, all uint8."""
+    """The graph of one exit for one input size.
+
+    Takes luma, uint8 (1, 1, H, W). Gives the residual in whole code values, int8 (1, rows, columns, shuffle²).
+    """
     architecture = weights.architecture
-    shown_width_px, shown_height_px = architecture.shown_px(width_px, height_px)
     y = op.parameter([1, 1, height_px, width_px], np.uint8, name="y")
-    plain = op.parameter([1, 1, shown_height_px, shown_width_px], np.uint8, name="plain")
     x = _to_even(op.convert(y, "f32"), width_px, height_px, architecture.squeeze)
-    if int8:
-        x = eight_bits(x, 255.0)
-    if architecture.squeeze > 1:
-        x = op.space_to_depth(x, "blocks_first", architecture.squeeze)
+    x = eight_bits(x, 0.0, 255.0) if int8 else x
     for layer in architecture.layers[:-1]:
-        gain = 1 / 255 if layer.name == "head" else 1.0
-        x = op.relu(_convolution(x, weights, layer, gain, 1.0, int8=int8))
-        if int8:
-            x = eight_bits(x, weights.ranges[layer.name])
-    x = _convolution(x, weights, architecture.tail, 255.0, 255.0, int8=int8)
-    residual = _cropped(op.depth_to_space(x, "blocks_first", architecture.shuffle), shown_width_px, shown_height_px)
-    shown = op.clamp(op.round(op.add(residual, op.convert(plain, "f32")), "half_to_even"), 0.0, 255.0)
-    return openvino.Model([op.convert(shown, "u8")], [y, plain], str(architecture))
+        if layer.name == "head":
+            x = _convolution(x, unfolded(weights.tensors["head.weight"], architecture.squeeze), 1 / 255, int8=int8)
+        else:
+            x = _convolution(x, weights.tensors[f"{layer.name}.weight"], 1.0, int8=int8)
+        x = op.relu(_biased(x, weights, layer, 1.0))
+        x = eight_bits(x, 0.0, weights.ranges[layer.name]) if int8 else x
+    tail = architecture.tail
+    x = _biased(_convolution(x, weights.tensors[f"{tail.name}.weight"], 255.0, int8=int8), weights, tail, 255.0)
+    x = eight_bits(x, RESIDUAL_MIN, RESIDUAL_MAX) if int8 else _whole(x)
+    cells = op.transpose(op.convert(x, "i8"), op.constant([0, 2, 3, 1]))  # the layout it has anyway: costs nothing
+    return openvino.Model([cells], [y], str(architecture))
 
 
-def _convolution(x: Any, weights: Weights, layer: Layer, gain: float, bias_gain: float, *, int8: bool) -> Any:
-    """The layer with its kernel times `gain` and its bias times `bias_gain`: code values become units and back."""
-    weight = weights.tensors[f"{layer.name}.weight"]
+def unfolded(weight: Floats32, squeeze: int) -> Floats32:
+    """A kernel over pixels folded into channels, (O, squeeze², 3, 3), as one over pixels: (O, 1, 3·squeeze, 3·squeeze).
+
+    Applied with a stride of `squeeze` it is the same sum of the same products, and stays in int8: folding first made
+    OpenVINO run this layer in float32.
+    """
+    outputs, _, height, width = weight.shape
+    cells = weight.reshape(outputs, squeeze, squeeze, height, width).transpose(0, 3, 1, 4, 2)
+    return np.ascontiguousarray(cells).reshape(outputs, 1, height * squeeze, width * squeeze)
+
+
+def _convolution(x: Any, weight: Floats32, gain: float, *, int8: bool) -> Any:
+    """`weight` times `gain` over x. A kernel of 3n pixels has a stride of n: one position for each n × n pixels."""
+    stride = weight.shape[2] // KERNEL_PX
     kernel = _int8_kernel(weight, gain) if int8 else op.constant(weight * np.float32(gain))
-    bias = weights.tensors[f"{layer.name}.bias"].reshape(1, -1, 1, 1) * np.float32(bias_gain)
-    return op.add(op.convolution(x, kernel, [1, 1], [1, 1], [1, 1], [1, 1]), op.constant(bias))
+    return op.convolution(x, kernel, [stride] * 2, [stride] * 2, [stride] * 2, [1, 1])
 
 
-def _int8_kernel(weight: Any, gain: float) -> Any:
+def _biased(x: Any, weights: Weights, layer: Layer, gain: float) -> Any:
+    return op.add(x, op.constant(weights.tensors[f"{layer.name}.bias"].reshape(1, -1, 1, 1) * np.float32(gain)))
+
+
+def _int8_kernel(weight: Floats32, gain: float) -> Any:
     kernel, scale = quantized(weight)
     scales = (scale * np.float32(gain)).reshape(-1, 1, 1, 1)
     return op.multiply(op.convert(op.constant(kernel), "f32"), op.constant(scales))
 
 
-def eight_bits(x: Any, top: float) -> Any:
-    """x as 256 levels of [0, top]."""
-    low, high = op.constant(np.float32(0)), op.constant(np.float32(top))
-    return op.fake_quantize(x, low, high, low, high, LEVELS)
+def eight_bits(x: Any, low: float, high: float) -> Any:
+    """x as 256 levels of [low, high]."""
+    ends = op.constant(np.float32(low)), op.constant(np.float32(high))
+    return op.fake_quantize(x, *ends, *ends, LEVELS)
+
+
+def _whole(x: Any) -> Any:
+    return op.round(op.clamp(x, RESIDUAL_MIN, RESIDUAL_MAX), "half_to_even")
 
 
 def _to_even(x: Any, width_px: int, height_px: int, multiple: int) -> Any:
@@ -105,11 +129,3 @@ def _to_even(x: Any, width_px: int, height_px: int, multiple: int) -> Any:
     if not right and not below:
         return x
     return op.pad(x, op.constant([0, 0, 0, 0]), op.constant([0, 0, below, right]), "edge")
-
-
-def _cropped(x: Any, width_px: int, height_px: int) -> Any:
-    if tuple(x.shape)[2:] == (height_px, width_px):
-        return x
-    return op.slice(
-        x, op.constant([0, 0]), op.constant([height_px, width_px]), op.constant([1, 1]), op.constant([2, 3])
-    )
