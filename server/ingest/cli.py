@@ -5,16 +5,18 @@ from __future__ import annotations
 import sys
 from operator import mul
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 import msgspec
 
-from abr.errors import InputError, ToprungError
+from abr.errors import InputError
 
 if TYPE_CHECKING:
+    from abr.crew import Crew
     from abr.media import Title
     from server.ingest.prepare import Prepared
+    from server.ingest.progress import Listener
 
 MIN_RATE_BPS = 16_000
 _PRESETS = ["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
@@ -32,6 +34,8 @@ _PRESETS = ["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "s
 @click.option("--audio-bitrate", metavar="RATE", default="128k", show_default=True)
 @click.option("--vmaf-every", type=click.IntRange(1), default=7, show_default=True, help="Score one frame in so many.")
 @click.option("--force", is_flag=True, help="Replace a title that is there already.")
+@click.option("--jobs", "at_once", type=click.IntRange(1), help="Sources at a time.  [default: 1; a Ray machine each]")
+@click.option("--ray", metavar="ADDRESS", help="Spread over a Ray cluster: local, auto or ray://HOST:PORT.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a title.")
 def prepare(
     sources: tuple[Path, ...],
@@ -45,18 +49,21 @@ def prepare(
     audio_bitrate: str,
     vmaf_every: int,
     force: bool,
+    at_once: int | None,
+    ray: str | None,
     as_json: bool,
 ) -> None:
     """Encode each SOURCE once into a bitrate ladder, measure it, and add it to the library.
 
-    Interrupted, run the same command again: it continues. Prints the folder of each title.
+    Each is read in a process of its own, whose end harms no other. Interrupted, run the same command again: it
+    continues. Prints the folder of each title as it is done.
     """
     if title_id and len(sources) > 1:
         raise click.UsageError("--id names one title; give one SOURCE with it.")
-    from server.ingest.prepare import prepare_title
-    from server.ingest.progress import rich_bars
+    from abr.crew import Failure
+    from server.ingest.jobs import Job, check_apart, prepare_job
+    from server.ingest.progress import shown
     from server.ingest.recipe import Recipe
-    from server.library import Library
 
     recipe = Recipe(
         heights_px=parse_heights(heights),
@@ -67,22 +74,37 @@ def prepare(
         audio_bps=parse_rate(audio_bitrate),
         vmaf_every=vmaf_every,
     )
-    worst: ToprungError | None = None
-    for source in sources:
-        try:
-            with rich_bars() as bars:
-                prepared = prepare_title(source, Library(library), recipe, title_id=title_id, force=force, bars=bars)
-            _tell(prepared, as_json)
-        except ToprungError as error:
-            if len(sources) == 1:
-                raise
-            print(f"toprung: {error}", file=sys.stderr)
-            worst = worst if worst and worst.exit_code >= error.exit_code else error
-        except KeyboardInterrupt:
-            print("Run the same command again to continue from here.", file=sys.stderr)
-            raise
-    if worst:
-        sys.exit(worst.exit_code)
+    check_apart(sources)
+    here = [
+        Job(source=source.absolute(), library=library.absolute(), recipe=recipe, title_id=title_id, force=force)
+        for source in sources
+    ]
+    exit_code, out = 0, sys.stdout
+    try:
+        with shown() as listener:
+            crew = _crew(ray, at_once, listener)
+            for finished in crew.work(prepare_job, here):
+                if isinstance(finished.outcome, Failure):
+                    if len(sources) == 1:
+                        raise finished.outcome.error()
+                    print(f"toprung: {finished.outcome.sentence}", file=sys.stderr)
+                    exit_code = max(exit_code, finished.outcome.exit_code)
+                else:
+                    _tell(finished.outcome, as_json, out)
+    except KeyboardInterrupt:
+        print("Run the same command again to continue from here.", file=sys.stderr)
+        raise
+    sys.exit(exit_code)
+
+
+def _crew(ray: str | None, at_once: int | None, listener: Listener) -> Crew:
+    if ray is not None:
+        from abr.ray_crew import RayCrew
+
+        return RayCrew(ray, at_once)
+    from abr.crew import LocalCrew
+
+    return LocalCrew(at_once or 1, listener)
 
 
 def parse_heights(text: str | None) -> tuple[int, ...] | None:
@@ -115,12 +137,12 @@ def parse_rate(text: str) -> int:
     return bps
 
 
-def _tell(prepared: Prepared, as_json: bool) -> None:
+def _tell(prepared: Prepared, as_json: bool, out: TextIO) -> None:
     title = prepared.title
     if as_json:
-        print(msgspec.json.encode(summary_of(prepared)).decode(), flush=True)
+        print(msgspec.json.encode(summary_of(prepared)).decode(), file=out, flush=True)
         return
-    print(prepared.folder, flush=True)
+    print(prepared.folder, file=out, flush=True)
     if prepared.already:
         print(f"{title.id} is in the library already, from the same file by the same recipe.", file=sys.stderr)
         return

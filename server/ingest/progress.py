@@ -1,13 +1,22 @@
-"""Progress of the phases: a bar with ETA for each at a terminal, silence elsewhere."""
+"""Progress of the phases: told by the process that works, shown by the one at the terminal as bars with ETA."""
 
 from __future__ import annotations
 
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
+from abr.crew import Tell
+
+TELL_EVERY_S = 0.1
+
 Advance = Callable[[float], None]
+
+Listener = Callable[[object, str, float, float], None]
+"""Hears of a job what is being done, how much of it there is, and how much is done."""
 
 
 class Bars(Protocol):
@@ -22,16 +31,40 @@ def silent(label: str, total: float) -> Iterator[Advance]:
     yield lambda _amount: None
 
 
+def told(tell: Tell) -> Bars:
+    """Bars whose progress goes to `tell`, not more often than a person can see."""
+
+    @contextmanager
+    def bar(label: str, total: float) -> Iterator[Advance]:
+        lock = threading.Lock()
+        done, next_s = 0.0, 0.0
+
+        def advance(amount: float) -> None:
+            nonlocal done, next_s
+            with lock:
+                done += amount
+                if time.monotonic() >= next_s:
+                    next_s = time.monotonic() + TELL_EVERY_S
+                    tell(label, total, done)
+
+        tell(label, total, 0.0)
+        yield advance
+        tell(label, total, total)
+
+    return bar
+
+
 @contextmanager
-def rich_bars() -> Iterator[Bars]:
-    """Bars on stderr when it is a terminal."""
+def shown() -> Iterator[Listener]:
+    """Bars on stderr when it is a terminal, one for each phase of each source."""
     if not sys.stderr.isatty():
-        yield silent
+        yield lambda *_: None
         return
     from rich.console import Console
     from rich.progress import (
         BarColumn,
         Progress,
+        TaskID,
         TaskProgressColumn,
         TextColumn,
         TimeElapsedColumn,
@@ -47,12 +80,13 @@ def rich_bars() -> Iterator[Bars]:
         TextColumn("took"),
         TimeElapsedColumn(),
     )
+    tasks: dict[str, TaskID] = {}
     with Progress(*columns, console=Console(stderr=True)) as progress:
 
-        @contextmanager
-        def bar(label: str, total: float) -> Iterator[Advance]:
-            task = progress.add_task(label, total=total)
-            yield lambda amount: progress.advance(task, amount)
-            progress.update(task, completed=total)
+        def listen(job: object, label: str, total: float, done: float) -> None:
+            name = f"{job}: {label}"
+            if name not in tasks:
+                tasks[name] = progress.add_task(name, total=total)
+            progress.update(tasks[name], completed=done)
 
-        yield bar
+        yield listen

@@ -15,8 +15,9 @@ KILLED = -9
 FLAGS = ["--preset", "ultrafast", "--heights", "64,108", "--segment-seconds", "1", "--vmaf-every", "60"]
 
 CHILD = """
-import os, signal, sys
+import multiprocessing, os, signal, sys
 from pathlib import Path
+multiprocessing.set_start_method("fork")  # so that what is changed here is changed in the process that prepares
 moment, count = sys.argv.pop(1), int(sys.argv.pop(1))
 
 def dies(function, happens):
@@ -25,7 +26,7 @@ def dies(function, happens):
         if happens(*arguments):
             seen.append(1)
             if len(seen) == count:
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.killpg(0, signal.SIGKILL)  # parent and all, as a power cut
         return function(*arguments, **keywords)
     return wrapped
 
@@ -51,7 +52,8 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, start_new_session=True)
 
 
 def command(source: Path, library: Path) -> list[str]:
