@@ -47,6 +47,7 @@ bench = LazyGroup(
     {
         "prepare": Lazy("server.ingest.bench:bench_prepare", "Our ladder encode against the ffmpeg command line."),
         "emulator": Lazy("client_player.emulate.bench:bench_emulator", "The link emulator against its own traces."),
+        "enhance": Lazy("enhancers.cli:bench_enhance", "What enhancers buy a clip: each rung, and BD-rate."),
         "runtime": Lazy("enhancers.cli:bench_runtime", "Enhancers: frames a second and share of the peak."),
         "serve": Lazy("server.bench.cli:bench_serve", "Plain and decided segments against nginx, on one core."),
         "abr": Lazy("abr.bench:bench_abr", "Every controller on every trace set, against the offline optimum."),
@@ -61,6 +62,7 @@ root = LazyGroup(
     {
         "prepare": Lazy("server.ingest.cli:prepare", "Encode a source once into a bitrate ladder: a title."),
         "train": Lazy("enhancers.cli:train", "Train a title's own enhancers and measure what they buy."),
+        "plan-ladder": Lazy("enhancers.cli:plan_ladder", "Plan the ladder that pays once rungs are lifted."),
         "profile": Lazy("enhancers.cli:profile", "Measure how fast this device runs each enhancer."),
         "serve": Lazy("server.cli:serve", "Serve a library of titles, choosing per segment and viewer."),
         "play": Lazy("client_player.cli:play", "Play a title headless over a network trace; write a report."),

@@ -1,4 +1,4 @@
-"""Self-contained SVG plots, small enough to read: step curves of distributions, side by side."""
+"""Self-contained SVG plots, small enough to read: distributions side by side, and curves through points."""
 
 from __future__ import annotations
 
@@ -74,4 +74,44 @@ def _panel(
         f'<g transform="translate({x_px},{y_px})"><text x="{_LEFT}" y="{_TOP - 12}" font-weight="600">{escape(title)}'
         f"</text>{shares}{ticks}{''.join(curves)}"
         f'<text x="{_LEFT + inner_w / 2}" y="{_HEIGHT - 8}" text-anchor="middle">{escape(axis)}</text></g>'
+    )
+
+
+def curves(series: Mapping[str, Sequence[tuple[float, float]]], *, across: str, up: str, log: bool = False) -> str:
+    """Points (x, y) joined in order of x, one line for each series. Returns an SVG document.
+
+    across, up: names of the axes. log: a logarithmic x axis, for which every x must be above 0.
+    """
+    points = [point for line in series.values() for point in line]
+    place = np.log if log else np.asarray
+    xs, ys = np.asarray(place([x for x, _ in points]), dtype=np.float64), np.array([y for _, y in points])
+    (left, right), (low, high) = (xs.min(), xs.max()), (ys.min(), ys.max())
+    inner_w, inner_h = 2 * _WIDTH - _LEFT - 170, 2 * _HEIGHT - _TOP - _BOTTOM
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        share = (float(place(x)) - left) / max(right - left, 1e-9)
+        return _LEFT + inner_w * share, _TOP + inner_h * (1 - (y - low) / max(high - low, 1e-9))
+
+    parts = []
+    for number, (name, line) in enumerate(series.items()):
+        colour = COLOURS[number % len(COLOURS)]
+        placed = [at(x, y) for x, y in sorted(line)]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in placed)
+        dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in placed)
+        parts.append(f'<polyline fill="none" stroke="{colour}" stroke-width="1.8" points="{path}"/>{dots}')
+        y_px = _TOP + 14 + 18 * number
+        parts.append(f'<text x="{_LEFT + inner_w + 12}" y="{y_px}" fill="{colour}">{escape(name)}</text>')
+    for share in np.linspace(0, 1, 6):
+        x, y = left + (right - left) * share, low + (high - low) * share
+        x_px, y_px = _LEFT + inner_w * share, _TOP + inner_h * (1 - share)
+        shown = np.exp(x) if log else x
+        parts.append(f'<text x="{x_px:.1f}" y="{_TOP + inner_h + 15}" text-anchor="middle">{shown:.4g}</text>')
+        parts.append(f'<text x="{_LEFT - 6}" y="{y_px + 4:.1f}" text-anchor="end">{y:.3g}</text>')
+        parts.append(f'<line x1="{_LEFT}" x2="{_LEFT + inner_w}" y1="{y_px:.1f}" y2="{y_px:.1f}" stroke="#ddd"/>')
+    width, height = 2 * _WIDTH, 2 * _HEIGHT
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+        f'font-family="system-ui,sans-serif" font-size="11" fill="#222"><rect width="100%" height="100%" fill="#fff"/>'
+        f'<text x="{_LEFT}" y="{_TOP - 12}" font-weight="600">{escape(up)}</text>{"".join(parts)}'
+        f'<text x="{_LEFT + inner_w / 2}" y="{height - 8}" text-anchor="middle">{escape(across)}</text></svg>\n'
     )

@@ -14,7 +14,7 @@ WIDTH = 32
 TIER_DEPTHS = {Tier.LOW: 2, Tier.MEDIUM: 5, Tier.HIGH: 10}
 """Blocks of each tier: the exits of one trunk."""
 EXITS = tuple(TIER_DEPTHS.values())
-SQUEEZES = {1.0: 2, 1.5: 2, 2.0: 2, 3.0: 1, 4.0: 1}
+SQUEEZES = {1.5: 2, 2.0: 2, 3.0: 1, 4.0: 1}
 """Up to ×2 the network works at half resolution: as good for a quarter of the multiplications."""
 
 

@@ -142,6 +142,115 @@ def bench_runtime(clip: Path, seconds: float, train_seconds: float, tiers: bool,
     click.echo(json.dumps(as_record(clip, results)) if as_json else as_text(results))
 
 
+@click.command(context_settings=_SHOW_DEFAULT)
+@click.argument("title")
+@click.option("--library", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder of titles.")
+@click.option("--source", type=click.Path(path_type=Path, dir_okay=False), help="What the title was prepared from.")
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), default="ladder.json", help="The plan.")
+@click.option("--json", "as_json", is_flag=True, help="Print all that was measured as one JSON object.")
+def plan_ladder(title: str, library: Path, source: Path | None, output: Path, as_json: bool) -> None:
+    """Plan the ladder that pays once rungs are lifted, from a TITLE that has been trained.
+
+    Samples are encoded at each size and several qualities, lifted and measured; the upper hull is the plan. Then:
+    toprung prepare --ladder ladder.json, and toprung train.
+    """
+    from dataclasses import asdict
+
+    from abr.enhancement import ENHANCEMENTS_FILE, EnhancementTable
+    from abr.errors import StorageError
+    from abr.formats import dumps, dumps_pretty, load
+    from enhancers.ladder import plan_ladder as plan_of
+    from enhancers.titles import open_title
+
+    prepared = open_title(library, title, source)
+    table = load(prepared.folder / ENHANCEMENTS_FILE, EnhancementTable)
+    with _progress() as progress:
+        plan, trials = plan_of(prepared, table, progress)
+    try:
+        output.write_bytes(dumps_pretty(plan))
+    except OSError as error:
+        raise StorageError(f"Cannot write {output}: {error.strerror}.") from error
+    if as_json:
+        tried = [asdict(trial) | {"rendition": trial.rendition.id} for trial in trials]
+        click.echo(dumps({"plan": plan, "trials": tried}).decode())
+        return
+    for rung in plan.rungs:
+        reached = f"{rung.kbps:8.0f} kbit/s  VMAF {rung.vmaf:6.2f}  {rung.enhancer}"
+        click.echo(f"{rung.height_px:>5} lines  crf {rung.crf:<4g}{reached}")
+    click.echo(str(output))
+
+
+@click.command(context_settings={"show_default": True})
+@click.argument("clip", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--library", type=click.Path(path_type=Path, file_okay=False), help="Work here and keep the titles.")
+@click.option("--train-seconds", type=click.FloatRange(min=1), help="Training of a ladder.  [default: 9 × the clip]")
+@click.option("--threads", type=click.IntRange(min=1), default=1, help="CPU threads for training.")
+@click.option("--seed", type=int, default=1)
+@click.option("--tiers", type=_Tiers(), default="low,medium,high", help="Tiers to train and measure.")
+@click.option("--generic-only", is_flag=True, help="Train nothing: the generic enhancers alone.")
+@click.option("--no-ladder", is_flag=True, help="Leave the enhancement-aware ladder out.")
+@click.option("--weights", type=click.Path(path_type=Path, file_okay=False), help="Weights of the usual ladder.")
+@click.option("--curve", help="Also plot quality against these training times, such as 15,30,60,120.")
+@click.option("--crf", type=click.FloatRange(0, 51), default=25, help="Quality of the usual ladder.")
+@click.option("--heights", help="Rungs of the usual ladder; planned for the clip otherwise.")
+@click.option("--vmaf-every", type=click.IntRange(min=1), default=13, help="Score one frame in so many.")
+@click.option("--speed-seconds", type=click.FloatRange(min=0), default=1.0, help="Measuring of a network; 0: none.")
+@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Write the rate-quality plot (SVG) here.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def bench_enhance(
+    clip: Path,
+    library: Path | None,
+    train_seconds: float | None,
+    threads: int,
+    seed: int,
+    tiers: tuple[Tier, ...],
+    generic_only: bool,
+    no_ladder: bool,
+    weights: Path | None,
+    curve: str | None,
+    crf: float,
+    heights: str | None,
+    vmaf_every: int,
+    speed_seconds: float,
+    plot: Path | None,
+    as_json: bool,
+) -> None:
+    """Prepare CLIP, train on it, and measure what enhancers buy: every rung, and the BD-rate of the whole ladder.
+
+    VMAF, VMAF-NEG, SSIM and PSNR-Y inside the picture, black frames left out; bytes of weights spread over ten minutes.
+    """
+    from tempfile import TemporaryDirectory
+
+    from enhancers.bench_enhance import Asked, plots, run
+
+    asked = Asked(
+        train_seconds=train_seconds or 0.0,
+        tiers=tiers,
+        content=not generic_only,
+        planned=not (no_ladder or generic_only),
+        every_frames=vmaf_every,
+        speed_seconds=speed_seconds,
+        prepare=("--crf", f"{crf:g}", *(("--heights", heights) if heights else ())),
+        weights=weights,
+        curve_s=_numbers(curve),
+        seed=seed,
+        threads=threads,
+    )
+    with TemporaryDirectory(prefix="toprung-bench-") as aside, _progress() as progress:
+        found = run(clip, library or Path(aside), asked, progress)
+    if plot is not None:
+        for ending, drawing in plots(found).items():
+            plot.with_suffix(ending).write_text(drawing)
+    click.echo(json.dumps(found.as_json()) if as_json else found.as_text())
+
+
+def _numbers(text: str | None) -> tuple[float, ...]:
+    try:
+        return tuple(sorted(float(part) for part in (text or "").split(",") if part))
+    except ValueError as error:
+        raise click.UsageError(f"{text!r} is not a list of numbers such as 15,30,60.") from error
+
+
 @contextmanager
 def _progress() -> Iterator[Progress]:
     """A bar on stderr at a terminal; silence elsewhere."""

@@ -55,7 +55,8 @@ class Attached:
             f"{'rendition':<10}{'enhancer':<16}{'architecture':<18}{'kB':>6}{'VMAF':>8}{'gain':>7}{'NEG':>8}{'PSNR':>8}"
         ]
         rows = [(offer.rendition, entry.name, offer) for entry in self.table.enhancers for offer in entry.offers]
-        for rendition, name, offer in sorted(rows, key=lambda row: int("".join(filter(str.isdigit, row[0])) or 0)):
+        order = list(self.plain_vmaf)
+        for rendition, name, offer in sorted(rows, key=lambda row: order.index(row[0])):
             vmaf = float(np.mean(offer.quality.vmaf))
             size = sum(chunk.size_bytes for chunk in offer.chunks) / 1000
             figures = f"{vmaf:8.2f}{vmaf - self.plain_vmaf[rendition]:+7.2f}{np.mean(offer.quality.vmaf_neg):8.2f}"

@@ -5,8 +5,7 @@
 
 One trunk has several exits: after block k a tail of its own makes a complete, cheaper network. The first k blocks and
 their tail are exactly the network `plain-m<k>…`, so chunks of weights are usable as they arrive (NAS, OSDI 2018), and
-all tiers of a title share their bytes. Scales are 1 (repair at display size), 1.5, 2, 3 and 4; at half resolution ×1.5
-is a shuffle by 3.
+all tiers of a title share their bytes. Scales are 1.5, 2, 3 and 4; at half resolution ×1.5 is a shuffle by 3.
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ from abr.errors import FormatError
 
 KERNEL_PX = 3
 DEPTH_MAX, WIDTH_MAX = 64, 256
-_PATTERN = re.compile(r"plain-m([0-9]{1,2})c([0-9]{1,3})x(1|1\.5|2|3|4)(d2)?")
-_SCALES = {"1": 1.0, "1.5": 1.5, "2": 2.0, "3": 3.0, "4": 4.0}
+_PATTERN = re.compile(r"plain-m([0-9]{1,2})c([0-9]{1,3})x(1\.5|2|3|4)(d2)?")
+_SCALES = {"1.5": 1.5, "2": 2.0, "3": 3.0, "4": 4.0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,5 +94,5 @@ def parse(text: str) -> PlainArchitecture:
             return PlainArchitecture(depth=depth, width=width, scale=scale, squeeze=squeeze)
     raise FormatError(
         f"{text!r} is not an architecture this program runs; expected one like plain-m4c32x4 "
-        f"(up to {DEPTH_MAX} blocks of {WIDTH_MAX} channels, scale 1, 1.5, 2, 3 or 4, optionally d2; 1.5 needs d2)."
+        f"(up to {DEPTH_MAX} blocks of {WIDTH_MAX} channels, scale 1.5, 2, 3 or 4, optionally d2; 1.5 needs d2)."
     )

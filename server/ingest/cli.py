@@ -27,6 +27,12 @@ _PRESETS = ["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "s
 @click.option("--library", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder of titles.")
 @click.option("--id", "title_id", help="Name of the title; the file's name otherwise.")
 @click.option("--heights", metavar="H,H,...", help="Rungs, such as 180,240,360,720; planned for the source otherwise.")
+@click.option(
+    "--ladder",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="PLAN",
+    help="Rungs and their qualities as toprung plan-ladder wrote them, instead of --heights and --crf.",
+)
 @click.option("--rung", "caps", multiple=True, metavar="H=RATE", help="Cap one rung's bitrate, such as 360=500k.")
 @click.option("--crf", type=click.FloatRange(0, 51), default=25, show_default=True, help="Quality; lower is better.")
 @click.option("--preset", type=click.Choice(_PRESETS), default="faster", show_default=True, help="x264's effort.")
@@ -42,6 +48,7 @@ def prepare(
     library: Path,
     title_id: str | None,
     heights: str | None,
+    ladder: Path | None,
     caps: tuple[str, ...],
     crf: float,
     preset: str,
@@ -60,6 +67,8 @@ def prepare(
     """
     if title_id and len(sources) > 1:
         raise click.UsageError("--id names one title; give one SOURCE with it.")
+    if ladder and heights:
+        raise click.UsageError("Give --ladder or --heights, not both.")
     from abr.crew import Failure
     from server.ingest.jobs import Job, check_apart, prepare_job
     from server.ingest.progress import shown
@@ -69,6 +78,7 @@ def prepare(
         heights_px=parse_heights(heights),
         caps_bps=tuple(sorted(parse_cap(cap) for cap in caps)),
         crf=crf,
+        planned=read_plan(ladder),
         preset=preset,
         segment_s=segment_seconds,
         audio_bps=parse_rate(audio_bitrate),
@@ -115,6 +125,16 @@ def parse_heights(text: str | None) -> tuple[int, ...] | None:
         return tuple(sorted({int(part.strip().removesuffix("p")) for part in text.split(",")}))
     except ValueError as error:
         raise InputError(f"--heights {text!r} is not a list of heights such as 180,240,360,720.") from error
+
+
+def read_plan(path: Path | None) -> tuple[tuple[int, float], ...]:
+    """(height, CRF) of each rung of a plan file; nothing without a file. Raises FormatError or StorageError."""
+    if path is None:
+        return ()
+    from abr.formats import load
+    from abr.ladder import LadderPlan
+
+    return tuple((rung.height_px, rung.crf) for rung in load(path, LadderPlan).rungs)
 
 
 def parse_cap(text: str) -> tuple[int, int]:

@@ -26,7 +26,7 @@ _LEAST_CAP_BPS = 48_000
 
 
 class Rung(Record, frozen=True):
-    """One size of the ladder. `cap_bps` is 0 until it is known: no cap.
+    """One rung of the ladder. `cap_bps` is 0 until it is known: no cap.
 
     pixel_aspect: width over height of one pixel; it makes the picture exactly as wide as the display's.
     """
@@ -36,6 +36,8 @@ class Rung(Record, frozen=True):
     height_px: Positive
     pixel_aspect: tuple[Positive, Positive]
     cap_bps: int = 0
+    crf: float | None = None
+    """Its own quality; that of the recipe when None."""
 
     @property
     def pixels(self) -> int:
@@ -55,6 +57,23 @@ def plan_sizes(width_px: int, height_px: int, heights_px: Sequence[int] | None =
         _check(heights_px, short_px)
         chosen = sorted(set(heights_px))
     return tuple(_rung(width_px, height_px, height) for height in chosen)
+
+
+def planned_sizes(width_px: int, height_px: int, planned: Sequence[tuple[int, float]]) -> tuple[Rung, ...]:
+    """The rungs of a plan, (height along the short side, CRF) each, in its order: by rising bitrate.
+
+    Raises InputError for a height that is not possible, a rung given twice, or a plan that does not end at full size.
+    """
+    short_px = min(width_px, height_px)
+    heights = [height for height, _ in planned]
+    _check(heights, short_px)
+    if len(set(planned)) < len(planned) or heights[-1] != short_px:
+        raise InputError(f"The ladder plan must have different rungs and end with one of {short_px} lines.")
+    rungs = [msgspec.structs.replace(_rung(width_px, height_px, height), crf=crf) for height, crf in planned]
+    return tuple(
+        rung if heights.count(height) == 1 else msgspec.structs.replace(rung, id=f"{rung.id}-crf{rung.crf:g}")
+        for rung, height in zip(rungs, heights, strict=True)
+    )
 
 
 def caps_from_samples(

@@ -23,7 +23,7 @@ from abr.media import TITLE_FILE, AudioTrack, Quality, Rendition, Source, Title
 from abr.quality import Box, meter_of
 from server.ingest.encode import EncodedRung, encode_ladder
 from server.ingest.frames import display_frames
-from server.ingest.ladder import Rung, caps_from_samples, check_caps, plan_sizes
+from server.ingest.ladder import Rung, caps_from_samples, check_caps, plan_sizes, planned_sizes
 from server.ingest.manifest import manifests, segment_ends_s
 from server.ingest.pricing import PictureFinder, price_rendition, rendition_files
 from server.ingest.probe import Footage, probe, sha256_of
@@ -151,7 +151,8 @@ def _build(source: Path, sha256: str, name: str, recipe: Recipe, work: Work, bar
 
 def plan_ladder(source: Path, footage: Footage, recipe: Recipe, bars: Bars = silent) -> tuple[Rung, ...]:
     """Sizes that fit the display, and caps from encoding a few of the title's own segments."""
-    rungs = plan_sizes(footage.display_width_px, footage.display_height_px, recipe.heights_px)
+    display_px = footage.display_width_px, footage.display_height_px
+    rungs = planned_sizes(*display_px, recipe.planned) if recipe.planned else plan_sizes(*display_px, recipe.heights_px)
     length = segment_length(recipe, footage.rate)
     check_caps(rungs, recipe.caps_bps)
     spots = max(1, min(_SAMPLED_SEGMENTS, footage.frames_expected // length))

@@ -19,11 +19,13 @@ class Recipe(Record, frozen=True):
     """All that shapes a title besides its source. A change of any makes another title.
 
     heights_px: rungs along the short side, or None for the usual ladder. caps_bps: (height, bits per second) pairs.
+    planned: (height, CRF) of each rung by rising bitrate, instead of `heights_px` and `crf`.
     """
 
     heights_px: tuple[Positive, ...] | None = None
     caps_bps: tuple[tuple[Positive, Positive], ...] = ()
     crf: Annotated[float, Meta(ge=0, le=51)] = 25.0
+    planned: tuple[tuple[Positive, Annotated[float, Meta(ge=0, le=51)]], ...] = ()
     preset: str = "faster"
     segment_s: Annotated[float, Meta(ge=0.5, le=30)] = 2.0
     audio_bps: Annotated[int, Meta(ge=16_000, le=512_000)] = 128_000
@@ -32,6 +34,8 @@ class Recipe(Record, frozen=True):
     def words(self) -> str:
         """One line that names every setting; equal words mean equal recipe."""
         heights = ",".join(map(str, self.heights_px)) if self.heights_px else "auto"
+        if self.planned:
+            heights = ",".join(f"{height}@{crf:g}" for height, crf in self.planned)
         caps = ",".join(f"{height}={bps}" for height, bps in sorted(self.caps_bps)) or "auto"
         return (
             f"preset {self.preset}, crf {self.crf:g}, heights {heights}, caps {caps}, "
@@ -65,7 +69,7 @@ def x264_options(rung: Rung, recipe: Recipe, *, threads: int | None = None) -> d
     }
     options = {
         "preset": recipe.preset,
-        "crf": f"{recipe.crf:g}",
+        "crf": f"{recipe.crf if rung.crf is None else rung.crf:g}",
         "profile": "high",
         "threads": "auto" if threads is None else str(threads),
         "forced-idr": "1",

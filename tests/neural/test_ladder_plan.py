@@ -1,0 +1,93 @@
+"""The enhancement-aware ladder: planned from measurements, prepared from the plan, compared by the bench."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+from titles import CLIP, TITLE_ID, prepared_title
+
+from abr.cli import root
+from abr.enhancement import EnhancementTable
+from abr.formats import dumps, dumps_pretty, load
+from abr.ladder import LadderPlan, PlannedRung
+from abr.media import Rendition, Title
+from enhancers.ladder import Trial, choose, measured_trials
+from enhancers.titles import open_title
+from server.ingest.cli import prepare
+
+
+def trial(kbps: float, vmaf: float, height_px: int = 360, crf: float = 25.0) -> Trial:
+    rendition = Rendition(
+        id=f"{height_px}p",
+        width_px=height_px * 16 // 9,
+        height_px=height_px,
+        codecs="avc3.64001F",
+        bandwidth_bps=1,
+        average_bps=1,
+        init_bytes=1,
+        segment_bytes=(1,),
+    )
+    return Trial(rendition=rendition, crf=crf, enhancer="none", kbps=kbps, vmaf=vmaf)
+
+
+def test_the_hull_is_chosen_in_steps_up_to_the_top_rung() -> None:
+    top = trial(1000, 95, 720)
+    good = [trial(120, 40), trial(200, 60), trial(420, 80)]
+    others = [trial(50, 2), trial(210, 61), trial(300, 62), trial(900, 93), trial(1200, 97), trial(500, 95.5)]
+    assert choose([*others, *good, top], top, least_kbps=120) == [*good, top]
+
+
+def test_trials_cost_less_and_show_less_at_higher_crf() -> None:
+    whole, folder = prepared_title()
+    title = msgspec.structs.replace(whole, renditions=(whole.renditions[0], whole.renditions[2]))
+    prepared = replace(open_title(folder.parent, TITLE_ID, CLIP), title=title)
+    table = EnhancementTable(title=title.id, meter=title.meter, enhancers=())
+    found = {(t.rendition.id, t.crf): t for t in measured_trials(prepared, table, lambda *_: None, (24.0, 34.0))}
+    assert set(found) == {(rendition.id, crf) for rendition in title.renditions for crf in (24.0, 34.0)}
+    for rendition in title.renditions:
+        fine, coarse = found[rendition.id, 24.0], found[rendition.id, 34.0]
+        assert coarse.kbps < 0.6 * fine.kbps
+        assert coarse.vmaf < fine.vmaf - 3
+
+
+def test_a_plan_is_prepared_as_planned(tmp_path: Path) -> None:
+    plan = LadderPlan(rungs=tuple(PlannedRung(height_px=h, crf=crf) for h, crf in ((180, 36), (180, 30), (720, 40))))
+    (tmp_path / "plan.json").write_bytes(dumps_pretty(plan))
+    options = ["--preset", "ultrafast", "--vmaf-every", "60", "--json"]
+    command = [str(CLIP), "--library", str(tmp_path), "--ladder", str(tmp_path / "plan.json"), *options]
+    result = CliRunner().invoke(prepare, command, catch_exceptions=False)
+    assert [rung["id"] for rung in json.loads(result.stdout)["renditions"]] == ["180p-crf36", "180p-crf30", "720p"]
+    title = load(tmp_path / CLIP.stem / "title.json", Title)
+    rates = [rendition.average_bps for rendition in title.renditions]
+    assert rates == sorted(set(rates))
+    assert "180@36,180@30,720@40" in title.encoder
+
+
+@pytest.mark.parametrize("rungs", [[(180, 25.0)], [(181, 25.0), (720, 25.0)], [(180, 25.0), (180, 25.0), (720, 25.0)]])
+def test_impossible_plans_are_refused(tmp_path: Path, rungs: list[tuple[int, float]]) -> None:
+    plan = LadderPlan(rungs=tuple(PlannedRung(height_px=height, crf=crf) for height, crf in rungs))
+    (tmp_path / "plan.json").write_bytes(dumps(plan))
+    command = [str(CLIP), "--library", str(tmp_path), "--ladder", str(tmp_path / "plan.json")]
+    result = CliRunner().invoke(prepare, command)
+    assert result.exit_code
+    assert not list(tmp_path.glob("*/title.json"))
+
+
+def test_the_bench_prints_rungs_and_rates(tmp_path: Path) -> None:
+    plot = tmp_path / "plot.svg"
+    options = ["--heights", "180,360,720", "--vmaf-every", "44", "--speed-seconds", "0", "--tiers", "low"]
+    command = ["bench", "enhance", str(CLIP), "--generic-only", *options, "--plot", str(plot), "--json"]
+    result = CliRunner().invoke(root, command, catch_exceptions=False)
+    found = json.loads(result.stdout)
+    assert [rung["height_px"] for rung in found["rungs"]] == [180, 360, 720]
+    lowest = found["rungs"][0]
+    assert lowest["enhancers"]["generic-low"]["vmaf"] > lowest["plain"]["vmaf"]
+    assert lowest["enhancers"]["generic-low"]["weights_bytes"] == 0
+    assert -60 < found["bd_rate_vmaf"]["generic"] < 0
+    assert found["bd_rate_vmaf"]["content_aware"] == found["bd_rate_vmaf"]["generic"]
+    assert plot.read_text().startswith("<svg")
