@@ -16,9 +16,9 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from abr.control import Controller, Decision, Observation
+from abr.control import Controller, Decision, Flight, Observation, WatchfulController
 from abr.controllers import CONTROLLERS
-from abr.controllers.bones import Bones, BonesAuto
+from abr.controllers.bones import Bones, BonesAuto, BonesMonitor
 from abr.crowd import Crowd, CrowdController, Decisions
 from abr.errors import InputError, UnknownNameError
 from abr.formats import dumps_pretty
@@ -63,6 +63,15 @@ class Timed:
 
 
 @dataclass(slots=True)
+class TimedWatch(Timed):
+    """The same for a controller that may change its mind."""
+
+    def reconsider(self, seen: Observation, flight: Flight) -> int | None:
+        assert isinstance(self.controller, WatchfulController)
+        return self.controller.reconsider(seen, flight)
+
+
+@dataclass(slots=True)
 class TimedMany(Timed):
     """The same for a controller that decides for a crowd: of each such decision, one session's share."""
 
@@ -98,8 +107,10 @@ def makers(profile: str) -> dict[str, Callable[[], Controller]]:
     """The registry; BONES leaves IMDN's slowest level out, as its published code does."""
     every = {name: CONTROLLERS.get(name) for name in CONTROLLERS}
     if profile.startswith("imdn"):
-        every["bones"] = lambda: Bones(skip=("ultra",))
-        every["bones_auto"] = lambda: BonesAuto(Bones(skip=("ultra",)))
+        bones = Bones(skip=("ultra",))
+        every |= {"bones": lambda: bones, "bones_auto": lambda: BonesAuto(bones)}
+        every |= {"bones_monitor": lambda: BonesMonitor(bones)}
+        every |= {"bones_auto_monitor": lambda: BonesMonitor(BonesAuto(bones))}
     return every
 
 
@@ -113,7 +124,7 @@ def read_sets(folder: Path) -> dict[str, list[Trace]]:
 
 def run(prices: PriceList, sets: Mapping[str, Sequence[Trace]], controller: Controller) -> Result:
     """One controller over all traces, by the benchmark's rules (segment 0 lowest and plain, 60 s of buffer)."""
-    timed = TimedMany(controller) if isinstance(controller, CrowdController) else Timed(controller)
+    timed = _timed(controller)
     every = [trace for traces in sets.values() for trace in traces]
     experiences = iter(simulate_many(prices, every, timed, start_lowest=True).experiences)
     sessions = {name: list(islice(experiences, len(traces))) for name, traces in sets.items()}
@@ -122,6 +133,12 @@ def run(prices: PriceList, sets: Mapping[str, Sequence[Trace]], controller: Cont
         for trace in every[:: max(len(every) // ALONE, 1)]:
             simulate(prices, trace, alone, start_lowest=True)
     return Result(sets=sessions, spent_s=timed.spent_s, alone_s=alone.spent_s or timed.spent_s)
+
+
+def _timed(controller: Controller) -> Timed:
+    if isinstance(controller, WatchfulController):
+        return TimedWatch(controller)
+    return TimedMany(controller) if isinstance(controller, CrowdController) else Timed(controller)
 
 
 def interval(values: Sequence[float], seed: int = 1) -> tuple[float, float]:

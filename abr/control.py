@@ -75,3 +75,25 @@ class Foresighted(Protocol):
     def foresee(self, prices: PriceList, segment: int, buffer_max_s: float) -> None:
         """Make it so. Changes no decision, only when it comes."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flight:
+    """A download under way: of which option, for how long (latency included), and how much of it has come."""
+
+    option: int
+    elapsed_s: float
+    done_bytes: float
+    size_bytes: int
+
+
+@runtime_checkable
+class WatchfulController(Controller, Protocol):
+    """A controller that may think better of a slow download."""
+
+    def reconsider(self, seen: Observation, flight: Flight) -> int | None:
+        """Asked while a segment comes, with the buffers as they are by then; pure.
+
+        Another option to fetch instead, from its first byte, or None to go on.
+        """
+        ...

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from abr.control import Controller, Decision, Observation
+from abr.control import Controller, Decision, Observation, WatchfulController
 from abr.controllers import HORIZON
 from abr.controllers.guard import MEMORY_MAX, WAIT_MAX_S, decide
 from abr.crowd import Crowd, CrowdController, Decisions, Indices, nothing_kept
@@ -62,7 +62,8 @@ def simulate_many(
 ) -> Sessions:
     """Play the whole title on each trace. Arguments and rules as for `abr.simulate.simulate`."""
     whole = all(np.isfinite(table).all() for table in (prices.size_bytes, prices.compute_s, prices.vmaf))
-    if traces and whole and isinstance(controller, CrowdController):
+    watchful = isinstance(controller, WatchfulController)
+    if traces and whole and isinstance(controller, CrowdController) and not watchful:
         try:
             return _in_step(prices, traces, controller, buffer_max_s, horizon, start_lowest)
         except Exception as error:  # noqa: BLE001 - a user's controller may raise anything; alone it is overruled

@@ -26,10 +26,10 @@ from abr.qoe import STALL_PER_S
 Singles = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
 
-WINDOW = 40
+WINDOW = 20
 BEYOND = 24
 """Segments planned past a window, so that its end is no end."""
-PLANS_MAX = 12
+PLANS_MAX = 24
 """Windows kept in memory, least recently used first out."""
 
 SPREADS: Floats = np.array([0.06, 0.1, 0.16, 0.26])

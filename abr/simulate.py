@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from abr.control import Controller, Decision, Download, Observation
+from abr.control import Controller, Decision, Download, Flight, Observation, WatchfulController
 from abr.controllers import HORIZON
-from abr.controllers.guard import decide
+from abr.controllers.guard import decide, reconsider
 from abr.enhancement import PLAIN
 from abr.events import (
     AnyEvent,
@@ -27,19 +27,25 @@ from abr.qoe import Experience, experience
 from abr.traces import Trace
 
 DOWNLOADS_MAX = 16
+WATCH_S = 0.05
+WATCH_BYTES = 1500
+"""How often a watchful controller is asked: as in Sabre and the BONES simulator (50 ms and 12 kbit)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """One segment: what was seen and decided, how it came, what was shown.
 
-    stall_s: playback stood still while it was fetched. shown: the option as shown, plain if the enhancement would
-    have been late. starts_s: when its playback begins.
+    fetched: the option that came in the end; another than decided when the controller thought better of a slow
+    download. download: all that was fetched for it, bytes given up included. stall_s: playback stood still while it
+    was fetched. shown: the option as shown, plain if the enhancement would have been late. starts_s: when its playback
+    begins.
     """
 
     seen: Observation
     decision: Decision
     download: Download
+    fetched: int
     stall_s: float
     shown: int
     starts_s: float
@@ -86,6 +92,7 @@ def simulate(
     A controller that fails is overruled, never fatal (see abr.controllers.guard).
     """
     playback = Playback(buffer_max_s=buffer_max_s)
+    watchful = controller if isinstance(controller, WatchfulController) else None
     tables = _tables(prices)
     plain = tables.plain
     owned: frozenset[str] = frozenset()
@@ -109,28 +116,70 @@ def simulate(
         )
         forced = start_lowest and segment == 0
         decision = Decision(option=plain[0], reason="start-up") if forced else decide(controller, seen)
-        option = decision.option
         stalled_s = playback.stall_s
         now_s += _pass(playback, decision.wait_s)
-        size_bytes = int(tables.size_bytes[segment][option])
-        if prices.weights[option]:
-            size_bytes += int(seen.menu.weights_bytes[option])
-        latency_s = trace.latency_at(now_s)
-        taken_s = trace.finish_s(now_s + latency_s, size_bytes) - now_s
-        download = Download(started_s=now_s, duration_s=taken_s, latency_s=latency_s, size_bytes=size_bytes)
-        now_s += _pass(playback, taken_s)
+        sizes, asked = tables.size_bytes[segment], None if forced else watchful
+        option, download = _fetch(playback, trace, now_s, sizes, decision.option, seen, asked)
+        now_s += download.duration_s
         starts_s = now_s + playback.buffer_s
         compute_s = tables.compute_s[segment][option]
         in_time = playback.add(duration_s, compute_s, tables.lead_s[segment][option])
         shown = option if in_time or compute_s == 0 else plain[prices.choices[option].rendition]
         stall_s = playback.stall_s - stalled_s
         steps.append(
-            Step(seen=seen, decision=decision, download=download, stall_s=stall_s, shown=shown, starts_s=starts_s)
+            Step(
+                seen=seen,
+                decision=decision,
+                download=download,
+                fetched=option,
+                stall_s=stall_s,
+                shown=shown,
+                starts_s=starts_s,
+            )
         )
         owned = owned.union(prices.weights[option]) if prices.weights[option] else owned
         downloads = (*downloads[1 - DOWNLOADS_MAX :], download)
         last, memory = prices.choices[shown], decision.memory
     return Session(prices=prices, steps=tuple(steps), startup_s=playback.startup_s, stall_s=playback.stall_s)
+
+
+def _fetch(
+    playback: Playback,
+    trace: Trace,
+    now_s: float,
+    sizes: list[float],
+    option: int,
+    seen: Observation,
+    watch: WatchfulController | None,
+) -> tuple[int, Download]:
+    """Let a segment come; the option that came, after however many changes of mind, and the download as a whole.
+
+    A watchful controller is asked after each WATCH_S and WATCH_BYTES. Each new request costs a latency.
+    """
+    began_s, first_latency_s, wasted_bytes = now_s, trace.latency_at(now_s), 0.0
+    while True:
+        size_bytes = int(sizes[option]) + int(seen.menu.weights_bytes[option])
+        at_s = flows_s = now_s + trace.latency_at(now_s)
+        end_s, other = trace.finish_s(flows_s, size_bytes), None
+        while watch is not None and other is None:
+            at_s = max(at_s + WATCH_S, trace.finish_s(at_s, WATCH_BYTES))
+            if at_s >= end_s:
+                break
+            now_s += _pass(playback, at_s - now_s)
+            done_bytes = trace.bytes_between(flows_s, now_s)
+            flight = Flight(option=option, elapsed_s=now_s - began_s, done_bytes=done_bytes, size_bytes=size_bytes)
+            now = replace(seen, now_s=now_s, buffer_s=playback.buffer_s, backlog_s=playback.backlog_s)
+            other = reconsider(watch, now, flight)
+        if other is None:
+            _pass(playback, end_s - now_s)
+            return option, Download(
+                started_s=began_s,
+                duration_s=end_s - began_s,
+                latency_s=first_latency_s,
+                size_bytes=size_bytes + int(wasted_bytes),
+            )
+        wasted_bytes += trace.bytes_between(flows_s, now_s)
+        option = other
 
 
 def plain_of(prices: PriceList) -> list[int]:
@@ -218,7 +267,7 @@ def log_of(session: Session, *, title: str, controller: str, network: str, fps: 
                 seen=seen_of(step.seen, sorted(owned)),
             )
         )
-        owned.update(prices.weights[step.decision.option])
+        owned.update(prices.weights[step.fetched])
         events.append(
             Downloaded(
                 t_s=end_s,

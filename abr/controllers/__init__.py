@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from abr.control import Controller
 from abr.controllers.bola import Bola, BolaE
-from abr.controllers.bones import Bones, BonesAuto
+from abr.controllers.bones import Bones, BonesAuto, BonesMonitor
 from abr.controllers.buffer import BufferBased
 from abr.controllers.dynamic import Dynamic
 from abr.controllers.fixed import Fixed
@@ -33,6 +33,8 @@ _CLASSIC: dict[str, Callable[[], Controller]] = {
 CONTROLLERS.add("toprung", Toprung)
 CONTROLLERS.add("bones", Bones)
 CONTROLLERS.add("bones_auto", BonesAuto)
+CONTROLLERS.add("bones_monitor", BonesMonitor)
+CONTROLLERS.add("bones_auto_monitor", lambda: BonesMonitor(BonesAuto()))
 CONTROLLERS.add("fixed", Fixed)
 CONTROLLERS.add("lowest", lambda: Fixed(rung=0))
 for _name, _make in _CLASSIC.items():

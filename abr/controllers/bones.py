@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from abr.control import Decision, Observation
+from abr.control import Decision, Flight, Observation
 from abr.controllers.rules import expected, ladder, per_title, quiet, start, starting, step_down
 from abr.crowd import Crowd, Decisions, nothing_kept
 from abr.options import Floats, Menu, PriceList
@@ -69,17 +69,31 @@ class Bones:
         tuned: Floats | float = 1.0,
     ) -> Floats:
         """The objective of each option, infinite where it cannot be: (O,), or (M, O) given columns (M, 1)."""
-        quality, duration_s = mean_vmaf(menu), float(menu.duration_s[0])
-        best = quality[np.isfinite(quality)].max() + self.gamma_p
-        weight = tuned * self.aggressiveness * max(buffer_max_s - duration_s, 0.0) * duration_s / best
         with quiet():
-            drift = buffer_s * duration_s + backlog_s * menu.compute_s[0]
             size_bytes = menu.size_bytes[0] + weights_bytes / menu.segments_left
-            scores = (drift - weight * (quality + self.gamma_p)) / size_bytes
+            scores = self.objective(menu, buffer_max_s, buffer_s, backlog_s, tuned) / size_bytes
         late = (menu.compute_s[0] > 0) & (backlog_s + menu.lead_s[0] > buffer_s)
         hole = ~np.isfinite(menu.vmaf[0]) | ~np.isfinite(scores)
         skipped = [choice.enhancer in self.skip for choice in menu.choices]
         return np.where(late | hole | skipped, np.inf, scores)
+
+    def objective(
+        self,
+        menu: Menu,
+        buffer_max_s: float,
+        buffer_s: Floats | float,
+        backlog_s: Floats | float,
+        tuned: Floats | float = 1.0,
+    ) -> Floats:
+        """Drift less reward of each option, before it is divided by the bytes."""
+        quality, duration_s = mean_vmaf(menu), float(menu.duration_s[0])
+        best = quality[np.isfinite(quality)].max() + self.gamma_p
+        weight = tuned * self.aggressiveness * max(buffer_max_s - duration_s, 0.0) * duration_s / best
+        return np.asarray(buffer_s * duration_s + backlog_s * menu.compute_s[0] - weight * (quality + self.gamma_p))
+
+    def at(self, seen: Observation) -> Bones:
+        """These very settings; see `BonesAuto.at`."""
+        return self
 
 
 MULTIPLIERS = (
@@ -95,7 +109,7 @@ The reward γp came out at 10 nearly everywhere.
 
 @dataclass(frozen=True, slots=True)
 class BonesAuto:
-    """BONES with its aggressiveness tuned to the throughput of the session (the download monitor is left out)."""
+    """BONES with its aggressiveness tuned to the throughput of the session."""
 
     bones: Bones = Bones()
 
@@ -107,7 +121,37 @@ class BonesAuto:
     def decide(self, seen: Observation) -> Decision:
         if starting(seen):
             return start(seen)
+        tuned = self.at(seen)
+        decision = tuned.decide(seen)
+        return replace(decision, reason=f"{decision.reason}, aggressiveness {tuned.aggressiveness}")
+
+    def at(self, seen: Observation) -> Bones:
+        """BONES as tuned for what the session has seen."""
         share = expected(seen).throughput_bps / ladder(seen.menu).bps[-1]
         step = min(max(int(share * (len(MULTIPLIERS) - 1)) - 1, 0), len(MULTIPLIERS) - 1)
-        decision = replace(self.bones, aggressiveness=MULTIPLIERS[step]).decide(seen)
-        return replace(decision, reason=f"{decision.reason}, aggressiveness {MULTIPLIERS[step]}")
+        return replace(self.bones, aggressiveness=MULTIPLIERS[step])
+
+
+@dataclass(frozen=True, slots=True)
+class BonesMonitor:
+    """BONES that goes on scoring while a segment comes (their section 5): what is left of it against the others whole.
+
+    As in the published code it changes its mind only for another rendition and another enhancer.
+    """
+
+    bones: Bones | BonesAuto = Bones()
+
+    def decide(self, seen: Observation) -> Decision:
+        return self.bones.decide(seen)
+
+    def reconsider(self, seen: Observation, flight: Flight) -> int | None:
+        left_bytes = flight.size_bytes - flight.done_bytes
+        if starting(seen) or left_bytes <= 0:
+            return None
+        menu, bones, buffers = seen.menu, self.bones.at(seen), (seen.buffer_max_s, seen.buffer_s, seen.backlog_s)
+        scores = bones.scores(menu, menu.weights_bytes, *buffers)
+        now = float(bones.objective(menu, *buffers)[flight.option]) / left_bytes
+        other = int(np.argmin(scores))
+        ours, theirs = menu.choices[flight.option], menu.choices[other]
+        differs = theirs.rendition != ours.rendition and theirs.enhancer != ours.enhancer
+        return other if differs and scores[other] < now else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 
-from abr.control import Controller, Decision, Observation
+from abr.control import Controller, Decision, Flight, Observation, WatchfulController
 from abr.controllers.rules import offered, step_down
 
 REASON_MAX = 1024
@@ -30,6 +30,22 @@ def decide(controller: Controller, seen: Observation) -> Decision:
         return decision
     reason = _one_line(decision.reason)
     return Decision(option=decision.option, reason=reason, wait_s=decision.wait_s, memory=decision.memory)
+
+
+def reconsider(controller: WatchfulController, seen: Observation, flight: Flight) -> int | None:
+    """What the controller would rather fetch; None, so that the download goes on, when it gets that wrong."""
+    try:
+        option = controller.reconsider(seen, flight)
+        wrong = option is not None and not (isinstance(option, int) and 0 <= option < len(seen.menu.choices))
+        fault = f"it wants option {option!r} of {len(seen.menu.choices)}" if wrong else ""
+    except Exception as error:  # noqa: BLE001 - as above
+        option, fault = None, f"{type(error).__name__}: {error}"
+    if fault:
+        log.warning(
+            "Segment %d: %s", seen.menu.segment, _one_line(f"the controller failed ({fault}), so the download goes on")
+        )
+        return None
+    return option if option is None or offered(seen.menu, option) else None
 
 
 def _fault(decision: Decision, seen: Observation) -> str:

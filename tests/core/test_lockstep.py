@@ -57,8 +57,8 @@ def test_a_crowd_decides_as_each_would_alone(name, prices):
     assert [e.qoe for e in together.experiences] == pytest.approx([s.experience.qoe for s in one_by_one])
 
 
-def test_every_published_controller_but_mpc_decides_for_crowds():
-    assert set(CONTROLLERS) - set(CROWDED) == {"mpc", "mpc_greedy"}
+def test_all_decide_for_crowds_but_mpc_and_those_that_watch_each_download():
+    assert set(CONTROLLERS) - set(CROWDED) == {"mpc", "mpc_greedy", "bones_monitor", "bones_auto_monitor"}
 
 
 class Second:

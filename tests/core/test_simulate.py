@@ -208,3 +208,48 @@ def test_toprung_starts_with_a_light_enhancer_only_where_it_can_begin_at_once():
         "frames": "low",
         "heavy": "none",  # 150 kB of weights beside a segment of 100 kB would delay the start too long
     }
+
+
+class GivesUp:
+    """Decides for the top rung; once a download has lasted `after_s`, would rather have the lowest."""
+
+    def __init__(self, after_s, instead=0):
+        self.after_s, self.instead, self.flights = after_s, instead, []
+
+    def decide(self, seen):
+        return Decision(option=6, reason="top")
+
+    def reconsider(self, seen, flight):
+        self.flights.append((seen.buffer_s, flight))
+        return self.instead if flight.option == 6 and flight.elapsed_s > self.after_s else None
+
+
+def test_a_slow_download_is_given_up_when_the_controller_thinks_better_of_it():
+    trace = make("drop", [(6.0, 8e6, 0.1), (200.0, 2e5, 0.1)])
+    patient, hasty = (simulate(make_prices(8), trace, GivesUp(after_s)) for after_s in (1e9, 1.0))
+    assert [step.fetched for step in patient.steps] == [6] * 8
+    given_up = [step for step in hasty.steps if step.fetched == 0]
+    assert given_up and all(step.decision.option == 6 and step.shown == 0 for step in given_up)
+    for step in given_up:
+        lowest = make_prices(8).size_bytes[step.seen.menu.segment, 0]
+        assert step.download.size_bytes > lowest and step.download.duration_s > 1.1
+    assert hasty.stall_s < patient.stall_s - 30
+    total_s = sum(step.download.duration_s for step in hasty.steps)
+    assert hasty.startup_s + hasty.stall_s <= total_s + 1e-9
+
+
+def test_a_watchful_controller_sees_the_download_grow_and_the_buffer_drain():
+    controller = GivesUp(1e9)
+    simulate(make_prices(4), constant(1e6, 0.1), controller)
+    flights = [flight for _, flight in controller.flights]
+    assert {flight.size_bytes for flight in flights} <= set(make_prices(4).size_bytes[:, 6].astype(int).tolist())
+    one = [(buffer_s, flight) for buffer_s, flight in controller.flights if flight.size_bytes == flights[-1].size_bytes]
+    assert np.diff([flight.elapsed_s for _, flight in one]) == pytest.approx(0.05)
+    assert np.diff([flight.done_bytes for _, flight in one]) == pytest.approx(0.05 * 1e6 / 8)
+    assert (np.diff([buffer_s for buffer_s, _ in one]) <= 0).all()
+
+
+@pytest.mark.parametrize("instead", [99, -1, 1.5, "x"])
+def test_nonsense_while_a_download_is_under_way_lets_it_go_on(instead, caplog):
+    session = simulate(make_prices(3), constant(2e6), GivesUp(0.0, instead))
+    assert [step.fetched for step in session.steps] == [6] * 3 and "so the download goes on" in caplog.text
