@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from typing import TypeVar
+from contextlib import suppress
+from typing import Any, TypeVar
 
+import msgspec
 from aiohttp import web
 
 from abr.errors import FormatError
@@ -206,7 +208,18 @@ async def _read(request: web.Request, kind: type[T], what: str) -> T:
     try:
         return loads(body, kind, what=f"The {what}")
     except FormatError as error:
+        with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return msgspec.convert(_whole(msgspec.json.decode(body)), kind)
         raise RequestError(400, str(error)) from error
+
+
+def _whole(value: Any) -> Any:
+    """1.0 becomes 1, everywhere in a decoded JSON value: to JSON Schema both are integers."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [_whole(each) for each in value]
+    return {name: _whole(each) for name, each in value.items()} if isinstance(value, dict) else value
 
 
 def _json(record: object, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:

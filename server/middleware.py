@@ -142,9 +142,11 @@ def fixed_headers(allow_origin: str) -> dict[str, str]:
 
 
 def _preflight(request: web.Request) -> web.Response:
-    """Answers every OPTIONS, known path or not: what may be asked does not depend on the path."""
+    """Answers every OPTIONS, known path or not: what another site may ask does not depend on the path."""
+    refused = request.match_info.http_exception
+    here = refused.allowed_methods if isinstance(refused, web.HTTPMethodNotAllowed) else ()
     headers = {
-        "Allow": ALLOW_METHODS,
+        "Allow": ", ".join(sorted({*here, "OPTIONS"})),
         "Access-Control-Allow-Methods": ALLOW_METHODS,
         "Access-Control-Allow-Headers": ALLOW_HEADERS,
         "Access-Control-Max-Age": str(PREFLIGHT_AGE_S),

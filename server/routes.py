@@ -10,7 +10,7 @@ from server import handlers, wire
 from server.desk import SessionRequest
 from server.openapi import JSON, Answer, Endpoint, document
 
-_MEDIA = "application/octet-stream"
+_MEDIA = "*/*"  # as the file is: a manifest, a segment, JSON
 _DECISION = {
     "CMSD-Dynamic": "The decision as CTA-5006 custom keys: com.toprung-r (rendition), com.toprung-e (enhancer).",
     "Toprung-Rendition": "The rendition whose bytes these are.",
