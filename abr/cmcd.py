@@ -7,14 +7,14 @@ reverse-DNS prefix and a hyphen (CTA-5004, 3.3). Keys of later versions are pass
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
 from abr.control import Download
 from abr.errors import FormatError
-from abr.structured import Cursor, Token, Value, dumps_pair, loads_pair
+from abr.structured import PAIR, Cursor, Token, Value, dumps_pair, loads_pair, pair
 
 HEADERS = ("CMCD-Object", "CMCD-Request", "CMCD-Session", "CMCD-Status")
 QUERY = "CMCD"
@@ -61,19 +61,28 @@ _CUSTOM = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)+-[A-Za-z0-9_.-]+")
 
 def loads(text: str) -> Cmcd:
     """Read `key=value,…` (one header, or the decoded query argument). Raises FormatError."""
-    cursor = Cursor(text.strip(" \t"), "CMCD")
+    if not text:
+        return {}
     keys: Cmcd = {}
-    more = not cursor.done
-    while more:
-        key, value = loads_pair(cursor)
+    for key, value in _pairs(text.strip(" \t")):
         if key in keys:
             raise FormatError(f"CMCD names {key!r} twice.")
         if key in _KEYS or _CUSTOM.fullmatch(key):
             keys[key] = _checked(key, value)
         if len(keys) > KEYS_MAX:
             raise FormatError(f"CMCD has more than {KEYS_MAX} keys.")
-        more = cursor.comma()
     return keys
+
+
+def _pairs(text: str) -> Iterator[tuple[str, Value]]:
+    """The members, in order: a match each while they are well formed; the cursor says what is wrong with one."""
+    cursor = Cursor(text, "CMCD")
+    while match := PAIR.match(text, cursor.at):
+        yield pair(match)
+        cursor.at = match.end()
+    while not cursor.done:
+        yield loads_pair(cursor)
+        cursor.comma()
 
 
 def dumps(keys: Mapping[str, Value]) -> str:
@@ -121,7 +130,7 @@ def _checked(key: str, value: Value) -> Value:
         raise FormatError(f"CMCD key {key!r} is {value!r}; it takes {_SPOKEN[rule.kind]}.")
     if isinstance(value, int | float) and value < 0:
         raise FormatError(f"CMCD key {key!r} is {value}; it cannot be negative.")
-    if rule.one_of and value not in rule.one_of.split():
+    if rule.one_of and f" {value} " not in f" {rule.one_of} ":
         raise FormatError(f"CMCD key {key!r} is {value!r}; it takes one of {rule.one_of}.")
     if isinstance(value, str) and len(value) > rule.length_max:
         raise FormatError(f"CMCD key {key!r} is longer than {rule.length_max} characters.")

@@ -22,6 +22,12 @@ _PRINTABLE = re.compile(r"[ -~]*")
 _KEY = re.compile(r"[A-Za-z*][A-Za-z0-9_.*-]{0,63}")
 
 
+PAIR = re.compile(
+    rf"(?P<key>{_KEY.pattern})(?:=(?:{_ITEM.pattern}))?[ \t]*(?:,[ \t]*(?=[^ \t])|\Z)",
+)
+"""One member with its value and the comma behind it, for those who read many: `pair` tells what it says."""
+
+
 class Token(str):
     """A short word written without quotes, such as `v` or `video/mp4`. Equal to the string it spells."""
 
@@ -62,14 +68,7 @@ class Cursor:
 
     def item(self) -> Value:
         match = self._match(_ITEM, "a number, a quoted string, a token or a boolean")
-        text = match.group()
-        if match["string"] is not None:
-            return re.sub(r"\\(.)", r"\1", text[1:-1])
-        if match["token"] is not None:
-            return Token(text)
-        if match["boolean"] is not None:
-            return text == "?1"
-        return float(text) if match["decimal"] is not None else int(text)
+        return _value(match.lastgroup, match.group())
 
     def comma(self) -> bool:
         """Step over the comma before a further member; False at the end."""
@@ -109,6 +108,22 @@ def dumps_item(value: Value) -> str:
         return str(value)
     text = f"{value:.3f}".rstrip("0")
     return text + "0" if text.endswith(".") else text
+
+
+def pair(match: re.Match[str]) -> tuple[str, Value]:
+    """What a match of PAIR says."""
+    kind = match.lastgroup
+    return match["key"], True if kind == "key" else _value(kind, match[kind or 0])
+
+
+def _value(kind: str | None, text: str) -> Value:
+    if kind == "integer":
+        return int(text)
+    if kind == "string":
+        return re.sub(r"\\(.)", r"\1", text[1:-1]) if "\\" in text else text[1:-1]
+    if kind == "token":
+        return Token(text)
+    return text == "?1" if kind == "boolean" else float(text)
 
 
 def loads_pair(cursor: Cursor) -> tuple[str, Value]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import AsyncIterator, Callable
 from importlib.metadata import version
@@ -23,6 +24,7 @@ from server.middleware import Guard, add_headers
 from server.pulse import beating
 from server.redis_store import RedisStore
 from server.routes import ENDPOINTS, description
+from server.seal import Seal
 from server.settings import Settings
 from server.store import Clock, MemoryStore, SessionStore
 from server.telemetry import Telemetry
@@ -75,14 +77,20 @@ def create_app(
         else:
             app.router.add_route(endpoint.method, endpoint.path, endpoint.handler)
     app.on_response_prepare.append(add_headers)
-    app.cleanup_ctx.append(lambda _app: _ready(settings, store, telemetry))
+    app.cleanup_ctx.append(lambda _app: _ready(settings, store, desk, telemetry))
     return app
 
 
 def make_store(settings: Settings, clock: Clock) -> SessionStore:
     """In Redis when a URL is set, else in this process."""
     if settings.redis_url:
-        return RedisStore(settings.redis_url, ttl_s=settings.session_ttl_s, log_events_max=settings.log_events_max)
+        return RedisStore(
+            settings.redis_url,
+            clock,
+            ttl_s=settings.session_ttl_s,
+            log_events_max=settings.log_events_max,
+            timeout_s=settings.redis_timeout_s,
+        )
     return MemoryStore(
         clock,
         ttl_s=settings.session_ttl_s,
@@ -92,12 +100,13 @@ def make_store(settings: Settings, clock: Clock) -> SessionStore:
     )
 
 
-async def _ready(settings: Settings, store: SessionStore, telemetry: Telemetry) -> AsyncIterator[None]:
+async def _ready(settings: Settings, store: SessionStore, desk: Desk, telemetry: Telemetry) -> AsyncIterator[None]:
     """Fails at start, rather than at the first viewer, when library or store are not there."""
     if not settings.library or not await asyncio.to_thread(Path(settings.library).is_dir):
         raise InputError(f"There is no library folder at {settings.library!r}; `toprung prepare` makes one.")
     try:
         await store.ping()
+        desk.seal = Seal(settings.secret or await store.shared_secret(secrets.token_urlsafe(32)))
         async with beating(telemetry):
             yield
     finally:

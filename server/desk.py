@@ -8,7 +8,6 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from typing import Annotated
-from weakref import WeakValueDictionary
 
 from msgspec import Meta
 
@@ -26,15 +25,21 @@ from server.delivery import Delivery
 from server.foresight import Foresight
 from server.media import LoadedTitle, Shelf
 from server.problems import RequestError
+from server.seal import Seal, store_key
 from server.seen import sight
-from server.sessions import SessionState, new_session_id, profile_key
-from server.store import Clock, SessionStore
+from server.sessions import SessionState, profile_key
+from server.store import Clock, SessionStore, StoreError, Versioned
 from server.telemetry import Telemetry
+from server.turns import Turns
 from server.viewers import Heard
 
 PRICES_BYTES_MAX = 128 << 20
 ATTEMPTS = 32
 """Saves that may fail since another process saved the same session in between."""
+
+WARN_EVERY_S = 10.0
+AGE_MAX_S = 86_400.0
+"""A session that the store has lost is taken up again until this long after it was opened."""
 
 log = logging.getLogger("toprung.desk")
 
@@ -71,7 +76,10 @@ class Desk:
         self._telemetry = telemetry
         self._prices: Cache[tuple[str, str, bytes, tuple[Family, ...]], PriceList] = Cache(PRICES_BYTES_MAX)
         self._foresight = Foresight()
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._turns = Turns()
+        self._warned_s = 0.0
+        self.seal = Seal()
+        """Replaced at the start by the one that all who share the store have."""
 
     async def open(self, asked: SessionRequest) -> tuple[str, SessionState]:
         """Open a session; returns its id. The title and the controller must exist."""
@@ -92,18 +100,42 @@ class Desk:
         if not usable(prices):
             raise RequestError(422, f"Title {asked.title!r} has more options than a session can hold.")
         await self._foresight.wait(self._controllers[controller], prices, 0, state.buffer_max_s)
-        session_id = new_session_id()
-        await self._store.save(session_id, state, version=0)
+        session_id = self.seal.issue(state)
+        try:
+            await self._store.save(store_key(session_id), state, version=0)
+        except StoreError as error:
+            self._failed(error)
+            self._store.keep(store_key(session_id), state, version=0)
         self._telemetry.started.labels(controller).inc()
         self._telemetry.active.hear(session_id)
         return session_id, state
 
     async def state(self, session_id: str) -> SessionState:
         """The session's state; 404 when it is unknown or expired."""
-        found = await self._store.load(session_id)
-        if found is None:
+        return (await self._find(session_id)).state
+
+    async def _find(self, session_id: str) -> Versioned:
+        """What the store has; the session as it began, when the store may have lost it or does not answer."""
+        begun = self.seal.read(session_id)
+        if begun is None:
             raise _unknown()
-        return found.state
+        try:
+            found = await self._store.load(store_key(session_id))
+            if found is not None:
+                return found
+            if begun.created_s >= await self._store.since() or self._clock() - begun.created_s > AGE_MAX_S:
+                raise _unknown()
+        except StoreError as error:
+            self._failed(error)
+            found = self._store.cached(store_key(session_id))
+        return found or Versioned(0, begun.state())
+
+    def _failed(self, error: StoreError) -> None:
+        """The store is away: the show goes on without it."""
+        self._telemetry.store_failures.inc()
+        if abs(self._clock() - self._warned_s) >= WARN_EVERY_S:
+            self._warned_s = self._clock()
+            log.warning("%s; going on without it", error)
 
     async def prices(self, state: SessionState) -> PriceList:
         """What the session's title offers its device."""
@@ -118,23 +150,25 @@ class Desk:
         before: how the last segment went out, and its bytes, for viewers who do not tell.
         """
         self._telemetry.active.hear(session_id)
-        lock = self._locks.setdefault(session_id, asyncio.Lock())
-        async with lock:
-            for _ in range(ATTEMPTS):
-                taken = await self._try(session_id, segment, heard, before)
+        await self._turns.begin(session_id)
+        try:
+            for attempt in range(ATTEMPTS):
+                taken = await self._try(session_id, segment, heard, before, afresh=attempt > 1)
                 if taken is not None:
                     return taken
                 self._telemetry.conflicts.inc()
+        finally:
+            self._turns.end(session_id)
         raise RequestError(503, "Too many requests of this session at once; try again.", {"Retry-After": "1"})
 
     async def _try(
-        self, session_id: str, segment: int, heard: Heard, before: tuple[Delivery, int] | None
+        self, session_id: str, segment: int, heard: Heard, before: tuple[Delivery, int] | None, afresh: bool
     ) -> Taken | None:
         """One attempt; None when the session was saved by somebody else in between."""
-        found = await self._store.load(session_id)
-        if found is None:
+        if self.seal.read(session_id) is None:
             raise _unknown()
-        version, state = found
+        key = store_key(session_id)
+        version, state = (None if afresh else self._store.cached(key)) or await self._find(session_id)
         title, prices = await self._priced(state)
         if not 0 <= segment < len(prices.duration_s):
             raise RequestError(404, f"Segment {segment + 1} is not among 1 to {len(prices.duration_s)}.")
@@ -145,21 +179,34 @@ class Desk:
         started = time.perf_counter()
         taken = take(state, heard, title, prices, controller, segment, now_s=self._clock(), horizon=HORIZON)
         self._telemetry.decision_s.observe(time.perf_counter() - started, session_id)
-        if taken.event is None:
-            await self._store.touch(session_id)
-        elif not await self._store.save(session_id, taken.state, version=version, lines=[dumps_line(taken.event)]):
+        if not await self._keep_taken(key, taken, version):
             return None
         self._telemetry.decided(state.controller, taken, session_id)
         return taken
 
+    async def _keep_taken(self, key: str, taken: Taken, version: int) -> bool:
+        """False when the session was saved by somebody else in between. Without the store, remembered here."""
+        lines = () if taken.event is None else (dumps_line(taken.event),)
+        try:
+            if taken.event is None:
+                await self._store.touch(key)
+                return True
+            return await self._store.save(key, taken.state, version=version, lines=lines)
+        except StoreError as error:
+            self._failed(error)
+            self._telemetry.degraded.inc()
+            self._store.keep(key, taken.state, version=version, lines=lines)
+            return True
+
     async def sent(self, session_id: str, delivery: Delivery, size_bytes: int) -> None:
         """Remember how a segment went out, for viewers who tell nothing of their throughput."""
         for _ in range(ATTEMPTS):
-            found = await self._store.load(session_id)
+            found = await self._store.load(store_key(session_id))
             if found is None:
                 return
             download = self._download(found.state, delivery, size_bytes)
-            if await self._store.save(session_id, found.state.with_download(download), version=found.version):
+            told = found.state.with_download(download)
+            if await self._store.save(store_key(session_id), told, version=found.version):
                 return
 
     def _download(self, state: SessionState, delivery: Delivery, size_bytes: int) -> Download:
@@ -174,9 +221,12 @@ class Desk:
     async def report(self, session_id: str, events: Sequence[AnyEvent]) -> None:
         """Add a player's events to the session's log. Its own word on decisions is left out: the server wrote them."""
         kept = [event for event in events if not isinstance(event, Decided)]
-        if not await self._store.append(session_id, map(dumps_line, kept)):
+        version, state = await self._find(session_id)
+        key, lines = store_key(session_id), list(map(dumps_line, kept))
+        added = self._store.append(key, lines) if version else self._store.save(key, state, version=0, lines=lines)
+        if not await added:
             raise _unknown()
-        prices = await self.prices(await self.state(session_id))
+        prices = await self.prices(state)
         self._telemetry.viewers.observe(kept, session_id, partial(sight, prices=prices))
         if any(isinstance(event, Ended) for event in kept):
             self._telemetry.end(session_id)
@@ -186,11 +236,11 @@ class Desk:
     async def log(self, session_id: str) -> bytes:
         """The session log, one JSON object a line."""
         await self.state(session_id)
-        return b"".join(await self._store.log(session_id))
+        return b"".join(await self._store.log(store_key(session_id)))
 
     async def close(self, session_id: str) -> None:
         """End a session and forget it."""
-        if not await self._store.delete(session_id):
+        if self.seal.read(session_id) is None or not await self._store.delete(store_key(session_id)):
             raise _unknown()
         self._telemetry.end(session_id)
 
@@ -198,7 +248,10 @@ class Desk:
         if profile is None:
             return b""
         key = profile_key(profile)
-        await self._store.put_profile(key, dumps(profile))
+        try:
+            await self._store.put_profile(key, dumps(profile))
+        except StoreError as error:
+            self._failed(error)
         return key
 
     async def _priced(self, state: SessionState) -> tuple[Title, PriceList]:
@@ -214,7 +267,11 @@ class Desk:
 
     async def _profile(self, key: bytes) -> DeviceProfile | None:
         """None also when the store has lost it, which is worth a warning: plain playback until it is there again."""
-        data = await self._store.profile(key) if key else None
+        try:
+            data = await self._store.profile(key) if key else None
+        except StoreError as error:
+            self._failed(error)
+            return None
         if key and data is None:
             log.warning("a device profile was forgotten before its session; plain playback only")
         return None if data is None else loads(data, DeviceProfile, what="stored device profile")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
 from collections.abc import Iterable
 from typing import TypeAlias
 
@@ -60,6 +59,9 @@ class SessionState(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
 
     def with_choice(self, segment: int, option: int) -> SessionState:
         """Remembers a choice, and forgets those more than SEGMENTS_KEPT segments away from it."""
+        if segment == self.taken_from + len(self.taken):  # the next one, as nearly always
+            kept = (self.taken + bytes((option + 1,)))[-SEGMENTS_KEPT:]
+            return msgspec.structs.replace(self, taken_from=segment + 1 - len(kept), taken=kept, last=option)
         first = min(self.taken_from, segment) if self.taken else segment
         end = max(self.taken_from + len(self.taken), segment + 1)
         if end - first > SEGMENTS_KEPT:
@@ -106,11 +108,6 @@ def owned_keys(owned: bytes, keys: Iterable[str]) -> tuple[str, ...]:
     return tuple(key for key in keys if key[: 2 * _PREFIX_BYTES] in prefixes)
 
 
-def new_session_id() -> str:
-    """128 random bits: knowing the id is the right to use the session."""
-    return secrets.token_urlsafe(16)
-
-
 def profile_key(profile: DeviceProfile) -> bytes:
     """Equal profiles share one key."""
     return hashlib.sha256(dumps(profile)).digest()[:16]
@@ -118,9 +115,13 @@ def profile_key(profile: DeviceProfile) -> bytes:
 
 def dumps_state(state: SessionState) -> bytes:
     """MessagePack, the inverse of `loads_state`."""
-    return msgspec.msgpack.encode(state)
+    return _encode(state)
 
 
 def loads_state(data: bytes) -> SessionState:
     """Raises msgspec.DecodeError when `data` is something else."""
-    return msgspec.msgpack.decode(data, type=SessionState)
+    return _decode(data)
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(SessionState).decode

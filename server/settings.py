@@ -28,6 +28,11 @@ class Settings:
     """0 lets the system choose; the line on stdout tells which."""
     redis_url: str = ""
     """Where sessions live; empty keeps them in this process."""
+    redis_timeout_s: float = 0.25
+    """A viewer does not wait longer for Redis: the decision is then taken from what this process remembers."""
+    secret: str = ""
+    """Signs session ids; servers that share sessions share it. Empty: one made at random, kept in Redis if there is
+    one, so that sessions outlive a restart."""
     controller: str = "toprung"
     """Chosen when a viewer names none."""
     controllers: tuple[str, ...] = ()
@@ -85,7 +90,7 @@ class Settings:
 LOG_LEVELS = ("debug", "info", "warning", "error")
 _POSITIVE = (
     *("session_ttl_s", "sessions_max", "log_events_max", "log_bytes_max", "body_bytes_max"),
-    *("request_timeout_s", "shutdown_timeout_s", "cache_bytes_max", "cache_file_bytes_max"),
+    *("redis_timeout_s", "request_timeout_s", "shutdown_timeout_s", "cache_bytes_max", "cache_file_bytes_max"),
     *("header_timeout_s", "keepalive_timeout_s", "head_bytes_max", "connections_max", "peer_connections_max"),
 )
 _NAMES = tuple(field.name for field in fields(Settings))
@@ -105,8 +110,9 @@ def layered(file: Path | None, environment: Mapping[str, str], flags: Mapping[st
 
 
 def dumps_toml(settings: Settings) -> str:
-    """The settings as a TOML file that `layered` reads back; a password inside the Redis URL is left out."""
-    shown = asdict(replace(settings, redis_url=without_password(settings.redis_url)))
+    """The settings as a TOML file that `layered` reads back; secrets are left out."""
+    hidden = "***" if settings.secret else ""
+    shown = asdict(replace(settings, redis_url=without_password(settings.redis_url), secret=hidden))
     return "".join(f"{name} = {_toml(value)}\n" for name, value in shown.items())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
@@ -28,8 +28,29 @@ class Versioned(NamedTuple):
 class SessionStore(Protocol):
     """Sessions, their logs and the device profiles they share. Everything lives `ttl_s` after it was last touched.
 
-    All methods raise StoreError when the store cannot be reached.
+    All coroutines raise StoreError when the store cannot be reached.
     """
+
+    @property
+    def up(self) -> bool:
+        """Whether the store answered lately."""
+        ...
+
+    async def since(self) -> float:
+        """The instant from which on nothing was lost: a session from before it, and not here, may have been."""
+        ...
+
+    async def shared_secret(self, fresh: str) -> str:
+        """The secret of all who share this store: `fresh` when they have none yet."""
+        ...
+
+    def cached(self, session_id: str) -> Versioned | None:
+        """The session as this process saw it last, without asking: when it is out of date, `save` is refused."""
+        ...
+
+    def keep(self, session_id: str, state: SessionState, *, version: int, lines: Iterable[bytes] = ()) -> None:
+        """Remember here what could not be saved: `cached` tells it, and the next `save` brings its lines."""
+        ...
 
     async def load(self, session_id: str) -> Versioned | None:
         """The session as it was last saved, or None."""
@@ -81,7 +102,7 @@ class _Session:
     data: bytes
     profile: bytes
     deadline_s: float
-    lines: deque[bytes] = field(default_factory=deque)
+    lines: list[bytes] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -104,8 +125,25 @@ class MemoryStore:
         self._log_bytes = 0
         self._sessions: OrderedDict[str, _Session] = OrderedDict()
         self._profiles: OrderedDict[bytes, _Profile] = OrderedDict()
+        self._since_s = clock()
+
+    @property
+    def up(self) -> bool:
+        return True
+
+    async def since(self) -> float:
+        return self._since_s
+
+    async def shared_secret(self, fresh: str) -> str:
+        return fresh
 
     async def load(self, session_id: str) -> Versioned | None:
+        return self.cached(session_id)
+
+    def keep(self, session_id: str, state: SessionState, *, version: int, lines: Iterable[bytes] = ()) -> None:
+        return None
+
+    def cached(self, session_id: str) -> Versioned | None:
         session = self._alive(session_id)
         return Versioned(session.version, loads_state(session.data)) if session else None
 
@@ -137,7 +175,7 @@ class MemoryStore:
 
     async def log(self, session_id: str) -> list[bytes]:
         session = self._alive(session_id)
-        return list(session.lines) if session else []
+        return session.lines.copy() if session else []
 
     async def delete(self, session_id: str) -> bool:
         alive = self._alive(session_id) is not None
@@ -185,13 +223,22 @@ class MemoryStore:
         for line in lines:
             session.lines.append(line)
             self._log_bytes += len(line)
-        while len(session.lines) > self._log_events_max:
-            self._log_bytes -= len(session.lines.popleft())
+        self._drop(session, len(session.lines) - self._log_events_max)
         for oldest in self._sessions.values():
-            while self._log_bytes > self._log_bytes_max and oldest.lines:
-                self._log_bytes -= len(oldest.lines.popleft())
             if self._log_bytes <= self._log_bytes_max:
                 break
+            excess, count = self._log_bytes - self._log_bytes_max, 0
+            for line in oldest.lines:
+                if excess <= 0:
+                    break
+                excess, count = excess - len(line), count + 1
+            self._drop(oldest, count)
+
+    def _drop(self, session: _Session, count: int) -> None:
+        """Forget the oldest lines."""
+        if count > 0:
+            self._log_bytes -= sum(map(len, session.lines[:count]))
+            del session.lines[:count]
 
     def _forget(self, session_id: str) -> None:
         session = self._sessions.pop(session_id, None)

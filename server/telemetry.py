@@ -100,6 +100,9 @@ class Telemetry:
         self.weights_bytes = make.counter("weights_bytes", "Bytes of enhancer weights sent.")
         self.cmcd_faults = make.counter("cmcd_faults", "Requests whose CMCD was malformed and left aside.")
         self.store_failures = make.counter("store_failures", "Requests for which the session store failed.")
+        self.degraded = make.counter(
+            "decisions_degraded", "Decisions taken without the session store, from what one worker knew."
+        )
         self._exposition = Exposition(make.registry, make.traced)
 
     def scraped(self, accept: str) -> tuple[bytes, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import msgspec
@@ -54,11 +55,13 @@ async def kept(request) -> AsyncIterator[Kept]:
         async def elapse(seconds: float) -> None:
             """Redis has no clock to turn, so all that lives is brought nearer to its end."""
             async for key in client.scan_iter():
+                if key == b"toprung:since":
+                    continue
                 left_ms = await client.pttl(key)
                 assert left_ms > 0, f"{key} would live for ever"
                 await client.pexpire(key, round(left_ms - seconds * 1000))
 
-        store = RedisStore(url, ttl_s=TTL_S, log_events_max=LINES_MAX)
+        store = RedisStore(url, lambda: 1.0, ttl_s=TTL_S, log_events_max=LINES_MAX)
         yield Kept(store, elapse)
         await client.aclose()
     await store.close()
@@ -192,8 +195,95 @@ async def test_expired_sessions_do_not_stay_in_memory():
 
 
 async def test_a_redis_that_is_not_there_is_a_store_error_without_its_password():
-    store = RedisStore("redis://user:s3cret@127.0.0.1:1/0", ttl_s=TTL_S, log_events_max=LINES_MAX)
+    store = RedisStore("redis://user:s3cret@127.0.0.1:1/0", lambda: 0.0, ttl_s=TTL_S, log_events_max=LINES_MAX)
     with pytest.raises(StoreError, match=r"redis://user:\*\*\*@127.0.0.1:1/0 does not answer") as caught:
         await store.ping()
     assert "s3cret" not in str(caught.value)
     await store.close()
+
+
+async def test_what_a_process_saw_last_is_known_without_asking_and_never_saved_over_what_came_since(kept):
+    assert kept.store.cached("s") is None
+    await kept.store.save("s", state(last=1), version=0)
+    assert kept.store.cached("s") == (1, state(last=1))
+    await kept.store.delete("s")
+    assert kept.store.cached("s") is None
+
+
+async def test_workers_who_share_a_redis_learn_of_each_other_by_being_refused(redis_url):
+    async with two_workers(redis_url) as (one, other):
+        await one.save("s", state(last=1), version=0)
+        assert (await other.load("s")) == (1, state(last=1))
+        assert await other.save("s", state(last=2), version=1, lines=[b"two\n"])
+        assert one.cached("s") == (1, state(last=1)), "out of date"
+        assert not await one.save("s", state(last=3), version=1, lines=[b"three\n"])
+        assert one.cached("s") == (2, state(last=2)), "the refusal told"
+        assert await one.log("s") == [b"two\n"]
+
+
+async def test_what_could_not_be_saved_is_saved_with_what_follows_even_if_redis_has_lost_all(redis_url):
+    async with two_workers(redis_url) as (one, other):
+        assert await one.since() == 1.0
+        await one.save("s", state(created_s=2.0), version=0, lines=[b"lost with the rest\n"])
+        one.keep("s", state(created_s=2.0, last=7), version=1, lines=[b"kept\n"])
+        assert one.cached("s") == (1, state(created_s=2.0, last=7))
+        client = Redis.from_url(redis_url)
+        await client.flushall()
+        await client.set("toprung:since", "3.0")
+        assert await one.save("s", state(created_s=2.0, last=8), version=1, lines=[b"new\n"])
+        assert (await other.load("s")).state.last == 8
+        assert await other.log("s") == [b"kept\n", b"new\n"]
+        await client.flushall()
+        await client.set("toprung:since", "1.0")
+        assert not await one.save("s", state(created_s=2.0), version=2), "not lost but ended"
+        await client.aclose()
+
+
+async def test_a_decision_costs_redis_one_round_trip(redis_url):
+    async with two_workers(redis_url) as (one, _):
+        await one.save("s", state(), version=0)
+        client = Redis.from_url(redis_url)
+        before = (await client.info("stats"))["total_commands_processed"]
+        for version in range(1, 11):
+            known = one.cached("s")
+            assert await one.save("s", known.state, version=known.version, lines=[b"x\n"])
+            assert known.version == version
+        calls = (await client.info("commandstats"))["cmdstat_evalsha"]["calls"]
+        assert calls >= 10
+        inside = 10 * 7  # HGET HSET RPUSH LTRIM PEXPIRE PEXPIRE HGET PEXPIRE, counted by Redis too
+        assert (await client.info("stats"))["total_commands_processed"] - before <= 10 + inside + 15
+        await client.aclose()
+
+
+async def test_many_at_once_go_to_redis_together_and_a_late_reply_is_a_store_error(redis_url):
+    store = RedisStore(redis_url, lambda: 1.0, ttl_s=TTL_S, log_events_max=LINES_MAX, timeout_s=0.2)
+    await asyncio.gather(*(store.save(f"s{n}", state(last=n), version=0) for n in range(200)))
+    found = await asyncio.gather(*(store.load(f"s{n}") for n in range(200)))
+    assert [each.state.last for each in found] == list(range(200))
+    client = Redis.from_url(redis_url)
+    await client.client_pause(600)
+    with pytest.raises(StoreError, match="no reply within"):
+        await store.load("s1")
+    assert not store.up
+    await client.client_unpause()
+    for _ in range(100):
+        try:
+            assert (await store.load("s1")).state.last == 1
+            break
+        except StoreError:
+            await asyncio.sleep(0.02)
+    else:
+        pytest.fail("never came back")
+    await client.aclose()
+    await store.close()
+
+
+@asynccontextmanager
+async def two_workers(url: str) -> AsyncIterator[tuple[RedisStore, RedisStore]]:
+    client = Redis.from_url(url)
+    await client.flushall()
+    await client.aclose()
+    stores = [RedisStore(url, lambda: 1.0, ttl_s=TTL_S, log_events_max=LINES_MAX) for _ in range(2)]
+    yield stores[0], stores[1]
+    for store in stores:
+        await store.close()

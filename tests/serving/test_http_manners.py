@@ -86,23 +86,34 @@ async def test_a_fault_of_our_own_is_a_problem_without_its_details_and_goes_to_t
 
     store = Broken(clock, ttl_s=9, sessions_max=9, log_events_max=9, log_bytes_max=9)
     async with TestClient(TestServer(create_app(settings, store=store, clock=clock))) as client:
-        answer = await client.get("/sessions/AAAAAAAAAAAAAAAAAAAAAA")
+        path = (await client.post("/sessions", json={"title": "bbb"})).headers["Location"]
+        answer = await client.get(path)
         assert (answer.status, answer.content_type) == (500, "application/problem+json")
         assert "secret" not in await answer.text()
     assert "secret detail" in caplog.text
 
 
-async def test_when_sessions_cannot_be_reached_titles_still_can(settings, clock):
+async def test_when_sessions_cannot_be_reached_media_still_flows(settings, clock):
     class Away(MemoryStore):
         async def load(self, session_id):
             raise StoreError("away")
 
+        append = put_profile = touch = load
+
+        async def save(self, session_id, state, *, version, lines=()):
+            raise StoreError("away")
+
     store = Away(clock, ttl_s=9, sessions_max=9, log_events_max=9, log_bytes_max=9)
     async with TestClient(TestServer(create_app(settings, store=store, clock=clock))) as client:
-        answer = await client.get("/sessions/AAAAAAAAAAAAAAAAAAAAAA/video/1.m4s")
-        assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
+        path = (await client.post("/sessions", json={"title": "bbb"})).headers["Location"]
+        assert (await client.get(f"{path}/video/1.m4s")).status == 200
+        assert (await client.get(f"{path}/manifest.mpd")).status == 200
         assert (await client.get("/titles/bbb/title.json")).status == 200
-        assert "toprung_store_failures_total 1.0" in await (await client.get("/metrics")).text()
+        answer = await client.post(f"{path}/events", json={"events": []})
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "1"), "events are the player's to keep"
+        metrics = await (await client.get("/metrics")).text()
+        assert "toprung_decisions_degraded_total 1.0" in metrics
+        assert "toprung_store_failures_total 0.0" not in metrics
 
 
 async def test_a_store_that_never_answers_does_not_hold_the_viewer_for_ever(library, clock):
@@ -115,7 +126,8 @@ async def test_a_store_that_never_answers_does_not_hold_the_viewer_for_ever(libr
     store = Stuck(clock, ttl_s=9, sessions_max=9, log_events_max=9, log_bytes_max=9)
     app = create_app(Settings(library=str(library), request_timeout_s=0.05), store=store, clock=clock)
     async with TestClient(TestServer(app)) as client:
-        answer = await client.get("/sessions/AAAAAAAAAAAAAAAAAAAAAA")
+        path = (await client.post("/sessions", json={"title": "bbb"})).headers["Location"]
+        answer = await client.get(path)
         assert (answer.status, answer.content_type) == (503, "application/problem+json")
 
 

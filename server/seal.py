@@ -1,0 +1,76 @@
+"""Session ids: unguessable, signed, and enough to take a session up again when its state is lost.
+
+An id is base64url of 12 random bytes, the session's beginnings as MessagePack, and 16 bytes of keyed BLAKE2b over both.
+Forged ids are told without asking the store. The first KEY_CHARACTERS name the session in the store and in logs, and
+are of no use without the rest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from functools import lru_cache
+
+import msgspec
+
+from abr.enhancement import Family
+from server.sessions import SessionState
+
+KEY_CHARACTERS = 16
+ID_LENGTH_MAX = 256
+_NONCE_BYTES, _TAG_BYTES = 12, 16
+_ID = re.compile(r"[A-Za-z0-9_-]{40,256}")
+
+
+class Beginnings(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+    """What a session was opened with."""
+
+    title: str
+    controller: str
+    families: tuple[Family, ...]
+    profile: bytes
+    buffer_max_s: float
+    created_s: float
+
+    def state(self) -> SessionState:
+        """The session before its first segment."""
+        return SessionState(**{name: getattr(self, name) for name in self.__struct_fields__})
+
+
+class Seal:
+    """Issues ids and reads its own. Servers that share sessions share the secret."""
+
+    def __init__(self, secret: str = "") -> None:
+        key = secret.encode() or secrets.token_bytes(32)
+        self._key = hashlib.blake2b(key, digest_size=32).digest()
+        self.read = lru_cache(maxsize=65_536)(self._read)
+
+    def issue(self, state: SessionState) -> str:
+        """A new id for a session that begins as `state`."""
+        begun = Beginnings(**{name: getattr(state, name) for name in Beginnings.__struct_fields__})
+        payload = secrets.token_bytes(_NONCE_BYTES) + msgspec.msgpack.encode(begun)
+        return urlsafe_b64encode(payload + self._tag(payload)).rstrip(b"=").decode()
+
+    def _read(self, session_id: str) -> Beginnings | None:
+        """What the session was opened with; None when the id is not one of ours."""
+        if not _ID.fullmatch(session_id):
+            return None
+        try:
+            sealed = urlsafe_b64decode(session_id + "=" * (-len(session_id) % 4))
+            payload, tag = sealed[:-_TAG_BYTES], sealed[-_TAG_BYTES:]
+            if not hmac.compare_digest(tag, self._tag(payload)):
+                return None
+            return msgspec.msgpack.decode(payload[_NONCE_BYTES:], type=Beginnings)
+        except ValueError:
+            return None
+
+    def _tag(self, payload: bytes) -> bytes:
+        return hashlib.blake2b(payload, key=self._key, digest_size=_TAG_BYTES).digest()
+
+
+def store_key(session_id: str) -> str:
+    """The name of a session in the store."""
+    return session_id[:KEY_CHARACTERS]

@@ -1,0 +1,48 @@
+"""Who comes first is served first: one at a time for each name, and nothing remembered of names at rest."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+
+class Turns:
+    """Locks by name. Taking one that is free waits for nothing."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
+
+    @asynccontextmanager
+    async def of(self, name: str) -> AsyncIterator[None]:
+        await self.begin(name)
+        try:
+            yield
+        finally:
+            self.end(name)
+
+    async def begin(self, name: str) -> None:
+        queue = self._waiting.get(name)
+        if queue is None:
+            self._waiting[name] = deque()
+            return
+        turn = asyncio.get_running_loop().create_future()
+        queue.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.cancelled():
+                queue.remove(turn)
+            else:  # it came at the same moment: on to the next
+                self.end(name)
+            raise
+
+    def end(self, name: str) -> None:
+        queue = self._waiting[name]
+        while queue:
+            turn = queue.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        del self._waiting[name]
