@@ -36,6 +36,7 @@ from client_player.manifest import MANIFEST_MAX_BYTES, Presentation, loads_mpd
 from client_player.trust import check_title
 
 _ID_SHOWN = 16
+"""Characters of a session id that are told others: knowing all of it is the right to use the session."""
 _CMCD_OBJECTS = {"video": "v", "audio": "a", "init": "i", "manifest": "m"}
 
 
@@ -96,8 +97,7 @@ class ServerGuide:
 
     @property
     def session_id(self) -> str:
-        """The part of it that may be told: knowing all of it is the right to use the session."""
-        return self._session.id[:_ID_SHOWN]
+        return self._session.id
 
     async def load(self) -> None:
         """Fetch manifest, title, enhancement table and init segment. Raises DownloadError, FormatError."""
@@ -132,7 +132,7 @@ class ServerGuide:
         return loads(reply.body, EnhancementTable, what=reply.url)
 
     async def _get(self, url: str, kind: str, max_bytes: int) -> Reply:
-        keys = {"ot": Token(_CMCD_OBJECTS[kind]), "sid": self.session_id}
+        keys = {"ot": Token(_CMCD_OBJECTS[kind]), "sid": self._session.id[:_ID_SHOWN]}
         optional = url.endswith(ENHANCEMENTS_FILE)
         reply = await get_patiently(
             self._transport,
@@ -172,7 +172,7 @@ class ServerGuide:
 
     async def _reopen(self) -> None:
         """The server has forgotten the session (a restart, say): ask for another like it."""
-        self._ears.failed(f"the server does not know session {self.session_id}; asking for a new one")
+        self._ears.failed(f"the server does not know session {self._session.id[:_ID_SHOWN]}; asking for a new one")
         self._session = await _post_session(self._pool, self._base_url, self._wish)
 
     def _keys(self, view: View, duration_s: float) -> cmcd.Cmcd:
@@ -188,7 +188,7 @@ class ServerGuide:
             "ot": Token("v"),
             "sf": Token("d"),
             "st": Token("v"),
-            "sid": self.session_id,
+            "sid": self._session.id[:_ID_SHOWN],
             "cid": self.title.id,
             "d": round(duration_s * 1000),
             "bl": round(view.buffer_s * 1000),
