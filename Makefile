@@ -43,5 +43,8 @@ players: $(VENV)/.developing  ## every stock player × standard and server-drive
 bench: $(VENV)/.installed  ## measure against named peers, in one run each
 	$(BIN)/toprung bench prepare client_player/sample/bbb_60s.mp4
 
+fuzz: check  ## ten thousand of each fuzzed CMCD string, event batch and manifest, and 200 damaged films
+	$(BIN)/pytest -q tests/ops/test_fuzz.py tests/ops/test_hostile_media.py --hypothesis-profile thorough --timeout 1800
+
 clean:  ## remove what builds and tests leave
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

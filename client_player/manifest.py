@@ -20,6 +20,9 @@ from client_player.download import check_url
 MANIFEST_MAX_BYTES = 4 << 20
 SEGMENTS_MAX = 50_000
 TRACKS_MAX = 64
+SEGMENTS_ALL_MAX = 100_000
+"""In all representations together: each costs memory."""
+URL_MAX_CHARS = 4096
 
 _NAMESPACE = re.compile(r"\{[^}]*\}")
 _DURATION = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?")
@@ -94,7 +97,7 @@ def _root(document: bytes, url: str) -> ElementTree.Element:
 
 
 def _tracks(root: ElementTree.Element, period: ElementTree.Element, url: str, duration_s: float) -> Iterator[Track]:
-    count = 0
+    count = segments = 0
     for adaptation in _children(period, "AdaptationSet"):
         for representation in _children(adaptation, "Representation"):
             scopes = [root, period, adaptation, representation]
@@ -104,7 +107,11 @@ def _tracks(root: ElementTree.Element, period: ElementTree.Element, url: str, du
             count += 1
             if count > TRACKS_MAX:
                 raise FormatError(f"{url} has more than {TRACKS_MAX} representations.")
-            yield _track(scopes, kind, url, duration_s)
+            track = _track(scopes, kind, url, duration_s)
+            segments += len(track.segments)
+            if segments > SEGMENTS_ALL_MAX:
+                raise FormatError(f"{url} has more than {SEGMENTS_ALL_MAX} segments in all.")
+            yield track
 
 
 def _track(scopes: list[ElementTree.Element], kind: str, url: str, duration_s: float) -> Track:
@@ -204,6 +211,8 @@ def _resolve(base: str, template: str, fields: dict[str, str]) -> str:
 
     try:
         url = urljoin(base, _FIELD.sub(fill, template))
+        if len(url) > URL_MAX_CHARS:
+            raise InputError(f"one of {len(url)} characters; {URL_MAX_CHARS} at most.")
         check_url(url)
     except (InputError, ValueError) as error:
         raise FormatError(f"The manifest leads to a URL that cannot be fetched: {error}") from error
