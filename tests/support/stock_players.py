@@ -42,10 +42,9 @@ class Viewing:
 
     def heights(self, title: Title) -> list[set[int]]:
         """Heights shown in each segment."""
-        ends_s = list(accumulate(title.segment_duration_s))
-        shown: list[set[int]] = [set() for _ in ends_s]
+        shown: list[set[int]] = [set() for _ in title.segment_frames]
         for media_s, height, _ in self.frames:
-            shown[min(bisect_right(ends_s, media_s + 0.5 / title.fps), len(ends_s) - 1)].add(height)
+            shown[segment_of(title, media_s)].add(height)
         return shown
 
     def apart_s(self) -> float:
@@ -82,6 +81,12 @@ async def watch(
         requests=list(page.requests),
     )
     return viewing, page
+
+
+def segment_of(title: Title, media_s: float) -> int:
+    """The segment of the frame that begins at `media_s`."""
+    ends_s = list(accumulate(title.segment_duration_s))
+    return min(bisect_right(ends_s, media_s + 0.5 / title.fps), len(ends_s) - 1)
 
 
 async def opened_session(url: str, title: str, **wish: object) -> dict[str, str]:
