@@ -1,7 +1,9 @@
 """Common Media Client Data (CTA-5004): what a player tells the server with each request, and our own keys in it.
 
 CMCD is a flat set of keys, sent as four request headers or as one `CMCD` query argument. Custom keys carry a
-reverse-DNS prefix and a hyphen (CTA-5004, 3.3). Keys of later versions are passed over, as the standard asks.
+reverse-DNS prefix and a hyphen (CTA-5004, 3.3). Version 2 (CTA-5004-A) sends some keys as lists with a value for each
+kind of object, `bl=(8200;v 9100;a)`: the picture's is kept. It also reports events in bodies of one line each, of
+which `loads` reads one. Keys nobody here asks for are passed over, as the standard wants.
 """
 
 from __future__ import annotations
@@ -55,7 +57,16 @@ _KEYS = {
     "v": _Key(_SESSION, int),
     "bs": _Key(_STATUS, bool),
     "rtp": _Key(_STATUS, int, step=100),
+    "sta": _Key(_STATUS, Token),
+    "e": _Key(_STATUS, Token),
+    "ts": _Key(_STATUS, int),
+    "url": _Key(_STATUS, str, length_max=2048),
+    "rc": _Key(_STATUS, int),
+    "ttfb": _Key(_STATUS, int),
+    "ttlb": _Key(_STATUS, int),
 }
+_LISTED = frozenset(("bl", "br", "mtp", "nor", "tb"))
+_PICTURE = frozenset(("v", "av"))
 _CUSTOM = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)+-[A-Za-z0-9_.-]+")
 
 
@@ -67,22 +78,35 @@ def loads(text: str) -> Cmcd:
     for key, value in _pairs(text.strip(" \t")):
         if key in keys:
             raise FormatError(f"CMCD names {key!r} twice.")
-        if key in _KEYS or _CUSTOM.fullmatch(key):
+        if value is not None and (key in _KEYS or _CUSTOM.fullmatch(key)):
             keys[key] = _checked(key, value)
         if len(keys) > KEYS_MAX:
             raise FormatError(f"CMCD has more than {KEYS_MAX} keys.")
     return keys
 
 
-def _pairs(text: str) -> Iterator[tuple[str, Value]]:
+def _pairs(text: str) -> Iterator[tuple[str, Value | None]]:
     """The members, in order: a match each while they are well formed; the cursor says what is wrong with one."""
     cursor = Cursor(text, "CMCD")
     while match := PAIR.match(text, cursor.at):
         yield pair(match)
         cursor.at = match.end()
     while not cursor.done:
-        yield loads_pair(cursor)
+        yield _loads_member(cursor)
         cursor.comma()
+
+
+def _loads_member(cursor: Cursor) -> tuple[str, Value | None]:
+    """A key with its value; of a list the item that speaks of the picture, else the first; None when there is none."""
+    start = cursor.at
+    key = cursor.key()
+    items = cursor.inner_list() if cursor.take("=") else None
+    if items is None:
+        cursor.at = start
+        return loads_pair(cursor)
+    if key in _KEYS and key not in _LISTED:
+        raise FormatError(f"CMCD key {key!r} is a list; it takes {_SPOKEN[_KEYS[key].kind]}.")
+    return key, next((value for value, kinds in items if kinds & _PICTURE), items[0][0] if items else None)
 
 
 def dumps(keys: Mapping[str, Value]) -> str:

@@ -70,6 +70,26 @@ class Cursor:
         match = self._match(_ITEM, "a number, a quoted string, a token or a boolean")
         return _value(match.lastgroup, match.group())
 
+    def inner_list(self) -> list[tuple[Value, frozenset[str]]] | None:
+        """The items of an inner list (RFC 8941, 3.1.1), each with the names of its parameters; None if none begins."""
+        if not self.take("("):
+            return None
+        items: list[tuple[Value, frozenset[str]]] = []
+        self.spaces()
+        while not self.take(")"):
+            if items and self.text[self.at - 1] not in " \t":
+                raise self.fail("a space between items")
+            items.append((self.item(), self._parameters()))
+            self.spaces()
+        return items
+
+    def _parameters(self) -> frozenset[str]:
+        names = []
+        while self.take(";"):
+            self.spaces()
+            names.append(loads_pair(self)[0])
+        return frozenset(names)
+
     def comma(self) -> bool:
         """Step over the comma before a further member; False at the end."""
         self.spaces()

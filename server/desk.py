@@ -25,6 +25,7 @@ from server.delivery import Delivery
 from server.foresight import Foresight
 from server.media import LoadedTitle, Shelf
 from server.problems import RequestError
+from server.reports import Report, note_reports
 from server.seal import Seal, store_key
 from server.seen import sight
 from server.sessions import SessionState, profile_key
@@ -174,7 +175,7 @@ class Desk:
             raise RequestError(404, f"Segment {segment + 1} is not among 1 to {len(prices.duration_s)}.")
         controller = self._controllers.get(state.controller, self._controllers[self._default_controller])
         await self._foresight.wait(controller, prices, segment, state.buffer_max_s)
-        if before is not None:
+        if before is not None and not state.reports:
             state = state.with_download(self._download(state, *before))
         started = time.perf_counter()
         taken = take(state, heard, title, prices, controller, segment, now_s=self._clock(), horizon=HORIZON)
@@ -202,7 +203,7 @@ class Desk:
         """Remember how a segment went out, for viewers who tell nothing of their throughput."""
         for _ in range(ATTEMPTS):
             found = await self._store.load(store_key(session_id))
-            if found is None:
+            if found is None or found.state.reports:
                 return
             download = self._download(found.state, delivery, size_bytes)
             told = found.state.with_download(download)
@@ -217,6 +218,20 @@ class Desk:
             latency_s=delivery.latency_s,
             size_bytes=size_bytes,
         )
+
+    async def delivered(self, session_id: str, reports: Sequence[Report]) -> None:
+        """Remember and log what the viewer reports of segments that it was sent; others are passed over."""
+        self._telemetry.active.hear(session_id)
+        for _ in range(ATTEMPTS):
+            found = await self._find(session_id)
+            title, prices = await self._priced(found.state)
+            state, events = note_reports(found.state, reports, title, prices, self._clock())
+            if not events:
+                return
+            lines = [dumps_line(event) for event in events]
+            if await self._store.save(store_key(session_id), state, version=found.version, lines=lines):
+                return
+        raise RequestError(503, "Too many requests of this session at once; try again.", {"Retry-After": "1"})
 
     async def report(self, session_id: str, events: Sequence[AnyEvent]) -> None:
         """Add a player's events to the session's log. Its own word on decisions is left out: the server wrote them."""

@@ -22,6 +22,7 @@ from server.desk import SessionRequest
 from server.media import PRIVATE, send, sent_body_bytes
 from server.openapi import JSON
 from server.problems import RequestError
+from server.reports import read_reports
 from server.sessions import SessionState, unpack_download
 from server.viewers import Heard, hear
 
@@ -30,6 +31,8 @@ T = TypeVar("T")
 JSONL = "application/x-ndjson"
 MPD = "application/dash+xml"
 HLS = "application/vnd.apple.mpegurl"
+CMCD_TYPES = ("application/cmcd", "text/cmcd", "text/plain", "application/octet-stream")
+"""What players call a body of CMCD events; the last stands for an absent header."""
 DRIVEN_FILE, DRIVEN_MASTER_FILE, DRIVEN_MEDIA_FILE = "driven.mpd", "driven.m3u8", "driven-video.m3u8"
 """The title folder's server-driven manifests; their URLs are right when they are served as a session's."""
 
@@ -161,6 +164,20 @@ async def session_log(request: web.Request) -> web.Response:
 async def post_events(request: web.Request) -> web.Response:
     batch = await _read(request, EventBatch, "event batch")
     await context(request).desk.report(_session_id(request), batch.events)
+    return web.Response(status=204)
+
+
+async def post_cmcd(request: web.Request) -> web.Response:
+    """CMCD version 2 in event mode: a line for each event."""
+    if request.content_type not in CMCD_TYPES:
+        raise RequestError(415, f"The CMCD events came as {request.content_type}; send them as {CMCD_TYPES[0]}.")
+    use, session_id = context(request), _session_id(request)
+    try:
+        reports, faults = read_reports((await request.read()).decode("ascii", "replace"), session_id)
+    except FormatError as error:
+        raise RequestError(400, str(error)) from error
+    use.telemetry.cmcd_faults.inc(faults)
+    await use.desk.delivered(session_id, reports)
     return web.Response(status=204)
 
 

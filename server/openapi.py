@@ -44,6 +44,8 @@ class Endpoint:
     answers: Mapping[int, Answer]
     problems: tuple[int, ...] = ()
     body: type | None = None
+    body_type: str = ""
+    """Content type of a request body that no type describes."""
     streams: bool = False
     """Sends media: as patient as the viewer is slow, rather than bounded by the request timeout."""
 
@@ -94,6 +96,8 @@ def _operation(endpoint: Endpoint, schemas: Mapping[type, Any]) -> dict[str, Any
         operation["parameters"] = parameters
     if endpoint.body is not None:
         operation["requestBody"] = {"required": True, "content": {JSON: {"schema": schemas[endpoint.body]}}}
+    elif endpoint.body_type:
+        operation["requestBody"] = {"required": True, "content": {endpoint.body_type: {}}}
     return operation
 
 

@@ -167,6 +167,16 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         answers={204: Answer(description="Taken into the log.")},
         problems=(400, 404, 413, 415, 503),
     ),
+    Endpoint(
+        method="POST",
+        path="/sessions/{session}/cmcd",
+        name="postCmcd",
+        summary="CMCD version 2 events, a line each; `rr` of this session's segments count as delivery reports.",
+        handler=handlers.post_cmcd,
+        body_type=handlers.CMCD_TYPES[0],
+        answers={204: Answer(description="Taken into account.")},
+        problems=(400, 404, 413, 415, 503),
+    ),
 )
 
 

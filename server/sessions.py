@@ -51,6 +51,8 @@ class SessionState(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     """Session time of the last decision."""
     ahead_s: float = 0.0
     """Media seconds that the viewer had, or was being sent, at that time."""
+    reports: bool = False
+    """Whether the downloads are those that the viewer itself reported (server.reports)."""
 
     def option(self, segment: int) -> int | None:
         """The option already chosen for `segment`, if it is remembered."""

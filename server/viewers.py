@@ -15,6 +15,8 @@ from abr.errors import FormatError
 from abr.options import Menu, PriceList
 from server.sessions import SessionState, pack_owned, unpack_download
 
+_NOT_BEGUN = ("d", "s")
+"""States (`sta`, CTA-5004-A) before the first frame: preloading, starting."""
 SPAN_MAX_S = 1e6
 """Longer spans than the session log can hold are cut to this."""
 
@@ -93,13 +95,15 @@ def _playing(state: SessionState, heard: Heard) -> bool:
     """Without word of it, playback counts as started once a segment was sent (`su` is also said after a stall)."""
     if heard.viewer.playing is not None:
         return heard.viewer.playing
+    if (told := heard.cmcd.get("sta")) is not None:
+        return told not in _NOT_BEGUN
     return state.last >= 0
 
 
 def _downloads(state: SessionState, heard: Heard, now_s: float) -> tuple[Download, ...]:
     """Those told of; else the player's own estimate, as one second of download at that rate; else our own sends."""
     told_kbps = heard.cmcd.get("mtp")
-    if heard.viewer.download is None and isinstance(told_kbps, int) and told_kbps > 0:
+    if heard.viewer.download is None and not state.reports and isinstance(told_kbps, int) and told_kbps > 0:
         size_bytes = min(told_kbps, 10**9) * 125
         return (Download(started_s=max(0.0, now_s - 1.0), duration_s=1.0, latency_s=0.0, size_bytes=size_bytes),)
     return tuple(map(unpack_download, state.downloads))

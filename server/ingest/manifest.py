@@ -23,6 +23,8 @@ DRIVEN_MEDIA_FILE = "driven-video.m3u8"
 ENHANCEMENT_URN = "urn:toprung:enhancement:2026"
 """SupplementalProperty whose value is the URL of the title's enhancement table; other players ignore it."""
 DRIVEN_ID = "driven"
+CMCD_SCHEME = "urn:mpeg:dash:cta-5004:2023"
+CMCD_KEYS = "bl br bs cid d dl mtp nor ot rtp sf sid st su tb"
 
 _NAMES = segment_file(0).replace("00001", "$Number%05d$")
 
@@ -63,6 +65,7 @@ def driven_mpd(title: Title) -> bytes:
     of the most demanding rendition.
     """
     mpd, period = _presentation(title)
+    mpd.insert(0, _client_data_reporting())
     top = title.renditions[-1]
     video = _video_set(title, period, top)
     _template(video, title, "video/$Number$.m4s", f"video/{INIT_FILE}")
@@ -167,6 +170,22 @@ def _presentation(title: Title) -> tuple[Element, Element]:
         maxSegmentDuration=_duration(longest_s),
     )
     return mpd, ElementTree.SubElement(mpd, "Period", id="0", start="PT0S", duration=_duration(title.duration_s))
+
+
+def _client_data_reporting() -> Element:
+    """Asks the player for CMCD, which the decisions need (ISO/IEC 23009-1, annex K; dash.js 5 obeys)."""
+    service = ElementTree.Element("ServiceDescription", id="0")
+    reporting = ElementTree.SubElement(service, "ClientDataReporting")
+    ElementTree.SubElement(
+        reporting,
+        "CMCDParameters",
+        schemeIdUri=CMCD_SCHEME,
+        version="1",
+        mode="query",
+        includeInRequests="segment",
+        keys=CMCD_KEYS,
+    )
+    return service
 
 
 def _video_set(title: Title, period: Element, top: Rendition) -> Element:

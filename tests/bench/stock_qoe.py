@@ -87,13 +87,13 @@ def judge(trace: str, abr: str, title: Title, viewing: Viewing) -> Watched:
 
 async def _view(trace: Trace, abr: str, library: Path, title: Title, player: str, controller: str) -> Watched:
     async with serving(str(library)) as url, emulating(trace, url) as link, stage() as theatre, chromium() as browser:
-        source = f"titles/{title.id}/manifest.mpd"
+        source, how = f"titles/{title.id}/manifest.mpd", {}
         if abr == DRIVEN:
             wish = {"controller": controller} if controller else {}
             opened = await opened_session(url, title.id, buffer_max_s=BUFFER_S, **wish)
-            source = opened["manifest_url"].removeprefix("/")
+            source, how = opened["manifest_url"].removeprefix("/"), {"buffer_s": BUFFER_S}
         limit_s = LIMIT_FACTOR * title.duration_s
-        viewing, page = await watch(browser, theatre, player, link.url + source, limit_s=limit_s, buffer_s=BUFFER_S)
+        viewing, page = await watch(browser, theatre, player, link.url + source, limit_s=limit_s, **how)
         if viewing.errors:
             raise click.ClickException(f"{abr} on {trace.name} failed: {viewing.errors} {page.complaints}")
         if abr == DRIVEN:

@@ -7,10 +7,11 @@ from collections.abc import Callable
 import pytest
 from browser import chromium
 from served import serving
-from stock_players import PLAYERS, asked_heights, decisions, opened_session, stage, watch
+from stock_players import PLAYERS, asked_heights, decisions, opened_session, session_log, stage, watch
 from titles import prepared_library
 
 from abr.control import Controller, Decision, Observation
+from abr.events import Decided, Downloaded
 from abr.media import Title
 from abr.registry import Registry
 
@@ -55,6 +56,34 @@ async def test_standard_manifests_play_to_the_end_at_the_heights_asked_for(playe
     shown, asked = viewing.heights(title), asked_heights(title, viewing.requests)
     assert all(heights and heights <= wanted for heights, wanted in zip(shown, asked, strict=True))
     _watchable(viewing, page, title)
+
+
+async def test_the_manifest_alone_makes_dashjs_tell_what_decisions_need():
+    library = prepared_library()
+    async with serving(str(library.root), RESTLESS) as url, stage() as theatre, chromium() as browser:
+        opened = await opened_session(url, "bbb")
+        source = url + opened["manifest_url"].removeprefix("/")
+        await watch(browser, theatre, "dashjs-5", source, rate=2, cmcd="off")
+        seen = [event.seen for event in await decisions(url, opened["id"])]
+    assert [told.downloads != () for told in seen] == [False, True, True], "mtp, once there is any"
+    assert seen[-1].buffer_s > 1.0
+
+
+async def test_dashjs_reports_each_delivery_by_cmcd_version_2():
+    library = prepared_library()
+    title = library.title("bbb")
+    async with serving(str(library.root), RESTLESS) as url, stage() as theatre, chromium() as browser:
+        opened = await opened_session(url, "bbb")
+        source, target = url + opened["manifest_url"].removeprefix("/"), f"{url}sessions/{opened['id']}/cmcd"
+        viewing, page = await watch(browser, theatre, "dashjs-5", source, rate=2, cmcd=target)
+        log = await session_log(url, opened["id"])
+    assert viewing.errors == [] and page.refused == [] and page.complaints == []
+    chosen = {event.segment: event for event in log if isinstance(event, Decided)}
+    came = {event.segment: event for event in log if isinstance(event, Downloaded)}
+    assert sorted(came) == list(range(len(title.segment_frames)))
+    assert all(came[n].size_bytes == title.rendition(chosen[n].rendition).segment_bytes[n] for n in came)
+    assert all(0 <= event.latency_s <= event.duration_s < 5 for event in came.values())
+    assert chosen[2].seen.downloads, "and the next decisions know of them"
 
 
 def _watchable(viewing, page, title: Title) -> None:

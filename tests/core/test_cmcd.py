@@ -59,6 +59,25 @@ def test_passes_over_keys_of_later_versions():
     assert cmcd.loads("br=100,ltc=250,sn=4") == {"br": 100}
 
 
+def test_version_2_lists_give_the_pictures_value():
+    assert cmcd.loads("bl=(8200;v 9100;a),mtp=(3100),v=2") == {"bl": 8200, "mtp": 3100, "v": 2}
+    assert cmcd.loads("bl=(9100;a 8200;v),tb=(500;x=1;av)") == {"bl": 8200, "tb": 500}
+    assert cmcd.loads('nor=("a.m4s";r="0-99" "b.m4s"),br=()') == {"nor": "a.m4s"}
+    assert cmcd.loads("pb=(100 200),ab=(1;v)") == {}, "keys nobody asks for"
+
+
+def test_reads_an_event_of_version_2():
+    line = 'e=rr,ts=1700000000123,url="https://x/a.m4s",rc=200,ttfb=52,ttlb=410,sn=3,v=2,sta=p'
+    event = cmcd.loads(line)
+    assert (event["e"], event["ttfb"], event["ttlb"], event["sta"]) == ("rr", 52, 410, "p")
+
+
+@pytest.mark.parametrize("text", ["bl=(8200", "bl=(8200;v9)x", "bl=(1 (2))", "bl=(a b)", "ot=(v)", "bl=(1,2)", "bl=(1"])
+def test_refuses_malformed_lists(text):
+    with pytest.raises(FormatError):
+        cmcd.loads(text)
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -20,7 +20,7 @@ from aiohttp import web
 from browser import Browser, Watched
 from served import listening
 
-from abr.events import Decided, loads_log
+from abr.events import AnyEvent, Decided, loads_log
 from abr.media import Title
 
 FOLDER = Path(__file__).parents[1] / "browser" / "players"
@@ -96,10 +96,15 @@ async def opened_session(url: str, title: str, **wish: object) -> dict[str, str]
         return opened
 
 
+async def session_log(url: str, session_id: str) -> list[AnyEvent]:
+    """All that the server logged of a session."""
+    async with aiohttp.ClientSession() as pool, pool.get(f"{url}sessions/{session_id}/log") as answer:
+        return loads_log(await answer.read())
+
+
 async def decisions(url: str, session_id: str) -> list[Decided]:
     """The server's decisions, from the session log."""
-    async with aiohttp.ClientSession() as pool, pool.get(f"{url}sessions/{session_id}/log") as answer:
-        return [event for event in loads_log(await answer.read()) if isinstance(event, Decided)]
+    return [event for event in await session_log(url, session_id) if isinstance(event, Decided)]
 
 
 def asked_heights(title: Title, requests: Sequence[str]) -> list[set[int]]:

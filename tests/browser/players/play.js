@@ -4,7 +4,8 @@
 const asked = new URLSearchParams(location.search);
 const player = asked.get("player");
 const source = asked.get("src");
-const bufferGoalS = Number(asked.get("buffer_s") || 12);
+const bufferGoalS = Number(asked.get("buffer_s")); // 0: the player's own
+const cmcd = asked.get("cmcd"); // off, or where CMCD version 2 events go; else version 1 in the query
 const rate = Number(asked.get("rate") || 1);
 const stopS = Number(asked.get("stop_s") || Infinity);
 const video = document.getElementById("video");
@@ -38,10 +39,18 @@ function load(url) {
 
 function playDash() {
   const dash = dashjs.MediaPlayer().create();
-  const buffer = { bufferTimeAtTopQuality: bufferGoalS, bufferTimeAtTopQualityLongForm: bufferGoalS };
-  buffer[player === "dashjs-5" ? "bufferTimeDefault" : "stableBufferTime"] = bufferGoalS;
-  const cmcd = { enabled: true, mode: "query", cid: "test", includeInRequests: ["segment"] };
-  dash.updateSettings({ streaming: { buffer, cmcd: player === "dashjs-5" ? cmcd : { enabled: true, mode: "query", cid: "test" } } });
+  const streaming = {};
+  if (bufferGoalS) {
+    streaming.buffer = { bufferTimeAtTopQuality: bufferGoalS, bufferTimeAtTopQualityLongForm: bufferGoalS };
+    streaming.buffer[player === "dashjs-5" ? "bufferTimeDefault" : "stableBufferTime"] = bufferGoalS;
+  }
+  if (cmcd !== "off") streaming.cmcd = { enabled: true, mode: "query", cid: "test" };
+  if (cmcd && cmcd !== "off") {
+    const keys = ["e", "ts", "sn", "url", "rc", "ttfb", "ttlb", "sid", "cid", "v", "bl", "ot"];
+    const target = { enabled: true, url: cmcd, events: ["rr"], enabledKeys: keys, includeInRequests: ["segment"] };
+    Object.assign(streaming.cmcd, { version: 2, applyParametersFromMpd: false, eventTargets: [target] });
+  }
+  dash.updateSettings({ streaming });
   dash.on("error", event => seen.errors.push("dash.js: " + JSON.stringify(event.error || event)));
   dash.initialize(video, source, true);
 }
@@ -51,13 +60,15 @@ async function playShaka() {
   const it = new shaka.Player();
   await it.attach(video);
   it.addEventListener("error", event => seen.errors.push("shaka: " + event.detail.code + " " + event.detail.data));
-  it.configure({ streaming: { bufferingGoal: bufferGoalS }, cmcd: { enabled: true, useHeaders: false } });
+  it.configure({ cmcd: { enabled: cmcd !== "off", useHeaders: false } });
+  if (bufferGoalS) it.configure({ streaming: { bufferingGoal: bufferGoalS } });
   await it.load(source);
   await video.play();
 }
 
 function playHls() {
-  const hls = new Hls({ maxBufferLength: bufferGoalS, maxMaxBufferLength: bufferGoalS, cmcd: { useHeaders: false } });
+  const buffer = bufferGoalS ? { maxBufferLength: bufferGoalS, maxMaxBufferLength: bufferGoalS } : {};
+  const hls = new Hls({ ...buffer, cmcd: cmcd === "off" ? undefined : { useHeaders: false } });
   hls.on(Hls.Events.ERROR, (_name, data) => {
     if (data.fatal || data.type === "mediaError") seen.errors.push("hls.js: " + data.details);
   });
