@@ -18,6 +18,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from browser import Browser, Watched
+from playwright.async_api import TimeoutError
 from served import listening
 
 from abr.events import AnyEvent, Decided, loads_log
@@ -65,12 +66,17 @@ async def stage() -> AsyncIterator[str]:
 
 
 async def watch(
-    browser: Browser, stage_url: str, player: str, source: str, *, limit_s: float = 60.0, **how: object
+    browser: Browser, stage_url: str, player: str, source: str, *, limit_s: float = 90.0, **how: object
 ) -> tuple[Viewing, Watched]:
     """Play `source` to its end (or `stop_s`); `how`: rate, buffer_s, stop_s and whatever else play.js knows."""
     query = urlencode({"player": player, "src": source, **how})
     page = await browser.open(f"{stage_url}play.html?{query}")
-    await page.tab.wait_for_function("seen.ended || seen.errors.length", timeout=limit_s * 1000)
+    try:
+        await page.tab.wait_for_function("seen.ended || seen.errors.length", timeout=limit_s * 1000)
+    except TimeoutError:
+        at = await page.tab.evaluate("[video.currentTime, video.readyState, seen.frames.length, seen.stalls.length]")
+        said = [*page.console[-8:], *page.refused, *page.failures]
+        pytest.fail(f"{player} had not ended after {limit_s} s: time, state, frames, stalls {at}; {said}")
     seen = await page.tab.evaluate("seen")
     viewing = Viewing(
         frames=[tuple(frame) for frame in seen["frames"]],
