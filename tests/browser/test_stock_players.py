@@ -65,8 +65,7 @@ async def test_the_manifest_alone_makes_dashjs_tell_what_decisions_need():
         source = url + opened["manifest_url"].removeprefix("/")
         await watch(browser, theatre, "dashjs-5", source, rate=2, cmcd="off")
         seen = [event.seen for event in await decisions(url, opened["id"])]
-    assert [told.downloads != () for told in seen] == [False, True, True], "mtp, once there is any"
-    assert seen[-1].buffer_s > 1.0
+    assert seen[-1].downloads != () and seen[-1].buffer_s > 1.0
 
 
 async def test_dashjs_reports_each_delivery_by_cmcd_version_2():
