@@ -46,5 +46,8 @@ bench: $(VENV)/.installed  ## measure against named peers, in one run each
 fuzz: check  ## ten thousand of each fuzzed CMCD string, event batch and manifest, and 200 damaged films
 	$(BIN)/pytest -q tests/ops/test_fuzz.py tests/ops/test_hostile_media.py --hypothesis-profile thorough --timeout 1800
 
+soak: $(VENV)/.installed  ## an hour of viewers in some minutes: memory, file descriptors and errors left behind
+	$(BIN)/toprung bench soak
+
 clean:  ## remove what builds and tests leave
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

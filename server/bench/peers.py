@@ -10,9 +10,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 from urllib.parse import urlsplit
 
 from abr.errors import InputError, ToprungError
@@ -69,10 +70,10 @@ def nginx(library: Path, folder: Path) -> Iterator[Peer]:
 
 
 @contextmanager
-def toprung(library: Path, *options: str) -> Iterator[Peer]:
-    """`toprung serve` as one process."""
+def toprung(library: Path, *options: str, log: Path | None = None) -> Iterator[Peer]:
+    """`toprung serve` as one process; what it logs goes to `log`, or is seen."""
     command = [sys.executable, "-m", "abr", "serve", "--library", str(library), "--port", "0", *options]
-    with _running(command, stdout=subprocess.PIPE) as process:
+    with log.open("wb") if log else nullcontext() as file, _running(command, subprocess.PIPE, file) as process:
         assert process.stdout is not None
         line = process.stdout.readline().decode().strip()
         if not line:
@@ -104,9 +105,11 @@ def _cores() -> list[int]:
 
 
 @contextmanager
-def _running(command: list[str], *, core: int = 0, stdout: int | None = None) -> Iterator[subprocess.Popen[bytes]]:
+def _running(
+    command: list[str], stdout: int = subprocess.DEVNULL, stderr: IO[bytes] | None = None, *, core: int = 0
+) -> Iterator[subprocess.Popen[bytes]]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TOPRUNG_")}
-    process = subprocess.Popen(command, env=environment, stdout=stdout or subprocess.DEVNULL)
+    process = subprocess.Popen(command, env=environment, stdout=stdout, stderr=stderr)
     try:
         for thread in Path(f"/proc/{process.pid}/task").iterdir():
             os.sched_setaffinity(int(thread.name), {_cores()[core]})
