@@ -17,6 +17,7 @@ from abr.errors import InputError, UnknownNameError
 from abr.registry import Registry
 from server.context import CONTEXT, Context
 from server.desk import Desk
+from server.feed import Feed
 from server.library import Library
 from server.limits import Limits
 from server.media import Shelf
@@ -52,6 +53,7 @@ def create_app(
         cache_bytes_max=settings.cache_bytes_max,
         cache_file_bytes_max=settings.cache_file_bytes_max,
     )
+    feed = Feed(clock)
     desk = Desk(
         shelf=shelf,
         store=store,
@@ -59,6 +61,7 @@ def create_app(
         default_controller=settings.controller,
         clock=clock,
         telemetry=telemetry,
+        feed=feed,
     )
     endpoints = [*ENDPOINTS, description(VERSION)]
     app = web.Application(middlewares=[Guard(endpoints).middleware()], client_max_size=settings.body_bytes_max)
@@ -66,6 +69,7 @@ def create_app(
         settings=settings,
         shelf=shelf,
         desk=desk,
+        feed=feed,
         telemetry=telemetry,
         limits=Limits(settings),
         clock=clock,
@@ -77,8 +81,14 @@ def create_app(
         else:
             app.router.add_route(endpoint.method, endpoint.path, endpoint.handler)
     app.on_response_prepare.append(add_headers)
+    app.on_shutdown.append(_hang_up)
     app.cleanup_ctx.append(lambda _app: _ready(settings, store, desk, telemetry))
     return app
+
+
+async def _hang_up(app: web.Application) -> None:
+    """Watchers would stay for ever, and a server that stops waits for its requests."""
+    app[CONTEXT].feed.close()
 
 
 def make_store(settings: Settings, clock: Clock) -> SessionStore:

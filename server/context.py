@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from server.desk import Desk
+from server.feed import Feed
 from server.limits import Limits
 from server.media import Shelf
 from server.settings import Settings
@@ -19,6 +20,7 @@ class Context:
     settings: Settings
     shelf: Shelf
     desk: Desk
+    feed: Feed
     telemetry: Telemetry
     limits: Limits
     clock: Clock

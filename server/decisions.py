@@ -86,7 +86,7 @@ def headers(taken: Taken) -> dict[str, str]:
         "Toprung-Enhancer": taken.enhancer,
         "Toprung-Promised-VMAF": f"{taken.promised_vmaf:.2f}",
         "Toprung-Wait-S": f"{taken.wait_s:.3f}",
-        "Toprung-Reason": _UNPRINTABLE.sub("?", taken.reason[:REASON_SHOWN_MAX]),
+        "Toprung-Reason": _UNPRINTABLE.sub("?", taken.reason.replace("±", "+/-")[:REASON_SHOWN_MAX]),
     }
 
 

@@ -15,13 +15,15 @@ from abr.control import Controller, Download
 from abr.controllers import HORIZON
 from abr.device import DeviceProfile
 from abr.enhancement import Family
-from abr.events import AnyEvent, Decided, Ended, dumps_line
+from abr.events import AnyEvent, Decided, Ended, Started, dumps_line
 from abr.formats import Record, dumps, loads
 from abr.media import Identifier, Title
 from abr.options import PriceList, price
 from server.cache import Cache
 from server.decisions import Taken, take, usable
 from server.delivery import Delivery
+from server.exposition import session_shown
+from server.feed import Feed
 from server.foresight import Foresight
 from server.media import LoadedTitle, Shelf
 from server.problems import RequestError
@@ -68,6 +70,7 @@ class Desk:
         default_controller: str,
         clock: Clock,
         telemetry: Telemetry,
+        feed: Feed,
     ) -> None:
         self._shelf = shelf
         self._store = store
@@ -75,6 +78,7 @@ class Desk:
         self._default_controller = default_controller
         self._clock = clock
         self._telemetry = telemetry
+        self._feed = feed
         self._prices: Cache[tuple[str, str, bytes, tuple[Family, ...]], PriceList] = Cache(PRICES_BYTES_MAX)
         self._foresight = Foresight()
         self._turns = Turns()
@@ -109,6 +113,11 @@ class Desk:
             self._store.keep(store_key(session_id), state, version=0)
         self._telemetry.started.labels(controller).inc()
         self._telemetry.active.hear(session_id)
+        device = asked.profile.device.name[:128] if asked.profile else ""
+        started = Started(
+            t_s=0.0, session=session_shown(session_id), title=state.title, controller=controller, device=device
+        )
+        self._feed.tell(session_id, state.title, [started])
         return session_id, state
 
     async def state(self, session_id: str) -> SessionState:
@@ -182,6 +191,8 @@ class Desk:
         self._telemetry.decision_s.observe(time.perf_counter() - started, session_id)
         if not await self._keep_taken(key, taken, version):
             return None
+        if taken.event is not None:
+            self._feed.tell(session_id, state.title, [taken.event])
         self._telemetry.decided(state.controller, taken, session_id)
         return taken
 
@@ -241,6 +252,7 @@ class Desk:
         added = self._store.append(key, lines) if version else self._store.save(key, state, version=0, lines=lines)
         if not await added:
             raise _unknown()
+        self._feed.tell(session_id, state.title, kept)
         prices = await self.prices(state)
         self._telemetry.viewers.observe(kept, session_id, partial(sight, prices=prices))
         if any(isinstance(event, Ended) for event in kept):

@@ -14,7 +14,7 @@ from abr.errors import FormatError
 from abr.events import EventBatch
 from abr.formats import dumps, loads
 from abr.media import TITLE_FILE, segment_file
-from server import wire
+from server import pages, wire
 from server.context import Context, context
 from server.decisions import headers
 from server.delivery import measure
@@ -37,7 +37,10 @@ DRIVEN_FILE, DRIVEN_MASTER_FILE, DRIVEN_MEDIA_FILE = "driven.mpd", "driven.m3u8"
 """The title folder's server-driven manifests; their URLs are right when they are served as a session's."""
 
 
-async def index(request: web.Request) -> web.Response:
+async def index(request: web.Request) -> web.StreamResponse:
+    """The web player for browsers, links for programs."""
+    if pages.wants_page(request):
+        return await pages.player_page(request)
     return _json(wire.Index(name="toprung", version=context(request).version))
 
 

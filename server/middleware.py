@@ -44,6 +44,8 @@ _FIXED_HEADERS = {
     "Timing-Allow-Origin": "*",
     "Access-Control-Expose-Headers": EXPOSE_HEADERS,
 }
+_REPLACEABLE = ("Content-Security-Policy",)
+"""Pages bring their own, which lets their own scripts run."""
 _UNMATCHED = "unmatched"
 HUNG_UP = 499
 """How a viewer who went away is counted, as nginx does."""
@@ -132,7 +134,8 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     fixed = fixed_headers(context(request).settings.allow_origin)
     if "Vary" in fixed:
         fixed["Vary"] = ", ".join(filter(None, ("Origin", response.headers.get("Vary"))))
-    response.headers.update(fixed)
+    own = {name: response.headers[name] for name in _REPLACEABLE if name in response.headers}
+    response.headers.update(fixed | own)
 
 
 def fixed_headers(allow_origin: str) -> dict[str, str]:

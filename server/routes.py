@@ -6,7 +6,7 @@ from aiohttp import web
 
 from abr.events import EventBatch
 from abr.formats import dumps
-from server import handlers, wire
+from server import handlers, pages, wire
 from server.desk import SessionRequest
 from server.openapi import JSON, Answer, Endpoint, document
 
@@ -25,15 +25,64 @@ _FILE_ANSWERS = {
     304: Answer(description="The viewer's copy is still right."),
 }
 _FILE_PROBLEMS = (404, 412, 416)
+_PAGE = {
+    200: Answer(description="The page.", content_type="text/html"),
+    304: Answer(description="The viewer's copy is still right."),
+}
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
         method="GET",
         path="/",
         name="index",
-        summary="Where to go from here.",
+        summary="Where to go from here; the web player for browsers, which accept text/html.",
         handler=handlers.index,
         answers={200: Answer(description="Links.", body=wire.Index)},
+    ),
+    Endpoint(
+        method="GET",
+        path="/web/{file:.+}",
+        name="getPageFile",
+        summary="A script, style or licence of the pages.",
+        handler=pages.page_file,
+        answers=_PAGE,
+        problems=(404,),
+    ),
+    Endpoint(
+        method="GET",
+        path="/qoe",
+        name="qoePage",
+        summary="The live QoE page.",
+        handler=pages.qoe_page,
+        answers=_PAGE,
+    ),
+    Endpoint(
+        method="GET",
+        path="/qoe/feed",
+        name="feed",
+        summary="Events of this process's sessions, or of `?session=`, as server-sent events: FeedLine in JSON.",
+        handler=pages.feed,
+        answers={200: Answer(description="Events.", content_type="text/event-stream")},
+        problems=(503,),
+        streams=True,
+    ),
+    Endpoint(
+        method="GET",
+        path="/qoe/{shown:[A-Za-z0-9_-]{8}}",
+        name="sessionPage",
+        summary="The page of one session, by the first characters of its id.",
+        handler=pages.session_page,
+        answers=_PAGE,
+        problems=(404,),
+    ),
+    Endpoint(
+        method="GET",
+        path="/qoe/{shown:[A-Za-z0-9_-]{8}}/log",
+        name="getShownLog",
+        summary="The log of that session, without its id.",
+        handler=pages.session_lines,
+        answers={200: Answer(description="The log.", content_type=pages.JSONL)},
+        problems=(404, 503),
     ),
     Endpoint(
         method="GET",

@@ -19,6 +19,7 @@ class Index(Record, frozen=True):
     titles: str = "/titles"
     openapi: str = "/openapi.json"
     metrics: str = "/metrics"
+    qoe: str = "/qoe"
 
 
 class TitleLine(Record, frozen=True):

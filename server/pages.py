@@ -1,0 +1,150 @@
+"""The pages that this server brings along: the web player, the live QoE page, a page for each session."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import hashlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path, PurePosixPath
+
+from aiohttp import web
+
+from abr.events import dumps_line, loads_log
+from server.conditions import Validators, evaluate, takes_gzip
+from server.context import context
+from server.feed import without_id
+from server.problems import RequestError
+
+WEB = Path(str(files("server"))) / "web"
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "media-src 'self' blob:; worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""Nothing from elsewhere, nothing inline, nothing made from text. Media Source Extensions plays from a blob: URL."""
+HEARTBEAT_S = 15.0
+"""Silence for longer looks like a dead connection to proxies."""
+JSONL = "application/x-ndjson"
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain; charset=utf-8",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageFile:
+    body: bytes
+    packed: bytes
+    etag: str
+    content_type: str
+
+
+@cache
+def page_files() -> dict[str, PageFile]:
+    """All files of the pages by their path under /web/, read and packed once."""
+    found = (path for path in sorted(WEB.rglob("*")) if path.suffix in _TYPES and path.is_file())
+    return {path.relative_to(WEB).as_posix(): _page_file(path) for path in found}
+
+
+def _page_file(path: Path) -> PageFile:
+    body = path.read_bytes()
+    return PageFile(
+        body=body,
+        packed=gzip.compress(body, mtime=0),
+        etag=hashlib.sha256(body).hexdigest()[:20],
+        content_type=_TYPES[path.suffix],
+    )
+
+
+def wants_page(request: web.Request) -> bool:
+    """Browsers name HTML when they open a page; programs that ask for anything get JSON."""
+    return "text/html" in request.headers.get("Accept", "")
+
+
+async def player_page(request: web.Request) -> web.StreamResponse:
+    return _answer(request, "index.html")
+
+
+async def qoe_page(request: web.Request) -> web.StreamResponse:
+    return _answer(request, "qoe.html")
+
+
+async def session_page(request: web.Request) -> web.StreamResponse:
+    _session_id(request)
+    return _answer(request, "session.html")
+
+
+async def page_file(request: web.Request) -> web.StreamResponse:
+    return _answer(request, PurePosixPath(request.match_info["file"]).as_posix())
+
+
+async def session_lines(request: web.Request) -> web.Response:
+    """The whole log of a session as watchers may see it, from the store."""
+    events = loads_log(await context(request).desk.log(_session_id(request)))
+    body = b"".join(dumps_line(without_id(event)) for event in events)
+    return web.Response(body=body, headers={"Content-Type": JSONL, "Cache-Control": "no-store"})
+
+
+async def feed(request: web.Request) -> web.StreamResponse:
+    """Server-sent events (WHATWG HTML, 9.2): what is kept, `event: live`, then each event as it happens."""
+    source = context(request).feed
+    if source.full:
+        raise RequestError(503, "Too many are watching; try again later.", {"Retry-After": "10"})
+    headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    response = web.StreamResponse(headers=headers)
+    if request.method == "HEAD":
+        return response
+    await response.prepare(request)
+    async for message in _messages(source.watch(request.query.get("session", "")[:16])):
+        await response.write(message)
+    return response
+
+
+async def _messages(lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Each line as a message; a comment when there was none for a while."""
+    coming = asyncio.ensure_future(anext(lines, None))
+    try:
+        while True:
+            done, _ = await asyncio.wait({coming}, timeout=HEARTBEAT_S)
+            if not done:
+                yield b":\n\n"
+                continue
+            line = coming.result()
+            if line is None:
+                return
+            yield b"data: " + line + b"\n\n" if line else b"event: live\ndata:\n\n"
+            coming = asyncio.ensure_future(anext(lines, None))
+    finally:
+        coming.cancel()
+
+
+def _session_id(request: web.Request) -> str:
+    session_id = context(request).feed.session_id(request.match_info["shown"])
+    if session_id is None:
+        raise RequestError(404, "No session by that name was heard of lately; /qoe lists those there are.")
+    return session_id
+
+
+def _answer(request: web.Request, name: str) -> web.Response:
+    file = page_files().get(name)
+    if file is None:
+        raise RequestError(404, f"There is no page file {name[:100]!r}.")
+    is_packed = takes_gzip(request.headers)
+    validators = Validators(file.etag + ("-gzip" if is_packed else ""), 0)
+    body = file.packed if is_packed else file.body
+    headers = {
+        "Content-Security-Policy": POLICY,
+        "Cache-Control": "no-cache",
+        "ETag": f'"{validators.etag}"',
+        "Vary": "Accept, Accept-Encoding",
+    }
+    if evaluate(request.headers, validators, len(body)).status == 304:
+        return web.Response(status=304, headers=headers)
+    headers |= {"Content-Type": file.content_type} | ({"Content-Encoding": "gzip"} if is_packed else {})
+    return web.Response(body=body, headers=headers)

@@ -1,0 +1,46 @@
+// The `plain` family of networks, as enhancers/architectures/plain.py describes it: 3×3 convolutions with ReLU at low
+// resolution, then pixel shuffle over an interpolated skip.
+
+const PATTERN = /^plain-m(\d{1,2})c(\d{1,3})x(1\.5|2|3|4)(d2)?$/;
+const DEPTH_MAX = 64, WIDTH_MAX = 256;
+const SHUFFLES = [2, 3, 4];
+
+/**
+ * `plain-m4c32x2d2` → {name, depth, width, scale, squeeze, shuffle, layers}; throws for what this page does not run.
+ *
+ * A position of the working grid stands for squeeze × squeeze samples of the input, shuffle × shuffle of the output.
+ */
+export function architecture(name) {
+  const found = PATTERN.exec(name);
+  const [depth, width, scale] = found ? found.slice(1, 4).map(Number) : [0, 0, 0];
+  const squeeze = found?.[4] ? 2 : 1;
+  const shuffle = squeeze * scale;
+  if (!(depth >= 1 && depth <= DEPTH_MAX && width >= 1 && width <= WIDTH_MAX && SHUFFLES.includes(shuffle))) {
+    throw new Error(`${name} is not a network that this page runs`);
+  }
+  const layers = [
+    { name: "head", inputs: squeeze ** 2, outputs: width },
+    ...Array.from({ length: depth }, (_, index) => ({ name: `block${index + 1}`, inputs: width, outputs: width })),
+    { name: `tail${depth}`, inputs: width, outputs: shuffle ** 2 },
+  ];
+  return { name, depth, width, scale, squeeze, shuffle, layers };
+}
+
+/** Multiply-accumulates of one frame of this size. */
+export function macs({ layers, squeeze }, widthPx, heightPx) {
+  const positions = Math.ceil(widthPx / squeeze) * Math.ceil(heightPx / squeeze);
+  return positions * layers.reduce((sum, { inputs, outputs }) => sum + 9 * inputs * outputs, 0);
+}
+
+/** A network of this architecture whose weights mean nothing: as much work as a trained one. */
+export function untrained(name) {
+  let seed = 1;
+  const random = () => ((seed = (seed * 16807) % 2147483647) / 2147483647 - 0.5) * 0.2;
+  const made = architecture(name);
+  const tensors = new Map();
+  for (const { name: layer, inputs, outputs } of made.layers) {
+    tensors.set(`${layer}.weight`, Float32Array.from({ length: outputs * inputs * 9 }, random));
+    tensors.set(`${layer}.bias`, Float32Array.from({ length: outputs }, random));
+  }
+  return { architecture: made, tensors };
+}

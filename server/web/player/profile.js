@@ -1,0 +1,106 @@
+// The device profile, measured in the browser: how long each network on offer takes from a decoded frame to the canvas.
+
+import { architecture, macs } from "../network/plain.js";
+
+const KEPT = "toprung.profile.1";
+const BUDGET_MS = 300;  // of timing one network
+const OPEN_MS = { WebGPU: 4000, WebGL2: 600 };  // at most, to make a network ready; WebGL2 holds the page up meanwhile
+const HOPELESS = 4;  // frames' time: a network that would take longer is not even timed
+
+/** All networks that a title offers and this page runs, cheapest first: [{name, widthPx, heightPx, macs}]. */
+export function jobs(title, table) {
+  const sizes = new Map(title.renditions.map((rung) => [rung.id, rung]));
+  const found = new Map();
+  for (const { family, offers } of table?.enhancers ?? []) {
+    for (const { architecture: name, rendition } of family === "content" ? offers : []) {
+      const { width_px: widthPx, height_px: heightPx } = sizes.get(rendition);
+      try {
+        found.set(`${name}@${widthPx}x${heightPx}`, { name, widthPx, heightPx, macs: macs(architecture(name), widthPx, heightPx) });
+      } catch {
+        continue;  // a network of a family that came later than this page
+      }
+    }
+  }
+  return [...found.values()].sort((a, b) => a.macs - b.macs);
+}
+
+/**
+ * {kind, adapter, measurements}; kind is null where only plain video is to be had. What was measured before is believed.
+ * `say` hears what is being done.
+ */
+export async function measure(thread, wanted, frameMs, say) {
+  const kinds = wanted.length ? await thread.ask("kinds") : [];
+  const known = remembered(kinds);
+  const missing = wanted.filter((job) => !known.measurements.some((each) => sameJob(each, job)));
+  if (!kinds.length || !missing.length) return kinds.length ? known : { kind: null, adapter: "", measurements: [] };
+  const kind = known.kind ?? (await quickest(thread, kinds, wanted[0], frameMs, say));
+  if (!kind) return { kind: null, adapter: kinds[0].adapter, measurements: [] };
+  const found = { kind, adapter: kinds.find((each) => each.kind === kind).adapter, measurements: known.measurements };
+  let pace = 0;  // milliseconds of a multiply-accumulate
+  for (const [index, job] of missing.entries()) {
+    say(`Measuring this device: network ${index + 1} of ${missing.length}`);
+    const guessed = pace * job.macs;
+    const timesMs = guessed > HOPELESS * frameMs ? [guessed] : ((await timed(thread, kind, job)) ?? [HOPELESS * frameMs]);
+    pace = median(timesMs) / job.macs;
+    found.measurements.push(measurement(kind, job, timesMs));
+  }
+  localStorage.setItem(KEPT, JSON.stringify({ ...found, kinds: JSON.stringify(kinds) }));
+  return found;
+}
+
+/** What the server is told of this device. */
+export function profile({ kind, adapter, measurements }) {
+  const device = {
+    name: navigator.userAgentData?.platform || navigator.platform || "a browser",
+    processor: adapter || "unknown",
+    cores: navigator.hardwareConcurrency || 1,
+    memory_bytes: (navigator.deviceMemory ?? 0) * 2 ** 30,
+  };
+  return kind ? { device, measurements } : null;
+}
+
+function remembered(kinds) {
+  try {
+    const kept = JSON.parse(localStorage.getItem(KEPT));
+    if (kept?.kinds === JSON.stringify(kinds)) return kept;
+  } catch {
+    localStorage.removeItem(KEPT);
+  }
+  return { kind: null, adapter: "", measurements: [] };
+}
+
+/** The first kind that does the lightest job with ease, else the quickest: drawing with WebGL2 can hold the page up. */
+async function quickest(thread, kinds, job, frameMs, say) {
+  let best = null;
+  for (const { kind } of kinds) {
+    say(`Trying ${kind}`);
+    const timesMs = await timed(thread, kind, job);
+    if (timesMs && median(timesMs) < frameMs / 2) return kind;
+    if (timesMs && (!best || median(timesMs) < best.ms)) best = { kind, ms: median(timesMs) };
+  }
+  return best?.kind ?? null;
+}
+
+/** Milliseconds of each run; null when it did not work, or was not ready in time. */
+async function timed(thread, kind, { name, widthPx, heightPx }) {
+  const late = new Promise((resolve) => setTimeout(resolve, 2 * OPEN_MS.WebGPU, null));
+  const trial = thread.ask("trial", { kind, name, widthPx, heightPx, budgetMs: BUDGET_MS }).catch(() => null);
+  const found = await Promise.race([trial, late]);
+  return found && found.openMs <= OPEN_MS[kind] ? found.timesMs : null;
+}
+
+function measurement(kind, { name, widthPx, heightPx }, timesMs) {
+  const sorted = [...timesMs].sort((a, b) => a - b);
+  return {
+    architecture: name,
+    width_px: widthPx,
+    height_px: heightPx,
+    backend: kind.toLowerCase(),
+    threads: 1,
+    p50_ms: Math.max(0.01, median(sorted)),
+    p95_ms: Math.max(0.01, sorted[Math.floor((sorted.length - 1) * 0.95)]),
+  };
+}
+
+const sameJob = (each, job) => each.architecture === job.name && each.width_px === job.widthPx && each.height_px === job.heightPx;
+const median = (values) => [...values].sort((a, b) => a - b)[(values.length - 1) >> 1];

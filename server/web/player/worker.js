@@ -1,0 +1,109 @@
+// The enhancing side of the player, away from the page's own thread: trials, networks, one frame at a time.
+
+import { architecture, untrained } from "../network/plain.js";
+import { pattern, planes } from "../network/picture.js";
+import { readChunks } from "../network/weights.js";
+import { openWebGl2 } from "../network/webgl2.js";
+import { openWebGpu } from "../network/webgpu.js";
+
+const OPENERS = { WebGPU: openWebGpu, WebGL2: openWebGl2 };
+const NETWORKS_MAX = 6;
+const nowMs = () => performance.timeOrigin + performance.now();
+
+let backend = null;  // draws on the page's canvas once `start` has been told
+let scratch = null;  // what trials run on
+let last = null;  // the network whose picture is on the canvas
+const networks = new Map();
+
+const does = {
+  /** The kinds of devices there are, the preferred one first: [{kind, adapter}]. */
+  async kinds() {
+    const found = [];
+    for (const [kind, open] of Object.entries(OPENERS)) {
+      const opened = await open().catch(() => null);
+      if (opened) found.push({ kind, adapter: opened.adapter });
+      opened?.close();
+    }
+    return found;
+  },
+
+  /** Time a network of this architecture whose weights mean nothing: {openMs, timesMs}. */
+  async trial({ kind, name, widthPx, heightPx, budgetMs }) {
+    if (scratch?.kind !== kind) {
+      scratch?.close();
+      scratch = await OPENERS[kind]();
+    }
+    const began = nowMs();
+    const network = await scratch.open(untrained(name), widthPx, heightPx);
+    const picture = pattern(widthPx, heightPx);
+    await network.run(picture);
+    const openMs = nowMs() - began;
+    const timesMs = [];
+    while (timesMs.length < 2 || (timesMs.length < 12 && nowMs() - began - openMs < budgetMs)) {
+      const from = nowMs();
+      await network.run(picture);
+      timesMs.push(nowMs() - from);
+    }
+    network.close();
+    return { openMs, timesMs };
+  },
+
+  async start({ kind, canvas }) {
+    scratch?.close();
+    scratch = null;
+    backend = await OPENERS[kind](canvas);
+    if (!backend) throw new Error(`${kind} is not to be had any more`);
+    backend.lost.then(() => self.postMessage({ lost: kind }));
+  },
+
+  /** Make a network ready under `key`: {tookMs} of a frame once it is warm. */
+  async load({ key, name, chunks, widthPx, heightPx }) {
+    const made = readChunks(chunks);
+    if (made.architecture.name !== architecture(name).name) throw new Error(`the weights offered as ${name} are others`);
+    const network = await backend.open(made, widthPx, heightPx);
+    const picture = pattern(widthPx, heightPx);
+    await network.run(picture, true);
+    const began = nowMs();
+    await network.run(picture, true);
+    const tookMs = nowMs() - began;
+    networks.set(key, network);
+    for (const [old, other] of networks) {
+      if (networks.size <= NETWORKS_MAX) break;
+      if (other === last || other === network) continue;
+      networks.delete(old);
+      other.close();
+    }
+    return { tookMs };
+  },
+
+  /** Lift a frame and show it, unless it is done after `dueMs` (epoch): {shown, tookMs}. */
+  async frame({ frame, key, dueMs, split }) {
+    const began = nowMs();
+    try {
+      const network = networks.get(key);
+      if (!network) return { gone: true };
+      const picture = await planes(frame);
+      if (picture.widthPx !== network.widthPx || picture.heightPx !== network.heightPx) return { shown: false, tookMs: 0 };
+      await network.run(picture);
+      const doneMs = nowMs();
+      if (doneMs > dueMs) return { shown: false, tookMs: doneMs - began };
+      backend.present(network, split);
+      last = network;
+      return { shown: true, tookMs: doneMs - began };
+    } finally {
+      frame.close();
+    }
+  },
+
+  async split({ split }) {
+    if (last) backend.present(last, split);
+  },
+};
+
+self.onmessage = async ({ data: { id, task, ...rest } }) => {
+  try {
+    self.postMessage({ id, result: await does[task](rest) });
+  } catch (error) {
+    self.postMessage({ id, error: String(error.message ?? error) });
+  }
+};

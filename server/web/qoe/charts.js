@@ -1,0 +1,92 @@
+// Charts with uPlot in the pages' colours, drawn anew when those change with the system's mode.
+
+import uPlot from "../vendor/uPlot.esm.js";
+
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+const STEPS_S = [1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600];
+const dark = matchMedia("(prefers-color-scheme: dark)");
+
+export const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
+
+export class Chart {
+  #plot = null;
+  #data = null;
+
+  /**
+   * series: [{label, colour, width, fill, step, points, dash}]; `colour` names a variable of the style sheet. unit: of
+   * the y axis. time: how x is written. bands(): [[from, to]] of x to be shaded, such as stalls.
+   */
+  constructor(box, { title, series, unit, height = 150, time = clock, range = null, bands = () => [] }) {
+    Object.assign(this, { box, title, series, unit, height, time, range, bands });
+    new ResizeObserver(() => this.#plot?.setSize({ width: this.#width(), height })).observe(box);
+    dark.addEventListener("change", () => this.#rebuild());
+  }
+
+  /** data: [x values, y values of each series]. */
+  draw(data) {
+    this.#data = data;
+    if (this.#plot) this.#plot.setData(data);
+    else this.#rebuild();
+  }
+
+  #width() {
+    return Math.max(120, Math.floor(this.box.clientWidth));
+  }
+
+  #rebuild() {
+    if (!this.#data) return;
+    this.#plot?.destroy();
+    const axis = { stroke: colour("soft"), grid: { stroke: colour("line"), width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
+    const options = {
+      width: this.#width(),
+      height: this.height,
+      cursor: { y: false, points: { size: 6 } },
+      legend: { live: true },
+      scales: { x: { time: false }, y: { range: this.range ?? ((_, low, high) => [Math.min(0, low ?? 0), Math.max(1, (high ?? 1) * 1.08)]) } },
+      axes: [
+        { ...axis, values: (_, ticks) => ticks.map(this.time), grid: { show: false }, space: 90, size: 28, incrs: STEPS_S },
+        { ...axis, size: 52, space: 26 },
+      ],
+      series: [{ label: "time", value: (_, x) => (x === null ? "–" : this.time(x)) }, ...this.series.map((each) => this.#series(each))],
+      hooks: { drawClear: [(plot) => this.#shade(plot)] },
+    };
+    this.#plot = new uPlot(options, this.#data, this.box);
+  }
+
+  #series({ label, colour: name, width = 2, fill = null, step = false, points = false, dash = undefined, digits = 0 }) {
+    return {
+      label,
+      stroke: colour(name),
+      width,
+      dash,
+      fill: fill ? colour(fill) : undefined,
+      paths: step ? uPlot.paths.stepped({ align: 1 }) : undefined,
+      points: { show: points, size: 5, fill: colour("card"), stroke: colour(name) },
+      spanGaps: true,
+      value: (_, y) => (y === null || y === undefined ? "–" : `${y.toFixed(digits)}${this.unit}`),
+    };
+  }
+
+  #shade(plot) {
+    const { ctx, bbox } = plot;
+    ctx.save();
+    ctx.fillStyle = colour("stall");
+    ctx.globalAlpha = 0.18;
+    for (const [from, to] of this.bands()) {
+      const left = plot.valToPos(from, "x", true), right = plot.valToPos(to, "x", true);
+      ctx.fillRect(left, bbox.top, Math.max(2, right - left), bbox.height);
+    }
+    ctx.restore();
+  }
+}
+
+/** Columns of several [x, y] lists over all their x values: what uPlot takes. */
+export function columns(...lists) {
+  const xs = [...new Set(lists.flat().map(([x]) => x))].sort((a, b) => a - b);
+  const at = new Map(xs.map((x, index) => [x, index]));
+  return [xs, ...lists.map((list) => {
+    const column = new Array(xs.length).fill(null);
+    for (const [x, y] of list) column[at.get(x)] = y;
+    return column;
+  })];
+}

@@ -1,0 +1,137 @@
+// One session as its events tell it. Pure: events in, numbers out.
+
+export const readLines = (text) => text.split("\n").filter(Boolean).map((line) => JSON.parse(line));
+
+/** Plain VMAF of a rendition's segment; the pages fill this in when a title's title.json has come. */
+export const titles = new Map();
+
+export class Session {
+  started = { title: "", controller: "", device: "", software: "" };
+  decided = new Map();
+  shown = new Map();
+  buffer = [];  // [t_s, seconds, seconds since 1970]
+  rate = [];  // [t_s, kbit/s] of each video download, or of what the server heard
+  events = [];  // steps, stalls, failures
+  stallS = 0;
+  stalls = 0;
+  startupS = null;
+  ended = null;
+  bytes = { video: 0, audio: 0, weights: 0, init: 0 };
+  #atS = 0;
+  #told = false;  // whether the player itself tells of its downloads
+
+  constructor(name, title = "") {
+    this.name = name;
+    this.started.title = title;
+    this.lastAtS = 0;
+    this.timeS = 0;
+  }
+
+  add(event, atS = 0) {
+    this.#atS = atS;
+    this.lastAtS = Math.max(this.lastAtS, atS);
+    this.timeS = Math.max(this.timeS, event.t_s);
+    this[`_${event.event}`]?.(event);
+  }
+
+  _started({ title, controller, device, software }) {
+    const told = { title, controller, device, software };
+    for (const key of Object.keys(told)) this.started[key] = told[key] || this.started[key];
+  }
+
+  _decided(event) {
+    this.decided.set(event.segment, { ...event, atS: this.#atS });
+    const { seen } = event;
+    if (!seen) return;
+    this.buffer.push([event.t_s, seen.buffer_s, this.#atS]);
+    const [last] = seen.downloads.slice(-1);
+    if (last && !this.#told && last[1] > 0) this.#sped(event.t_s, last[3], last[1]);
+  }
+
+  _downloaded({ t_s: timeS, kind, size_bytes: bytes, duration_s: durationS }) {
+    this.bytes[kind] = (this.bytes[kind] ?? 0) + bytes;
+    if (kind !== "video") return;
+    if (!this.#told) this.rate = [];
+    this.#told = true;
+    this.#sped(timeS, bytes, durationS);
+  }
+
+  _playing({ startup_s: startupS }) {
+    this.startupS ??= startupS;
+  }
+
+  _stalled(event) {
+    this.stalls++;
+    this.stallS += event.duration_s;
+    this.events.push(event);
+  }
+
+  _shown(event) {
+    this.shown.set(event.segment, event);
+    this.buffer.push([event.t_s, event.buffer_s, this.#atS]);
+  }
+
+  _stepped(event) {
+    this.events.push(event);
+  }
+
+  _failed(event) {
+    this.events.push(event);
+  }
+
+  _ended(event) {
+    this.ended ??= event;
+  }
+
+  #sped(timeS, bytes, durationS) {
+    this.rate.push([timeS, (8 * bytes) / 1000 / Math.max(0.001, durationS)]);
+  }
+
+  /** Segments in order: {segment, decision, seen, plain, promised}; plain is null until the title is known. */
+  get segments() {
+    const title = titles.get(this.started.title);
+    return [...this.decided.values()]
+      .sort((a, b) => a.segment - b.segment)
+      .map((decision) => ({
+        segment: decision.segment,
+        atS: decision.atS,
+        decision,
+        seen: this.shown.get(decision.segment) ?? null,
+        plain: title?.plain_quality[decision.rendition]?.vmaf[decision.segment] ?? null,
+        promised: decision.promised_vmaf,
+        kbps: title ? (8 * decision.size_bytes) / 1000 / title.segment_duration_s[decision.segment] : null,
+      }));
+  }
+
+  /** Share of shown frames that were enhanced, 0 to 1; null before any was shown. */
+  get enhancedShare() {
+    const all = [...this.shown.values()];
+    const frames = sum(all.map((event) => event.frames));
+    return frames ? sum(all.map((event) => event.enhanced_frames)) / frames : null;
+  }
+
+  /** Mean VMAF that enhancers added, over what was shown (or decided, before any segment is told to be shown). */
+  get gain() {
+    const gains = this.segments
+      .filter(({ plain }) => plain !== null)
+      .map(({ plain, promised, seen }) => (promised - plain) * (seen ? seen.enhanced_frames / Math.max(1, seen.frames) : this.shown.size ? NaN : 1))
+      .filter((gain) => !Number.isNaN(gain));
+    return gains.length ? sum(gains) / gains.length : null;
+  }
+
+  get last() {
+    return this.segments.at(-1)?.decision ?? null;
+  }
+}
+
+export const sum = (values) => values.reduce((a, b) => a + b, 0);
+export const mean = (values) => (values.length ? sum(values) / values.length : null);
+
+/** Fetch what is known of a title, once; resolves to whether it is new. */
+export async function know(id) {
+  if (!id || titles.has(id)) return false;
+  titles.set(id, null);
+  const answer = await fetch(`/titles/${encodeURIComponent(id)}/title.json`);
+  if (answer.ok) titles.set(id, await answer.json());
+  return answer.ok;
+}

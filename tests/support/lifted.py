@@ -1,0 +1,64 @@
+"""The test title with networks that a browser can run: small ones with random weights, published as a real title's."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+from networks import random_weights
+from titles import prepared_title
+
+from abr.enhancement import ENHANCEMENTS_FILE, Chunk, EnhancementTable, EnhancerEntry, Family, Offer, Tier
+from abr.formats import dumps
+from abr.media import Quality, Title
+from enhancers.architectures.plain import parse
+from enhancers.checkpoint import Weights, dumps_chunks, weights_digest
+
+QUICK, SLOW = "plain-m1c4x1.5d2", "plain-m1c8x4"
+"""What a processor that stands in for a GPU can do within a frame's time, and what it cannot."""
+LIFT = {Tier.LOW: 6.0, Tier.HIGH: 12.0}
+
+
+def lifted_library(folder: Path) -> Path:
+    """A library whose title `bbb` offers content-low (quick) and content-high (slow) for its 180p."""
+    title, source = prepared_title()
+    target = folder / "library" / title.id
+    shutil.copytree(source, target)
+    (target / "enhancers").mkdir()
+    entries = []
+    for tier, architecture in ((Tier.LOW, QUICK), (Tier.HIGH, SLOW)):
+        chunks = dumps_chunks(network(architecture))
+        (target / "enhancers" / f"{tier}.safetensors").write_bytes(chunks[0])
+        offer = _offer(title, tier, architecture, chunks)
+        entries.append(
+            EnhancerEntry(name=f"content-{tier}", family=Family.CONTENT, tier=tier, offers=(offer,)),
+        )
+    table = EnhancementTable(title=title.id, meter=title.meter, enhancers=tuple(entries))
+    (target / ENHANCEMENTS_FILE).write_bytes(dumps(table))
+    return folder / "library"
+
+
+def network(architecture: str, exits: tuple[int, ...] | None = None) -> Weights:
+    """Random weights whose residuals can be seen in eight bits."""
+    return random_weights(parse(architecture), exits, ready=False)
+
+
+def _offer(title: Title, tier: Tier, architecture: str, chunks: list[bytes]) -> Offer:
+    plain = title.plain_quality["180p"]
+    file = f"enhancers/{tier}.safetensors"
+    chunk = Chunk(file=file, size_bytes=len(chunks[0]), sha256=hashlib.sha256(chunks[0]).hexdigest())
+    quality = Quality(
+        vmaf=tuple(min(99.0, value + LIFT[tier]) for value in plain.vmaf),
+        vmaf_neg=plain.vmaf_neg,
+        ssim=plain.ssim,
+        psnr_y_db=plain.psnr_y_db,
+    )
+    return Offer(
+        rendition="180p",
+        architecture=architecture,
+        weights_sha256=weights_digest(chunks),
+        chunks=(chunk,),
+        macs_per_output_px=parse(architecture).macs_per_output_px,
+        quality=quality,
+    )
