@@ -18,6 +18,10 @@ SQUEEZES = {1.5: 2, 2.0: 2, 3.0: 1, 4.0: 1}
 """Up to ×2 the network works at half resolution: as good for a quarter of the multiplications."""
 
 
+GENERIC_SCALES = (4.0, 3.0, 2.0)
+"""Those with generic weights; ×1.5 is for networks of a title's own."""
+
+
 def architecture(scale: float, tier: Tier = Tier.HIGH) -> PlainArchitecture:
     """The network of one tier at one scale."""
     return PlainArchitecture(depth=TIER_DEPTHS[tier], width=WIDTH, scale=scale, squeeze=SQUEEZES[scale])
@@ -26,7 +30,7 @@ def architecture(scale: float, tier: Tier = Tier.HIGH) -> PlainArchitecture:
 def scale_for(height_px: int, display_height_px: int) -> float | None:
     """The network scale nearest to what the display asks for, or None when a network would not pay."""
     ratio = display_height_px / height_px
-    return min(SQUEEZES, key=lambda scale: abs(math.log(scale / ratio))) if 1.6 <= ratio <= 5 else None
+    return min(SQUEEZES, key=lambda scale: abs(math.log(scale / ratio))) if 1.4 <= ratio <= 5 else None
 
 
 @cache
@@ -40,6 +44,16 @@ def generic_chunks(wanted: PlainArchitecture) -> tuple[bytes, ...]:
     if missing := [name for name in names if not (folder / name).is_file()]:
         raise FormatError(f"The generic weights {missing[0]} are not installed: run python -m enhancers.generic.")
     return tuple((folder / name).read_bytes() for name in names)
+
+
+def starting_scale(scale: float) -> float:
+    """The scale with whose generic weights training begins: its own, or ×2, whose trunk is the same as that of ×1.5."""
+    return scale if scale in GENERIC_SCALES else 2.0
+
+
+def starting_chunks(scale: float) -> tuple[bytes, ...]:
+    """The generic weights that training for a scale begins with."""
+    return generic_chunks(architecture(starting_scale(scale)))
 
 
 def generic_file(scale: float, chunk: int) -> str:

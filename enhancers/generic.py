@@ -25,7 +25,6 @@ from enhancers.train import Recipe, Trained, fit
 
 HELD_OUT = ("bbb_", "butterfly_", "city_", "dog_", "juggle_")
 """Clips whose names start so are never trained on: the demo's, and those that benchmarks of generic weights use."""
-SCALES = (4, 3, 2, 1.5)
 CRFS = (24.0, 28.0)
 PATCH_PX = 32
 _HEIGHT_MAX_PX, _FRAMES_MAX, _KEEP = 720, 600, 48
@@ -66,7 +65,7 @@ def main() -> None:
     given.output.mkdir(parents=True, exist_ok=True)
     start: dict[str, torch.Tensor] = {}
     card: list[dict[str, object]] = []
-    for scale in SCALES:
+    for scale in catalog.GENERIC_SCALES:
         pairs = load_pairs(clips, scale)
         began = time.perf_counter()
         trained = train_scale(pairs, scale, start, recipe, given.seed)

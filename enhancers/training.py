@@ -154,7 +154,10 @@ def rehearse(prepared: PreparedTitle, plan: Plan, progress: Progress) -> Rehears
     seen, unseen = _split(pairs)
     depth = exits_of(plan.tiers)[-1]
     architecture = catalog.architecture(pairs.scale).at_exit(depth)
-    generic = loads_chunks(catalog.generic_chunks(architecture)).tensors
+    generic = None
+    if pairs.scale in catalog.GENERIC_SCALES:
+        held = loads_chunks(catalog.generic_chunks(architecture)).tensors
+        generic = {name: torch.from_numpy(tensor) for name, tensor in held.items()}
     trained = train_rendition(
         seen,
         plan.tiers,
@@ -168,7 +171,7 @@ def rehearse(prepared: PreparedTitle, plan: Plan, progress: Progress) -> Rehears
         steps=trained.steps,
         seconds=round(trained.seconds, 1),
         plain_db=round(psnr_db(unseen, None, depth), 3),
-        before_db=round(psnr_db(unseen, {name: torch.from_numpy(value) for name, value in generic.items()}, depth), 3),
+        before_db=round(psnr_db(unseen, generic, depth), 3),
         after_db=round(psnr_db(unseen, trained.tensors, depth), 3),
     )
 
