@@ -87,13 +87,18 @@ class AudioTrack(Record, frozen=True):
 
 
 class Source(Record, frozen=True):
-    """The file that the title was prepared from."""
+    """The file that the title was prepared from.
+
+    filters: what turned its coded pictures into the display's, FFmpeg filters as (name, arguments); none for upright
+    progressive BT.709 of an even size.
+    """
 
     name: str
     sha256: str
     width_px: Positive
     height_px: Positive
     duration_s: Seconds
+    filters: tuple[tuple[str, str], ...] = ()
 
 
 class Title(Record, frozen=True):

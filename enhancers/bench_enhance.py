@@ -213,7 +213,7 @@ def prepared_title(clip: Path, library: Path, title: str, options: Sequence[str]
     command = [sys.executable, "-m", "abr", "prepare", str(clip), "--library", str(library), "--id", title, *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise ToprungError(f"toprung prepare failed: {done.stderr.strip()}")
+        raise ToprungError(done.stderr.strip().removeprefix("toprung: "))
     return open_title(library, title, clip)
 
 

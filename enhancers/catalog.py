@@ -18,10 +18,6 @@ SQUEEZES = {1.5: 2, 2.0: 2, 3.0: 1, 4.0: 1}
 """Up to ×2 the network works at half resolution: as good for a quarter of the multiplications."""
 
 
-GENERIC_SCALES = (4.0, 3.0, 2.0)
-"""Those with generic weights; ×1.5 is for networks of a title's own."""
-
-
 def architecture(scale: float, tier: Tier = Tier.HIGH) -> PlainArchitecture:
     """The network of one tier at one scale."""
     return PlainArchitecture(depth=TIER_DEPTHS[tier], width=WIDTH, scale=scale, squeeze=SQUEEZES[scale])
@@ -44,16 +40,6 @@ def generic_chunks(wanted: PlainArchitecture) -> tuple[bytes, ...]:
     if missing := [name for name in names if not (folder / name).is_file()]:
         raise FormatError(f"The generic weights {missing[0]} are not installed: run python -m enhancers.generic.")
     return tuple((folder / name).read_bytes() for name in names)
-
-
-def starting_scale(scale: float) -> float:
-    """The scale with whose generic weights training begins: its own, or ×2, whose trunk is the same as that of ×1.5."""
-    return scale if scale in GENERIC_SCALES else 2.0
-
-
-def starting_chunks(scale: float) -> tuple[bytes, ...]:
-    """The generic weights that training for a scale begins with."""
-    return generic_chunks(architecture(starting_scale(scale)))
 
 
 def generic_file(scale: float, chunk: int) -> str:

@@ -86,7 +86,7 @@ def train_rendition(
     """Train one rendition's trunk from the generic weights."""
     exits = exits_of(tiers)
     full = catalog.architecture(pairs.scale)
-    generic = loads_chunks(catalog.starting_chunks(pairs.scale))
+    generic = loads_chunks(catalog.generic_chunks(full))
     trunk = PlainTrunk(full.at_exit(exits[-1]), exits, seed)
     trunk.absorb({name: torch.from_numpy(tensor) for name, tensor in generic.tensors.items()})
     sampler = PatchSampler([pairs], patch_px=PATCH_PX * full.squeeze, seed=seed, flips=False)

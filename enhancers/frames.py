@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 
 import av
 import numpy as np
@@ -17,6 +19,9 @@ from abr.errors import MediaError
 Plane = npt.NDArray[np.uint8]
 
 PIXEL_FORMAT = "yuv420p"
+Filters = Sequence[tuple[str, str]]
+"""FFmpeg filters: name and arguments."""
+_FILTERS = {"bwdif", "colorspace", "crop", "format", "rotate", "scale", "transpose"}
 _PIXELS_MAX = 8192 * 4352
 _FRAMES_MAX = 4096
 
@@ -92,18 +97,38 @@ def decode_segment(data: bytes, *, threads: int = 1) -> Iterator[Frame]:
     yield from _decode(io.BytesIO(data), "this segment", threads=threads, frames_max=_FRAMES_MAX)
 
 
-def decode_file(path: str, *, threads: int = 0) -> Iterator[Frame]:
-    """Decode the first video stream of a file in display order. Raises MediaError."""
-    yield from _decode(path, path, threads=threads, frames_max=None)
+def decode_file(path: str, *, threads: int = 0, filters: Filters = ()) -> Iterator[Frame]:
+    """Decode the first video stream of a file in display order, through `filters` if any. Raises MediaError."""
+    yield from _decode(path, path, threads=threads, frames_max=None, filters=filters)
 
 
-def _decode(file: io.BytesIO | str, what: str, *, threads: int, frames_max: int | None) -> Iterator[Frame]:
+def _filtered(pictures: Iterator[av.VideoFrame], filters: Filters) -> Iterator[av.VideoFrame]:
+    """Pictures through a chain of FFmpeg filters. Raises MediaError for one that has no place here."""
+    if strange := [name for name, _ in filters if name not in _FILTERS]:
+        raise MediaError(f"{strange[0][:40]!r} is not a filter that turns coded pictures into a display's.")
+    first = next(pictures, None)
+    if first is None:
+        return
+    graph = av.filter.Graph()
+    source = graph.add_buffer(width=first.width, height=first.height, format=first.format, time_base=first.time_base)
+    graph.link_nodes(source, *(graph.add(name, args) for name, args in filters), graph.add("buffersink")).configure()
+    for picture in chain((first,), pictures, (None,)):
+        graph.vpush(picture)
+        with suppress(BlockingIOError, EOFError):
+            while True:
+                yield graph.vpull()
+
+
+def _decode(
+    file: io.BytesIO | str, what: str, *, threads: int, frames_max: int | None, filters: Filters = ()
+) -> Iterator[Frame]:
     count = 0
     try:
         with av.open(file, mode="r") as container:
             stream = _video_stream(container, what)
             stream.codec_context.thread_count = threads
-            for picture in container.decode(stream):
+            pictures = container.decode(stream)
+            for picture in _filtered(pictures, filters) if filters else pictures:
                 if picture.width * picture.height > _PIXELS_MAX:
                     raise MediaError(f"A frame of {what} is {picture.width}x{picture.height}: too large to be shown.")
                 yield Frame(picture=_as_420(picture))

@@ -23,17 +23,17 @@ from enhancers.data import Pairs, PatchSampler
 from enhancers.rungs import rung_pairs
 from enhancers.train import Recipe, Trained, fit
 
-HELD_OUT = ("bbb_", "butterfly_", "city_", "dog_", "juggle_")
-"""Clips whose names start so are never trained on: the demo's, and those that benchmarks of generic weights use."""
+HELD_OUT = "bbb_"
+"""Clips whose names start so are the demo's: never trained on."""
 CRFS = (24.0, 28.0)
 PATCH_PX = 32
 _HEIGHT_MAX_PX, _FRAMES_MAX, _KEEP = 720, 600, 48
 
 
-def training_clips(folder: Path) -> list[Path]:
-    """Every video in `folder` but the held out ones, by name."""
+def training_clips(folder: Path, held_out: tuple[str, ...]) -> list[Path]:
+    """Every video in `folder` but those whose names begin as one of `held_out`, by name."""
     kinds = {".mp4", ".webm", ".mpg", ".mkv"}
-    return sorted(path for path in folder.iterdir() if path.suffix in kinds and not path.name.startswith(HELD_OUT))
+    return sorted(path for path in folder.iterdir() if path.suffix in kinds and not path.name.startswith(held_out))
 
 
 def load_pairs(clips: list[Path], scale: float) -> list[Pairs]:
@@ -58,14 +58,15 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "weights")
     parser.add_argument("--seconds", type=float, default=480.0, help="training time of each scale")
     parser.add_argument("--steps", type=int, default=0, help="steps of each scale instead: repeatable exactly")
+    parser.add_argument("--hold-out", default="", help="beginnings of names of further clips not to train on")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
-    clips = training_clips(given.clips)
+    clips = training_clips(given.clips, (HELD_OUT, *filter(None, given.hold_out.split(","))))
     recipe = Recipe(steps=given.steps, seconds=0 if given.steps else given.seconds, average_decay=0.999)
     given.output.mkdir(parents=True, exist_ok=True)
     start: dict[str, torch.Tensor] = {}
     card: list[dict[str, object]] = []
-    for scale in catalog.GENERIC_SCALES:
+    for scale in sorted(catalog.SQUEEZES, reverse=True):
         pairs = load_pairs(clips, scale)
         began = time.perf_counter()
         trained = train_scale(pairs, scale, start, recipe, given.seed)
@@ -89,12 +90,17 @@ def main() -> None:
             }
         )
     described = {
-        "made_by": "python -m enhancers.generic --clips DIR " + f"--seconds {given.seconds:g} --seed {given.seed}",
+        "made_by": "python -m enhancers.generic --clips DIR " + _length(given) + f" --seed {given.seed}",
         "device": f"{platform.machine()} CPU, {recipe.threads} thread, torch {torch.__version__}",
         "clips": [clip.name for clip in clips],
         "networks": card,
     }
     (given.output / "card.json").write_text(json.dumps(described, indent=1) + "\n")
+
+
+def _length(given: argparse.Namespace) -> str:
+    held_out = f"--hold-out {given.hold_out} " if given.hold_out else ""
+    return held_out + (f"--steps {given.steps}" if given.steps else f"--seconds {given.seconds:g}")
 
 
 def _say(progress: float, loss: float) -> None:

@@ -83,7 +83,7 @@ def candidates(
         own_exits = {str(loads_chunks(own[:count]).architecture): own[:count] for count in range(1, len(own) + 1)}
         for tier in tiers:
             architecture = catalog.architecture(scale, tier)
-            held = {Family.GENERIC: catalog.generic_chunks(architecture)} if scale in catalog.GENERIC_SCALES else {}
+            held = {Family.GENERIC: catalog.generic_chunks(architecture)}
             if str(architecture) in own_exits:
                 held[Family.CONTENT] = own_exits[str(architecture)]
             for family, chunks in held.items():

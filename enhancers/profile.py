@@ -8,7 +8,6 @@ import platform
 import resource
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +68,7 @@ def weights_hash() -> str:
     """Changes with the architectures, the generic weights, and the way a profile is measured."""
     hasher = hashlib.sha256(repr((_SIZES_PX, list(BACKENDS))).encode())
     for scale in _SIZES_PX:
-        for chunk in catalog.starting_chunks(scale):
+        for chunk in catalog.generic_chunks(catalog.architecture(scale)):
             hasher.update(chunk)
     return hasher.hexdigest()
 
@@ -97,13 +96,7 @@ def thread_counts() -> tuple[int, ...]:
 
 
 def _weights(scale: float, tier: Tier) -> Weights:
-    """Generic weights, or at ×1.5 the trunk of ×2 under a narrower tail: values make no difference to speed."""
-    wanted = catalog.architecture(scale, tier)
-    known = loads_chunks(catalog.generic_chunks(replace(wanted, scale=catalog.starting_scale(scale))))
-    tail = wanted.tail
-    parts = (f"{tail.name}.weight", f"{tail.name}.bias")
-    cut = {name: known.tensors[name][: tail.outputs] for name in parts}
-    return replace(known, architecture=wanted, tensors=known.tensors | cut)
+    return loads_chunks(catalog.generic_chunks(catalog.architecture(scale, tier)))
 
 
 def measured(

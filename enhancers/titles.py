@@ -57,7 +57,7 @@ class PreparedTitle:
         wanted, index = sum(self.title.segment_frames), 0
         held: Frame | None = None
         origin_s: Fraction | None = None
-        for frame in decode_file(str(self.source)):
+        for frame in decode_file(str(self.source), filters=self.title.source.filters):
             time_s = _exact_time(frame)
             if origin_s is None:
                 origin_s = time_s or Fraction(0)
@@ -67,7 +67,7 @@ class PreparedTitle:
                 index += 1
             if index >= wanted:
                 return
-            held = self._upright(frame)
+            held = frame if self.title.source.filters else self._upright(frame)
         if held is None or index + 1 < wanted - rate:
             raise MediaError(f"{self.source} ends after {index} frames; the title has {wanted}.")
         for _ in range(wanted - index):

@@ -154,10 +154,8 @@ def rehearse(prepared: PreparedTitle, plan: Plan, progress: Progress) -> Rehears
     seen, unseen = _split(pairs)
     depth = exits_of(plan.tiers)[-1]
     architecture = catalog.architecture(pairs.scale).at_exit(depth)
-    generic = None
-    if pairs.scale in catalog.GENERIC_SCALES:
-        held = loads_chunks(catalog.generic_chunks(architecture)).tensors
-        generic = {name: torch.from_numpy(tensor) for name, tensor in held.items()}
+    held = loads_chunks(catalog.generic_chunks(architecture)).tensors
+    generic = {name: torch.from_numpy(tensor) for name, tensor in held.items()}
     trained = train_rendition(
         seen,
         plan.tiers,

@@ -22,7 +22,7 @@ from abr.formats import Record, dumps_pretty
 from abr.media import TITLE_FILE, AudioTrack, Quality, Rendition, Source, Title
 from abr.quality import Box, meter_of
 from server.ingest.encode import EncodedRung, encode_ladder
-from server.ingest.frames import display_frames
+from server.ingest.frames import display_frames, filters
 from server.ingest.ladder import Rung, caps_from_samples, check_caps, plan_sizes, planned_sizes
 from server.ingest.manifest import manifests, segment_ends_s
 from server.ingest.pricing import PictureFinder, price_rendition, rendition_files
@@ -139,6 +139,7 @@ def _build(source: Path, sha256: str, name: str, recipe: Recipe, work: Work, bar
             width_px=footage.coded_width_px,
             height_px=footage.coded_height_px,
             duration_s=footage.duration_s,
+            filters=tuple(filters(footage)),
         ),
         plain_quality=qualities,
         meter=meter_of(every_frames=recipe.vmaf_every, crop=video.box),

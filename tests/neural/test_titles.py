@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from clips import make_clip
@@ -14,10 +16,11 @@ from titles import CLIP, TITLE_ID, prepared_title
 from abr.errors import InputError, MediaError, UnknownNameError
 from abr.formats import dumps
 from abr.media import Title
+from abr.quality import ffmpeg_program
 from enhancers.content import liftable
 from enhancers.pricing import blocks, check_source, references
 from enhancers.titles import PreparedTitle, open_title, title_pairs
-from server.ingest.frames import display_frames
+from server.ingest.frames import display_frames, filters
 from server.ingest.pricing import luma
 from server.ingest.probe import probe
 
@@ -35,8 +38,19 @@ SOURCES: dict[str, Callable[[Path], Path]] = {
         ticks=[n * 40 + (17 if n % 3 == 1 else 0) + (200 if n > 9 else 0) for n in range(20)],
         **HD,
     ),
+    "standard definition": lambda path: make_clip(path, width_px=640, height_px=480, frames=25),
+    "full range": lambda path: make_clip(path.with_suffix(".avi"), codec="mjpeg", pixel_format="yuvj420p", **HD),
+    "television": lambda path: interlaced(path.with_suffix(".mpg")),
     "late start": lambda path: make_clip(path.with_suffix(".mkv"), ticks=[1000 + n * 40 for n in range(20)], **HD),
 }
+
+
+def interlaced(path: Path) -> Path:
+    """MPEG-2 in fields."""
+    film = make_clip(path.with_suffix(".mkv"), width_px=640, height_px=480, frames=20)
+    weave = ["-vf", "setfield=tff", "-c:v", "mpeg2video", "-flags", "+ilme+ildct"]
+    subprocess.run([ffmpeg_program(), "-v", "error", "-y", "-i", str(film), *weave, str(path)], check=True)
+    return path
 
 
 def _title_of(source: Path, frames: int) -> PreparedTitle:
@@ -49,13 +63,14 @@ def _title_of(source: Path, frames: int) -> PreparedTitle:
         "display_height_px": footage.display_height_px,
         "frame_rate": footage.frame_rate,
         "segment_frames": (frames,),
+        "source": msgspec.structs.replace(title.source, filters=tuple(filters(footage))),
     }
     return PreparedTitle(folder=folder, title=Title(**fields), source=source)
 
 
 @pytest.mark.parametrize("kind", SOURCES)
 def test_source_frames_are_those_that_prepare_encoded(kind: str, tmp_path: Path) -> None:
-    """For progressive BT.709 sources; what else prepare converts is refused by `check_source`."""
+    """Whatever prepare had to do: turn, crop, deinterlace, bring to BT.709 and limited range."""
     source = SOURCES[kind](tmp_path / "source.mp4")
     expected = [luma(frame).copy() for frame in display_frames(source, probe(source))]
     found = [frame.y for frame in _title_of(source, len(expected)).source_frames()]
