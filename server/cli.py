@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
-
-if TYPE_CHECKING:
-    from aiohttp import web
-
-    from server.settings import Settings
 
 
 @click.command()
@@ -21,6 +14,8 @@ if TYPE_CHECKING:
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", type=click.IntRange(0, 65535), help="0 lets the system choose.  [default: 8080]")
 @click.option("--redis-url", help="Keep sessions in Redis, such as redis://localhost:6379/0.  [default: in memory]")
+@click.option("--state", type=click.Path(file_okay=False), help="Keep sessions in a folder, over restarts.")
+@click.option("--workers", "worker_count", type=click.IntRange(1, 256), help="Processes to serve with.  [default: 1]")
 @click.option("--controller", help="Who decides when a viewer names nobody.  [default: toprung]")
 @click.option("--add-controller", "controllers", multiple=True, metavar="FILE.py:CLASS", help="Offer your own too.")
 @click.option("--config", "config", type=click.Path(dir_okay=False, path_type=Path), help="TOML file of settings.")
@@ -39,28 +34,11 @@ def serve(config: Path | None, print_config: bool, controllers: tuple[str, ...],
     if print_config:
         click.echo(dumps_toml(settings), nl=False)
         return
-    from server.app import create_app
     from server.logs import configure
+    from server.workers import serve as serve_until_told
 
     configure(settings.log_level, as_json=settings.log_json)
-    asyncio.run(_serve(create_app(settings), settings))
-
-
-async def _serve(app: web.Application, settings: Settings) -> None:
-    from server.door import listening
-
-    async with listening(app, settings.host, settings.port) as port:
-        stop = _stopping()
-        click.echo(f"http://{_url_host(settings.host)}:{port}/")
-        await stop.wait()
-
-
-def _stopping() -> asyncio.Event:
-    """Set by SIGTERM and SIGINT."""
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    return stop
+    serve_until_told(settings, lambda port: click.echo(f"http://{_url_host(settings.host)}:{port}/"))
 
 
 def _url_host(host: str) -> str:

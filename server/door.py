@@ -263,7 +263,7 @@ _DETAILS = {400: "This is no HTTP that can be understood.", 504: "No answer in t
 
 
 @asynccontextmanager
-async def listening(app: web.Application, host: str, port: int) -> AsyncIterator[int]:
+async def listening(app: web.Application, host: str, port: int, *, shared_port: bool = False) -> AsyncIterator[int]:
     """Serves `app` behind a door; yields the port. Raises InputError when it cannot listen there."""
     use = app[CONTEXT]
     runner = web.AppRunner(
@@ -274,7 +274,9 @@ async def listening(app: web.Application, host: str, port: int) -> AsyncIterator
     doorman = Doorman(use, runner.server)
     try:
         try:
-            listener = await asyncio.get_running_loop().create_server(doorman, host, port, backlog=BACKLOG)
+            listener = await asyncio.get_running_loop().create_server(
+                doorman, host, port, backlog=BACKLOG, reuse_port=shared_port or None
+            )
         except OSError as error:
             raise InputError(f"Cannot listen on {host}:{port}: {error.strerror}.") from error
         sweeping = asyncio.create_task(doorman.sweep())

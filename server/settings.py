@@ -28,6 +28,10 @@ class Settings:
     """0 lets the system choose; the line on stdout tells which."""
     redis_url: str = ""
     """Where sessions live; empty keeps them in this process."""
+    state: str = ""
+    """Folder in which a Valkey of our own keeps the sessions, so that they outlive a restart."""
+    worker_count: int = 1
+    """Processes that share the port and, through Redis, the sessions."""
     redis_timeout_s: float = 0.25
     """A viewer does not wait longer for Redis: the decision is then taken from what this process remembers."""
     secret: str = ""
@@ -90,7 +94,13 @@ class Settings:
 LOG_LEVELS = ("debug", "info", "warning", "error")
 _POSITIVE = (
     *("session_ttl_s", "sessions_max", "log_events_max", "log_bytes_max", "body_bytes_max"),
-    *("redis_timeout_s", "request_timeout_s", "shutdown_timeout_s", "cache_bytes_max", "cache_file_bytes_max"),
+    *("worker_count", "redis_timeout_s"),
+    *(
+        "request_timeout_s",
+        "shutdown_timeout_s",
+        "cache_bytes_max",
+        "cache_file_bytes_max",
+    ),
     *("header_timeout_s", "keepalive_timeout_s", "head_bytes_max", "connections_max", "peer_connections_max"),
 )
 _NAMES = tuple(field.name for field in fields(Settings))
