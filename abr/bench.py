@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -17,7 +18,7 @@ from rich.progress import track
 from rich.table import Table
 
 from abr.control import Controller, Decision, Flight, Observation, WatchfulController
-from abr.controllers import CONTROLLERS
+from abr.controllers import CONTROLLERS, make_controller
 from abr.controllers.bones import Bones, BonesAuto, BonesMonitor
 from abr.crowd import Crowd, CrowdController, Decisions
 from abr.errors import InputError, UnknownNameError
@@ -199,7 +200,7 @@ def chosen_makers(names: str | None, profile: str, default: Sequence[str]) -> di
     for name in wanted:
         if name not in known and ".py:" not in name:
             raise UnknownNameError("controller", name, known)
-    return {name: known[name] if name in known else CONTROLLERS.get(name) for name in wanted}
+    return {name: known[name] if name in known else partial(make_controller, name) for name in wanted}
 
 
 def track_quietly(items: Collection[T], what: str) -> Iterable[T]:

@@ -132,7 +132,7 @@ def classic_prices(segments: int = 48, segment_s: float = 4.0) -> PriceList:
 def _prices(
     movie: Movie, names: list[str], choices: list[Choice], sizes: Floats, compute_s: Floats, vmaf: Floats
 ) -> PriceList:
-    return PriceList(
+    prices = PriceList(
         rendition_ids=tuple(names),
         choices=tuple(choices),
         duration_s=np.full(len(sizes), movie.segment_duration_ms / 1000),
@@ -143,6 +143,8 @@ def _prices(
         weights=((),) * len(choices),
         weights_bytes={},
     )
+    prices.check()
+    return prices
 
 
 def _sizes(movie: Movie, name: str) -> Floats:

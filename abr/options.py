@@ -5,7 +5,8 @@ Controllers read a Menu of options and pick from it; they look nothing up.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import math
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,10 +14,13 @@ import numpy.typing as npt
 
 from abr.device import DeviceProfile
 from abr.enhancement import PLAIN, EnhancementTable, Family
+from abr.errors import FormatError
 from abr.media import Title
 
 Floats = npt.NDArray[np.float64]
 
+VMAF_MAX = 110.0
+"""Models trained on other scales stray a little beyond 100."""
 FAMILIES: frozenset[Family] = frozenset(Family)
 
 
@@ -48,6 +52,18 @@ class PriceList:
     vmaf: Floats
     weights: tuple[tuple[str, ...], ...]
     weights_bytes: dict[str, int]
+
+    def check(self) -> None:
+        """Raises FormatError when the tables do not fit together, or when a segment cannot be had at all."""
+        shape = len(self.duration_s), len(self.choices)
+        for name in ("size_bytes", "compute_s", "lead_s", "vmaf"):
+            if (found := getattr(self, name).shape) != shape:
+                raise FormatError(f"A price list of {shape[0]} segments and {shape[1]} options has {name} of {found}.")
+        if not len(self.duration_s) or not ((self.duration_s > 0) & np.isfinite(self.duration_s)).all():
+            raise FormatError("A price list needs segments, each longer than no time.")
+        offered = np.isfinite(self.vmaf) & np.isfinite(self.size_bytes) & (self.size_bytes > 0)
+        if not (had := offered.any(axis=1)).all():
+            raise FormatError(f"Segment {int(np.argmin(had))} of a price list has no option with size and quality.")
 
     def menu(self, segment: int, horizon: int, owned: Collection[str] = ()) -> Menu:
         """The next `horizon` segments (fewer at the end) for a device that already owns some weights chunks."""
@@ -124,7 +140,11 @@ def price(
     columns: list[_Column] = []
     for index, rendition in enumerate(title.renditions):
         sizes = tuple(size + extra for size, extra in zip(rendition.segment_bytes, sound, strict=True))
-        plain = title.plain_quality[rendition.id].vmaf
+        if rendition.id not in title.plain_quality:
+            raise FormatError(
+                f"Title {title.id!r} tells no quality of its rendition {rendition.id!r}; prepare it again."
+            )
+        plain = _quality(title.plain_quality[rendition.id].vmaf, len(sizes), f"Rendition {rendition.id!r}")
         columns.append(_Column(Choice(rendition=index), sizes, 0.0, plain, {}))
         for entry in table.enhancers if table and profile else ():
             offer = entry.offer(rendition.id)
@@ -133,16 +153,17 @@ def price(
             speed = profile.best(offer.architecture, rendition.width_px, rendition.height_px)
             if speed is None or speed.p95_ms / 1000 * title.fps > load_max:
                 continue
-            if np.mean(offer.quality.vmaf) <= np.mean(plain):
+            vmaf = _quality(offer.quality.vmaf, len(sizes), f"Enhancer {entry.name!r} of rendition {rendition.id!r}")
+            if np.nansum(np.subtract(vmaf, plain)) <= 0:
                 continue
             chunks = {chunk.sha256: chunk.size_bytes for chunk in offer.chunks}
             choice = Choice(rendition=index, enhancer=entry.name)
-            columns.append(_Column(choice, sizes, speed.p95_ms / 1000, offer.quality.vmaf, chunks))
+            columns.append(_Column(choice, sizes, speed.p95_ms / 1000, vmaf, chunks))
     frames = np.asarray(title.segment_frames, dtype=np.float64)[:, None]
     duration_s = np.asarray(title.segment_duration_s, dtype=np.float64)
     frame_s = np.array([column.frame_s for column in columns])
     compute_s = frames * frame_s
-    return PriceList(
+    prices = PriceList(
         rendition_ids=tuple(rendition.id for rendition in title.renditions),
         choices=tuple(column.choice for column in columns),
         duration_s=duration_s,
@@ -153,6 +174,17 @@ def price(
         weights=tuple(tuple(column.chunks) for column in columns),
         weights_bytes={key: size for column in columns for key, size in column.chunks.items()},
     )
+    prices.check()
+    return prices
+
+
+def _quality(vmaf: Sequence[float], segments: int, what: str) -> tuple[float, ...]:
+    """VMAF of each segment; NaN, a hole, where a negative number says that there is none."""
+    if len(vmaf) != segments:
+        raise FormatError(f"{what} tells the quality of {len(vmaf)} segments where the title has {segments}.")
+    if not max(vmaf, default=0.0) <= VMAF_MAX:
+        raise FormatError(f"{what} claims a VMAF of {max(vmaf):g}; expected 0 to 100, or -1 where there is none.")
+    return tuple(value if value >= 0 else math.nan for value in vmaf)
 
 
 def _audio_bytes(title: Title) -> tuple[int, ...]:

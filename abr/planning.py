@@ -62,7 +62,8 @@ def levels_of(prices: PriceList) -> Floats:
     """Throughput levels worth telling apart: from far below the lowest rung's rate to far above the highest's."""
     rates = np.nanmean(np.where(np.isfinite(prices.size_bytes), prices.size_bytes, np.nan), axis=0) * 8
     rates = rates / float(prices.duration_s.mean())
-    lowest, highest = np.log(np.nanmin(rates) * 0.12), np.log(np.nanmax(rates) * 3.5)
+    lowest, highest = (min(max(rate, 1e3), 1e10) for rate in (np.nanmin(rates) * 0.12, np.nanmax(rates) * 3.5))
+    lowest, highest = np.log(lowest), np.log(max(highest, 2 * lowest))
     return np.linspace(lowest, highest, max(2, round((highest - lowest) / LEVEL_STEP) + 1))
 
 

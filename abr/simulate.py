@@ -9,6 +9,7 @@ from functools import lru_cache
 from abr.control import Controller, Decision, Download, Flight, Observation, WatchfulController
 from abr.controllers import HORIZON
 from abr.controllers.guard import decide, reconsider
+from abr.controllers.rules import step_down
 from abr.enhancement import PLAIN
 from abr.events import (
     AnyEvent,
@@ -30,6 +31,8 @@ DOWNLOADS_MAX = 16
 WATCH_S = 0.05
 WATCH_BYTES = 1500
 """How often a watchful controller is asked: as in Sabre and the BONES simulator (50 ms and 12 kbit)."""
+WATCHES_MAX = 10_000
+"""How many times at most for one segment, so that every session ends; then the download goes on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +92,8 @@ def simulate(
 
     begin_s: what the network needs for manifests and tables, before the first decision.
     start_lowest: fetch segment 0 at the lowest rung without asking the controller, as published benchmarks do.
-    A controller that fails is overruled, never fatal (see abr.controllers.guard).
+    A controller that fails is overruled, never fatal (see abr.controllers.guard). Raises FormatError for a list in
+    which a segment cannot be had at all.
     """
     playback = Playback(buffer_max_s=buffer_max_s)
     watchful = controller if isinstance(controller, WatchfulController) else None
@@ -115,7 +119,7 @@ def simulate(
             memory=memory,
         )
         forced = start_lowest and segment == 0
-        decision = Decision(option=plain[0], reason="start-up") if forced else decide(controller, seen)
+        decision = Decision(option=step_down(seen.menu, 0), reason="start-up") if forced else decide(controller, seen)
         stalled_s = playback.stall_s
         now_s += _pass(playback, decision.wait_s)
         sizes, asked = tables.size_bytes[segment], None if forced else watchful
@@ -156,12 +160,13 @@ def _fetch(
 
     A watchful controller is asked after each WATCH_S and WATCH_BYTES. Each new request costs a latency.
     """
-    began_s, first_latency_s, wasted_bytes = now_s, trace.latency_at(now_s), 0.0
+    began_s, first_latency_s, wasted_bytes, asked = now_s, trace.latency_at(now_s), 0.0, 0
     while True:
         size_bytes = int(sizes[option]) + int(seen.menu.weights_bytes[option])
         at_s = flows_s = now_s + trace.latency_at(now_s)
         end_s, other = trace.finish_s(flows_s, size_bytes), None
-        while watch is not None and other is None:
+        while watch is not None and other is None and asked < WATCHES_MAX:
+            asked += 1
             at_s = max(at_s + WATCH_S, trace.finish_s(at_s, WATCH_BYTES))
             if at_s >= end_s:
                 break
@@ -205,6 +210,7 @@ class _Tables:
 
 @lru_cache(maxsize=8)
 def _tables(prices: PriceList) -> _Tables:
+    prices.check()
     return _Tables(
         plain=plain_of(prices),
         duration_s=prices.duration_s.tolist(),

@@ -14,6 +14,7 @@ from abr.controllers.greedy import greedy
 from abr.controllers.joint import Toprung
 from abr.controllers.mpc import RobustMpc
 from abr.controllers.rate import Throughput
+from abr.errors import InputError
 from abr.registry import Registry
 
 HORIZON = 8
@@ -46,4 +47,11 @@ CONTROLLERS.add("highest_greedy", lambda: greedy(Fixed()))
 
 def make_controller(name: str) -> Controller:
     """A fresh controller called `name`. Raises UnknownNameError, or InputError for a user's file."""
-    return CONTROLLERS.get(name)()
+    make = CONTROLLERS.get(name)
+    try:
+        controller = make()
+    except Exception as error:
+        raise InputError(f"The controller {name} cannot be made: {type(error).__name__}: {error}.") from error
+    if not callable(getattr(controller, "decide", None)):
+        raise InputError(f"The controller {name} has no method decide(seen); see abr.control.Controller.")
+    return controller

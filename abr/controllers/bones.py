@@ -89,7 +89,9 @@ class Bones:
         quality, duration_s = mean_vmaf(menu), float(menu.duration_s[0])
         best = quality[np.isfinite(quality)].max() + self.gamma_p
         weight = tuned * self.aggressiveness * max(buffer_max_s - duration_s, 0.0) * duration_s / best
-        return np.asarray(buffer_s * duration_s + backlog_s * menu.compute_s[0] - weight * (quality + self.gamma_p))
+        with quiet():
+            drift = buffer_s * duration_s + backlog_s * menu.compute_s[0]
+            return np.asarray(drift - weight * (quality + self.gamma_p))
 
     def at(self, seen: Observation) -> Bones:
         """These very settings; see `BonesAuto.at`."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+from dataclasses import replace
+from operator import index
+from typing import SupportsIndex
 
 from abr.control import Controller, Decision, Flight, Observation, WatchfulController
 from abr.controllers.rules import offered, step_down
@@ -20,39 +23,38 @@ def decide(controller: Controller, seen: Observation) -> Decision:
     try:
         decision = controller.decide(seen)
         fault = _fault(decision, seen)
-    except Exception as error:  # noqa: BLE001 - a user's controller may raise anything; the session must go on
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a user's controller may raise anything; the session goes on
         decision, fault = None, f"{type(error).__name__}: {error}"
     if decision is None or fault:
         reason = _one_line(f"the controller failed ({fault}), so the lowest rung plays")
         log.warning("Segment %d: %s", seen.menu.segment, reason)
         return Decision(option=step_down(seen.menu, 0), reason=reason)
-    if 0 < len(decision.reason) <= REASON_MAX and decision.reason.isprintable():
+    if type(decision.option) is int and 0 < len(decision.reason) <= REASON_MAX and decision.reason.isprintable():
         return decision
-    reason = _one_line(decision.reason)
-    return Decision(option=decision.option, reason=reason, wait_s=decision.wait_s, memory=decision.memory)
+    return replace(decision, option=index(decision.option), reason=_one_line(decision.reason))
 
 
 def reconsider(controller: WatchfulController, seen: Observation, flight: Flight) -> int | None:
     """What the controller would rather fetch; None, so that the download goes on, when it gets that wrong."""
     try:
         option = controller.reconsider(seen, flight)
-        wrong = option is not None and not (isinstance(option, int) and 0 <= option < len(seen.menu.choices))
+        wrong = option is not None and not 0 <= index(option) < len(seen.menu.choices)
         fault = f"it wants option {option!r} of {len(seen.menu.choices)}" if wrong else ""
-    except Exception as error:  # noqa: BLE001 - as above
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - as above
         option, fault = None, f"{type(error).__name__}: {error}"
     if fault:
         log.warning(
             "Segment %d: %s", seen.menu.segment, _one_line(f"the controller failed ({fault}), so the download goes on")
         )
         return None
-    return option if option is None or offered(seen.menu, option) else None
+    return None if option is None or not offered(seen.menu, option) else index(option)
 
 
 def _fault(decision: Decision, seen: Observation) -> str:
     """What is wrong with the decision; empty when nothing is."""
     if not isinstance(decision, Decision):
         return f"it answered {type(decision).__name__}, not a Decision"
-    if not isinstance(decision.reason, str) or not isinstance(decision.option, int):
+    if not isinstance(decision.reason, str) or not isinstance(decision.option, SupportsIndex):
         return "its reason is no text or its option no whole number"
     if not 0 <= decision.option < len(seen.menu.choices):
         return f"it chose option {decision.option} of {len(seen.menu.choices)}"

@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from price_lists import make_prices
 
 from abr.control import Decision, Download, Observation
@@ -183,3 +185,50 @@ def test_a_users_controller_comes_from_a_file(tmp_path):
         make_controller("bnoes")
     with pytest.raises(InputError, match="has no 'Yours'"):
         make_controller(f"{file}:Yours")
+
+
+def test_a_whole_number_of_another_kind_is_an_option_too():
+    decision = decide(Answers(Decision(option=np.int64(3), reason="argmax")), seen())  # type: ignore[arg-type]
+    assert decision.option == 3 and type(decision.option) is int
+
+
+class Exits:
+    def decide(self, seen: Observation) -> Decision:
+        raise SystemExit(3)
+
+
+def test_a_controller_that_wants_to_end_the_program_does_not():
+    assert "controller failed (SystemExit: 3)" in decide(Exits(), seen()).reason
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("class Mine:\n    def __init__(self, needed): pass\n", "cannot be made: TypeError"),
+        ("class Mine:\n    def choose(self, seen): pass\n", "has no method decide"),
+        ("Mine = 7\n", "cannot be made: TypeError"),
+        ("class Mine\n", "fails on import: SyntaxError"),
+        ("1 / 0\n", "fails on import: ZeroDivisionError"),
+    ],
+)
+def test_says_what_is_wrong_with_a_users_controller(tmp_path, body, says):
+    file = tmp_path / "mine.py"
+    file.write_text(body)
+    with pytest.raises(InputError, match=says) as caught:
+        make_controller(f"{file}:Mine")
+    assert "\n" not in str(caught.value)
+
+
+cells = st.sampled_from([0.0, -1.0, 1e-9, 1e300, np.nan, np.inf, -np.inf])
+
+
+@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_holes_and_absurd_numbers_break_no_session(controller, data):
+    """Any cell of any table may hold anything, as long as each segment can be had at the lowest rung."""
+    tables = {name: getattr(PRICES, name).copy() for name in ("size_bytes", "compute_s", "lead_s", "vmaf")}
+    for table in tables.values():
+        for _ in range(data.draw(st.integers(0, 12))):
+            table[data.draw(st.integers(0, 19)), data.draw(st.integers(1, 6))] = data.draw(cells)
+    session = simulate(replace(PRICES, **tables), constant(1.5e6, 0.05), controller, buffer_max_s=20.0)
+    assert len(session.steps) == 20

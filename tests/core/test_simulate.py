@@ -17,6 +17,7 @@ from abr.compare import compare
 from abr.compare import simulate as simulate_command
 from abr.control import Decision
 from abr.controllers import CONTROLLERS, HORIZON, make_controller
+from abr.errors import FormatError
 from abr.event_loop import play
 from abr.events import Decided, dumps_log, loads_log
 from abr.playback import Playback
@@ -253,3 +254,19 @@ def test_a_watchful_controller_sees_the_download_grow_and_the_buffer_drain():
 def test_nonsense_while_a_download_is_under_way_lets_it_go_on(instead, caplog):
     session = simulate(make_prices(3), constant(2e6), GivesUp(0.0, instead))
     assert [step.fetched for step in session.steps] == [6] * 3 and "so the download goes on" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"vmaf": np.full((30, 7), np.nan)}, "Segment 0 of a price list has no option"),
+        ({"size_bytes": np.full((30, 7), -5.0)}, "Segment 0 of a price list has no option"),
+        ({"vmaf": np.ones((29, 7))}, "30 segments and 7 options has vmaf of"),
+        ({"duration_s": np.zeros(30)}, "longer than no time"),
+        ({"duration_s": np.full(30, np.inf)}, "longer than no time"),
+    ],
+)
+def test_a_list_that_cannot_be_played_is_refused_in_one_sentence(change, says):
+    with pytest.raises(FormatError, match=says) as caught:
+        simulate(replace(PRICES, **change), TRACE, make_controller("toprung"))
+    assert "\n" not in str(caught.value)
