@@ -11,6 +11,14 @@ from abr.errors import FormatError, StorageError
 
 T = TypeVar("T")
 
+_SHOWN_MAX_CHARS = 300
+
+
+def _shown(why: str) -> str:
+    """A reason without its middle, if it is long: it may quote what a stranger sent; its end tells the place."""
+    half = _SHOWN_MAX_CHARS // 2
+    return why if len(why) <= _SHOWN_MAX_CHARS else f"{why[:half]} … {why[-half:]}"
+
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of everything written to a file or sent on the wire: immutable and closed. Give its fields by keyword."""
@@ -21,7 +29,7 @@ def loads(data: bytes | str, kind: type[T], *, what: str) -> T:
     try:
         return msgspec.json.decode(data, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise FormatError(f"{what} is not valid: {error}.") from error
+        raise FormatError(f"{what} is not valid: {_shown(str(error))}.") from error
 
 
 def dumps(record: object) -> bytes:

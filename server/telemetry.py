@@ -204,10 +204,12 @@ class ViewerMetrics:
     def _downloaded(self, event: Downloaded, session_id: str) -> None:
         self.downloaded.labels(event.kind if event.kind in _KINDS else "other").inc(event.size_bytes)
         if event.kind == "video" and event.duration_s > 0:
-            self.throughput.observe(event.size_bytes / event.duration_s, session_id)
+            self.throughput.observe(event.size_bytes / max(event.duration_s, _DOWNLOAD_MIN_S), session_id)
             self.latency_s.observe(event.latency_s)
 
 
+_DOWNLOAD_MIN_S = 1e-3
+"""Players can say anything; a rate beyond all measure would stay in the sum for ever."""
 _KINDS = ("video", "audio", "init", "weights")
 
 

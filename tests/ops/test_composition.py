@@ -1,0 +1,140 @@
+"""docker/ as far as it can be held against real programs without a Docker engine."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from socket import create_connection, socket
+from urllib.parse import urlsplit
+
+import pytest
+from prometheus import DOCKER, program
+from serve_process import ask, served
+from serving import enhanced_library
+from titles import CLIP
+
+PROXY = DOCKER / "nginx" / "nginx.conf"
+COMPOSE = (DOCKER / "compose.yaml").read_text()
+
+
+@contextmanager
+def nginx_before(server: str, folder: Path) -> Iterator[str]:
+    """The shipped nginx.conf in front of one server, on a free port; yields its URL."""
+    with socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    config = folder / "nginx.conf"
+    config.write_text(
+        PROXY.read_text()
+        .replace("listen 8080", f"listen 127.0.0.1:{port}")
+        .replace("server:8080", urlsplit(server).netloc)
+        .replace("/tmp/", f"{folder}/")
+    )
+    command = [program("nginx"), "-c", str(config), "-e", str(folder / "error.log"), "-g", "daemon off;"]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    try:
+        while process.poll() is None:
+            try:
+                create_connection(("127.0.0.1", port)).close()
+                break
+            except ConnectionRefusedError:
+                continue
+        yield f"http://127.0.0.1:{port}/"
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+def test_nginx_takes_its_configuration(tmp_path):
+    done = subprocess.run(
+        [program("nginx"), "-t", "-c", str(PROXY), "-e", str(tmp_path / "log")], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "warn" not in done.stderr
+
+
+def test_nginx_passes_on_sessions_ranges_and_cmcd_and_keeps_metrics_to_itself(tmp_path):
+    (tmp_path / "library").mkdir()
+    with (
+        served("--library", str(enhanced_library(tmp_path / "library"))) as server,
+        nginx_before(server, tmp_path) as url,
+    ):
+        session = json.loads(ask(f"{url}sessions", b'{"title": "bbb"}')[1])["id"]
+        segment = f"sessions/{session}/video/1.m4s"
+        status, body, headers = ask(f"{url}{segment}", CMCD_Request="bl=2000,mtp=3000")
+        assert status == 200
+        assert json.loads(ask(f"{server}sessions/{session}")[1])["throughput_bps"] is None, "mtp came through"
+        assert body == ask(f"{server}{segment}")[1]
+        assert headers["Toprung-Rendition"] == ask(f"{server}{segment}")[2]["Toprung-Rendition"]
+        status, part, _ = ask(f"{url}titles/bbb/video/720p/seg-00001.m4s", Range="bytes=100-199")
+        assert (status, len(part)) == (206, 100)
+        assert ask(f"{url}titles/%2e%2e/%2e%2e/etc/passwd")[0] in (400, 404)
+        assert ask(f"{url}metrics")[0] == 404
+        assert ask(f"{server}metrics")[0] == 200
+
+
+def test_the_tools_image_installs_all_that_prepare_and_play_import(tmp_path):
+    declared = tomllib.loads((DOCKER.parent / "pyproject.toml").read_text())["project"]["dependencies"]
+    lines = (DOCKER / "tools-requirements.txt").read_text().splitlines()
+    wanted = {line for line in lines if line and not line.startswith("#")}
+    assert wanted <= {line.split("  #")[0].strip() for line in declared}
+    absent = {re.split(r"[\[<>=]", line)[0].replace("-", "_") for line in set(declared) - wanted}
+    assert {"torch", "redis"} <= absent
+    (tmp_path / "library").mkdir()
+    with served("--library", str(enhanced_library(tmp_path / "library"))) as url:
+        plain = ("--families", "none", "--speed", "max", "--out", str(tmp_path / "report"))
+        without(absent, "play", url, "--title", "bbb", *plain)
+    assert (tmp_path / "report" / "report.html").is_file()
+    without(
+        absent, "prepare", str(CLIP), "--library", str(tmp_path / "out"), "--heights", "90", "--preset", "ultrafast"
+    )
+
+
+WITHOUT = """
+import sys
+from importlib.abc import MetaPathFinder
+
+class Absent(MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name.partition(".")[0] in {absent}:
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Absent())
+from abr.cli import main
+sys.argv[0] = "toprung"
+main()
+"""
+
+
+def without(absent: set[str], *arguments: str) -> None:
+    """Runs `toprung` as on a machine that lacks some packages."""
+    command = [sys.executable, "-c", WITHOUT.replace("{absent}", repr(absent)), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", ["server", "tools"])
+def test_images_run_as_somebody_and_get_no_more_than_they_need(name):
+    dockerfile = (DOCKER / f"{name}.Dockerfile").read_text()
+    assert re.search(r"^USER \d{4,}$", dockerfile, re.MULTILINE)
+    ignored = (DOCKER / f"{name}.Dockerfile.dockerignore").read_text().splitlines()
+    assert ignored[0] == "*", "only what is named is sent to the builder"
+    for copied in re.findall(r"^COPY (?!--from)(.+) \S+$", dockerfile, re.MULTILINE):
+        for path in copied.split():
+            assert (DOCKER.parent / path).exists()
+            assert f"!{path}" in ignored
+
+
+def test_every_service_is_hardened_and_every_file_it_mounts_is_there():
+    services = re.split(r"\n  (?=\w+:\n)", COMPOSE.split("\nservices:\n")[1].split("\nnetworks:")[0])
+    assert len(services) == 7
+    for service in services:
+        assert "<<: *hardened" in service, service
+    for mounted in re.findall(r"- (\./\S+?):", COMPOSE):
+        assert (DOCKER / mounted).exists(), mounted
