@@ -51,6 +51,7 @@ bench = LazyGroup(
         "runtime": Lazy("enhancers.cli:bench_runtime", "Enhancers: frames a second and share of the peak."),
         "serve": Lazy("server.bench.cli:bench_serve", "Plain and decided segments against nginx, on one core."),
         "soak": Lazy("server.bench.soak:bench_soak", "Thousands of sessions through one server: what stays behind?"),
+        "reuse": Lazy("enhancers.cli:bench_reuse", "Anchors and motion against enhancing every frame."),
         "abr": Lazy("abr.bench:bench_abr", "Every controller on every trace set, against the offline optimum."),
         "simulator": Lazy("abr.bench_simulator:bench_simulator", "The simulator against a Sabre-style event loop."),
         "live": Lazy("client_player.bench_live:bench_live", "Real sessions against the simulator's forecast of each."),

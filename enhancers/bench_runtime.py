@@ -140,12 +140,13 @@ def psnr_y_db(
     for source, low in zip(sources, islice(decode_segment(segment), 0, None, step), strict=False):
         fit_ = fit_ or PlainScaler(source.width_px, source.height_px, *display_px)
         truth = fit_.enhance(source).y
-        scores.append(tuple(_psnr_db(enhancer.enhance(low).y, truth) for enhancer in enhancers))
+        scores.append(tuple(psnr_db(enhancer.enhance(low).y, truth) for enhancer in enhancers))
     plain, fp32, int8 = np.mean(scores, axis=0)
     return float(plain), float(fp32), float(int8)
 
 
-def _psnr_db(shown: Plane, truth: Plane) -> float:
+def psnr_db(shown: Plane, truth: Plane) -> float:
+    """PSNR of two uint8 planes."""
     return float(10 * np.log10(255**2 / max(1e-6, float(np.mean((shown.astype(np.float32) - truth) ** 2)))))
 
 

@@ -143,6 +143,24 @@ def bench_runtime(clip: Path, seconds: float, train_seconds: float, tiers: bool,
 
 
 @click.command(context_settings=_SHOW_DEFAULT)
+@click.argument("clip", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--weights", type=click.Path(path_type=Path, exists=True, dir_okay=False), multiple=True, help="Chunks.")
+@click.option("--height", type=click.IntRange(36, 1080), default=180, help="Height of the rung.")
+@click.option("--skip", type=click.IntRange(min=0), default=200, help="Frames of the clip left out: titles, black.")
+@click.option("--seconds", type=click.FloatRange(min=0.1), default=1.5, help="Measuring time of one arrangement.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def bench_reuse(clip: Path, weights: tuple[Path, ...], height: int, skip: int, seconds: float, as_json: bool) -> None:
+    """Measure what carrying the gain along motion saves and loses against enhancing every frame of CLIP.
+
+    Ten seconds of one rung with a single key frame; by default with the generic weights of tier high.
+    """
+    from enhancers.bench_reuse import measured
+
+    found = measured(clip, [path.read_bytes() for path in weights], height, skip, seconds)
+    click.echo(json.dumps(found.as_json()) if as_json else found.as_text())
+
+
+@click.command(context_settings=_SHOW_DEFAULT)
 @click.argument("title")
 @click.option("--library", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder of titles.")
 @click.option("--source", type=click.Path(path_type=Path, dir_okay=False), help="What the title was prepared from.")

@@ -89,12 +89,12 @@ def _view(picture: av.VideoFrame, index: int, *, writeable: bool) -> Plane:
     return view
 
 
-def decode_segment(data: bytes, *, threads: int = 1) -> Iterator[Frame]:
-    """Decode an init segment followed by media segments, in display order.
+def decode_segment(data: bytes, *, threads: int = 1, motion: bool = False) -> Iterator[Frame]:
+    """Decode an init segment followed by media segments, in display order; with the codec's `motion` for those who ask.
 
     Raises MediaError when it is not video, is damaged, or is larger than any segment should be.
     """
-    yield from _decode(io.BytesIO(data), "this segment", threads=threads, frames_max=_FRAMES_MAX)
+    yield from _decode(io.BytesIO(data), "this segment", threads=threads, frames_max=_FRAMES_MAX, motion=motion)
 
 
 def decode_file(path: str, *, threads: int = 0, filters: Filters = ()) -> Iterator[Frame]:
@@ -120,13 +120,21 @@ def _filtered(pictures: Iterator[av.VideoFrame], filters: Filters) -> Iterator[a
 
 
 def _decode(
-    file: io.BytesIO | str, what: str, *, threads: int, frames_max: int | None, filters: Filters = ()
+    file: io.BytesIO | str,
+    what: str,
+    *,
+    threads: int,
+    frames_max: int | None,
+    filters: Filters = (),
+    motion: bool = False,
 ) -> Iterator[Frame]:
     count = 0
     try:
         with av.open(file, mode="r") as container:
             stream = _video_stream(container, what)
             stream.codec_context.thread_count = threads
+            if motion:
+                stream.codec_context.options = {"flags2": "+export_mvs"}
             pictures = container.decode(stream)
             for picture in _filtered(pictures, filters) if filters else pictures:
                 if picture.width * picture.height > _PIXELS_MAX:

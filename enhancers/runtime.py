@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from av import VideoFrame
 
 from abr.enhancement import Offer
 from abr.errors import FormatError
@@ -13,7 +14,7 @@ from enhancers.architectures.plain import parse
 from enhancers.backends import BACKENDS, LumaNetwork
 from enhancers.base import Descriptor, Enhancer, PlainScaler, check_size
 from enhancers.checkpoint import Weights, loads_chunks, verified, weights_digest
-from enhancers.frames import PIXEL_FORMAT, Frame, frame_of, luma_of
+from enhancers.frames import PIXEL_FORMAT, Frame, Plane, frame_of, luma_of
 
 DEFAULT_BACKEND = "openvino-int8"
 _WARM_UP_FRAMES = 2
@@ -34,9 +35,20 @@ class NetworkEnhancer:
 
     def enhance(self, frame: Frame) -> Frame:
         check_size(frame, self.descriptor)
-        picture = self._grow.scale(frame.picture, PIXEL_FORMAT)
-        luma = luma_of(picture)
+        picture = self.grown(frame)
+        self.lift(frame, luma_of(picture))
+        return self.fitted(picture)
+
+    def grown(self, frame: Frame) -> VideoFrame:
+        """The plain scaler's picture at the network's output size."""
+        return self._grow.scale(frame.picture, PIXEL_FORMAT)
+
+    def lift(self, frame: Frame, luma: Plane) -> None:
+        """Put the network's luma in place of the plain one: uint8, of the network's output size."""
         self._network.run(frame.y, luma, luma)
+
+    def fitted(self, picture: VideoFrame) -> Frame:
+        """Bring the finished picture to the display, when that is of another size."""
         return Frame(picture=self._fit.scale(picture, PIXEL_FORMAT) if self._fit else picture)
 
 
@@ -48,7 +60,7 @@ def open_weights(
     display_px: tuple[int, int],
     backend: str = DEFAULT_BACKEND,
     threads: int = 1,
-) -> Enhancer:
+) -> NetworkEnhancer:
     """Open the deepest exit of `weights` for frames of `size_px` shown at `display_px` (width, height), warm.
 
     Raises UnknownNameError for an unknown backend and FormatError for weights that it cannot run.

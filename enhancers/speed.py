@@ -121,12 +121,15 @@ def speed(
     )
 
 
-def end_to_end_fps(segment: bytes, enhancers: Sequence[Enhancer], seconds: float) -> float:
-    """Frames a second from coded bytes to frames at display size; the clip is decoded again until time is up."""
+def end_to_end_fps(segment: bytes, enhancers: Sequence[Enhancer], seconds: float, *, motion: bool = False) -> float:
+    """Frames a second from coded bytes to frames at display size; the clip is decoded again until time is up.
+
+    motion: decode the codec's motion too, for enhancers that reuse.
+    """
 
     def decoded() -> Iterator[Frame]:
         while True:
-            yield from decode_segment(segment)
+            yield from decode_segment(segment, motion=motion)
 
     lifted = enhanced(decoded(), enhancers)
     for _ in islice(lifted, _WARM_FRAMES):
@@ -171,19 +174,21 @@ def decode_fps(segment: bytes) -> float:
     return frames / (time.perf_counter() - began_s)
 
 
-def rung_of(source: Path, size_px: tuple[int, int], frames: int = 120, crf: int = 27) -> bytes:
-    """The beginning of a clip as a low rung: H.264 without B-frames, as `prepare` makes them. Raises MediaError."""
+def rung_of(
+    source: Path, size_px: tuple[int, int], frames: int = 120, crf: float = 27, *, skip: int = 0, b_frames: int = 0
+) -> bytes:
+    """Some frames of a clip as a low rung: H.264 with one key frame, coded as `prepare` does. Raises MediaError."""
     file = io.BytesIO()
     scaler: PlainScaler | None = None
+    private = f"scenecut=0:keyint=infinite:bframes={b_frames}"
+    options = {"crf": f"{crf:g}", "preset": "faster", "profile": "high", "x264-params": private}
     with av.open(file, "w", format="mp4") as container:
-        stream = container.add_stream(
-            "libx264", rate=Fraction(25), options={"crf": str(crf), "preset": "faster", "bf": "0"}
-        )
+        stream = container.add_stream("libx264", rate=Fraction(25), options=options)
         stream.width, stream.height, stream.pix_fmt = *size_px, "yuv420p"
-        for index, frame in enumerate(islice(decode_file(str(source)), frames)):
+        for index, frame in enumerate(islice(decode_file(str(source)), skip, skip + frames)):
             scaler = scaler or PlainScaler(frame.width_px, frame.height_px, *size_px)
             picture = scaler.enhance(frame).picture
-            picture.pts, picture.time_base = index, Fraction(1, 25)
+            picture.pts, picture.time_base, picture.pict_type = index, Fraction(1, 25), 0
             container.mux(stream.encode(picture))
         container.mux(stream.encode(None))
     return file.getvalue()

@@ -1,0 +1,85 @@
+"""Some frames through the network, the others with the gain of the frame before, carried along the codec's motion.
+
+After NEMO (MobiCom 2020): the network's work is spent on anchors. What is carried is the gain, the network's picture
+less the plain one, so that whatever is new in a frame is at worst shown plain and nothing old ever stays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from enhancers.base import check_size
+from enhancers.checkpoint import Weights
+from enhancers.frames import Frame, Plane, luma_of
+from enhancers.motion import Carrier, Motion, motion_of
+from enhancers.runtime import DEFAULT_BACKEND, NetworkEnhancer, open_weights
+
+EVERY = 4
+"""So many frames share one anchor: gain is lost with each, and the time saved grows ever less. Measured on film, even
+spacing keeps more gain than as many anchors put where motion explains the decoded picture worst."""
+_NEW_MAX = 0.5
+"""Share of blocks without known motion above which a frame is an anchor."""
+
+
+def open_reusing(
+    weights: Weights,
+    weights_sha256: str,
+    *,
+    size_px: tuple[int, int],
+    display_px: tuple[int, int],
+    every: int = EVERY,
+    backend: str = DEFAULT_BACKEND,
+    threads: int = 1,
+) -> ReusingEnhancer:
+    """Open the deepest exit of `weights` as an enhancer that reuses. Parameters and errors of `open_weights`."""
+    full = open_weights(
+        weights, weights_sha256, size_px=size_px, display_px=display_px, backend=backend, threads=threads
+    )
+    return ReusingEnhancer(full, weights.architecture.scale, every)
+
+
+class ReusingEnhancer:
+    """An enhancer that runs its network on anchors only. Frames in display order, decoded with their motion.
+
+    An anchor: every `every`-th frame, a key frame, one that does not follow the frame before it, and one mostly new. So
+    what a frame shows depends on at most `every` frames before it, and errors cannot add up over more.
+    """
+
+    def __init__(self, full: NetworkEnhancer, scale: float, every: int = EVERY) -> None:
+        self.descriptor = replace(full.descriptor, name=f"{full.descriptor.name}r{every}")
+        self._full, self._every = full, every
+        width_px, height_px = full.descriptor.width_px, full.descriptor.height_px
+        self._gain = Carrier(width_px, height_px, scale)
+        self._sum = np.empty(self._gain.field.shape, np.int16)
+        self._age = 0
+        self._next_pts: int | None = None
+
+    def enhance(self, frame: Frame) -> Frame:
+        check_size(frame, self.descriptor)
+        motion = self._motion(frame)
+        picture = self._full.grown(frame)
+        luma = luma_of(picture)
+        if motion is None or self._age >= self._every or np.mean(motion.known) < 1 - _NEW_MAX:
+            self._anchor(frame, luma)
+        else:
+            self._age += 1
+            self._gain.carry(motion)
+            np.clip(np.add(luma, self._gain.field, out=self._sum), 0, 255, out=self._sum)
+            luma[:] = self._sum
+        return self._full.fitted(picture)
+
+    def _motion(self, frame: Frame) -> Motion | None:
+        """The frame's motion, when the frame that it is relative to was the last one here."""
+        pts, duration = frame.picture.pts, frame.picture.duration
+        follows = pts is not None and pts == self._next_pts
+        self._next_pts = pts + duration if pts is not None and duration else None
+        return motion_of(frame.picture) if follows else None
+
+    def _anchor(self, frame: Frame, luma: Plane) -> None:
+        plain = luma.copy()
+        self._full.lift(frame, luma)
+        np.subtract(luma, plain, out=self._sum, dtype=np.int16)
+        self._gain.field[:] = np.clip(self._sum, -128, 127, out=self._sum)
+        self._age = 1

@@ -1,0 +1,135 @@
+"""Gain carried along the codec's motion: fields move exactly, anchors are whole, the others keep most of the gain."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from networks import low_frames, psnr_db
+from titles import CLIP
+
+from enhancers import bench_reuse as bench
+from enhancers import catalog
+from enhancers.base import PlainScaler
+from enhancers.checkpoint import Weights, loads_chunks
+from enhancers.cli import bench_reuse
+from enhancers.frames import Frame, decode_file, decode_segment
+from enhancers.motion import Carrier, Motion, motion_of
+from enhancers.reuse import open_reusing
+from enhancers.runtime import open_weights
+from enhancers.speed import rung_of
+
+SIZES = {"size_px": (320, 180), "display_px": (1280, 720)}
+
+
+@cache
+def weights() -> Weights:
+    return loads_chunks(catalog.generic_chunks(catalog.architecture(4)))
+
+
+@cache
+def segment() -> bytes:
+    return rung_of(CLIP, (320, 180), frames=25)
+
+
+def frames(*, motion: bool = True) -> list[Frame]:
+    return list(decode_segment(segment(), motion=motion))
+
+
+def motion(rows: int, columns: int, right: int, down: int) -> Motion:
+    shape = rows, columns
+    return Motion(
+        right=np.full(shape, right, np.int32), down=np.full(shape, down, np.int32), known=np.ones(shape, np.bool_)
+    )
+
+
+@settings(deadline=None)
+@given(right=st.integers(-20, 20), down=st.integers(-12, 12), scale=st.sampled_from([1, 2, 3, 4]))
+def test_a_field_moves_by_the_vectors_of_its_blocks(right: int, down: int, scale: int) -> None:
+    """Whole pixels of the coded picture; where a block comes from outside, its edge is repeated or shifted."""
+    field = np.random.default_rng(1).integers(-99, 99, (48 * scale, 64 * scale), np.int8)
+    carrier = Carrier(64, 48, scale)
+    carrier.field[:] = field
+    carrier.carry(motion(6, 8, 4 * right, 4 * down))
+    inner = (slice(16 * scale, 32 * scale), slice(24 * scale, 40 * scale))
+    expected = np.roll(field, (-down * scale, -right * scale), (0, 1))[inner]
+    assert np.array_equal(carrier.field[inner], expected)
+
+
+@settings(deadline=None, max_examples=40)
+@given(values=st.lists(st.integers(-(2**31), 2**31 - 1), min_size=24, max_size=24), data=st.data())
+def test_absurd_vectors_move_only_bytes_of_the_field(values: list[int], data: st.DataObject) -> None:
+    width_px, height_px = data.draw(st.tuples(st.integers(17, 24), st.integers(25, 32)))
+    carrier = Carrier(width_px, height_px, 4)
+    carrier.field[:] = 7
+    vectors = np.array(values, np.int32)
+    known = np.array([value % 3 > 0 for value in values[:12]]).reshape(4, 3)
+    carrier.carry(Motion(right=vectors[:12].reshape(4, 3), down=vectors[12:].reshape(4, 3), known=known))
+    assert set(np.unique(carrier.field)) <= {0, 7}
+    assert known[0, 0] or not carrier.field[:32, :32].any()
+
+
+def test_motion_is_that_of_the_film() -> None:
+    """Carried along its vectors, the frame before resembles this one more than it did where it was."""
+    before, now = frames()[5:7]
+    found = motion_of(now.picture)
+    assert found is not None
+    assert found.known.mean() > 0.8
+    carrier = Carrier(320, 180, 1)
+    carrier.field[:] = before.y.view(np.int8)
+    carrier.carry(found)
+    carried = carrier.field.view(np.uint8)[found.known.repeat(8, 0).repeat(8, 1)[:180, :320]]
+    still = before.y[found.known.repeat(8, 0).repeat(8, 1)[:180, :320]]
+    wanted = now.y[found.known.repeat(8, 0).repeat(8, 1)[:180, :320]].astype(int)
+    assert np.abs(carried - wanted).mean() < 0.9 * np.abs(still - wanted).mean()
+
+
+def test_key_frames_and_decoders_that_were_not_asked_have_no_motion() -> None:
+    assert motion_of(frames()[0].picture) is None
+    assert motion_of(frames(motion=False)[3].picture) is None
+
+
+def test_anchors_are_the_full_enhancers_frames_and_the_others_keep_most_of_its_gain() -> None:
+    full, reusing = open_weights(weights(), "", **SIZES), open_reusing(weights(), "", **SIZES, every=4)
+    plain = PlainScaler(320, 180, 1280, 720)
+    gains = {"full": 0.0, "reused": 0.0}
+    for index, (frame, source) in enumerate(zip(frames(), decode_file(str(CLIP)), strict=False)):
+        shown, wanted = reusing.enhance(frame), full.enhance(frame)
+        assert np.array_equal(shown.y, wanted.y) == (index % 4 == 0)
+        assert np.array_equal(shown.u, wanted.u)
+        nothing = psnr_db(plain.enhance(frame).y, source.y)
+        gains["full"] += psnr_db(wanted.y, source.y) - nothing
+        gains["reused"] += psnr_db(shown.y, source.y) - nothing
+    assert gains["reused"] > 0.7 * gains["full"] > 0
+
+
+GIVEN: dict[str, Callable[[], list[Frame]]] = {
+    "decoded without motion": lambda: frames(motion=False)[:6],
+    "every other frame missing": lambda: frames()[:12:2],
+    "not from a decoder": lambda: low_frames(320, 180),
+}
+
+
+@pytest.mark.parametrize("kind", GIVEN)
+def test_frames_without_motion_or_out_of_order_are_enhanced_whole(kind: str) -> None:
+    given_ = GIVEN[kind]()
+    full, reusing = open_weights(weights(), "", **SIZES), open_reusing(weights(), "", **SIZES, every=4)
+    assert all(np.array_equal(reusing.enhance(frame).y, full.enhance(frame).y) for frame in given_)
+
+
+def test_the_bench_says_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "_FRAMES", 25)
+    monkeypatch.setattr(bench, "_EVERIES", (1, 4))
+    options = [str(CLIP), "--skip", "10", "--seconds", "0.1", "--json"]
+    found = json.loads(CliRunner().invoke(bench_reuse, options, catch_exceptions=False).stdout)
+    whole, some = found["kept"]
+    assert whole["gain_kept"] == pytest.approx(1)
+    assert 0.5 < some["gain_kept"] < 1
+    assert some["fps"] > 0
+    assert len(some["seconds"]) == 1
