@@ -17,14 +17,14 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from abr.bench import chosen_makers, data_option, profile_option, read_sets, track_quietly
+from abr.arena import benchmark_arena, chosen_makers, track_quietly
+from abr.bench import data_option, profile_option
 from abr.control import Controller
 from abr.controllers import HORIZON
 from abr.errors import InputError
 from abr.event_loop import play
 from abr.formats import dumps_pretty
 from abr.lockstep import simulate_many
-from abr.movies import load_benchmark
 from abr.options import PriceList
 from abr.qoe import experience
 from abr.simulate import menu_of, simulate
@@ -139,8 +139,8 @@ def bench_simulator(
     as_json: bool,
 ) -> None:
     """Sessions a second, against a Sabre-style event loop with the same controller."""
-    prices, sets = load_benchmark(folder, profile), read_sets(folder)
-    traces = [trace for group in sets.values() for trace in group]
+    arena = benchmark_arena(folder, profile)
+    prices, traces = arena.prices, [trace for group in arena.sets.values() for trace in group]
     makers = chosen_makers(controllers, profile, CONTROLLERS)
     speeds: dict[str, Speed] = {}
     with tempfile.TemporaryDirectory() as scratch:

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from price_lists import make_prices
 
 from abr import planning
-from abr.bench import bench_abr, interval
+from abr.arena import interval
+from abr.bench import bench_abr
 from abr.control import Download
 from abr.controllers import make_controller
 from abr.errors import FormatError, InputError
