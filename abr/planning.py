@@ -1,8 +1,8 @@
 """Values of future states: stochastic dynamic programming over the segments to come, once per title and device.
 
-A state is (quality of the last segment, throughput level, download buffer, enhancement backlog), for several
-spreads and session means of the throughput (see abr.forecast). Its value is the QoE, in VMAF points summed over
-segments, that the best choices from there on may expect. Decisions then cost a lookup. All axes interpolate linearly.
+A state is (option shown last, throughput level, download buffer, enhancement backlog), for several spreads and
+session means of the throughput (see abr.forecast). Its value is the QoE, in VMAF points summed over segments, that the
+best choices from there on may expect. Decisions then cost a lookup. All axes but the first interpolate linearly.
 
 Long titles are planned in windows, each looking beyond its last segment by more than a buffer.
 """
@@ -36,7 +36,6 @@ SPREADS: Floats = np.array([0.06, 0.1, 0.16, 0.26])
 MEANS: Floats = np.log([0.5e6, 1.7e6, 6e6])
 BUFFERS_S = (0.0, 1.0, 2.0, 3.0, 4.5, 6.5, 9.0, 12.0, 16.0, 22.0, 30.0, 42.0, 60.0, 90.0, 150.0, 300.0)
 BACKLOGS_S: Floats = np.array([0.0, 5.0, 18.0])
-QUALITIES: Floats = np.linspace(0.0, 100.0, 10)
 LEVEL_STEP = 0.45
 LATENCY_S = 0.06
 HOLE_VMAF = -1e4
@@ -207,17 +206,17 @@ def plan(prices: PriceList, first: int, buffer_max_s: float) -> Plan:
         len(BACKLOGS_S),
     )
     values = np.zeros((kept, *shape), np.float32)
-    ahead = planner.nothing()
+    after = planner.nothing()
     for segment in range(end - 1, first - 1, -1):
-        after = planner.after(segment, ahead)
+        if segment < end - 1:
+            after = planner.after(segment, after)
         if segment - first < kept:
             values[segment - first] = after.transpose(1, 2, 4, 0, 5, 3)
-        ahead = planner.before(segment, after)
     return Plan(first=first, levels=planner.levels, buffers_s=planner.buffers_s, values=values)
 
 
 class _Planner:
-    """One step back in time. Arrays are ordered (O or qualities, spreads, levels, backlogs, means, buffers)."""
+    """One step back in time. Arrays are ordered (O, spreads, levels, backlogs, means, buffers)."""
 
     def __init__(self, prices: PriceList, buffer_max_s: float) -> None:
         self._prices, self._buffer_max_s = prices, buffer_max_s
@@ -232,18 +231,13 @@ class _Planner:
         self._drift = [position(self.levels + PULL * (mean - self.levels), self.levels) for mean in MEANS]
 
     def nothing(self) -> Singles:
-        """Values after the last segment."""
-        sizes = (len(QUALITIES), len(SPREADS), len(self.levels), len(BACKLOGS_S), len(MEANS), len(self.buffers_s))
+        """Values once each option has been shown at the last segment."""
+        sizes = (len(self._plain), len(SPREADS), len(self.levels), len(BACKLOGS_S), len(MEANS), len(self.buffers_s))
         return np.zeros(sizes, np.float32)
 
-    def after(self, segment: int, ahead: Singles) -> Singles:
-        """Values once each option has been shown at `segment`, from the values before the segment that follows."""
-        below, share = _singles(position(self._prices.vmaf[segment], QUALITIES))
-        weight = share.reshape(-1, 1, 1, 1, 1, 1)
-        return np.asarray(ahead[below] * (1 - weight) + ahead[below + 1] * weight)
-
-    def before(self, segment: int, after: Singles) -> Singles:
-        """Values of the states in which `segment` is to be chosen."""
+    def after(self, segment: int, after: Singles) -> Singles:
+        """Values once each option has been shown at `segment`, from the values after the segment that follows."""
+        shown, segment = self._prices.vmaf[segment].astype(np.float32), segment + 1
         prices, duration_s = self._prices, float(self._prices.duration_s[segment])
         sizes = prices.size_bytes[segment, self._firsts][:, None, None, None]
         taken_s = (LATENCY_S + self._outages_s + sizes * 8 / self._bps).astype(np.float32)
@@ -266,10 +260,10 @@ class _Planner:
             value[enhanced] = likely * value[enhanced] + (1 - likely) * plain
         vmaf = prices.vmaf[segment].astype(np.float32)
         value += stalls[which][..., None, None, :] + vmaf.reshape(-1, 1, 1, 1, 1, 1)
-        return self._best(value, vmaf)
+        return self._best(value, vmaf, shown)
 
-    def _best(self, value: Singles, vmaf: Singles) -> Singles:
-        """The best option's value less the change to its quality, for each quality shown before.
+    def _best(self, value: Singles, vmaf: Singles, shown: Singles) -> Singles:
+        """The best option's value less the change to its quality `vmaf`, from each quality `shown` before.
 
         Of the options no better than that quality the best one is the best of value + vmaf, of the others that of
         value - vmaf: running maxima over the options by quality serve every row.
@@ -281,8 +275,8 @@ class _Planner:
             np.maximum(lower[option], lower[option - 1], out=lower[option])
             np.maximum(higher[-option - 1], higher[-option], out=higher[-option - 1])
         best = self.nothing()
-        counts = np.searchsorted(vmaf[order], QUALITIES, side="right")
-        for row, (before, count) in enumerate(zip(QUALITIES.astype(np.float32), counts.tolist(), strict=True)):
+        counts = np.searchsorted(vmaf[order], shown, side="right")
+        for row, (before, count) in enumerate(zip(shown, counts.tolist(), strict=True)):
             if count == 0:
                 np.add(higher[0], before, out=best[row])
                 continue
