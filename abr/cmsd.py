@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from abr.errors import FormatError
-from abr.structured import Cursor, Token, Value, dumps_item, dumps_pair, loads_pair
+from abr.structured import INTEGER_MAX, Cursor, Token, Value, dumps_item, dumps_pair, loads_pair
 
 STATIC = "CMSD-Static"
 DYNAMIC = "CMSD-Dynamic"
@@ -15,6 +15,7 @@ SERVER = "toprung"
 """The name under which our server signs its entry in CMSD-Dynamic."""
 RENDITION_KEY = "com.toprung-r"
 ENHANCER_KEY = "com.toprung-e"
+ESTIMATE_KEY = "etp"
 _MEMBERS_MAX = 64
 
 
@@ -69,9 +70,12 @@ def dumps_static(keys: Mapping[str, Value]) -> str:
     return ",".join(dumps_pair(_lower(key), keys[key]) for key in sorted(keys))
 
 
-def chosen(rendition: str, enhancer: str) -> str:
-    """The CMSD-Dynamic header of a decided segment."""
-    return dumps_dynamic([Hop(SERVER, {RENDITION_KEY: rendition, ENHANCER_KEY: enhancer})])
+def chosen(rendition: str, enhancer: str, throughput_bps: float | None = None) -> str:
+    """The CMSD-Dynamic header of a decided segment; with the estimated throughput `etp`, in kbit/s, if there is one."""
+    keys: dict[str, Value] = {RENDITION_KEY: rendition, ENHANCER_KEY: enhancer}
+    if throughput_bps is not None:
+        keys[ESTIMATE_KEY] = min(round(throughput_bps / 1000), INTEGER_MAX)
+    return dumps_dynamic([Hop(SERVER, keys)])
 
 
 def read_chosen(text: str) -> tuple[str, str] | None:

@@ -16,6 +16,7 @@ from abr.events import Decided
 from abr.media import Title
 from abr.options import PriceList
 from abr.simulate import seen_of
+from abr.throughput import harmonic_mean
 from server.media import PRIVATE
 from server.sessions import OPTIONS_MAX, SessionState, owned_keys
 from server.viewers import Heard, observe, remember, session_time_s
@@ -41,6 +42,8 @@ class Taken:
     state: SessionState
     event: Decided | None = None
     failed: bool = False
+    throughput_bps: float | None = None
+    """Mean of the last downloads; None before the first."""
     rungs_up: int = 0
 
 
@@ -60,28 +63,33 @@ def take(
     before = state.option(segment)
     if before is not None:
         return _taken(prices, segment, Decision(option=before, reason="as decided before"), state)
-    state = remember(state, heard)
+    session_s = session_time_s(state, heard, now_s)
+    state = remember(state, heard, prices, segment, session_s)
     owned = owned_keys(state.owned, prices.weights_bytes)
     menu = prices.menu(segment, horizon, owned)
-    seen = observe(state, heard, prices, menu, now_s=session_time_s(state, heard, now_s))
+    seen = observe(state, heard, prices, menu, now_s=session_s)
     decision = decide(controller, seen)
     rungs_up = prices.choices[decision.option].rendition - seen.last.rendition if seen.last else 0
     state = msgspec.structs.replace(
         state.with_choice(segment, decision.option),
         memory=tuple(map(float, decision.memory)),
+        segment=segment,
         heard_s=seen.now_s,
         ahead_s=seen.buffer_s + float(menu.duration_s[0]),
     )
+    expected = harmonic_mean(seen.downloads).throughput_bps if seen.downloads else None
     taken = _taken(prices, segment, decision, state)
     event = _event(taken, segment, title.rendition(taken.rendition).segment_bytes[segment], seen, owned)
-    return replace(taken, event=event, failed=decision.reason.startswith(_FAILED), rungs_up=rungs_up)
+    return replace(
+        taken, event=event, failed=decision.reason.startswith(_FAILED), rungs_up=rungs_up, throughput_bps=expected
+    )
 
 
 def headers(taken: Taken) -> dict[str, str]:
     """What goes with a decided segment."""
     return {
         "Cache-Control": PRIVATE,
-        cmsd.DYNAMIC: cmsd.chosen(taken.rendition, taken.enhancer),
+        cmsd.DYNAMIC: cmsd.chosen(taken.rendition, taken.enhancer, taken.throughput_bps),
         "Toprung-Rendition": taken.rendition,
         "Toprung-Enhancer": taken.enhancer,
         "Toprung-Promised-VMAF": f"{taken.promised_vmaf:.2f}",

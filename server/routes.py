@@ -12,7 +12,7 @@ from server.openapi import JSON, Answer, Endpoint, document
 
 _MEDIA = "*/*"  # as the file is: a manifest, a segment, JSON
 _DECISION = {
-    "CMSD-Dynamic": "The decision as CTA-5006 custom keys: com.toprung-r (rendition), com.toprung-e (enhancer).",
+    "CMSD-Dynamic": "The decision as CTA-5006 custom keys: com.toprung-r (rendition), com.toprung-e (enhancer); etp.",
     "Toprung-Rendition": "The rendition whose bytes these are.",
     "Toprung-Enhancer": "The enhancer to apply to it, or none.",
     "Toprung-Promised-VMAF": "What the title's tables promise of this choice.",

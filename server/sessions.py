@@ -53,6 +53,10 @@ class SessionState(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     """Media seconds that the viewer had, or was being sent, at that time."""
     reports: bool = False
     """Whether the downloads are those that the viewer itself reported (server.reports)."""
+    segment: int = -1
+    """The segment decided last."""
+    fullest_s: float = 0.0
+    """The fullest buffer that the viewer has told of."""
 
     def option(self, segment: int) -> int | None:
         """The option already chosen for `segment`, if it is remembered."""

@@ -13,6 +13,7 @@ from abr.cmcd import Cmcd, ViewerState, from_headers, from_query, to_viewer
 from abr.control import Download, Observation
 from abr.errors import FormatError
 from abr.options import Menu, PriceList
+from server.cadence import last_download
 from server.sessions import SessionState, pack_owned, unpack_download
 
 _NOT_BEGUN = ("d", "s")
@@ -31,8 +32,9 @@ class Heard:
 
     @property
     def tells_throughput(self) -> bool:
-        """True of our own players even before their first download, and of others that send `mtp`."""
-        return self.viewer != ViewerState() or "mtp" in self.cmcd
+        """True of our own players even before their first download, and of others that send `mtp`, or `bl`: then the
+        rhythm of their requests tells."""
+        return self.viewer != ViewerState() or "mtp" in self.cmcd or "bl" in self.cmcd
 
 
 def hear(request: web.Request) -> Heard:
@@ -57,13 +59,34 @@ def session_time_s(state: SessionState, heard: Heard, now_s: float) -> float:
     return max(0.0, now_s - state.created_s) if told_s is None else told_s
 
 
-def remember(state: SessionState, heard: Heard) -> SessionState:
-    """The state with what the viewer tells of its last download and of the weights it owns."""
+def remember(state: SessionState, heard: Heard, prices: PriceList, segment: int, now_s: float) -> SessionState:
+    """The state with what the viewer tells of its last download, by its own word or by asking for `segment` at session
+    time `now_s`, and of the weights it owns."""
     if heard.viewer.download is not None:
         state = state.with_download(heard.viewer.download)
+    elif (told_s := _told_buffer_s(heard)) is not None:
+        came = _came(state, prices, segment, told_s, now_s)
+        state = state if came is None else state.with_download(came)
+        state = msgspec.structs.replace(state, fullest_s=max(state.fullest_s, told_s))
     if heard.viewer.owned is not None:
         state = msgspec.structs.replace(state, owned=pack_owned(heard.viewer.owned))
     return state
+
+
+def _came(state: SessionState, prices: PriceList, segment: int, buffer_s: float, now_s: float) -> Download | None:
+    """The last segment's download, when this is the next one and nothing better tells."""
+    if state.reports or state.segment != segment - 1 or not 0 <= state.last < len(prices.choices):
+        return None
+    duration_s = float(prices.duration_s[state.segment])
+    return last_download(
+        asked_s=state.heard_s,
+        now_s=now_s,
+        buffer_before_s=state.ahead_s - duration_s,
+        buffer_s=buffer_s,
+        fullest_s=state.fullest_s,
+        duration_s=duration_s,
+        size_bytes=int(prices.size_bytes[state.segment, state.last]),
+    )
 
 
 def observe(state: SessionState, heard: Heard, prices: PriceList, menu: Menu, *, now_s: float) -> Observation:
@@ -85,10 +108,14 @@ def _buffer_s(state: SessionState, heard: Heard, now_s: float) -> float:
     """Told by our player to the millisecond, by others to 100 ms; else what was sent less what was played since."""
     if heard.viewer.buffer_s is not None:
         return min(heard.viewer.buffer_s, SPAN_MAX_S)
-    told_ms = heard.cmcd.get("bl")
-    if isinstance(told_ms, int):
-        return min(told_ms / 1000, SPAN_MAX_S)
+    if (told_s := _told_buffer_s(heard)) is not None:
+        return told_s
     return min(max(0.0, state.ahead_s - max(0.0, now_s - state.heard_s)), state.buffer_max_s)
+
+
+def _told_buffer_s(heard: Heard) -> float | None:
+    told_ms = heard.cmcd.get("bl")
+    return min(told_ms / 1000, SPAN_MAX_S) if isinstance(told_ms, int) else None
 
 
 def _playing(state: SessionState, heard: Heard) -> bool:

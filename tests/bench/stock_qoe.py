@@ -5,8 +5,8 @@
 For each trace two headless Chromiums play at once, in real time, each behind a link emulator of its own that begins the
 trace anew: dash.js with its default ABR (Dynamic) on the standard manifest, and the same dash.js on the manifest of a
 session, telling the server no more than CMCD. Quality is that of the heights really shown (by
-requestVideoFrameCallback), from the title's tables; stalls are those of the <video> element. QoE is
-abr.qoe.experience, as everywhere.
+requestVideoFrameCallback), from the title's tables; a picture that stands still for over a quarter of a second is a
+stall, whatever the player calls it. QoE is abr.qoe.experience, as everywhere.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from server.library import Library
 BUFFER_S = 18.0
 """dash.js's default target; a lone Representation would else be buffered for 30 s, as being at its top quality."""
 LIMIT_FACTOR = 4.0
-DRIVEN, OWN = "server-driven", "dash.js Dynamic"
+DRIVEN, OWN = "server-driven", "its own ABR"
 
 
 class Watched(Record, frozen=True):
@@ -60,7 +60,7 @@ def judge(trace: str, abr: str, title: Title, viewing: Viewing) -> Watched:
     """Segments that were shown at two heights (dash.js replaces buffered ones) count by frames."""
     height_of = {rendition.height_px: rendition.id for rendition in title.renditions}
     shown = [Counter[int]() for _ in title.segment_frames]
-    for media_s, height, _ in viewing.frames:
+    for media_s, height, *_ in viewing.frames:
         shown[segment_of(title, media_s)][height] += 1
     vmaf = [
         fmean(
@@ -70,7 +70,8 @@ def judge(trace: str, abr: str, title: Title, viewing: Viewing) -> Watched:
         for segment, counts in enumerate(shown)
         if counts
     ]
-    stall_s = sum(took_s for _, took_s in viewing.stalls)
+    frozen_s = viewing.frozen_s()
+    stall_s = sum(frozen_s)
     lived = experience(vmaf, stall_s)
     return Watched(
         trace=trace,
@@ -78,7 +79,7 @@ def judge(trace: str, abr: str, title: Title, viewing: Viewing) -> Watched:
         qoe=round(lived.qoe, 2),
         vmaf=round(lived.vmaf, 2),
         oscillation=round(lived.oscillation, 2),
-        stalls=len(viewing.stalls),
+        stalls=len(frozen_s),
         stall_s=round(stall_s, 2),
         startup_s=round(viewing.startup_s, 2),
         heights=tuple(counts.most_common(1)[0][0] if counts else 0 for counts in shown),

@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -26,15 +26,16 @@ from abr.media import Title
 
 FOLDER = Path(__file__).parents[1] / "browser" / "players"
 PLAYERS = ("dashjs-5", "dashjs-4", "shaka-5", "shaka-4", "hls.js")
-STALL_MIN_S = 0.05
-"""Shorter halts are the decoder's, not the network's."""
+STALL_MIN_S = 0.25
+"""Shorter halts are those of a busy machine, not the network's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Viewing:
-    """What was seen. frames: media time, height, audio clock of each frame shown. stalls: media time, seconds."""
+    """What was seen. frames: media time, height, audio clock and instant of each frame shown. stalls: media time,
+    seconds."""
 
-    frames: list[tuple[float, int, float]]
+    frames: list[tuple[float, int, float, float]]
     stalls: list[tuple[float, float]]
     errors: list[str]
     startup_s: float
@@ -44,13 +45,19 @@ class Viewing:
     def heights(self, title: Title) -> list[set[int]]:
         """Heights shown in each segment."""
         shown: list[set[int]] = [set() for _ in title.segment_frames]
-        for media_s, height, _ in self.frames:
+        for media_s, height, *_ in self.frames:
             shown[segment_of(title, media_s)].add(height)
         return shown
 
+    def frozen_s(self) -> list[float]:
+        """How long the picture stood still, each time that it did for longer than STALL_MIN_S: stalls, and what the
+        player skipped."""
+        instants = [instant_s for *_, instant_s in self.frames]
+        return [gap_s for a, b in pairwise(instants) if (gap_s := b - a) > STALL_MIN_S]
+
     def apart_s(self) -> float:
         """Median distance of picture and sound: the audio clock when a frame was shown, less the frame's own time."""
-        apart = sorted(abs(clock_s - media_s) for media_s, _, clock_s in self.frames)
+        apart = sorted(abs(clock_s - media_s) for media_s, _, clock_s, _ in self.frames)
         return apart[len(apart) // 2]
 
 

@@ -11,12 +11,13 @@ const stopS = Number(asked.get("stop_s") || Infinity);
 const video = document.getElementById("video");
 
 const seen = window.seen = {
-  frames: [], // [media time s, height px, currentTime when shown] of each composed frame
-  stalls: [], // [media time s, seconds] after the first frame
-  errors: [], startupS: null, ended: false, audioBytes: 0, buffered: [],
+  frames: [], // of each composed frame [media time s, height px, currentTime when shown, instant s]
+  stalls: [], // [media time s, seconds] that the clock stood still after the first frame
+  errors: [], startupS: null, ended: false, audioBytes: 0,
 };
 const begunMs = performance.now();
-let stalledMs = null;
+const POLL_MS = 40;
+let movedMs = begunMs, movedS = 0;
 
 const LIBRARIES = {
   "dashjs-5": "npm/dashjs-5/dist/modern/umd/dash.all.min.js",
@@ -78,38 +79,40 @@ function playHls() {
 }
 
 function watchFrames() {
-  video.requestVideoFrameCallback((_now, frame) => {
+  video.requestVideoFrameCallback((nowMs, frame) => {
     if (seen.startupS === null) {
       seen.startupS = (performance.now() - begunMs) / 1000;
       video.playbackRate = rate;
     }
-    seen.frames.push([frame.mediaTime, frame.height, video.currentTime]);
+    seen.frames.push([frame.mediaTime, frame.height, video.currentTime, nowMs / 1000]);
     watchFrames();
   });
 }
 
-function resumed() {
-  if (stalledMs !== null) seen.stalls.push([video.currentTime, (performance.now() - stalledMs) / 1000]);
-  stalledMs = null;
+// Not by the "waiting" event: Shaka stalls by setting the rate to 0, which says nothing.
+function watchClock() {
+  const nowMs = performance.now();
+  if (seen.startupS === null || video.currentTime !== movedS) {
+    if (seen.startupS !== null && nowMs - movedMs > 3 * POLL_MS) {
+      seen.stalls.push([movedS, (nowMs - movedMs - POLL_MS) / 1000]);
+    }
+    movedMs = nowMs;
+    movedS = video.currentTime;
+  }
+  if (!seen.ended) setTimeout(watchClock, POLL_MS);
 }
 
 function end() {
-  resumed();
   seen.audioBytes = video.webkitAudioDecodedByteCount;
   seen.ended = true;
   document.title = "ended";
 }
 
-video.addEventListener("waiting", () => {
-  if (seen.startupS !== null && !video.seeking && video.currentTime < video.duration - 0.2) stalledMs = performance.now();
-});
 video.addEventListener("timeupdate", () => {
-  resumed();
-  const ranges = video.buffered;
-  seen.buffered.push([performance.now() / 1000, video.currentTime, ranges.length ? ranges.end(ranges.length - 1) : 0]);
   if (video.currentTime >= stopS) { video.pause(); end(); }
 });
 video.addEventListener("error", () => seen.errors.push("video: " + video.error.code + " " + video.error.message));
 video.addEventListener("ended", end);
 watchFrames();
+watchClock();
 load(LIBRARIES[player]).then(PLAYERS[player]).catch(error => seen.errors.push(String(error)));
