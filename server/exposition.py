@@ -15,6 +15,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from server.seal import KEY_CHARACTERS
+
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Histogram
     from prometheus_client.metrics_core import Metric
@@ -22,15 +24,13 @@ if TYPE_CHECKING:
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """Read by prometheus_client when it is imported, so it must be set before the workers import it."""
-SESSION_SHOWN = 8
-"""Leading characters of a session id that are told: enough to find it, too few to use it."""
 
 _Key = tuple[str, tuple[tuple[str, str], ...]]
 
 
 def session_shown(session_id: str) -> str:
-    """The part of a session id that logs and metrics may tell: knowing all of it is the right to use the session."""
-    return session_id[:SESSION_SHOWN]
+    """The part of a session id that names the session in logs and metrics: knowing the rest is the right to use it."""
+    return session_id[:KEY_CHARACTERS]
 
 
 @contextmanager

@@ -68,7 +68,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         method="GET",
-        path="/qoe/{shown:[A-Za-z0-9_-]{8}}",
+        path="/qoe/{shown:[A-Za-z0-9_-]{16}}",
         name="sessionPage",
         summary="The page of one session, by the first characters of its id.",
         handler=pages.session_page,
@@ -77,7 +77,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         method="GET",
-        path="/qoe/{shown:[A-Za-z0-9_-]{8}}/log",
+        path="/qoe/{shown:[A-Za-z0-9_-]{16}}/log",
         name="getShownLog",
         summary="The log of that session, without its id.",
         handler=pages.session_lines,

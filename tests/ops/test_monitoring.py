@@ -168,8 +168,8 @@ def test_exemplars_lead_from_a_bucket_to_its_session_and_do_not_give_it_away(ser
         for name in ("toprung_viewer_vmaf", "toprung_viewer_stall_seconds", "toprung_decision_duration_seconds")
     }
     for name, sessions in told.items():
-        assert session[:8] in sessions, name
-    assert ask(f"{server}sessions/{session[:8]}")[0] == 404
+        assert session[:16] in sessions, name
+    assert ask(f"{server}sessions/{session[:16]}")[0] == 404
     assert session.encode() not in text
 
 
