@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -129,6 +130,18 @@ def test_images_run_as_somebody_and_get_no_more_than_they_need(name):
         for path in copied.split():
             assert (DOCKER.parent / path).exists()
             assert f"!{path}" in ignored
+
+
+def test_compose_takes_the_composition(tmp_path):
+    """Debian's docker-compose (1.29) does not know `name` yet; everything else it checks."""
+    shutil.copytree(DOCKER, tmp_path / "docker")
+    file = tmp_path / "docker" / "compose.yaml"
+    file.write_text(COMPOSE.replace("name: toprung\n", "", 1))
+    done = subprocess.run(
+        [program("docker-compose"), "-f", str(file), "config", "--services"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert set(done.stdout.split()) == {"nginx", "server", "redis", "prepare", "viewer", "prometheus", "grafana"}
 
 
 def test_every_service_is_hardened_and_every_file_it_mounts_is_there():
