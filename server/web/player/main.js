@@ -2,7 +2,7 @@
 
 import { Enhancer } from "./enhancer.js";
 import { Ladder } from "../parts/ladder.js";
-import { jobs, measure, profile } from "./profile.js";
+import { HOPELESS, jobs, measure, profile } from "./profile.js";
 import { BUFFER_S, PUBLIC, Stream } from "./stream.js";
 import { Telemetry } from "./telemetry.js";
 import { Thread } from "./thread.js";
@@ -61,7 +61,8 @@ function sayDevice({ measured: { kind, adapter, measurements }, wanted, frameMs 
   if (!kind) return "This browser has neither WebGPU nor WebGL2 with float textures; the video plays plainly.";
   const fits = measurements.filter((each) => each.p95_ms <= frameMs && wanted.some((job) => job.name === each.architecture));
   const best = fits.at(-1) ?? measurements[0];
-  const fps = Math.round((10 * 1000) / best.p50_ms) / 10;
+  const atMost = best.p50_ms >= HOPELESS * frameMs * 0.99 ? "under " : "";  // not timed to its end
+  const fps = `${atMost}${Math.round((10 * 1000) / best.p50_ms) / 10}`;
   const where = `${kind} on ${adapter || "this device"}`;
   const what = `${best.architecture} at ${best.width_px}×${best.height_px}: ${fps} frames a second`;
   return fits.length ? `${where}. ${what}.` : `${where}: too slow for this title (${what}). Playing plainly; pause with Before | after to see a frame lifted.`;
@@ -134,24 +135,21 @@ async function start() {
     const decision = stream.decisions.get(segment);
     const fits = ({ widthPx, heightPx }) => widthPx === video.videoWidth && heightPx === video.videoHeight;
     const best = async () => {
-      const choice = decision && able(decision.rendition).find(fits);
+      const choice = decision && measured.kind && able(decision.rendition).find(fits);
       if (choice) await weights.acquire(choice.offer);
       return choice;
     };
     return { segment, rendition: decision?.rendition, decided: decision?.enhancer, candidates: candidates(segment).filter(fits), best };
   }
 
-  showing = { stream, telemetry, title, ladder, session };
-  if (measured.kind) {
-    const canvas = freshCanvas();
-    await thread.ask("start", { kind: measured.kind, canvas }, [canvas]);
-    const changed = (state) => sayState(state);
-    showing.enhancer = new Enhancer({
-      video, canvas: $("canvas"), thread, frameMs, candidatesAt, telemetry, bufferS: () => stream.bufferS, changed,
-    });
-    showing.enhancer.on = $("enhance").ariaPressed === "true";
-    showing.enhancer.setSplit(splitShare());
-  }
+  showing = { stream, telemetry, title, ladder, session, offerOf };
+  const canvas = freshCanvas();
+  if (measured.kind) await thread.ask("start", { kind: measured.kind, canvas }, [canvas]);
+  showing.enhancer = new Enhancer({
+    video, canvas: $("canvas"), thread, frameMs, candidatesAt, telemetry, bufferS: () => stream.bufferS, changed: sayState,
+  });
+  showing.enhancer.on = $("enhance").ariaPressed === "true";
+  showing.enhancer.setSplit(splitShare());
   stream.start();
   showing.timer = setInterval(tick, 500);
   const shown = session.id.slice(0, PUBLIC);
@@ -192,7 +190,7 @@ function sayState({ name, tookMs, reason, stepped }) {
   const lifted = name !== "none";
   const words = [lifted ? `${rung} lifted by ${name}` : `${rung}, plain`, lifted && tookMs ? `${tookMs.toFixed(0)} ms a frame` : "", reason];
   text("badge", words.filter(Boolean).join(" · "));
-  text("after", lifted ? name : "plain");
+  text("after", lifted ? name : "not lifted");
   $("badge").hidden = !showing && !stepped;
   $("badge").classList.toggle("stepped", Boolean(stepped));
 }
@@ -220,7 +218,8 @@ function tick() {
   const lifted = enhancer && enhancer.state.name !== "none";
   text("t-picture", lifted ? `${decision.rendition} → ${title.display_height_px}p` : decision.rendition);
   text("t-picture-more", `${((8 * decision.sizeBytes) / 1000 / title.segment_duration_s[segment]).toFixed(0)} kbit/s, ${lifted ? enhancer.state.name : "plain"}`);
-  text("t-vmaf", lifted ? decision.vmaf.toFixed(1) : plain.toFixed(1));
+  const offer = lifted && showing.offerOf(enhancer.state.name, decision.rendition);
+  text("t-vmaf", (offer ? offer.quality.vmaf[segment] : plain).toFixed(1));
   text("t-vmaf-more", lifted ? `${plain.toFixed(1)} without the enhancer` : `decided: ${decision.enhancer === "none" ? "plain" : decision.enhancer}`);
   text("t-share", frames ? `${Math.round((100 * enhanced) / frames)} %` : "0 %");
   text("t-share-more", `${enhanced} of ${frames} frames, none late`);

@@ -5,7 +5,7 @@ import { architecture, macs } from "../network/plain.js";
 const KEPT = "toprung.profile.1";
 const BUDGET_MS = 300;  // of timing one network
 const OPEN_MS = { WebGPU: 4000, WebGL2: 600 };  // at most, to make a network ready; WebGL2 holds the page up meanwhile
-const HOPELESS = 4;  // frames' time: a network that would take longer is not even timed
+export const HOPELESS = 4;  // frames' time: a network that would take longer is not even timed
 
 /** All networks that a title offers and this page runs, cheapest first: [{name, widthPx, heightPx, macs}]. */
 export function jobs(title, table) {
@@ -34,7 +34,6 @@ export async function measure(thread, wanted, frameMs, say) {
   const missing = wanted.filter((job) => !known.measurements.some((each) => sameJob(each, job)));
   if (!kinds.length || !missing.length) return kinds.length ? known : { kind: null, adapter: "", measurements: [] };
   const kind = known.kind ?? (await quickest(thread, kinds, wanted[0], frameMs, say));
-  if (!kind) return { kind: null, adapter: kinds[0].adapter, measurements: [] };
   const found = { kind, adapter: kinds.find((each) => each.kind === kind).adapter, measurements: known.measurements };
   let pace = 0;  // milliseconds of a multiply-accumulate
   for (const [index, job] of missing.entries()) {
@@ -69,7 +68,7 @@ function remembered(kinds) {
   return { kind: null, adapter: "", measurements: [] };
 }
 
-/** The first kind that does the lightest job with ease, else the quickest: drawing with WebGL2 can hold the page up. */
+/** The first kind that does the lightest job with ease, else the quickest (drawing with WebGL2 can hold the page up). */
 async function quickest(thread, kinds, job, frameMs, say) {
   let best = null;
   for (const { kind } of kinds) {
@@ -78,7 +77,7 @@ async function quickest(thread, kinds, job, frameMs, say) {
     if (timesMs && median(timesMs) < frameMs / 2) return kind;
     if (timesMs && (!best || median(timesMs) < best.ms)) best = { kind, ms: median(timesMs) };
   }
-  return best?.kind ?? null;
+  return best?.kind ?? kinds[0].kind;  // too slow to play with, but a frame that stands still can wait
 }
 
 /** Milliseconds of each run; null when it did not work, or was not ready in time. */

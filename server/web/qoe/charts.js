@@ -8,16 +8,18 @@ const dark = matchMedia("(prefers-color-scheme: dark)");
 
 export const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
 
+const aboveZero = (_, low, high) => [Math.min(0, low ?? 0), Math.max(1, (high ?? 1) * 1.08)];
+
 export class Chart {
   #plot = null;
   #data = null;
 
   /**
    * series: [{label, colour, width, fill, step, points, dash}]; `colour` names a variable of the style sheet. unit: of
-   * the y axis. time: how x is written. bands(): [[from, to]] of x to be shaded, such as stalls.
+   * a value. time: how x is written. log: y by powers of ten. bands(): [[from, to]] of x to be shaded, such as stalls.
    */
-  constructor(box, { title, series, unit, height = 150, time = clock, range = null, bands = () => [] }) {
-    Object.assign(this, { box, title, series, unit, height, time, range, bands });
+  constructor(box, { series, unit, height = 150, time = clock, range = null, log = false, bands = () => [] }) {
+    Object.assign(this, { box, series, unit, height, time, range, log, bands });
     new ResizeObserver(() => this.#plot?.setSize({ width: this.#width(), height })).observe(box);
     dark.addEventListener("change", () => this.#rebuild());
   }
@@ -40,9 +42,10 @@ export class Chart {
     const options = {
       width: this.#width(),
       height: this.height,
+      padding: [10, 26, 0, 0],
       cursor: { y: false, points: { size: 6 } },
       legend: { live: true },
-      scales: { x: { time: false }, y: { range: this.range ?? ((_, low, high) => [Math.min(0, low ?? 0), Math.max(1, (high ?? 1) * 1.08)]) } },
+      scales: { x: { time: false }, y: this.log ? { distr: 3 } : { range: this.range ?? aboveZero } },
       axes: [
         { ...axis, values: (_, ticks) => ticks.map(this.time), grid: { show: false }, space: 90, size: 28, incrs: STEPS_S },
         { ...axis, size: 52, space: 26 },

@@ -18,7 +18,7 @@ let dirty = false;
 const bands = () => session.events.filter(({ event }) => event === "stalled").map((event) => [event.t_s - event.duration_s, event.t_s]);
 const charts = {
   rate: new Chart($("c-rate"), {
-    unit: " kbit/s", bands,
+    unit: " kbit/s", log: true, bands,
     series: [{ label: "network", colour: "network", points: true }, { label: "chosen", colour: "ink", points: true }],
   }),
   buffer: new Chart($("c-buffer"), { unit: " s", height: 120, bands, series: [{ label: "buffer", colour: "ink", width: 1.5, digits: 1 }] }),
