@@ -4,7 +4,7 @@
 import { MediaPlayer } from "../vendor/dash.mediaplayer.min.js";
 
 export const BUFFER_S = 20;
-export const PUBLIC = 8;  // leading characters of a session id that may be told
+export const PUBLIC = 16;  // leading characters of a session id that may be told
 const OPEN_PATIENCE_MS = 1500;  // how long start-up waits for an enhancer to be ready
 
 export class Stream {
