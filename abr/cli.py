@@ -55,6 +55,7 @@ bench = LazyGroup(
         "abr": Lazy("abr.bench:bench_abr", "Every controller on every trace set, against the offline optimum."),
         "simulator": Lazy("abr.bench_simulator:bench_simulator", "The simulator against a Sabre-style event loop."),
         "live": Lazy("client_player.bench_live:bench_live", "Real sessions against the simulator's forecast of each."),
+        "deadline": Lazy("client_player.bench_deadline:bench_deadline", "Late frames when half the processor goes."),
     },
     name="bench",
     help="Measure Toprung against named peers, in one run.",
