@@ -123,7 +123,8 @@ def _measure(path: Path, talk: Console) -> Path:
 def _play(
     url: str, title: str, profile: DeviceProfile, throttle: Callable[[], None], at_s: float
 ) -> Sequence[AnyEvent]:
-    from client_player.session import Wish, play  # brings the decoder along
+    from client_player.session import play  # brings the decoder along
+    from client_player.wish import Wish
 
     timer = threading.Timer(at_s, throttle)
 

@@ -152,7 +152,8 @@ def bench_live(
 
 def compare(case: Case, url: str, trace: Trace, start_s: float = 0.0) -> Line:
     """One session over `trace`, lived and forecast. `start_s` only says where the trace was cut."""
-    from client_player.session import Wish, play  # brings the decoder along
+    from client_player.session import play  # brings the decoder along
+    from client_player.wish import Wish
 
     forecast = foresee(case, trace)
     outcome = play(

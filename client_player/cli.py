@@ -11,9 +11,13 @@ import click
 if TYPE_CHECKING:
     from abr.device import DeviceProfile
     from abr.enhancement import Family
-    from client_player.session import Outcome, Wish
+    from client_player.session import Outcome
+    from client_player.wish import Wish
 
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+
+_INTERRUPTED = 130
+"""Exit code of a program that SIGINT ended, as shells have it."""
 
 
 @click.command(context_settings={"show_default": True})
@@ -48,13 +52,14 @@ def play(
     source: Path | None,
     out: Path | None,
     as_json: bool,
-) -> None:
+) -> int:
     """Play a title headless: really download, decode and enhance every frame, each by its deadline.
 
     URL is that of a Toprung server, or of a title's manifest on one; with --local, of any static DASH manifest.
+    Ctrl-C stops and still writes what was seen.
     """
     from abr.traces import read_trace
-    from client_player.session import Wish
+    from client_player.wish import Wish
 
     allowed = allowed_families(families)
     wish = Wish(
@@ -71,9 +76,11 @@ def play(
         every=every,
         source=source,
         out=out,
+        setbacks=None if profile else _setbacks(),
     )
     outcome = _played(wish)
     _print(outcome, out, as_json)
+    return _INTERRUPTED if outcome.summary.partial else 0
 
 
 @click.command(context_settings={"show_default": True})
@@ -148,6 +155,14 @@ def _profile(path: Path | None) -> DeviceProfile | None:
         click.echo(f"Playing without enhancement, since this device cannot be measured: {error}", err=True)
         return None
     return found
+
+
+def _setbacks() -> Path:
+    """Beside this device's own profile."""
+    from client_player.setbacks import SETBACKS_FILE
+    from enhancers.profile import cache_folder
+
+    return cache_folder() / SETBACKS_FILE
 
 
 def _status(text: str) -> AbstractContextManager[object]:

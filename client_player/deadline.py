@@ -79,6 +79,8 @@ class Keeper:
     costs: dict[str, Cost] = field(default_factory=dict)
     decode: Cost = field(default_factory=lambda: Cost(0.0, 0.0))
     plain: Cost = field(default_factory=lambda: Cost(0.0, 0.0))
+    failed_s: dict[str, float] = field(default_factory=dict)
+    """Seconds a frame of what could not keep up, decoding included, by key."""
     _bars: dict[str, _Bar] = field(default_factory=dict)
     _recent: deque[tuple[float, bool]] = field(default_factory=deque)
     _using: str = ""
@@ -136,6 +138,7 @@ class Keeper:
         calm_s = min(CALM_MAX_S, CALM_S * 2 ** (times - 1))
         self._bars[candidate.key] = _Bar(candidate.frame_s, now_s + calm_s, times)
         self._recent.clear()
+        self.failed_s[candidate.key] = self.cost(candidate).typical_s + self.decode.typical_s
         self.costs.pop(candidate.key, None)  # once the bar is lifted it is tried again, not condemned unheard
 
     def _barred(self, now_s: float, candidate: Candidate) -> bool:

@@ -47,7 +47,7 @@ def black(width_px: int, height_px: int) -> Frame:
 def count_frames(data: bytes) -> int:
     """Coded pictures in init and media segment together; 0 when they cannot be read."""
     try:
-        with av.open(io.BytesIO(data), mode="r") as container:
+        with av.open(io.BytesIO(data), mode="r", format="mp4") as container:
             packets = container.demux(container.streams.best("video"))
             return sum(packet.size > 0 for packet in packets)
     except (av.error.FFmpegError, OSError, ValueError, IndexError):
@@ -58,7 +58,7 @@ def audio_duration_s(data: bytes) -> float:
     """Seconds of sound in init and media segment together, decoded. Raises MediaError when it is damaged or silent."""
     duration_s = 0.0
     try:
-        with av.open(io.BytesIO(data), mode="r") as container:
+        with av.open(io.BytesIO(data), mode="r", format="mp4") as container:
             for packet in container.demux(container.streams.best("audio")):
                 packet.decode()
                 if packet.size and packet.time_base is not None:

@@ -20,6 +20,8 @@ from enhancers.frames import Frame
 _OPEN_PATIENCE_S = 1.5
 """How long start-up waits for an enhancer to open; later, the head start of finished frames is the limit."""
 _OPEN_RESERVE_S = 0.5
+DECODE_MAX_S = 5.0
+"""A frame that takes longer to decode is given up, and the rest of its segment with it."""
 
 
 class Worker:
@@ -87,7 +89,7 @@ class Worker:
         for number in range(job.frames):
             media_s = job.start_s + number * frame_s
             began_s = self._clock.now_s()
-            decoded = await self._compute.run(decoder.next)
+            decoded = await self._decoded(decoder)
             self._keeper.decode.seen(self._clock.now_s() - began_s)
             due_s = self._playout.due_s(media_s)
             used, cost_s = PLAIN, 0.0
@@ -109,6 +111,13 @@ class Worker:
         if decoder.trouble:
             detail = f"segment {job.segment}: {decoder.trouble}; the last frame before it stays on the screen"
             self._tell(Failed(t_s=self._clock.now_s(), what="segment", detail=detail[:1024]))
+
+    async def _decoded(self, decoder: SegmentDecoder) -> Frame | None:
+        try:
+            return await self._compute.run_within(DECODE_MAX_S, decoder.next)
+        except TimeoutError:
+            decoder.trouble = f"decoding a frame took more than {DECODE_MAX_S:g} s"
+            return None
 
     async def _finish(
         self, job: Job, decoded: Frame, choice: Candidate | None, due_s: float | None

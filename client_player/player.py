@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,8 @@ _DOWNLOADS_KEPT = 16
 _LOST_MAX = 3
 """Segments in a row that may be lost before the session is given up."""
 _JOBS_MAX = 256
+STOPPED = "stopped"
+"""The reason of an end that somebody asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,10 +83,11 @@ class Player:
             compute=self._opening,
             tell=lambda detail: self._failed("enhancer", detail),
         )
+        self._keeper = Keeper(frame_s=1 / title.fps)
         queue = FrameQueue(capacity(title.fps, title.display_width_px, title.display_height_px))
         self._worker = Worker(
             queue=queue,
-            keeper=Keeper(frame_s=1 / title.fps),
+            keeper=self._keeper,
             toolbox=self._toolbox,
             playout=self.playout,
             clock=clock,
@@ -127,7 +130,7 @@ class Player:
             reason = str(error) or type(error).__name__
             raise error from None
         except asyncio.CancelledError:
-            reason = "stopped"
+            reason = STOPPED
             raise
         finally:
             posting.cancel()
@@ -237,3 +240,8 @@ class Player:
     def sound_apart_s(self) -> float:
         """The most by which the sound that came differs from the time line."""
         return self._sound.apart_s if self._sound else 0.0
+
+    @property
+    def failed_s(self) -> Mapping[str, float]:
+        """Seconds a frame of enhancers that could not keep up, by `client_player.setbacks.measured_key`."""
+        return self._keeper.failed_s

@@ -8,65 +8,42 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
-from fractions import Fraction
-from importlib.metadata import version
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
 
 from abr.clock import SessionClock, VirtualTimeLoop
-from abr.device import DeviceProfile, Measurement
-from abr.enhancement import EnhancementTable, Family, Offer
+from abr.device import Measurement
+from abr.enhancement import EnhancementTable, Offer
 from abr.errors import StorageError, ToprungError
-from abr.events import AnyEvent, Ended, Failed, Started
+from abr.events import AnyEvent, Ended, Failed
 from abr.formats import dumps, dumps_pretty
 from abr.media import Quality, Rendition, Title
-from abr.traces import Trace
+from client_player import setbacks
 from client_player.archive import LOG_FILE, SEEN_FILE, SUMMARY_FILE
 from client_player.download import HttpTransport, Reply, Transport, check_url, http_pool
-from client_player.driven import SessionWish, open_session
+from client_player.driven import open_session
 from client_player.folder import clear, title_files, write
 from client_player.guide import Ears, Guide
-from client_player.local import LocalWish, open_local
+from client_player.local import open_local
 from client_player.lookup import find_manifest, find_title
 from client_player.measure import digest, measure
-from client_player.player import Player, Setup
+from client_player.player import STOPPED, Player, Setup
 from client_player.report import REPORT_FILE, Material, write_report
 from client_player.shaper import ShapedTransport
-from client_player.sink import RawSink, Sink, open_sink
 from client_player.summary import Summary, summarise
 from client_player.telemetry import SessionLog, downloaded
 from client_player.toolbox import Opener
+from client_player.wish import Wish, local_wish, session_wish, sinks, started
 from enhancers.base import Enhancer
 
 _LUMA_FILE = "shown.y"
-_CONTROLLER = "toprung"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """What a viewer asks for. trace None plays over the network as it is; profile None plays plainly."""
-
-    url: str
-    title: str = ""
-    trace: Trace | None = None
-    profile: DeviceProfile | None = None
-    families: Sequence[Family] = tuple(Family)
-    controller: str = ""
-    buffer_max_s: float = 30.0
-    virtual_time: bool = True
-    local: bool = False
-    """Decide in the player, by the standard manifest, instead of in a server's session."""
-    sink: str = "null"
-    every: int = 1
-    source: Path | None = None
-    out: Path | None = None
-    silence_max_s: float = 15.0
-    """A server that says nothing for this long has failed."""
+LAST_WORDS_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +64,14 @@ def play(
     on_bytes: Callable[[int], None] = lambda _bytes: None,
     on_measured: Callable[[int], None] = lambda _frames: None,
 ) -> Outcome:
-    """Play a whole session. Raises InputError, DownloadError, FormatError, StorageError; files are written before."""
+    """Play a whole session. Raises InputError, DownloadError, FormatError, StorageError; files are written before.
+
+    An interrupt (SIGINT) stops the playing; what came of it until then is summed up and written as usual.
+    """
     check_url(wish.url)
+    known = setbacks.read(wish.setbacks) if wish.setbacks else setbacks.Setbacks()
+    if wish.profile is not None:
+        wish = replace(wish, profile=setbacks.wiser(wish.profile, known, time.time()))
     with ExitStack() as stack:
         try:
             if wish.out is not None:
@@ -99,17 +82,20 @@ def play(
         loop_factory = VirtualTimeLoop if wish.virtual_time else asyncio.SelectorEventLoop
         with asyncio.Runner(loop_factory=loop_factory) as runner:
             played = runner.run(watch(wish, folder / _LUMA_FILE, listener=listener, on_bytes=on_bytes))
+        if wish.setbacks and wish.profile and played.failed_s:
+            setbacks.write(wish.setbacks, setbacks.learned(known, wish.profile, played.failed_s, time.time()))
         return finish(wish, played, folder / _LUMA_FILE, on_measured=on_measured)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Played:
-    """What is known when the last frame has been shown."""
+    """What is known when the last frame has been shown. failed_s: as in Player."""
 
     events: Sequence[AnyEvent]
     title: Title
     table: EnhancementTable | None
     sound_apart_s: float
+    failed_s: Mapping[str, float] = field(default_factory=dict)
 
 
 def open_offer(
@@ -136,7 +122,10 @@ async def watch(
     on_bytes: Callable[[int], None] = lambda _bytes: None,
     opener: Opener = open_offer,
 ) -> Played:
-    """Play on the running loop. With a source to compare with, the shown luma is written to `luma`."""
+    """Play on the running loop. With a source to compare with, the shown luma is written to `luma`.
+
+    When this task is cancelled while playing, the session ends as `stopped` and what was played is returned.
+    """
     clock = SessionClock()
     source_sha256 = await asyncio.to_thread(digest, wish.source) if wish.source else ""
     if wish.out is not None:
@@ -147,16 +136,29 @@ async def watch(
             plain = HttpTransport(pool, clock)
             transport = ShapedTransport(plain, wish.trace, clock, on_bytes) if wish.trace else plain
             guide = await _guide(wish, pool, plain, transport, clock, log)
-            sound_apart_s = await _through(wish, guide, transport, clock, log, luma, opener, source_sha256)
-            await log.post_all(guide.post)
-            log.replace_decisions(list(await guide.close()))
+            player = await _through(wish, guide, transport, clock, log, luma, opener, source_sha256)
+            await _last_words(guide, log)
     except ToprungError as error:
         if not log.ended:
             log.tell(Ended(t_s=clock.now_s(), reason=str(error)[:1024], played_s=0.0))
         raise
     finally:
         log.close()
-    return Played(events=log.events, title=guide.title, table=guide.table, sound_apart_s=sound_apart_s)
+    return Played(
+        events=log.events,
+        title=guide.title,
+        table=guide.table,
+        sound_apart_s=player.sound_apart_s,
+        failed_s=player.failed_s,
+    )
+
+
+async def _last_words(guide: Guide, log: SessionLog) -> None:
+    """Tell the server what it has not heard yet, and take over its own word on the decisions."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LAST_WORDS_S):
+            await log.post_all(guide.post)
+            log.replace_decisions(list(await guide.close()))
 
 
 async def _guide(
@@ -173,14 +175,14 @@ async def _guide(
     if wish.local:
         manifest_url = await find_manifest(wish.url, wish.title, plain)
         clock.start()
-        local = await open_local(_local_wish(wish, manifest_url), transport=transport, ears=ears)
-        log.tell(_started(wish, local.title.id, "local"))
+        local = await open_local(local_wish(wish, manifest_url), transport=transport, ears=ears)
+        log.tell(started(wish, local.title.id, "local"))
         return local
     base_url, title_id = await find_title(wish.url, wish.title, plain)
-    asked = _session_wish(wish, title_id)
+    asked = session_wish(wish, title_id)
     driven = await open_session(base_url, asked, pool=pool, transport=transport, ears=ears)
     clock.start()
-    log.tell(_started(wish, title_id, driven.session_id))
+    log.tell(started(wish, title_id, driven.session_id))
     await driven.load()
     return driven
 
@@ -204,8 +206,8 @@ async def _through(
     luma: Path,
     opener: Opener,
     source_sha256: str,
-) -> float:
-    """Play to the end; returns by how much sound and picture were apart."""
+) -> Player:
+    """Play to the end, or until this task is cancelled; returns the player, which has ended."""
     if wish.source is not None and source_sha256 != guide.title.source.sha256:
         detail = f"{wish.source.name} is not the file that {guide.title.id} was made from; measured quality may mislead"
         log.tell(Failed(t_s=clock.now_s(), what="source", detail=detail))
@@ -217,63 +219,33 @@ async def _through(
             families=wish.families,
             buffer_max_s=wish.buffer_max_s,
             opener=opener,
-            sinks=_sinks(wish, guide.title, luma, stack),
+            sinks=sinks(wish, guide.title, luma, stack),
         )
         player = Player(guide, setup, transport=transport, clock=clock, log=log)
-        await player.play()
-        if wish.out is not None:
+        if await _to_the_end(player) and wish.out is not None:
             await player.write_pair(wish.out)
-    return player.sound_apart_s
+    return player
 
 
-def _session_wish(wish: Wish, title_id: str) -> SessionWish:
-    return SessionWish(
-        title=title_id,
-        profile=wish.profile,
-        controller=wish.controller,
-        families=wish.families,
-        buffer_max_s=wish.buffer_max_s,
-    )
-
-
-def _local_wish(wish: Wish, manifest_url: str) -> LocalWish:
-    return LocalWish(
-        manifest_url=manifest_url,
-        controller=wish.controller or _CONTROLLER,
-        profile=wish.profile,
-        families=wish.families,
-    )
-
-
-def _started(wish: Wish, title_id: str, session_id: str) -> Started:
-    return Started(
-        t_s=0.0,
-        session=session_id[:128],
-        title=title_id[:128],
-        controller=(wish.controller or _CONTROLLER)[:128],
-        device=(wish.profile.device.name if wish.profile else "")[:128],
-        network=(wish.trace.name if wish.trace else "")[:128],
-        software=f"toprung {version('toprung')}",
-    )
-
-
-def _sinks(wish: Wish, title: Title, luma: Path, stack: ExitStack) -> list[Sink]:
-    sinks: list[Sink] = []
-    asked = open_sink(wish.sink, frame_rate=Fraction(*title.frame_rate), every=wish.every)
-    if asked is not None:
-        sinks.append(asked)
-    if wish.source is not None:
-        sinks.append(RawSink(luma, frame_rate=None))
-    for sink in sinks:
-        stack.callback(sink.close)
-    return sinks
+async def _to_the_end(player: Player) -> bool:
+    """False when somebody pressed Ctrl-C: the session is over, and there is still a summary to write."""
+    try:
+        await player.play()
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.uncancel() > 0:
+            raise
+        return False
+    return True
 
 
 def finish(
     wish: Wish, played: Played, luma: Path, *, on_measured: Callable[[int], None] = lambda _frames: None
 ) -> Outcome:
-    """Measure what was seen, if there is a source, and write the session's files."""
-    seen = measure(luma, wish.source, played.title, advance=on_measured) if wish.source else None
+    """Measure what was seen, if there is a source and nobody is in a hurry to stop; write the session's files."""
+    stopped = any(isinstance(event, Ended) and event.reason == STOPPED for event in played.events[-4:])
+    measuring = wish.source is not None and not stopped
+    seen = measure(luma, wish.source, played.title, advance=on_measured) if measuring and wish.source else None
     summary = summarise(played.events, played.title, seen, played.sound_apart_s)
     if wish.out is not None:
         write(wish.out, {SUMMARY_FILE: dumps_pretty(summary)} | ({SEEN_FILE: dumps(seen)} if seen else {}))

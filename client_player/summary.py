@@ -48,6 +48,8 @@ class Summary(Record, frozen=True):
     """Changes of rendition between neighbouring segments."""
     steps: int
     failures: int
+    partial: bool = False
+    """The session ended before the title did."""
     sound_apart_ms: float = 0.0
     """The most by which sound and picture time lines were apart."""
 
@@ -74,6 +76,7 @@ def summarise(
         controller=started.controller if started else "",
         network=started.network if started else "",
         ended=ended.reason if ended else "unknown",
+        partial=ended is None or ended.reason != "finished",
         frames=frames,
         vmaf_promised=_mean(promises, weights),
         vmaf_seen=_mean(seen.vmaf, weights) if seen else None,
@@ -115,7 +118,8 @@ def as_table(summary: Summary) -> list[tuple[str, str]]:
         ("enhanced", f"{summary.enhanced_share:.1%} of {summary.frames} frames"),
         ("late", f"{summary.late_frames} frames ({summary.late_share:.2%})"),
         ("steps, failures", f"{summary.steps}, {summary.failures}"),
-        ("QoE", f"{summary.qoe:.1f}"),
+        ("QoE", f"{summary.qoe:.1f}" + (" up to where it ended" if summary.partial else "")),
+        *([("ended early", summary.ended)] if summary.partial else []),
     ]
 
 

@@ -11,6 +11,7 @@ from abr.enhancement import EnhancementTable, Family, Offer
 from abr.media import Rendition, Title
 from client_player.compute import Compute
 from client_player.deadline import Candidate
+from client_player.setbacks import measured_key
 from client_player.weights import WeightsStore
 from enhancers.base import Enhancer, PlainScaler
 
@@ -86,8 +87,7 @@ class Toolbox:
                 continue
             if entry.family not in self._families or not self._weights.owns(offer):
                 continue
-            key = f"{offer.architecture}@{measured.width_px}x{measured.height_px}"
-            candidate = Candidate(name=entry.name, key=key, frame_s=measured.p95_ms / 1000)
+            candidate = Candidate(name=entry.name, key=measured_key(measured), frame_s=measured.p95_ms / 1000)
             yield candidate, sum(offer.quality.vmaf) / max(1, len(offer.quality.vmaf))
 
     def _measured(self, offer: Offer | None) -> Measurement | None:

@@ -92,7 +92,8 @@ def _view(picture: av.VideoFrame, index: int, *, writeable: bool) -> Plane:
 def decode_segment(data: bytes, *, threads: int = 1, motion: bool = False) -> Iterator[Frame]:
     """Decode an init segment followed by media segments, in display order; with the codec's `motion` for those who ask.
 
-    Raises MediaError when it is not video, is damaged, or is larger than any segment should be.
+    Raises MediaError when it is not video, is damaged, or is larger than any segment should be. The bytes are hostile:
+    they are read as MP4 and nothing else, since FFmpeg would take a playlist for an order to open other files.
     """
     yield from _decode(io.BytesIO(data), "this segment", threads=threads, frames_max=_FRAMES_MAX, motion=motion)
 
@@ -130,11 +131,11 @@ def _decode(
 ) -> Iterator[Frame]:
     count = 0
     try:
-        with av.open(file, mode="r") as container:
+        with av.open(file, mode="r", format="mp4" if isinstance(file, io.BytesIO) else None) as container:
             stream = _video_stream(container, what)
             stream.codec_context.thread_count = threads
-            if motion:
-                stream.codec_context.options = {"flags2": "+export_mvs"}
+            exported = {"flags2": "+export_mvs"} if motion else {}
+            stream.codec_context.options = {"max_pixels": str(_PIXELS_MAX)} | exported
             pictures = container.decode(stream)
             for picture in _filtered(pictures, filters) if filters else pictures:
                 if picture.width * picture.height > _PIXELS_MAX:

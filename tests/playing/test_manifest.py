@@ -49,6 +49,26 @@ def test_our_manifest_read_as_mpegdash_reads_it() -> None:
     assert ours.video[0].frame_rate == Fraction(*title.frame_rate)
 
 
+@pytest.mark.parametrize("media", ["s-" + "$Number%099d$" * 50, "s-" + "x" * 5000])
+def test_urls_cannot_be_made_to_grow(media: str) -> None:
+    template = f'<SegmentTemplate duration="1" media="{media}" initialization="i.mp4"/>'
+    with pytest.raises(FormatError, match="4096 at most"):
+        loads_mpd(_mpd(_video(template)), URL)
+
+
+def test_segments_are_bounded_over_all_tracks() -> None:
+    template = '<SegmentTemplate media="s-$Number$.m4s" initialization="i.mp4"><SegmentTimeline><S d="1" r="40000"/>'
+    line = _video(template + "</SegmentTimeline></SegmentTemplate>")
+    assert len(loads_mpd(_mpd(line), URL).video[0].segments) == 40_001
+    with pytest.raises(FormatError, match="segments in all"):
+        loads_mpd(_mpd(line * 3), URL)
+
+
+def test_what_is_nested_deeply_is_refused_and_not_followed() -> None:
+    with pytest.raises(FormatError, match="0 periods"):
+        loads_mpd(b"<MPD>" + b"<a>" * 100_000 + b"</a>" * 100_000 + b"</MPD>", URL)
+
+
 def test_fixed_durations_count_up_to_the_end() -> None:
     template = (
         '<SegmentTemplate timescale="1000" duration="4000" startNumber="7" media="s-$Number%03d$.m4s" '

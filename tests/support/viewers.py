@@ -27,8 +27,11 @@ PROMISED_S = {"low": 0.004, "high": 0.016}
 LIFT = {"low": 8.0, "high": 15.0}
 
 
-def enhanced_library(folder: Path, *, wrong_sha: bool = False) -> Path:
-    """A library whose title `bbb` offers content-low and content-high for its 180p and 240p."""
+def enhanced_library(folder: Path, *, wrong_sha: bool = False, exits: bool = False) -> Path:
+    """A library whose title `bbb` offers content-low and content-high for its 180p and 240p.
+
+    exits: high is low and a further chunk, as with networks whose exits are tiers.
+    """
     title, source = prepared_title()
     target = folder / "library" / title.id
     shutil.copytree(source, target)
@@ -40,7 +43,7 @@ def enhanced_library(folder: Path, *, wrong_sha: bool = False) -> Path:
             name=f"content-{tier}",
             family=Family.CONTENT,
             tier=Tier(tier),
-            offers=tuple(_offer(title, rendition, tier, wrong_sha) for rendition in ("180p", "240p")),
+            offers=tuple(_offer(title, rendition, tier, wrong_sha, exits) for rendition in ("180p", "240p")),
         )
         for tier in WEIGHTS
     )
@@ -49,14 +52,15 @@ def enhanced_library(folder: Path, *, wrong_sha: bool = False) -> Path:
     return folder / "library"
 
 
-def _offer(title: Title, rendition: str, tier: str, wrong_sha: bool) -> Offer:
+def _offer(title: Title, rendition: str, tier: str, wrong_sha: bool, exits: bool) -> Offer:
     plain = title.plain_quality[rendition]
-    sha256 = hashlib.sha256(b"something else" if wrong_sha else WEIGHTS[tier]).hexdigest()
+    names = tuple(WEIGHTS)[: tuple(WEIGHTS).index(tier) + 1] if exits else (tier,)
+    chunks = tuple(_chunk(name, wrong_sha) for name in names)
     return Offer(
         rendition=rendition,
         architecture=f"test-{tier}",
-        weights_sha256=sha256,
-        chunks=(Chunk(file=f"enhancers/{tier}.safetensors", size_bytes=len(WEIGHTS[tier]), sha256=sha256),),
+        weights_sha256=chunks[-1].sha256,
+        chunks=chunks,
         macs_per_output_px=1.0,
         quality=Quality(
             vmaf=tuple(min(99.0, value + LIFT[tier]) for value in plain.vmaf),
@@ -65,6 +69,11 @@ def _offer(title: Title, rendition: str, tier: str, wrong_sha: bool) -> Offer:
             psnr_y_db=plain.psnr_y_db,
         ),
     )
+
+
+def _chunk(name: str, wrong_sha: bool) -> Chunk:
+    sha256 = hashlib.sha256(b"something else" if wrong_sha else WEIGHTS[name]).hexdigest()
+    return Chunk(file=f"enhancers/{name}.safetensors", size_bytes=len(WEIGHTS[name]), sha256=sha256)
 
 
 def profile(title: Title) -> DeviceProfile:
@@ -104,7 +113,7 @@ class Bench:
     def open(
         self, offer: Offer, rendition: Rendition, title: Title, measured: Measurement, chunks: Sequence[bytes]
     ) -> Enhancer:
-        assert b"".join(chunks) == WEIGHTS[offer.architecture.removeprefix("test-")]
+        assert chunks[-1] == WEIGHTS[offer.architecture.removeprefix("test-")]
         self.opened.append(f"{offer.architecture}@{rendition.id}")
         size = (rendition.width_px, rendition.height_px, title.display_width_px, title.display_height_px)
         return _Costly(self, offer.architecture, PlainScaler(*size))

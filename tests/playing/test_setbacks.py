@@ -1,0 +1,66 @@
+"""What a device failed at is remembered over sessions, believed for a while, and forgotten."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from titles import prepared_title
+from viewers import enhanced_library, profile
+
+from abr.enhancement import ENHANCEMENTS_FILE, EnhancementTable
+from abr.formats import load
+from abr.options import price
+from client_player.deadline import Candidate, Keeper
+from client_player.setbacks import HELD_MAX_S, HELD_S, Setbacks, learned, read, wiser, write
+
+KEY = "test-high@320x180"
+NOW_S = 1.8e9
+
+
+def test_a_tier_that_was_too_slow_here_is_not_offered_in_the_next_session(tmp_path: Path) -> None:
+    title, _ = prepared_title()
+    table = load(enhanced_library(tmp_path) / "bbb" / ENHANCEMENTS_FILE, EnhancementTable)
+    device, keeper = profile(title), Keeper(frame_s=1 / title.fps)
+    slow = Candidate(name="content-high", key=KEY, frame_s=0.016)
+    for _ in range(40):
+        keeper.cost(slow).seen(0.080)
+    keeper.bar(10.0, slow)
+
+    path = tmp_path / "cache" / "setbacks.json"
+    write(path, learned(read(path), device, keeper.failed_s, NOW_S))
+    known = read(path)
+
+    def offered(now_s: float) -> set[tuple[int, str]]:
+        choices = price(title, table, wiser(device, known, now_s)).choices
+        return {(choice.rendition, choice.enhancer) for choice in choices}
+
+    assert (0, "content-high") not in offered(NOW_S + 60)
+    assert {(0, "content-low"), (1, "content-high")} <= offered(NOW_S + 60), "only what failed"
+    assert (0, "content-high") in offered(NOW_S + HELD_S + 1), "and not for ever"
+
+
+def test_each_further_setback_is_believed_for_longer_but_a_week_at_most() -> None:
+    title, _ = prepared_title()
+    device, known, spans_s = profile(title), Setbacks(), []
+    for _ in range(8):
+        known = learned(known, device, {KEY: 0.08}, NOW_S)
+        (entry,) = known.entries
+        spans_s.append(entry.until_s - NOW_S)
+    assert spans_s == sorted(spans_s) and spans_s[:3] == [HELD_S, 4 * HELD_S, 16 * HELD_S]
+    assert spans_s[-1] == HELD_MAX_S
+
+
+def test_experience_of_other_networks_does_not_count() -> None:
+    title, _ = prepared_title()
+    device = profile(title)
+    old = Setbacks(weights_hash="other", entries=learned(Setbacks(), device, {KEY: 0.08}, NOW_S).entries)
+    assert wiser(device, old, NOW_S + 1) == device
+    assert learned(old, device, {}, NOW_S).entries == ()
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b'{"entries": 3}', b'{"entries":[{"key":"x","frame_ms":-1,"times":0}]}'])
+def test_a_damaged_memory_is_no_memory(damage: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "setbacks.json"
+    path.write_bytes(damage)
+    assert read(path) == Setbacks()
