@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import msgspec
@@ -15,7 +15,7 @@ from abr.controllers.guard import decide
 from abr.events import Decided
 from abr.media import Title
 from abr.options import PriceList
-from abr.simulate import seen_of
+from abr.simulate import menu_of, seen_of
 from abr.throughput import harmonic_mean
 from server.media import PRIVATE
 from server.sessions import OPTIONS_MAX, SessionState, owned_keys
@@ -66,7 +66,7 @@ def take(
     session_s = session_time_s(state, heard, now_s)
     state = remember(state, heard, prices, segment, session_s)
     owned = owned_keys(state.owned, prices.weights_bytes)
-    menu = prices.menu(segment, horizon, owned)
+    menu = menu_of(prices, segment, horizon, frozenset(owned))
     seen = observe(state, heard, prices, menu, now_s=session_s)
     decision = decide(controller, seen)
     rungs_up = prices.choices[decision.option].rendition - seen.last.rendition if seen.last else 0
@@ -77,11 +77,15 @@ def take(
         heard_s=seen.now_s,
         ahead_s=seen.buffer_s + float(menu.duration_s[0]),
     )
-    expected = harmonic_mean(seen.downloads).throughput_bps if seen.downloads else None
-    taken = _taken(prices, segment, decision, state)
-    event = _event(taken, segment, title.rendition(taken.rendition).segment_bytes[segment], seen, owned)
-    return replace(
-        taken, event=event, failed=decision.reason.startswith(_FAILED), rungs_up=rungs_up, throughput_bps=expected
+    return _taken(
+        prices,
+        segment,
+        decision,
+        state,
+        event=_event(prices, title, segment, decision, seen, owned),
+        failed=decision.reason.startswith(_FAILED),
+        rungs_up=rungs_up,
+        throughput_bps=harmonic_mean(seen.downloads).throughput_bps if seen.downloads else None,
     )
 
 
@@ -117,7 +121,17 @@ def _for_menu(state: SessionState, menu: int) -> SessionState:
     return msgspec.structs.replace(state, menu=menu, last=-1, taken_from=0, taken=b"", memory=())
 
 
-def _taken(prices: PriceList, segment: int, decision: Decision, state: SessionState) -> Taken:
+def _taken(
+    prices: PriceList,
+    segment: int,
+    decision: Decision,
+    state: SessionState,
+    *,
+    event: Decided | None = None,
+    failed: bool = False,
+    rungs_up: int = 0,
+    throughput_bps: float | None = None,
+) -> Taken:
     choice = prices.choices[decision.option]
     return Taken(
         rendition=prices.rendition_ids[choice.rendition],
@@ -126,19 +140,26 @@ def _taken(prices: PriceList, segment: int, decision: Decision, state: SessionSt
         wait_s=decision.wait_s,
         reason=decision.reason,
         state=state,
+        event=event,
+        failed=failed,
+        rungs_up=rungs_up,
+        throughput_bps=throughput_bps,
     )
 
 
-def _event(taken: Taken, segment: int, size_bytes: int, seen: Observation, owned: tuple[str, ...]) -> Decided:
+def _event(
+    prices: PriceList, title: Title, segment: int, decision: Decision, seen: Observation, owned: tuple[str, ...]
+) -> Decided:
     """What goes into the session log; with the title and the profile the decision can be replayed from it."""
+    choice = prices.choices[decision.option]
     return Decided(
         t_s=seen.now_s,
         segment=segment,
-        rendition=taken.rendition,
-        enhancer=taken.enhancer,
-        wait_s=taken.wait_s,
-        reason=taken.reason,
-        promised_vmaf=taken.promised_vmaf,
-        size_bytes=size_bytes,
+        rendition=prices.rendition_ids[choice.rendition],
+        enhancer=choice.enhancer,
+        wait_s=decision.wait_s,
+        reason=decision.reason,
+        promised_vmaf=float(prices.vmaf[segment, decision.option]),
+        size_bytes=title.renditions[choice.rendition].segment_bytes[segment],
         seen=seen_of(seen, owned),
     )
