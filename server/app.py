@@ -107,6 +107,7 @@ def make_store(settings: Settings, clock: Clock) -> SessionStore:
         sessions_max=settings.sessions_max,
         log_events_max=settings.log_events_max,
         log_bytes_max=settings.log_bytes_max,
+        ticks=time.monotonic if clock is time.time else None,
     )
 
 

@@ -7,7 +7,6 @@ The protocol is hiredis' to pack and parse; here are the order of replies, time 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from typing import Any
 from urllib.parse import unquote
@@ -32,8 +31,10 @@ class RedisLine:
         self._connect_timeout_s = connect_timeout_s
         self._link: _Link | None = None
         self._connecting: asyncio.Task[None] | None = None
-        self._down_since_s: float | None = None
-        self._closed = False
+        self._tried: asyncio.Future[None] | None = None
+        """Done when the first attempt to connect is over: nobody waits for later ones."""
+        self._patience_s = connect_timeout_s
+        self._why = "no connection"
 
     @property
     def up(self) -> bool:
@@ -47,7 +48,6 @@ class RedisLine:
         return await link.ask(arguments, self._timeout_s)
 
     async def close(self) -> None:
-        self._closed = True
         if self._connecting is not None:
             self._connecting.cancel()
         if self._link is not None:
@@ -56,28 +56,28 @@ class RedisLine:
     async def _connected(self) -> _Link:
         """Waits for the first attempt only: later ones go on in the background, and who asks meanwhile is told no."""
         if self._connecting is None or self._connecting.done():
-            self._connecting = asyncio.get_running_loop().create_task(self._connect())
-            self._down_since_s = None
-        if self._down_since_s is None:
-            await asyncio.wait([self._connecting], timeout=self._connect_timeout_s)
+            loop = asyncio.get_running_loop()
+            self._tried = loop.create_future()
+            self._connecting = loop.create_task(self._connect(self._tried))
+        if self._tried is not None:
+            await asyncio.wait([self._tried], timeout=self._patience_s)
         if self._link is None or not self._link.open:
-            self._down_since_s = self._down_since_s or time.monotonic()
-            raise ConnectionError("no connection")
+            raise ConnectionError(self._why)
         return self._link
 
-    async def _connect(self) -> None:
+    async def _connect(self, tried: asyncio.Future[None]) -> None:
         for attempt in range(1 << 30):
             try:
                 async with asyncio.timeout(self._connect_timeout_s):
                     self._link = await self._dial()
-            except (OSError, TimeoutError, hiredis.HiredisError):
-                self._down_since_s = self._down_since_s or time.monotonic()
-                if self._closed:
-                    return
-                await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
-            else:
-                self._down_since_s = None
+            except (OSError, TimeoutError, hiredis.HiredisError) as error:
+                self._why = str(error) or type(error).__name__
+            if not tried.done():
+                tried.set_result(None)
+            if self.up:
+                self._patience_s = self._timeout_s
                 return
+            await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
 
     async def _dial(self) -> _Link:
         loop, where = asyncio.get_running_loop(), self._where

@@ -115,9 +115,17 @@ class MemoryStore:
     """Sessions of one process, bounded in number and in bytes of log; the longest unheard of go first."""
 
     def __init__(
-        self, clock: Clock, *, ttl_s: float, sessions_max: int, log_events_max: int, log_bytes_max: int
+        self,
+        clock: Clock,
+        *,
+        ttl_s: float,
+        sessions_max: int,
+        log_events_max: int,
+        log_bytes_max: int,
+        ticks: Clock | None = None,
     ) -> None:
-        self._clock = clock
+        """ticks: what times to live are counted in, for a clock that may be set."""
+        self._clock = ticks or clock
         self._ttl_s = ttl_s
         self._sessions_max = sessions_max
         self._log_events_max = log_events_max

@@ -14,6 +14,7 @@ import click
 from abr.cmcd import ViewerState, from_viewer, to_headers
 from abr.control import Download
 from abr.formats import dumps
+from abr.structured import Token
 from server.bench.load import Measured, Viewer, connect, run
 from server.bench.peers import Peer, nginx, redis, toprung, use_last_core
 from server.bench.title import (
@@ -31,6 +32,8 @@ from server.desk import SessionRequest
 HOST = "127.0.0.1"
 VIEWERS = 32
 OPEN_RATE_PER_S = 500
+SESSIONS = 2000
+SESSION_SEGMENTS = 20
 SERVER_OPTIONS = ("--log-level", "warning")
 
 Say = Callable[[str], None]
@@ -75,8 +78,16 @@ def measure(folder: Path, seconds: float, rounds: int, say: Say) -> dict[str, An
     ):
         plain = {kind: _plain(kind, peer, memory, seconds, rounds, say) for kind in PLAIN_FILES}
         decided = {"memory": _decided(memory, seconds, rounds, say), "redis": _decided(shared, seconds, rounds, say)}
-        sessions = _sessions(memory, say)
-    return {"plain": plain, "decided": decided, **sessions, "seconds": seconds, "rounds": rounds}
+        session_bytes = _session_bytes(library, folder, say)
+    return {
+        "plain": plain,
+        "decided": decided,
+        "sessions_per_core": SEGMENT_S * 1e6 / decided["memory"]["us"],
+        "sessions_per_core_redis": SEGMENT_S * 1e6 / decided["redis"]["us"],
+        "session_bytes": session_bytes,
+        "seconds": seconds,
+        "rounds": rounds,
+    }
 
 
 def _plain(kind: str, peer: Peer, ours: Peer, seconds: float, rounds: int, say: Say) -> dict[str, float]:
@@ -134,20 +145,20 @@ def _plain_viewer(server: Peer, kind: str, start: int) -> Viewer:
     return connect(HOST, server.port, lambda _: requests[next(turn) % PLAIN_COPIES])
 
 
-def _session_viewer(server: Peer) -> Viewer:
-    """Opens a session, then plays it from the first segment to the last, and opens another."""
+def _session_viewer(server: Peer, segments: int = SEGMENTS, more: Callable[[], bool] = lambda: True) -> Viewer:
+    """Opens a session, then plays it from the first segment on, and opens another while there are to be more."""
     body = dumps(SessionRequest(title=TITLE_ID, profile=profile()))
     opening = b"POST /sessions HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
     opening += b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
     path, number, now_s = "", 0, 0.0
 
-    def ask(head: bytes) -> bytes:
+    def ask(head: bytes) -> bytes | None:
         nonlocal path, number, now_s
         if b"\r\nLocation: " in head:
             path, number, now_s = head.partition(b"\r\nLocation: ")[2].partition(b"\r\n")[0].decode(), 0, 0.0
-        if not path or number == SEGMENTS:
+        if not path or number == segments:
             path = ""
-            return opening
+            return opening if more() else None
         number, now_s = number + 1, now_s + SEGMENT_S
         return _segment_request(path, number, now_s)
 
@@ -166,10 +177,35 @@ def _segment_request(path: str, number: int, now_s: float) -> bytes:
         ),
         owned=(),
     )
-    headers = "".join(f"{name}: {value}\r\n" for name, value in to_headers(from_viewer(state)).items())
+    keys = from_viewer(state) | {"ot": Token("v"), "sf": Token("d"), "st": Token("v"), "sid": path[10:26], "d": 4000}
+    keys |= {"cid": TITLE_ID, "bl": 8000, "mtp": 3100}
+    headers = "".join(f"{name}: {value}\r\n" for name, value in to_headers(keys).items())
     return f"GET {path}/video/{number}.m4s HTTP/1.1\r\nHost: bench\r\n{headers}\r\n".encode()
 
 
-def _sessions(server: Peer, say: Say) -> dict[str, float]:
-    """What thousands of sessions cost: memory of each, and processor time of each second of playing."""
-    return {"sessions_per_core": 0.0, "session_bytes": 0.0}
+def _session_bytes(library: Path, folder: Path, say: Say) -> float:
+    """How much the process grows by a session that has played SESSION_SEGMENTS; logs, bounded in all, kept short."""
+    config = folder / "short-logs.toml"
+    config.write_text("log_events_max = 1\nlog_level = 'warning'\n")
+    with toprung(library, "--config", str(config)) as server:
+        _play_sessions(server, SESSIONS // 4)
+        before_bytes = server.resident_bytes()
+        _play_sessions(server, SESSIONS)
+        found = (server.resident_bytes() - before_bytes) / SESSIONS
+    say(f"memory: {found:.0f} bytes a session")
+    return found
+
+
+def _play_sessions(server: Peer, count: int) -> None:
+    """So many sessions, SESSION_SEGMENTS of each."""
+    left = count
+
+    def more() -> bool:
+        nonlocal left
+        left -= 1
+        return left >= 0
+
+    viewers = [_session_viewer(server, segments=SESSION_SEGMENTS, more=more) for _ in range(8)]
+    run(viewers, 600.0)
+    for viewer in viewers:
+        viewer.connection.close()

@@ -18,9 +18,10 @@ SILENCE_MAX_S = 10.0
 
 @dataclass(slots=True)
 class Viewer:
-    """One connection. `ask` gives its next request, from the head of the answer to the one before (empty at first)."""
+    """One connection. `ask` gives its next request, from the head of the answer before it (empty at first), or None
+    when there is no more to ask."""
 
-    ask: Callable[[bytes], bytes]
+    ask: Callable[[bytes], bytes | None]
     connection: socket.socket
     head: bytes = b""
     left: int = -1
@@ -47,7 +48,7 @@ class Measured:
         return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
 
 
-def connect(host: str, port: int, ask: Callable[[bytes], bytes]) -> Viewer:
+def connect(host: str, port: int, ask: Callable[[bytes], bytes | None]) -> Viewer:
     connection = socket.create_connection((host, port), timeout=SILENCE_MAX_S)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return Viewer(ask=ask, connection=connection)
@@ -65,13 +66,14 @@ def run(viewers: list[Viewer], seconds: float, per_s: float | None = None) -> Me
             waiting.register(viewer.connection, selectors.EVENT_READ, viewer)
         began_s = time.perf_counter()
         end_s, due_s = began_s + seconds, began_s
-        free = list(reversed(viewers))
+        free, done = list(reversed(viewers)), 0
         while True:
             now_s = time.perf_counter()
             while free and due_s <= now_s < end_s:
-                _ask(free.pop(0) if per_s else free.pop(), due_s if per_s else now_s)
+                if not _ask(free.pop(0) if per_s else free.pop(), due_s if per_s else now_s):
+                    done += 1
                 due_s += 1 / per_s if per_s else 0.0
-            if now_s >= end_s and len(free) == len(viewers):
+            if done == len(viewers) or (now_s >= end_s and len(free) + done == len(viewers)):
                 break
             pause_s = max(0.0, min(due_s, end_s) - now_s) if free and now_s < end_s else SILENCE_MAX_S
             ready = waiting.select(pause_s)
@@ -85,9 +87,13 @@ def run(viewers: list[Viewer], seconds: float, per_s: float | None = None) -> Me
     return found
 
 
-def _ask(viewer: Viewer, due_s: float) -> None:
-    viewer.connection.sendall(viewer.ask(viewer.head))
+def _ask(viewer: Viewer, due_s: float) -> bool:
+    request = viewer.ask(viewer.head)
+    if request is None:
+        return False
+    viewer.connection.sendall(request)
     viewer.asked_s, viewer.idle, viewer.head, viewer.left = due_s, False, b"", -1
+    return True
 
 
 def _read(viewer: Viewer, buffer: bytearray, found: Measured) -> None:

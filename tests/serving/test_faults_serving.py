@@ -1,0 +1,282 @@
+"""Faults under a playing viewer: real processes, killed, restarted and starved. For each, what the viewer saw.
+
+The viewer plays in virtual time over a steady 4 Mbit/s, from the first segment on, and the fault strikes as soon as a
+segment has arrived, so that it always meets the same moment. The clip is 132 frames in three segments.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from abr.clock import run_virtual
+from abr.events import AnyEvent, Downloaded, Failed
+from abr.traces import constant
+from client_player.session import Outcome, Wish, play, watch
+from server import door
+from server.app import create_app
+from server.settings import Settings
+from server.store import MemoryStore
+
+FRAMES = 132
+
+
+@pytest.fixture(autouse=True)
+def nothing_blocks() -> None:
+    """The player that these tests run in their own process may."""
+
+
+Fault = Callable[[], object]
+
+
+def view(url: str, faults: dict[int, Fault] | None = None) -> Outcome:
+    """Plays the clip; each fault strikes when its segment has arrived."""
+    left = dict(faults or {})
+
+    def listen(event: AnyEvent) -> None:
+        if isinstance(event, Downloaded) and event.kind == "video" and event.segment in left:
+            left.pop(event.segment)()
+
+    outcome = play(Wish(url=url, title="bbb", trace=constant(4e6, 0.02)), listener=listen)
+    assert not left, "every fault struck"
+    return outcome
+
+
+def all_shown(outcome: Outcome, stall_s: float) -> None:
+    """The viewer saw every frame, in one session, with no more than `stall_s` of standing still."""
+    summary = outcome.summary
+    assert (summary.frames, summary.ended) == (FRAMES, "finished")
+    assert summary.stall_s <= stall_s, summary
+
+
+@contextmanager
+def process_of(*command: str, ready: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TOPRUNG_")}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    try:
+        for line in process.stdout:
+            if ready in line:
+                yield process, line.strip()
+                break
+        else:
+            pytest.fail(f"{command} did not start")
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def serve(library: Path, *options: str, port: int = 0):
+    command = (sys.executable, "-m", "abr", "serve", "--library", str(library), "--port", str(port))
+    return process_of(*command, "--log-level", "error", *options, ready="http://")
+
+
+def redis(folder: Path):
+    if shutil.which("redis-server") is None:
+        pytest.skip("no redis-server on this machine; install Debian's package redis-server")
+    quiet = ("--port", "0", "--save", "", "--appendonly", "no", "--dir", str(folder))
+    return process_of("redis-server", "--unixsocket", str(folder / "r.sock"), *quiet, ready="eady to accept")
+
+
+def metric(url: str, name: str) -> float:
+    text = urllib.request.urlopen(f"{url}metrics", timeout=10).read().decode()
+    return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(name))
+
+
+def test_redis_killed_and_back_the_viewer_sees_nothing_of_it(library, tmp_path):
+    with redis(tmp_path) as (first, _), serve(library, "--redis-url", f"unix://{tmp_path}/r.sock") as (_, url):
+
+        def kill() -> None:
+            first.kill()
+            first.wait()
+
+        all_shown(view(url, {0: kill}), stall_s=0.0)
+        assert metric(url, "toprung_decisions_degraded_total") >= 1, "the metrics say so"
+        with redis(tmp_path):
+            end_s = time.monotonic() + 10
+            before = metric(url, "toprung_decisions_degraded_total")
+            while time.monotonic() < end_s:
+                all_shown(view(url), stall_s=0.0)
+                after = metric(url, "toprung_decisions_degraded_total")
+                if after == before:
+                    break
+                before = after
+            else:
+                pytest.fail("it never healed")
+
+
+def test_a_slow_redis_costs_less_than_what_is_buffered(library, tmp_path):
+    with redis(tmp_path) as (process, _), serve(library, "--redis-url", f"unix://{tmp_path}/r.sock") as (_, url):
+        try:
+            all_shown(view(url, {0: lambda: process.send_signal(signal.SIGSTOP)}), stall_s=0.0)
+        finally:
+            process.send_signal(signal.SIGCONT)
+        assert metric(url, "toprung_store_failures_total") >= 1
+
+
+def test_workers_killed_one_after_the_other_the_session_goes_on(library, tmp_path):
+    options = ("--workers", "2", "--redis-url", f"unix://{tmp_path}/r.sock")
+    with redis(tmp_path), serve(library, *options) as (process, url):
+        try:
+            workers = _children(process)
+            assert len(workers) == 2
+            kills = [lambda pid=pid: os.kill(pid, signal.SIGKILL) for pid in workers]
+            all_shown(view(url, {0: kills[0], 1: kills[1]}), stall_s=2.0)
+            assert not set(workers) & set(_children(process))
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+def test_a_server_restarted_under_a_viewer_goes_on_with_the_session(library, tmp_path):
+    config = tmp_path / "server.toml"
+    config.write_text("secret = 'the same before and after'\n")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    second = None
+    with serve(library, "--config", str(config), port=port) as (first, url):
+
+        def restart() -> None:
+            nonlocal second
+            first.kill()
+            first.wait()
+            second = serve(library, "--config", str(config), port=port)
+            second.__enter__()
+
+        try:
+            outcome = view(url, {0: restart})
+        finally:
+            if second is not None:
+                second.__exit__(None, None, None)
+    all_shown(outcome, stall_s=2.0)
+    assert not [event for event in outcome.events if isinstance(event, Failed) and "does not know" in event.detail]
+
+
+@pytest.fixture
+def small_disk(tmp_path) -> Iterator[Path]:
+    folder = tmp_path / "small"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("mounting a small file system takes more rights than this user has")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_stops_neither_the_viewer_nor_the_server(library, small_disk):
+    def fill() -> None:
+        with suppress(OSError), (small_disk / "filler").open("wb", buffering=0) as filler:
+            while True:
+                filler.write(bytes(1024))
+
+    with serve(library, "--state", str(small_disk)) as (process, url):
+        try:
+            all_shown(view(url, {0: fill}), stall_s=0.0)
+            all_shown(view(url), stall_s=0.0)
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+def test_a_log_that_cannot_be_written_stops_nobody(library):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TOPRUNG_")}
+    command = [sys.executable, "-m", "abr", "serve", "--library", str(library), "--port", "0", "--log-level", "debug"]
+    with Path("/dev/full").open("w") as full:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=full, text=True, env=environment)
+    try:
+        all_shown(view(process.stdout.readline().strip()), stall_s=0.0)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("jump_s", [86_400.0, -86_400.0])
+def test_a_clock_that_jumps_is_not_noticed(library, jump_s):
+    now = [0.0]
+
+    def clock() -> float:
+        return time.time() + now[0]
+
+    async def main() -> Outcome:
+        limits = {"sessions_max": 9, "log_events_max": 99, "log_bytes_max": 1 << 20}
+        store = MemoryStore(clock, ttl_s=3600.0, ticks=time.monotonic, **limits)
+        settings = Settings(library=str(library), shutdown_timeout_s=0.1)
+        async with door.listening(create_app(settings, store=store, clock=clock), "127.0.0.1", 0) as port:
+
+            def listen(event: AnyEvent) -> None:
+                if isinstance(event, Downloaded) and event.segment == 0:
+                    now[0] = jump_s
+
+            wish = Wish(url=f"http://127.0.0.1:{port}/", title="bbb", trace=constant(4e6, 0.02))
+            return await watch(wish, luma, listener=listen)
+
+    from tempfile import TemporaryDirectory
+
+    with TemporaryDirectory() as folder:
+        luma = Path(folder) / "shown.y"
+        played = run_virtual(main())
+    shown = sum(event.frames for event in played.events if hasattr(event, "enhanced_frames"))
+    assert shown == FRAMES
+    assert not [event for event in played.events if isinstance(event, Failed)]
+
+
+def test_viewers_who_vanish_in_mid_segment_leave_nothing_behind(library):
+    with serve(library) as (process, url):
+        port = int(url.rstrip("/").rsplit(":", 1)[1])
+        request = b"GET /titles/bbb/video/720p/seg-00001.m4s HTTP/1.1\r\nHost: a\r\n\r\n"
+
+        def vanish() -> None:
+            for index in range(60):
+                viewer = socket.create_connection(("127.0.0.1", port))
+                viewer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+                viewer.sendall(request)
+                viewer.recv(1000)
+                if index % 2:
+                    viewer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+                viewer.close()
+
+        view(url)
+        vanish()  # the server keeps the file itself open
+        time.sleep(0.5)
+        before = _open_files(process)
+        all_shown(view(url, {0: vanish}), stall_s=0.0)
+        end_s = time.monotonic() + 10
+        while _open_files(process) > before and time.monotonic() < end_s:
+            time.sleep(0.05)
+        assert _open_files(process) <= before
+
+
+def test_a_segment_that_is_corrupt_on_the_disk_is_frozen_over(library, tmp_path):
+    shutil.copytree(library, tmp_path / "library")
+    for file in (tmp_path / "library" / "bbb" / "video").glob("*/seg-00002.m4s"):
+        body = bytearray(file.read_bytes())
+        body[len(body) // 4 :] = os.urandom(len(body) - len(body) // 4)
+        file.write_bytes(body)
+    with serve(tmp_path / "library") as (_, url):
+        summary = view(url).summary
+        assert (summary.frames, summary.ended) == (FRAMES, "finished")
+        assert 0 < summary.late_frames <= 50, "the second segment's frames, and no others"
+        assert metric(url, 'toprung_http_requests_total{method="GET",route="getSessionSegment",status="500"') == 0
+
+
+def _children(process: subprocess.Popen[str]) -> list[int]:
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return [int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+def _open_files(process: subprocess.Popen[str]) -> int:
+    return sum(1 for _ in Path(f"/proc/{process.pid}/fd").iterdir())
