@@ -17,6 +17,8 @@ class Tier(StrEnum):
 
     LOW = "low"
     MEDIUM = "medium"
+    REUSE = "reuse"
+    """The network of `high` on some frames; the others carry its gain along the codec's motion."""
     HIGH = "high"
     ULTRA = "ultra"
 

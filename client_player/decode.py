@@ -20,7 +20,7 @@ class SegmentDecoder:
 
     def __init__(self, data: bytes, *, threads: int = 1) -> None:
         self.trouble = ""
-        self._frames: Iterator[Frame] = decode_segment(data, threads=threads) if data else iter(())
+        self._frames: Iterator[Frame] = decode_segment(data, threads=threads, motion=True) if data else iter(())
         if not data:
             self.trouble = "the segment could not be downloaded"
 

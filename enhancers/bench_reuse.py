@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -16,7 +16,6 @@ from enhancers.base import Enhancer, PlainScaler
 from enhancers.bench_runtime import psnr_db
 from enhancers.checkpoint import Weights, loads_chunks
 from enhancers.frames import Frame, decode_file, decode_segment
-from enhancers.reuse import ReusingEnhancer, open_reusing
 from enhancers.runtime import open_weights
 from enhancers.speed import cores, end_to_end_fps, rung_of, ways
 
@@ -88,8 +87,9 @@ def measured(clip: Path, chunks: Sequence[bytes], height_px: int, skip: int, sec
         shown = (enhancer.enhance(frame).y for frame in decode_segment(segment, motion=True))
         return np.array([psnr_db(a, b) for a, b in zip(shown, truth, strict=True)])
 
-    def reusing(every: int, threads: int) -> ReusingEnhancer:
-        return open_reusing(weights, "", size_px=size_px, display_px=display_px, every=every, threads=threads)
+    def reusing(every: int, threads: int) -> Enhancer:
+        some = replace(weights, architecture=replace(weights.architecture, reuse=every))
+        return open_weights(some, "", size_px=size_px, display_px=display_px, threads=threads)
 
     plain = scores(PlainScaler(*size_px, *display_px))
     full = scores(open_weights(weights, "", size_px=size_px, display_px=display_px))

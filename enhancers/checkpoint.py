@@ -141,6 +141,8 @@ def loads_chunks(chunks: Sequence[bytes], *, what: str = "these weights") -> Wei
         name = f"chunk {number} of {what}"
         metadata, raw = _opened(data, name)
         architecture = parse(metadata.architecture)
+        if architecture.reuse > 1:
+            raise FormatError(f"{name} names {architecture}: weights are of networks, not of how often they run.")
         after = exits[-1] if exits else 0
         if metadata.after != after or architecture.depth <= after:
             raise FormatError(

@@ -30,7 +30,7 @@ from enhancers.pricing import (
     references,
 )
 from enhancers.publish import chunk_of, content_offer, entries, generic_offer, publish
-from enhancers.runtime import open_weights
+from enhancers.runtime import open_weights, weights_as
 from enhancers.titles import PreparedTitle
 
 _WORTH_VMAF = 0.05
@@ -55,9 +55,10 @@ class Candidate:
     def opened(self, prepared: PreparedTitle) -> Subject:
         """Ready to be measured, with the int8 runtime that players use."""
         size_px = self.rendition.width_px, self.rendition.height_px
-        weights = loads_chunks(self.chunks, what=self.key)
+        weights = weights_as(self.architecture, self.chunks)
         enhancer = open_weights(weights, weights_digest(self.chunks), size_px=size_px, display_px=prepared.display_px)
-        return Subject(key=self.key, rendition=self.rendition, enhancer=enhancer)
+        reuses = weights.architecture.reuse > 1
+        return Subject(key=self.key, rendition=self.rendition, enhancer=enhancer, reuses=reuses)
 
     def offer(self, quality: Quality) -> Offer:
         if self.family is Family.GENERIC:
@@ -81,11 +82,11 @@ def candidates(
     for id_, scale in liftable(prepared.title).items():
         own = tuple(networks.get(id_, ()))
         own_exits = {str(loads_chunks(own[:count]).architecture): own[:count] for count in range(1, len(own) + 1)}
-        for tier in tiers:
+        for tier in (*tiers, Tier.REUSE) if Tier.HIGH in tiers else tiers:
             architecture = catalog.architecture(scale, tier)
             held = {Family.GENERIC: catalog.generic_chunks(architecture)}
-            if str(architecture) in own_exits:
-                held[Family.CONTENT] = own_exits[str(architecture)]
+            if (network := str(architecture.on_every_frame)) in own_exits:
+                held[Family.CONTENT] = own_exits[network]
             for family, chunks in held.items():
                 found.append(
                     Candidate(

@@ -17,6 +17,7 @@ import numpy as np
 from abr.errors import MediaError
 from abr.media import Quality, Rendition
 from abr.quality import Luma, Scores, crop, is_black, score_pairs, segment_means
+from enhancers import catalog
 from enhancers.base import Enhancer, PlainScaler
 from enhancers.frames import Frame
 from enhancers.titles import PreparedTitle
@@ -44,6 +45,8 @@ class Subject:
     key: str
     rendition: Rendition
     enhancer: Enhancer
+    reuses: bool = False
+    """Whether its picture depends on the frames before it."""
 
 
 def blocks(prepared: PreparedTitle, every_frames: int) -> list[Block]:
@@ -113,7 +116,10 @@ def measure(
         frames = decoded[subject.rendition.id]
 
         def shown(index: int) -> Luma:
-            return crop(subject.enhancer.enhance(frames[index]).y, prepared.title.meter.crop)
+            *leading, frame = frames[index] if subject.reuses else frames[index][-1:]
+            for before in leading:
+                subject.enhancer.enhance(before)
+            return crop(subject.enhancer.enhance(frame).y, prepared.title.meter.crop)
 
         return score(block, truth, shown, prepared.title.fps)
 
@@ -130,8 +136,8 @@ def check_source(prepared: PreparedTitle, block: Block, truth: References) -> No
     rendition = title.renditions[0]
     scaler = PlainScaler(rendition.width_px, rendition.height_px, *prepared.display_px)
     psnr_db = [
-        psnr(crop(scaler.enhance(frame).y, title.meter.crop), truth.frames[index])
-        for index, frame in _scored_frames(prepared, rendition, block).items()
+        psnr(crop(scaler.enhance(frames[-1]).y, title.meter.crop), truth.frames[index])
+        for index, frames in _scored_frames(prepared, rendition, block).items()
     ]
     expected_db = float(np.mean(title.plain_quality[rendition.id].psnr_y_db[block.first : block.last + 1]))
     if abs(float(np.mean(psnr_db)) - expected_db) > _PSNR_TOLERANCE_DB:
@@ -147,13 +153,16 @@ def psnr(a: Luma, b: Luma) -> float:
     return min(60.0, 10 * float(np.log10(255**2 / max(error, 1e-9))))
 
 
-def _scored_frames(prepared: PreparedTitle, rendition: Rendition, block: Block) -> dict[int, Frame]:
+def _scored_frames(prepared: PreparedTitle, rendition: Rendition, block: Block) -> dict[int, list[Frame]]:
+    """Each scored frame, after those from its anchor on (`enhancers.reuse`; a segment begins with one)."""
     wanted = set(block.scored)
-    kept: dict[int, Frame] = {}
+    kept: dict[int, list[Frame]] = {}
     start = block.start
     for segment in range(block.first, block.last + 1):
-        frames = prepared.frames(rendition, segment)
-        kept |= {index: frame for index, frame in enumerate(frames, start) if index in wanted}
+        frames = prepared.frames(rendition, segment, motion=True)
+        for place in range(len(frames)):
+            if start + place in wanted:
+                kept[start + place] = frames[place - place % catalog.REUSED_FRAMES : place + 1]
         start += len(frames)
     return kept
 

@@ -8,6 +8,7 @@ import platform
 import resource
 import time
 from collections.abc import Iterator, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +20,11 @@ from abr.formats import dumps_pretty, load
 from enhancers import catalog
 from enhancers.backends import BACKENDS
 from enhancers.base import Enhancer
-from enhancers.checkpoint import Weights, loads_chunks
-from enhancers.frames import Frame, frame_of
+from enhancers.checkpoint import Weights
+from enhancers.frames import Frame, decode_segment, frame_of
 from enhancers.job import Progress
-from enhancers.runtime import DEFAULT_BACKEND, open_weights
+from enhancers.rungs import compress
+from enhancers.runtime import DEFAULT_BACKEND, open_weights, weights_as
 
 _SIZES_PX: dict[float, tuple[tuple[int, int], ...]] = {
     4: ((320, 180), (480, 270)),
@@ -32,9 +34,11 @@ _SIZES_PX: dict[float, tuple[tuple[int, int], ...]] = {
 }
 """Input sizes by network scale: the usual rungs below 720p and 1080p."""
 _RUNS, _QUICK_RUNS = 60, 24
+_METHOD = 2
+"""Counts the ways in which enhancers were run and measured: profiles of another are measured again."""
 _SLOW_S = 2.0
 """No more than this much measuring of one combination: what is so slow is not used."""
-_PICTURES = 4
+_PICTURES, _MOVING_PICTURES = 4, 24
 
 
 def profile_device(output: Path | None, *, quick: bool, force: bool, progress: Progress) -> tuple[Path, DeviceProfile]:
@@ -66,7 +70,7 @@ def cache_folder() -> Path:
 
 def weights_hash() -> str:
     """Changes with the architectures, the generic weights, and the way a profile is measured."""
-    hasher = hashlib.sha256(repr((_SIZES_PX, list(BACKENDS))).encode())
+    hasher = hashlib.sha256(repr((_SIZES_PX, list(BACKENDS), version("openvino"), _METHOD)).encode())
     for scale in _SIZES_PX:
         for chunk in catalog.generic_chunks(catalog.architecture(scale)):
             hasher.update(chunk)
@@ -80,7 +84,7 @@ def measurements(quick: bool, progress: Progress) -> Iterator[Measurement]:
         (scale, tier, size, backend, threads)
         for scale, sizes in _SIZES_PX.items()
         for size in (sizes[:1] if quick else sizes)
-        for tier in catalog.TIER_DEPTHS
+        for tier in (*catalog.TIER_DEPTHS, Tier.REUSE)
         for backend in backends
         for threads in thread_counts()
     ]
@@ -96,17 +100,26 @@ def thread_counts() -> tuple[int, ...]:
 
 
 def _weights(scale: float, tier: Tier) -> Weights:
-    return loads_chunks(catalog.generic_chunks(catalog.architecture(scale, tier)))
+    architecture = catalog.architecture(scale, tier)
+    return weights_as(str(architecture), catalog.generic_chunks(architecture))
 
 
 def measured(
     weights: Weights, scale: float, size_px: tuple[int, int], backend: str, threads: int, runs: int
 ) -> Measurement:
-    """Open an enhancer as a player does and time it on pictures with detail."""
+    """Open an enhancer as a player does and time it on pictures with detail.
+
+    Of one that reuses, times are means over as many frames as share an anchor: finished frames wait before the screen.
+    """
     display_px = _display(size_px, scale)
     before = _memory_bytes()
     enhancer = open_weights(weights, "", size_px=size_px, display_px=display_px, backend=backend, threads=threads)
-    times_ms = timed_ms(enhancer, pictures(*size_px), runs)
+    reuse = weights.architecture.reuse
+    if reuse > 1:
+        times_ms = timed_ms(enhancer, moving_pictures(*size_px), max(runs, 2 * reuse))
+        times_ms = np.convolve(times_ms, np.full(reuse, 1 / reuse), "valid").tolist()
+    else:
+        times_ms = timed_ms(enhancer, pictures(*size_px), runs)
     return Measurement(
         architecture=str(weights.architecture),
         width_px=size_px[0],
@@ -145,6 +158,13 @@ def pictures(width_px: int, height_px: int) -> list[Frame]:
     chroma = np.full(((height_px + 1) // 2, (width_px + 1) // 2), 128, np.uint8)
     lumas = (np.clip(ramp + random.normal(0, 12, (height_px, width_px)), 16, 235) for _ in range(_PICTURES))
     return [frame_of(luma.astype(np.uint8), chroma, chroma) for luma in lumas]
+
+
+def moving_pictures(width_px: int, height_px: int) -> list[Frame]:
+    """A coded pan over one of `pictures`, decoded with its motion: a key frame, then predicted ones."""
+    still = pictures(width_px, height_px)[0]
+    pan = [frame_of(np.roll(still.y, -2 * index, axis=1), still.u, still.v) for index in range(_MOVING_PICTURES)]
+    return list(decode_segment(compress(pan, 27, preset="ultrafast"), motion=True))
 
 
 def this_device() -> Device:

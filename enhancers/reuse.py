@@ -6,38 +6,15 @@ less the plain one, so that whatever is new in a frame is at worst shown plain a
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from enhancers.base import check_size
-from enhancers.checkpoint import Weights
 from enhancers.frames import Frame, Plane, luma_of
 from enhancers.motion import Carrier, Motion, motion_of
-from enhancers.runtime import DEFAULT_BACKEND, NetworkEnhancer, open_weights
+from enhancers.network import NetworkEnhancer
 
-EVERY = 4
-"""So many frames share one anchor: gain is lost with each, and the time saved grows ever less. Measured on film, even
-spacing keeps more gain than as many anchors put where motion explains the decoded picture worst."""
 _NEW_MAX = 0.5
 """Share of blocks without known motion above which a frame is an anchor."""
-
-
-def open_reusing(
-    weights: Weights,
-    weights_sha256: str,
-    *,
-    size_px: tuple[int, int],
-    display_px: tuple[int, int],
-    every: int = EVERY,
-    backend: str = DEFAULT_BACKEND,
-    threads: int = 1,
-) -> ReusingEnhancer:
-    """Open the deepest exit of `weights` as an enhancer that reuses. Parameters and errors of `open_weights`."""
-    full = open_weights(
-        weights, weights_sha256, size_px=size_px, display_px=display_px, backend=backend, threads=threads
-    )
-    return ReusingEnhancer(full, weights.architecture.scale, every)
 
 
 class ReusingEnhancer:
@@ -47,8 +24,8 @@ class ReusingEnhancer:
     what a frame shows depends on at most `every` frames before it, and errors cannot add up over more.
     """
 
-    def __init__(self, full: NetworkEnhancer, scale: float, every: int = EVERY) -> None:
-        self.descriptor = replace(full.descriptor, name=f"{full.descriptor.name}r{every}")
+    def __init__(self, full: NetworkEnhancer, scale: float, every: int) -> None:
+        self.descriptor = full.descriptor
         self._full, self._every = full, every
         width_px, height_px = full.descriptor.width_px, full.descriptor.height_px
         self._gain = Carrier(width_px, height_px, scale)

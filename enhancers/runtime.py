@@ -3,53 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
-from av import VideoFrame
 
 from abr.enhancement import Offer
 from abr.errors import FormatError
 from enhancers import catalog
 from enhancers.architectures.plain import parse
-from enhancers.backends import BACKENDS, LumaNetwork
-from enhancers.base import Descriptor, Enhancer, PlainScaler, check_size
+from enhancers.backends import BACKENDS
+from enhancers.base import Descriptor, Enhancer
 from enhancers.checkpoint import Weights, loads_chunks, verified, weights_digest
-from enhancers.frames import PIXEL_FORMAT, Frame, Plane, frame_of, luma_of
+from enhancers.frames import Frame, frame_of
+from enhancers.network import NetworkEnhancer
+from enhancers.reuse import ReusingEnhancer
 
 DEFAULT_BACKEND = "openvino-int8"
 _WARM_UP_FRAMES = 2
-
-
-class NetworkEnhancer:
-    """Luma by a network over the plain scaler's picture, chroma by the scaler.
-
-    When the display is not a whole multiple of the input, the network's picture is scaled on to the display.
-    """
-
-    def __init__(self, network: LumaNetwork, network_px: tuple[int, int], descriptor: Descriptor) -> None:
-        self.descriptor = descriptor
-        self._network = network
-        display = descriptor.display_width_px, descriptor.display_height_px
-        self._grow = PlainScaler(descriptor.width_px, descriptor.height_px, *network_px)
-        self._fit = None if display == network_px else PlainScaler(*network_px, *display)
-
-    def enhance(self, frame: Frame) -> Frame:
-        check_size(frame, self.descriptor)
-        picture = self.grown(frame)
-        self.lift(frame, luma_of(picture))
-        return self.fitted(picture)
-
-    def grown(self, frame: Frame) -> VideoFrame:
-        """The plain scaler's picture at the network's output size."""
-        return self._grow.scale(frame.picture, PIXEL_FORMAT)
-
-    def lift(self, frame: Frame, luma: Plane) -> None:
-        """Put the network's luma in place of the plain one: uint8, of the network's output size."""
-        self._network.run(frame.y, luma, luma)
-
-    def fitted(self, picture: VideoFrame) -> Frame:
-        """Bring the finished picture to the display, when that is of another size."""
-        return Frame(picture=self._fit.scale(picture, PIXEL_FORMAT) if self._fit else picture)
 
 
 def open_weights(
@@ -60,8 +30,10 @@ def open_weights(
     display_px: tuple[int, int],
     backend: str = DEFAULT_BACKEND,
     threads: int = 1,
-) -> NetworkEnhancer:
+) -> Enhancer:
     """Open the deepest exit of `weights` for frames of `size_px` shown at `display_px` (width, height), warm.
+
+    One whose architecture says so runs on some frames only (`enhancers.reuse`).
 
     Raises UnknownNameError for an unknown backend and FormatError for weights that it cannot run.
     """
@@ -79,7 +51,8 @@ def open_weights(
     enhancer = NetworkEnhancer(network, weights.architecture.shown_px(*size_px), descriptor)
     for _ in range(_WARM_UP_FRAMES):
         enhancer.enhance(_grey_frame(*size_px))
-    return enhancer
+    reuse = weights.architecture.reuse
+    return ReusingEnhancer(enhancer, weights.architecture.scale, reuse) if reuse > 1 else enhancer
 
 
 def open_enhancer(
@@ -116,10 +89,16 @@ def offered_weights(offer: Offer, chunks: Sequence[bytes]) -> Weights:
             f"The title was measured with other weights for {offer.architecture} than this program has: "
             "price the title again with toprung train --generic-only."
         )
-    weights = loads_chunks(held, what=offer.architecture)
-    if str(weights.architecture) != offer.architecture:
-        raise FormatError(f"The weights offered as {offer.architecture} are those of {weights.architecture}.")
-    return weights
+    return weights_as(offer.architecture, held)
+
+
+def weights_as(architecture: str, chunks: Sequence[bytes]) -> Weights:
+    """The checked weights of what is offered under this name. Raises FormatError."""
+    wanted = parse(architecture)
+    weights = loads_chunks(chunks, what=architecture)
+    if weights.architecture != wanted.on_every_frame:
+        raise FormatError(f"The weights offered as {architecture} are those of {weights.architecture}.")
+    return replace(weights, architecture=wanted)
 
 
 def _grey_frame(width_px: int, height_px: int) -> Frame:

@@ -102,10 +102,12 @@ def speed(
             for _ in range(way.workers)
         ]
 
-    found = {way: end_to_end_fps(segment, opened(way), seconds) for way in among or ways()}
+    reuses = weights.architecture.reuse > 1  # and then needs its frames one after the other
+    among = [way for way in among or ways() if way.workers == 1 or not reuses]
+    found = {way: end_to_end_fps(segment, opened(way), seconds, motion=reuses) for way in among}
     way = max(found, key=lambda each: found[each])
-    fps_network = max(network_fps(weights, size_px, backend, each, seconds / 2) for each in among or ways())
-    gop = gop_per_frame(weights.architecture, *size_px)
+    fps_network = max(network_fps(weights, size_px, backend, each, seconds / 2) for each in among)
+    gop = gop_per_frame(weights.architecture.on_every_frame, *size_px)
     return Speed(
         architecture=str(weights.architecture),
         backend=backend,

@@ -35,14 +35,17 @@ class PreparedTitle:
     def display_px(self) -> tuple[int, int]:
         return self.title.display_width_px, self.title.display_height_px
 
-    def frames(self, rendition: Rendition, segment: int) -> list[Frame]:
-        """The decoded frames of one segment. Raises MediaError when there are more or fewer than the title says."""
+    def frames(self, rendition: Rendition, segment: int, *, motion: bool = False) -> list[Frame]:
+        """The decoded frames of one segment, with the codec's `motion` or without.
+
+        Raises MediaError when there are more or fewer than the title says.
+        """
         folder = self.folder / "video" / rendition.id
         try:
             data = (folder / INIT_FILE).read_bytes() + (folder / segment_file(segment)).read_bytes()
         except OSError as error:
             raise StorageError(f"Cannot read segment {segment} of {rendition.id}: {error.strerror}.") from error
-        frames = list(decode_segment(data))
+        frames = list(decode_segment(data, motion=motion))
         if len(frames) != self.title.segment_frames[segment]:
             expected = self.title.segment_frames[segment]
             raise MediaError(f"Segment {segment} of {rendition.id} has {len(frames)} frames; {expected} were expected.")

@@ -17,7 +17,7 @@ from abr.errors import FormatError
 
 KERNEL_PX = 3
 DEPTH_MAX, WIDTH_MAX = 64, 256
-_PATTERN = re.compile(r"plain-m([0-9]{1,2})c([0-9]{1,3})x(1\.5|2|3|4)(d2)?")
+_PATTERN = re.compile(r"plain-m([0-9]{1,2})c([0-9]{1,3})x(1\.5|2|3|4)(d2)?(?:r([2-8]))?")
 _SCALES = {"1.5": 1.5, "2": 2.0, "3": 3.0, "4": 4.0}
 
 
@@ -37,15 +37,26 @@ class Layer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlainArchitecture:
-    """`plain-m4c32x2d2`: 4 blocks of 32 channels, scale ×2, working at half resolution (`d2`: space to depth first)."""
+    """`plain-m4c32x2d2`: 4 blocks of 32 channels, scale ×2, working at half resolution (`d2`: space to depth first).
+
+    `plain-m10c32x4r4`: run on one frame in 4, its gain carried to the others (`enhancers.reuse`). Weights know nothing
+    of that: theirs is the name without it.
+    """
 
     depth: int
     width: int
     scale: float
     squeeze: int = 1
+    reuse: int = 1
 
     def __str__(self) -> str:
-        return f"plain-m{self.depth}c{self.width}x{self.scale:g}" + ("d2" if self.squeeze == 2 else "")
+        folded, reused = "d2" if self.squeeze == 2 else "", f"r{self.reuse}" if self.reuse > 1 else ""
+        return f"plain-m{self.depth}c{self.width}x{self.scale:g}{folded}{reused}"
+
+    @property
+    def on_every_frame(self) -> PlainArchitecture:
+        """The network that it is where it runs."""
+        return replace(self, reuse=1)
 
     def at_exit(self, depth: int) -> PlainArchitecture:
         """The network that leaves the trunk after `depth` blocks."""
@@ -81,7 +92,7 @@ class PlainArchitecture:
 
     @property
     def macs_per_output_px(self) -> float:
-        return sum(layer.macs for layer in self.layers) / self.shuffle**2
+        return sum(layer.macs for layer in self.layers) / self.shuffle**2 / self.reuse
 
 
 def parse(text: str) -> PlainArchitecture:
@@ -91,7 +102,8 @@ def parse(text: str) -> PlainArchitecture:
         depth, width, scale, squeeze = int(match[1]), int(match[2]), _SCALES[match[3]], 2 if match[4] else 1
         sound = 1 <= depth <= DEPTH_MAX and 1 <= width <= WIDTH_MAX and (squeeze * scale).is_integer()
         if sound and not any(match[i].startswith("0") for i in (1, 2)):
-            return PlainArchitecture(depth=depth, width=width, scale=scale, squeeze=squeeze)
+            reuse = int(match[5] or 1)
+            return PlainArchitecture(depth=depth, width=width, scale=scale, squeeze=squeeze, reuse=reuse)
     raise FormatError(
         f"{text!r} is not an architecture this program runs; expected one like plain-m4c32x4 "
         f"(up to {DEPTH_MAX} blocks of {WIDTH_MAX} channels, scale 1.5, 2, 3 or 4, optionally d2; 1.5 needs d2)."

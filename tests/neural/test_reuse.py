@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -14,16 +15,26 @@ from hypothesis import strategies as st
 from networks import low_frames, psnr_db
 from titles import CLIP
 
+from abr.enhancement import Tier
+from abr.errors import FormatError
 from enhancers import bench_reuse as bench
 from enhancers import catalog
-from enhancers.base import PlainScaler
-from enhancers.checkpoint import Weights, loads_chunks
+from enhancers.architectures.plain import parse
+from enhancers.base import Enhancer, PlainScaler
+from enhancers.checkpoint import Weights, dumps_chunks, loads_chunks
 from enhancers.cli import bench_reuse
 from enhancers.frames import Frame, decode_file, decode_segment
 from enhancers.motion import Carrier, Motion, motion_of
-from enhancers.reuse import open_reusing
-from enhancers.runtime import open_weights
+from enhancers.profile import measured
+from enhancers.runtime import open_weights, weights_as
 from enhancers.speed import rung_of
+
+
+def open_reusing() -> Enhancer:
+    """One anchor in four frames."""
+    some = replace(weights(), architecture=replace(weights().architecture, reuse=4))
+    return open_weights(some, "", **SIZES)
+
 
 SIZES = {"size_px": (320, 180), "display_px": (1280, 720)}
 
@@ -96,7 +107,7 @@ def test_key_frames_and_decoders_that_were_not_asked_have_no_motion() -> None:
 
 
 def test_anchors_are_the_full_enhancers_frames_and_the_others_keep_most_of_its_gain() -> None:
-    full, reusing = open_weights(weights(), "", **SIZES), open_reusing(weights(), "", **SIZES, every=4)
+    full, reusing = open_weights(weights(), "", **SIZES), open_reusing()
     plain = PlainScaler(320, 180, 1280, 720)
     gains = {"full": 0.0, "reused": 0.0}
     for index, (frame, source) in enumerate(zip(frames(), decode_file(str(CLIP)), strict=False)):
@@ -119,8 +130,40 @@ GIVEN: dict[str, Callable[[], list[Frame]]] = {
 @pytest.mark.parametrize("kind", GIVEN)
 def test_frames_without_motion_or_out_of_order_are_enhanced_whole(kind: str) -> None:
     given_ = GIVEN[kind]()
-    full, reusing = open_weights(weights(), "", **SIZES), open_reusing(weights(), "", **SIZES, every=4)
+    full, reusing = open_weights(weights(), "", **SIZES), open_reusing()
     assert all(np.array_equal(reusing.enhance(frame).y, full.enhance(frame).y) for frame in given_)
+
+
+def test_the_tier_runs_the_weights_of_high_and_is_named_for_how_often() -> None:
+    high = catalog.architecture(4)
+    wanted = catalog.architecture(4, Tier.REUSE)
+    assert (str(wanted), parse(str(wanted)), wanted.on_every_frame) == (f"{high}r4", wanted, high)
+    assert wanted.macs_per_output_px == high.macs_per_output_px / 4
+    assert catalog.generic_chunks(wanted) == catalog.generic_chunks(high)
+    opened = open_weights(weights_as(str(wanted), catalog.generic_chunks(wanted)), "", **SIZES)
+    assert opened.descriptor.name == str(wanted)
+    with pytest.raises(FormatError, match="are those of"):
+        weights_as(str(wanted), catalog.generic_chunks(high)[:1])
+
+
+def test_weights_that_say_how_often_they_run_are_refused() -> None:
+    (chunk,) = dumps_chunks(replace(weights(), exits=(10,), architecture=catalog.architecture(4, Tier.REUSE)))
+    with pytest.raises(FormatError, match="not of how often"):
+        loads_chunks([chunk])
+
+
+def test_the_profile_counts_what_reuse_saves() -> None:
+    whole = measured(weights(), 4, (320, 180), "openvino-int8", 1, 8)
+    some = measured(
+        weights_as("plain-m10c32x4r4", catalog.generic_chunks(catalog.architecture(4))),
+        4,
+        (320, 180),
+        "openvino-int8",
+        1,
+        8,
+    )
+    assert some.architecture == "plain-m10c32x4r4"
+    assert some.p50_ms < 0.7 * whole.p50_ms
 
 
 def test_the_bench_says_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
