@@ -31,7 +31,7 @@ check: $(VENV)/.developing  ## lint, types, directions of imports
 	$(BIN)/lint-imports
 
 test: check  ## check, then every test (Redis, Prometheus, nginx, Chromium and npm come by apt when they are missing)
-	@for each in redis-server prometheus nginx; do PATH="$$PATH:/usr/sbin" command -v $$each; done >/dev/null \
+	@{ command -v redis-server && command -v prometheus && PATH="$$PATH:/usr/sbin" command -v nginx; } >/dev/null \
 		|| sh tests/support/install_programs.sh redis-server prometheus nginx-light
 	@sh tests/support/install_browser.sh
 	$(BIN)/pytest -q
