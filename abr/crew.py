@@ -164,3 +164,12 @@ def _die_with_parent() -> None:
 def _end(process: BaseProcess) -> str:
     code = process.exitcode or 0
     return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+
+
+def crew_of(ray: str | None, at_once: int | None, listener: Callable[[Any, str, float, float], None]) -> Crew:
+    """The crew that the options --ray and --jobs ask for: processes here, one at a time unless told otherwise."""
+    if ray is None:
+        return LocalCrew(at_once or 1, listener)
+    from abr.ray_crew import RayCrew
+
+    return RayCrew(ray, at_once)

@@ -15,6 +15,7 @@ from abr.enhancement import Tier
 
 if TYPE_CHECKING:
     from enhancers.job import Progress
+    from enhancers.jobs import TrainJob
 
 _SHOW_DEFAULT = {"show_default": True}
 
@@ -35,9 +36,10 @@ class _Tiers(click.ParamType):  # type: ignore[type-arg]
 
 
 @click.command(context_settings=_SHOW_DEFAULT)
-@click.argument("title")
+@click.argument("titles", nargs=-1, required=True, metavar="TITLE...")
 @click.option("--library", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder of titles.")
 @click.option("--source", type=click.Path(path_type=Path, dir_okay=False), help="What the title was prepared from.")
+@click.option("--sources", type=click.Path(path_type=Path, file_okay=False), help="Folder with what each came from.")
 @click.option("--seconds", type=click.FloatRange(min=1), default=600.0, help="Training time, all rungs together.")
 @click.option("--steps", type=click.IntRange(min=1), help="Training steps instead of time: repeatable exactly.")
 @click.option("--tiers", type=_Tiers(), default="low,medium,high", help="Tiers to train, measure and offer.")
@@ -49,11 +51,14 @@ class _Tiers(click.ParamType):  # type: ignore[type-arg]
 @click.option("--generic-only", is_flag=True, help="Train nothing; measure the generic enhancers.")
 @click.option("--dry-run", is_flag=True, help="Train the lowest rung, say what it gained, change nothing.")
 @click.option("--vmaf-every", type=click.IntRange(min=1), help="Score one frame in so many.  [default: as prepared]")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+@click.option("--jobs", "at_once", type=click.IntRange(1), help="Titles at a time.  [default: 1; a Ray machine each]")
+@click.option("--ray", metavar="ADDRESS", help="Spread over a Ray cluster: local, auto or ray://HOST:PORT.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a title.")
 def train(
-    title: str,
+    titles: tuple[str, ...],
     library: Path,
     source: Path | None,
+    sources: Path | None,
     seconds: float,
     steps: int | None,
     tiers: tuple[Tier, ...],
@@ -65,45 +70,63 @@ def train(
     generic_only: bool,
     dry_run: bool,
     vmaf_every: int | None,
+    at_once: int | None,
+    ray: str | None,
     as_json: bool,
 ) -> None:
-    """Train TITLE's own enhancers and measure what every enhancer buys.
+    """Train each TITLE's own enhancers and measure what every enhancer buys.
 
     Networks start from the generic weights and learn what this title's low rungs have lost. Then each enhancer's
     picture is measured against the source, segment by segment, and the enhancement table is published.
     Interrupted, run the same command again: it continues.
     """
-    from enhancers.job import Plan
-    from enhancers.titles import open_title
-    from enhancers.train import Recipe
-    from enhancers.training import Attached, Rehearsed, attach, rehearse, selected
+    if len(titles) > 1 and (source or weights):
+        raise click.UsageError("--source and --weights belong to one title; for several, give --sources FOLDER.")
+    from enhancers.jobs import TrainJob, source_of, train_title
 
-    prepared = open_title(library, title, source)
-    plan = Plan(
-        renditions=selected(prepared, rungs),
-        tiers=tiers,
-        recipe=Recipe(steps=steps or 0, seconds=0.0 if steps else seconds, threads=threads),
-        seed=seed,
-        made_by=_made_by(title, f"--steps {steps}" if steps else f"--seconds {seconds:g}", tiers, seed, threads),
-    )
-    result: Attached | Rehearsed
+    given = {
+        title: TrainJob(
+            title=title,
+            library=library.absolute(),
+            source=source or source_of(library, title, sources),
+            seconds=seconds,
+            steps=steps,
+            tiers=tiers,
+            rungs=rungs,
+            seed=seed,
+            threads=threads,
+            weights=weights,
+            export=export / title if export and len(titles) > 1 else export,
+            generic_only=generic_only,
+            dry_run=dry_run,
+            vmaf_every=vmaf_every,
+        )
+        for title in titles
+    }
     with _progress() as progress:
-        if dry_run:
-            result = rehearse(prepared, plan, progress)
+        if len(given) == 1:
+            (job,) = given.values()
+            done = train_title(job, lambda what, _total, share: progress(what, share))
+            click.echo(json.dumps(done.as_json()) if as_json else done.as_text())
+            return
+        sys.exit(_train_all(list(given.values()), ray, at_once, progress, as_json))
+
+
+def _train_all(jobs: list[TrainJob], ray: str | None, at_once: int | None, progress: Progress, as_json: bool) -> int:
+    """Each title as it is done; returns the exit code."""
+    from abr.crew import Failure, crew_of
+    from enhancers.jobs import train_title
+
+    exit_code, out = 0, sys.stdout
+    crew = crew_of(ray, at_once, lambda job, what, _total, share: progress(f"{job}: {what}", share))
+    for finished in crew.work(train_title, jobs):
+        if isinstance(finished.outcome, Failure):
+            click.echo(f"toprung: {finished.outcome.sentence}", err=True)
+            exit_code = max(exit_code, finished.outcome.exit_code)
         else:
-            result = attach(
-                prepared,
-                plan,
-                progress,
-                given=weights,
-                export=export,
-                generic_only=generic_only,
-                every_frames=vmaf_every or prepared.title.meter.every_frames,
-            )
-    if as_json:
-        click.echo(json.dumps(result.as_json()))
-    else:
-        click.echo(result.as_text())
+            told = finished.outcome
+            click.echo(json.dumps(told.as_json()) if as_json else told.as_text(), file=out)
+    return exit_code
 
 
 @click.command(context_settings=_SHOW_DEFAULT)
@@ -289,13 +312,3 @@ def _progress() -> Iterator[Progress]:
             bar.update(tasks[name], description=what, completed=done)  # type: ignore[arg-type]
 
         yield tell
-
-
-def _made_by(title: str, length: str, tiers: tuple[Tier, ...], seed: int, threads: int) -> str:
-    """The command, device and software that made some weights, in words; without the folders of this machine."""
-    from importlib.metadata import version
-
-    from enhancers.profile import processor_name
-
-    command = f"toprung train {title} {length} --tiers {','.join(tiers)} --seed {seed} --threads {threads}"
-    return f"{command}; {processor_name()}; torch {version('torch')}, toprung {version('toprung')}"

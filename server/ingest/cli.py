@@ -13,10 +13,8 @@ import msgspec
 from abr.errors import InputError
 
 if TYPE_CHECKING:
-    from abr.crew import Crew
     from abr.media import Title
     from server.ingest.prepare import Prepared
-    from server.ingest.progress import Listener
 
 MIN_RATE_BPS = 16_000
 _PRESETS = ["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
@@ -69,7 +67,7 @@ def prepare(
         raise click.UsageError("--id names one title; give one SOURCE with it.")
     if ladder and heights:
         raise click.UsageError("Give --ladder or --heights, not both.")
-    from abr.crew import Failure
+    from abr.crew import Failure, crew_of
     from server.ingest.jobs import Job, check_apart, prepare_job
     from server.ingest.progress import shown
     from server.ingest.recipe import Recipe
@@ -92,7 +90,7 @@ def prepare(
     exit_code, out = 0, sys.stdout
     try:
         with shown() as listener:
-            crew = _crew(ray, at_once, listener)
+            crew = crew_of(ray, at_once, listener)
             for finished in crew.work(prepare_job, here):
                 if isinstance(finished.outcome, Failure):
                     if len(sources) == 1:
@@ -105,16 +103,6 @@ def prepare(
         print("Run the same command again to continue from here.", file=sys.stderr)
         raise
     sys.exit(exit_code)
-
-
-def _crew(ray: str | None, at_once: int | None, listener: Listener) -> Crew:
-    if ray is not None:
-        from abr.ray_crew import RayCrew
-
-        return RayCrew(ray, at_once)
-    from abr.crew import LocalCrew
-
-    return LocalCrew(at_once or 1, listener)
 
 
 def parse_heights(text: str | None) -> tuple[int, ...] | None:

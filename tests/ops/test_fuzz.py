@@ -192,7 +192,7 @@ BOMBS = {
         "/></Rep", '><SegmentTimeline><S d="1" r="999999999"/></SegmentTimeline></SegmentTemplate></Rep'
     ),
     "segments without end": MPD.format(999999, REPRESENTATION.format(1)),
-    "many long tracks": MPD.format(49, "".join(map(REPRESENTATION.format, range(64)))),
+    "many long tracks": MPD.format(30, "".join(map(REPRESENTATION.format, range(64)))),
     "a deep tree": "<a>" * 300_000,
     "a deep tree that ends": "<MPD>" + "<a>" * 200_000 + "</a>" * 200_000 + "</MPD>",
     "a long address": MPD.format(49, REPRESENTATION.format("x" * 3_000_000).replace("$Number$", "$RepresentationID$")),
