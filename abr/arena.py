@@ -154,8 +154,8 @@ def makers(profile: str) -> dict[str, Callable[[], Controller]]:
 
 
 def read_sets(folder: Path) -> dict[str, list[Trace]]:
-    """`traces_<set>.json` of a folder, in alphabetical order. Raises InputError when there is none."""
-    files = sorted(folder.glob("traces_*.json"))
+    """`traces_<set>.json`, or a folder `traces_<set>`, in alphabetical order. Raises InputError when there is none."""
+    files = sorted(path for path in folder.glob("traces_*") if path.is_dir() or path.suffix == ".json")
     if not files:
         raise InputError(f"{folder} holds no traces_*.json: give the folder of the benchmark's data with --data.")
     return {file.stem.removeprefix("traces_"): read_traces(file) for file in files}

@@ -314,12 +314,14 @@ def test_bench_in_classic_mode_tells_pensieves_linear_qoe_for_each_folder(tmp_pa
 
 
 def test_bench_tells_held_out_traces_apart_and_scales_a_set(folder):
+    (folder / "traces_three").mkdir()
+    (folder / "traces_three" / "log.txt").write_text("0 1\n5 2.0\n")
     result = bench(folder, "--controllers", "bola", "--no-optimum", "--json", "--scaled", "one=0.1")
     sets = json.loads(result.stdout)["controllers"]["bola"]["sets"]
-    assert set(sets) == {"one", "one×0.1", "two"} and sets["one×0.1"]["qoe"] < sets["one"]["qoe"]
+    assert set(sets) == {"one", "one×0.1", "three", "two"} and sets["one×0.1"]["qoe"] < sets["one"]["qoe"]
     one = sets["one"]
     assert one["fitted"]["n"] + one["held_out"]["n"] == one["n"] == 2
     parts = [part for part in (one["fitted"], one["held_out"]) if part["n"]]
     assert sum(part["n"] * part["qoe"] for part in parts) == pytest.approx(2 * one["qoe"])
-    for wrong in ("three=0.1", "one=x", "one", "one=-1"):
+    for wrong in ("four=0.1", "one=x", "one", "one=-1"):
         assert isinstance(bench(folder, "--no-optimum", "--scaled", wrong).exception, InputError)
