@@ -265,6 +265,13 @@ class Desk:
         await self.state(session_id)
         return b"".join(await self._store.log(store_key(session_id)))
 
+    async def shown_log(self, shown: str) -> bytes:
+        """The log of a session by the public part of its id, which names it in the store; 404 when there is none."""
+        lines = await self._store.log(shown)
+        if not lines:
+            raise _unknown()
+        return b"".join(lines)
+
     async def close(self, session_id: str) -> None:
         """End a session and forget it."""
         if self.seal.read(session_id) is None or not await self._store.delete(store_key(session_id)):

@@ -66,11 +66,6 @@ class Feed:
         while len(self._kept) > SESSIONS_KEPT:
             self._kept.popitem(last=False)
 
-    def session_id(self, shown: str) -> str | None:
-        """The id of a session that this process has heard of lately."""
-        kept = self._kept.get(shown)
-        return kept.session_id if kept else None
-
     async def watch(self, shown: str = "") -> AsyncIterator[bytes]:
         """Lines of all sessions, or of one: first those kept, then an empty one, then each as it is told."""
         watcher: asyncio.Queue[bytes | None] = asyncio.Queue(BEHIND_MAX)

@@ -76,7 +76,7 @@ async def qoe_page(request: web.Request) -> web.StreamResponse:
 
 
 async def session_page(request: web.Request) -> web.StreamResponse:
-    _session_id(request)
+    """The same for every session: the log that it asks for tells whether there is one."""
     return _answer(request, "session.html")
 
 
@@ -85,8 +85,8 @@ async def page_file(request: web.Request) -> web.StreamResponse:
 
 
 async def session_lines(request: web.Request) -> web.Response:
-    """The whole log of a session as watchers may see it, from the store."""
-    events = loads_log(await context(request).desk.log(_session_id(request)))
+    """The whole log of a session as watchers may see it, from the store: any worker knows it."""
+    events = loads_log(await context(request).desk.shown_log(request.match_info["shown"]))
     body = b"".join(dumps_line(without_id(event)) for event in events)
     return web.Response(body=body, headers={"Content-Type": JSONL, "Cache-Control": "no-store"})
 
@@ -122,13 +122,6 @@ async def _messages(lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
             coming = asyncio.ensure_future(anext(lines, None))
     finally:
         coming.cancel()
-
-
-def _session_id(request: web.Request) -> str:
-    session_id = context(request).feed.session_id(request.match_info["shown"])
-    if session_id is None:
-        raise RequestError(404, "No session by that name was heard of lately; /qoe lists those there are.")
-    return session_id
 
 
 def _answer(request: web.Request, name: str) -> web.Response:

@@ -73,7 +73,6 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         summary="The page of one session, by the first characters of its id.",
         handler=pages.session_page,
         answers=_PAGE,
-        problems=(404,),
     ),
     Endpoint(
         method="GET",

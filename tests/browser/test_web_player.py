@@ -158,13 +158,20 @@ async def watched_live(browser: Browser, url: str, page: Watched) -> None:
 
 
 @pytest.mark.timeout(120)
-async def test_pages_work_by_keyboard_at_phone_width_in_the_dark_without_a_gpu(library):
-    async with serving(library) as url, chromium() as browser:
+async def test_pages_work_by_keyboard_at_phone_width_in_the_dark(tmp_path):
+    library = str(lifted_library(tmp_path, slow=False))
+    async with serving(library, EAGER) as url, chromium(software_gpu=True) as browser:
         page = await browser.open(url, width_px=360, height_px=740, dark=True)
+        await page.tab.evaluate(CLAIM, [[QUICK, 3.0]])
+        await page.tab.reload()
         await ready(page)
+        await page.tab.evaluate(
+            "document.getElementById('video').defaultPlaybackRate = 0.25"
+        )  # a busy machine has time
         await focus(page, "begin")
         await page.tab.keyboard.press("Enter")
-        await played(page, 0.2)
+        await until(page, "/^[1-9]/.test(document.getElementById('t-share-more').textContent)")
+        await until(page, "!document.getElementById('canvas').hidden")
         await focus(page, "play")
         await page.tab.keyboard.press("Enter")
         assert await page.tab.evaluate("document.getElementById('video').paused")

@@ -88,7 +88,7 @@ async def test_watchers_can_find_a_session_and_never_learn_its_id(client, opened
     assert session_id not in await log.text()
     assert [type(event).__name__ for event in loads_log(await log.read())] == ["Decided"]
     assert (await client.get(f"/qoe/{shown}", headers={"Accept": "text/html"})).content_type == "text/html"
-    assert (await client.get("/qoe/AAAAAAAAAAAAAAAAAAAAAAAA")).status == 404
+    assert (await client.get("/qoe/AAAAAAAAAAAAAAAA/log")).status == 404
 
 
 async def test_a_watcher_that_does_not_read_is_let_go(client, opened, monkeypatch):

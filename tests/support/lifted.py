@@ -20,14 +20,14 @@ QUICK, SLOW = "plain-m1c4x1.5d2", "plain-m1c8x4"
 LIFT = {Tier.LOW: 6.0, Tier.HIGH: 12.0}
 
 
-def lifted_library(folder: Path) -> Path:
-    """A library whose title `bbb` offers content-low (quick) and content-high (slow) for its 180p."""
+def lifted_library(folder: Path, *, slow: bool = True) -> Path:
+    """A library whose title `bbb` offers content-low (quick) and, unless told otherwise, content-high for its 180p."""
     title, source = prepared_title()
     target = folder / "library" / title.id
     shutil.copytree(source, target)
     (target / "enhancers").mkdir()
     entries = []
-    for tier, architecture in ((Tier.LOW, QUICK), (Tier.HIGH, SLOW)):
+    for tier, architecture in ((Tier.LOW, QUICK), (Tier.HIGH, SLOW))[: 1 + slow]:
         chunks = dumps_chunks(network(architecture))
         (target / "enhancers" / f"{tier}.safetensors").write_bytes(chunks[0])
         offer = _offer(title, tier, architecture, chunks)

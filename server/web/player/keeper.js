@@ -1,10 +1,10 @@
 // Which enhancer keeps its deadlines. Pure: time comes in. A candidate is {name, costMs}; lists begin with the best.
 
-const WINDOW_MS = 600;
-const MISSES_MIN = 3;
+const WINDOW_MS = 900;
+const MISSES_MIN = 6;  // fewer is a slip
 const MISSED_SHARE = 0.25;
 const HOPELESS_FRAMES = 6;
-const BARRED_MS = 60_000;
+const BARRED_MS = 15_000;
 const ROOM = 0.8;  // of a frame's time that an enhancer may take
 
 export class Keeper {

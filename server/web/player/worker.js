@@ -67,6 +67,7 @@ const does = {
     await network.run(picture, true);
     const tookMs = nowMs() - began;
     networks.set(key, network);
+    if (!last) backend.present(network, 0);  // on a canvas that nobody sees yet: the first drawing takes longest
     for (const [old, other] of networks) {
       if (networks.size <= NETWORKS_MAX) break;
       if (other === last || other === network) continue;

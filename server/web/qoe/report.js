@@ -10,6 +10,7 @@ const $ = (id) => document.getElementById(id);
 const text = (id, words) => ($(id).textContent = words);
 const make = (tag, className, words) => Object.assign(document.createElement(tag), { className, textContent: words });
 
+const LOOK_MS = 3000;
 const session = new Session(name);
 const known = new Set();
 let ladder = null;
@@ -108,9 +109,19 @@ function entry(event) {
   return li;
 }
 
+/** The feed tells of sessions at the worker that answers; the log, a little later, of all. */
+async function lookUp() {
+  const events = await history(name).catch(() => []);
+  events.forEach((event) => add(event));
+  const started = events.find(({ event }) => event === "started");
+  if (started) know(started.title).then((isNew) => (dirty ||= isNew));
+  if (!session.ended) setTimeout(lookUp, LOOK_MS);
+  return events.length;
+}
+
 async function begin() {
   $("raw").href = `/qoe/${name}/log`;
-  for (const event of await history(name)) add(event);
+  if (!(await lookUp())) text("why", "No session by this name is known here; it may be over for long.");
   follow(
     ({ title, at_s: atS, event }) => {
       session.started.title ||= title;
