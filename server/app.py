@@ -22,6 +22,7 @@ from server.library import Library
 from server.limits import Limits
 from server.media import Shelf
 from server.middleware import Guard, add_headers
+from server.pages import page_files
 from server.pulse import beating
 from server.redis_store import RedisStore
 from server.routes import ENDPOINTS, description
@@ -116,6 +117,7 @@ async def _ready(settings: Settings, store: SessionStore, desk: Desk, telemetry:
     if not settings.library or not await asyncio.to_thread(Path(settings.library).is_dir):
         raise InputError(f"There is no library folder at {settings.library!r}; `toprung prepare` makes one.")
     try:
+        await asyncio.to_thread(page_files)  # else the first visitor would wait, and all with them
         await store.ping()
         desk.seal = Seal(settings.secret or await store.shared_secret(secrets.token_urlsafe(32)))
         async with beating(telemetry):

@@ -22,6 +22,8 @@ from server.problems import raw, respond
 SWEEP_S = 1.0
 FOREVER_S = 1e9
 BACKLOG = 1024
+LINGER_S = 1.0
+"""The rest of a body that nobody wants is read for this long, so that the answer gets through."""
 """aiohttp's own keep-alive timer does not know of the fast lane; the sweep closes idle connections instead."""
 
 _LENGTH = re.compile(rb"\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*\r", re.I)
@@ -45,7 +47,7 @@ class Doorman:
     def inner(self) -> web.RequestHandler:
         """aiohttp's side of a connection."""
         loop = asyncio.get_running_loop()
-        return _Inner(self.server, loop=loop, access_log=None, keepalive_timeout=FOREVER_S)  # type: ignore[arg-type]
+        return _Inner(self.server, loop=loop, access_log=None, keepalive_timeout=FOREVER_S, lingering_time=LINGER_S)  # type: ignore[arg-type]
 
     def patience_s(self, size_bytes: int) -> float:
         """How long a viewer may take for a body."""

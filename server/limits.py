@@ -43,6 +43,9 @@ class Limits:
         self._requests = Rate(settings.peer_requests_per_s)
         self._sessions = Rate(settings.peer_sessions_per_s)
 
+    def trusts(self, peer: str) -> bool:
+        return peer in self._trusted
+
     def connect(self, peer: str) -> bool:
         """Whether one more connection is taken in; if so, `disconnect` gives it back."""
         if self._all >= self._connections_max:

@@ -14,6 +14,7 @@ from server.context import Context, context
 from server.exposition import session_shown
 from server.media import sent_body_bytes
 from server.openapi import Endpoint
+from server.operator import check_operator
 from server.problems import RequestError, respond
 from server.store import StoreError
 
@@ -92,6 +93,8 @@ class Guard:
                 return _preflight(request)
             if not use.limits.request(request.remote or ""):
                 raise RequestError(429, "Too many requests from this address; slow down.", {"Retry-After": "1"})
+            if endpoint is not None and endpoint.operator:
+                check_operator(request, use)
             async with asyncio.timeout(limit_s):
                 return await handler(request)
         except RequestError as error:
@@ -104,6 +107,10 @@ class Guard:
             log.error("%s", error)
             return respond(503, "Sessions cannot be reached right now; try again.", {"Retry-After": "1"})
         except TimeoutError:
+            if request.body_exists and not request.content.is_eof():
+                answer = respond(408, f"The body had not come after {limit_s:.0f} s.")
+                answer.force_close()
+                return answer
             return respond(503, f"No answer within {limit_s:.0f} s; try again.", {"Retry-After": "1"})
         except ConnectionError as error:
             log.info("hung up: %s", error)

@@ -46,6 +46,8 @@ class Endpoint:
     body: type | None = None
     body_type: str = ""
     """Content type of a request body that no type describes."""
+    operator: bool = False
+    """Tells of all viewers: only for who runs the server."""
     streams: bool = False
     """Sends media: as patient as the viewer is slow, rather than bounded by the request timeout."""
 

@@ -37,6 +37,9 @@ class Settings:
     secret: str = ""
     """Signs session ids; servers that share sessions share it. Empty: one made at random, kept in Redis if there is
     one, so that sessions outlive a restart."""
+    operator_token: str = ""
+    """Opens the pages that tell of all viewers to who brings it (HTTP Basic's password, or Bearer). Empty: only
+    trusted_peers see them."""
     controller: str = "toprung"
     """Chosen when a viewer names none."""
     controllers: tuple[str, ...] = ()
@@ -69,7 +72,8 @@ class Settings:
     peer_sessions_per_s: float = 10.0
     """Sessions that one address may open, with a burst of five seconds' worth; 0 for no limit."""
     trusted_peers: tuple[str, ...] = ("127.0.0.1", "::1")
-    """Addresses without limits: reverse proxies, which limit for themselves. Separated by commas in the environment."""
+    """Addresses without limits, that see the operator's pages: this machine, reverse proxies that limit for themselves.
+    Separated by commas in the environment."""
     shutdown_timeout_s: float = 5.0
     """How long requests under way may take when the server is told to stop."""
     cache_bytes_max: int = 64 << 20
@@ -121,8 +125,8 @@ def layered(file: Path | None, environment: Mapping[str, str], flags: Mapping[st
 
 def dumps_toml(settings: Settings) -> str:
     """The settings as a TOML file that `layered` reads back; secrets are left out."""
-    hidden = "***" if settings.secret else ""
-    shown = asdict(replace(settings, redis_url=without_password(settings.redis_url), secret=hidden))
+    shown = asdict(replace(settings, redis_url=without_password(settings.redis_url)))
+    shown |= {name: "***" for name in ("secret", "operator_token") if shown[name]}
     return "".join(f"{name} = {_toml(value)}\n" for name, value in shown.items())
 
 
