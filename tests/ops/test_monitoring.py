@@ -7,6 +7,7 @@ import math
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -156,6 +157,14 @@ def test_prometheus_has_what_the_viewers_saw(watched):
     assert shown_s == pytest.approx(5.28 + 2 * 2.0)
     assert frames == 132 + 2 * 50
     assert watched.query('ALERTS{alertstate="firing"}') == []
+
+
+def test_prometheus_keeps_exemplars(watched):
+    now_s = time.time()
+    found = watched.get("query_exemplars", query="toprung_viewer_vmaf_bucket", start=now_s - 300, end=now_s)
+    sessions = {one["labels"]["session"] for series in found for one in series["exemplars"]}
+    assert sessions
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{16}", session) for session in sessions)
 
 
 def test_exemplars_lead_from_a_bucket_to_its_session_and_do_not_give_it_away(server):

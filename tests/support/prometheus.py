@@ -43,7 +43,7 @@ def promtool(*arguments: str, given: str = "") -> str:
 class Prometheus:
     url: str
 
-    def get(self, path: str, **arguments: str) -> Any:
+    def get(self, path: str, **arguments: object) -> Any:
         with urllib.request.urlopen(
             f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(arguments)}", timeout=10
         ) as answer:
