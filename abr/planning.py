@@ -10,6 +10,7 @@ Long titles are planned in windows, each looking beyond its last segment by more
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -66,9 +67,12 @@ def levels_of(prices: PriceList) -> Floats:
     return np.linspace(lowest, highest, max(2, round((highest - lowest) / LEVEL_STEP) + 1))
 
 
+_STEPS = np.arange(1024.0)
+
+
 def position(values: Floats, grid: Floats) -> tuple[Indices, Floats]:
     """Where values lie on a grid: index of the node below, share of the way to the next. Clamped to the grid."""
-    along = np.interp(values, grid, np.arange(len(grid)))
+    along = np.interp(values, grid, _STEPS[: len(grid)])
     below = np.minimum(along.astype(np.intp), len(grid) - 2)
     return below, along - below
 
@@ -165,6 +169,8 @@ def corners(point: Sequence[Floats], grids: Sequence[Floats]) -> tuple[Indices, 
 
     point: for each axis (M,). Both results are (M, 2^D).
     """
+    if len(point[0]) == 1:
+        return _corners_of_one([float(values[0]) for values in point], grids)
     rows, shares = np.zeros((len(point[0]), 1), dtype=np.intp), np.ones((len(point[0]), 1))
     for values, grid in zip(point, grids, strict=True):
         below, share = position(values[:, None], grid)
@@ -172,6 +178,19 @@ def corners(point: Sequence[Floats], grids: Sequence[Floats]) -> tuple[Indices, 
         rows = np.concatenate([rows, rows + 1], axis=1)
         shares = np.concatenate([shares * (1 - share), shares * share], axis=1)
     return rows, shares
+
+
+def _corners_of_one(point: Sequence[float], grids: Sequence[Floats]) -> tuple[Indices, Floats]:
+    """The same for one point: in plain numbers, which is five times as quick as in arrays of one."""
+    rows, shares = [0], [1.0]
+    for value, grid in zip(point, grids, strict=True):
+        below = min(max(bisect_right(grid, value) - 1, 0), len(grid) - 2)
+        low, high = float(grid[below]), float(grid[below + 1])
+        share = min(max((value - low) / (high - low), 0.0), 1.0)
+        rows = [row * len(grid) + below for row in rows]
+        rows += [row + 1 for row in rows]
+        shares = [each * (1 - share) for each in shares] + [each * share for each in shares]
+    return np.array([rows], dtype=np.intp), np.array([shares])
 
 
 def _pareto(prices: PriceList) -> tuple[int, ...]:

@@ -226,14 +226,17 @@ def _worth(stage: _Stage, viewers: _Viewers) -> Floats:
     after_s = played_s + stage.duration_s
 
     table = _Table(stage, viewers, stage.known.options)
-    future = table.at(after_s, ready_s)
+    queued = position(ready_s, BACKLOGS_S)
+    filled = position(after_s, table.buffers_s)
+    future = table.at(filled, queued)
     if stage.weights_bytes.any():
         owned = np.flatnonzero(stage.weights_bytes == 0)
         fetch_s = stage.weights_bytes.max() * second_per_byte
         waiting = STALL_PER_S * np.minimum(after_s - fetch_s, 0.0)
-        later = table.at(np.maximum(after_s - fetch_s, 0.0), ready_s) + waiting
+        later = table.at(position(np.maximum(after_s - fetch_s, 0.0), table.buffers_s), queued) + waiting
         without = _Table(stage, viewers, tuple(stage.known.index[owned].tolist()))
-        future[:, owned] = np.maximum(without.at(after_s[:, owned], ready_s[:, owned]), later[:, owned])
+        without_weights = without.at(_only(filled, owned), _only(queued, owned))
+        future[:, owned] = np.maximum(without_weights, later[:, owned])
 
     vmaf, compute_s, plain = stage.vmaf, stage.compute_s, stage.known.plain
     in_time = (compute_s[:, None] == 0) | (queued_s + stage.lead_s[:, None] <= played_s)
@@ -249,7 +252,8 @@ class _Table:
 
     def __init__(self, stage: _Stage, viewers: _Viewers, options: tuple[int, ...]) -> None:
         plan = plan_of(stage.prices, options, stage.segment, viewers.buffer_max_s)
-        self._buffers_s = plan.buffers_s
+        self.buffers_s = plan.buffers_s
+        """The same for all plans of a title and a largest buffer."""
         level = viewers.level + PULL * (viewers.mean - viewers.level)
         rows, shares = corners((viewers.spread, level, viewers.mean), (SPREADS, plan.levels, MEANS))
         values = plan.values[stage.segment - plan.first]
@@ -257,17 +261,26 @@ class _Table:
         self._values = shares.astype(np.float32)[:, None] @ flat[rows]
         self._options, self._wide, self._deep = values.shape[3:]
 
-    def at(self, buffer_s: Floats, backlog_s: Floats) -> Floats:
-        """(M, P, N) values when option p has been shown, for buffers and backlogs (M, P, N) after the download."""
-        buffers, buffer_share = position(buffer_s, self._buffers_s)
-        backlogs, backlog_share = position(backlog_s, BACKLOGS_S)
-        first = np.arange(len(buffer_s) * self._options).reshape(-1, self._options, 1) * self._wide
+    def at(self, buffer: Place, backlog: Place) -> Floats:
+        """(M, P, N) values when option p has been shown, for the places of buffers and backlogs (M, P, N) after the
+        download on their grids."""
+        buffers, buffer_share = buffer
+        backlogs, backlog_share = backlog
+        first = np.arange(len(buffers) * self._options).reshape(-1, self._options, 1) * self._wide
         corner = (first + buffers) * self._deep + backlogs
         flat = self._values.ravel()
         low = flat[corner] * (1 - backlog_share) + flat[corner + 1] * backlog_share
         corner += self._deep
         high = flat[corner] * (1 - backlog_share) + flat[corner + 1] * backlog_share
         return np.asarray(low * (1 - buffer_share) + high * buffer_share)
+
+
+Place = tuple[Indices, Floats]
+"""What `position` tells."""
+
+
+def _only(place: Place, options: Indices) -> Place:
+    return place[0][:, options], place[1][:, options]
 
 
 def _known(menu: Menu) -> PriceList:
