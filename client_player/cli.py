@@ -76,7 +76,7 @@ def play(
         every=every,
         source=source,
         out=out,
-        setbacks=None if profile else _setbacks(),
+        setbacks=_setbacks() if allowed and not profile else None,
     )
     outcome = _played(wish)
     _print(outcome, out, as_json)

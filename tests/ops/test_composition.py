@@ -76,7 +76,9 @@ def test_nginx_passes_on_sessions_ranges_and_cmcd_and_keeps_metrics_to_itself(tm
         status, part, _ = ask(f"{url}titles/bbb/video/720p/seg-00001.m4s", Range="bytes=100-199")
         assert (status, len(part)) == (206, 100)
         assert ask(f"{url}titles/%2e%2e/%2e%2e/etc/passwd")[0] in (400, 404)
-        assert ask(f"{url}metrics")[0] == 404
+        for hidden in ("metrics", "//metrics", "%6detrics", "qoe", "qoe/feed", f"qoe/{session[:16]}/log", "./q%6fe"):
+            assert ask(f"{url}{hidden}")[0] == 404, hidden
+        assert ask(f"{server}qoe/{session[:16]}/log")[0] == 200
         assert ask(f"{server}metrics")[0] == 200
 
 
@@ -142,6 +144,11 @@ def test_compose_takes_the_composition(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert set(done.stdout.split()) == {"nginx", "server", "redis", "prepare", "viewer", "prometheus", "grafana"}
+
+
+def test_the_servers_trust_the_proxy_and_prometheus_by_their_addresses():
+    trusted = re.search(r"TOPRUNG_TRUSTED_PEERS: (\S+)", COMPOSE)[1].split(",")
+    assert set(re.findall(r"ipv4_address: (\S+)", COMPOSE)) == set(trusted) - {"127.0.0.1"}
 
 
 def test_every_service_is_hardened_and_every_file_it_mounts_is_there():
