@@ -18,7 +18,7 @@ import torch
 from enhancers import catalog
 from enhancers.architectures.plain_torch import PlainTrunk
 from enhancers.calibrate import calibrated
-from enhancers.checkpoint import Weights, digest, dumps_chunks
+from enhancers.checkpoint import Weights, digest, dumps_chunks, loads_chunks
 from enhancers.data import Pairs, PatchSampler
 from enhancers.rungs import rung_pairs
 from enhancers.train import Recipe, Trained, fit
@@ -59,6 +59,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=480.0, help="training time of each scale")
     parser.add_argument("--steps", type=int, default=0, help="steps of each scale instead: repeatable exactly")
     parser.add_argument("--hold-out", default="", help="beginnings of names of further clips not to train on")
+    parser.add_argument("--start", type=Path, help="folder of weights to go on from")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     clips = training_clips(given.clips, (HELD_OUT, *filter(None, given.hold_out.split(","))))
@@ -69,7 +70,7 @@ def main() -> None:
     for scale in sorted(catalog.SQUEEZES, reverse=True):
         pairs = load_pairs(clips, scale)
         began = time.perf_counter()
-        trained = train_scale(pairs, scale, start, recipe, given.seed)
+        trained = train_scale(pairs, scale, _held(given.start, scale) or start, recipe, given.seed)
         start = start or trained.tensors
         weights = Weights(
             architecture=catalog.architecture(scale),
@@ -101,6 +102,15 @@ def main() -> None:
 def _length(given: argparse.Namespace) -> str:
     held_out = f"--hold-out {given.hold_out} " if given.hold_out else ""
     return held_out + (f"--steps {given.steps}" if given.steps else f"--seconds {given.seconds:g}")
+
+
+def _held(folder: Path | None, scale: float) -> dict[str, torch.Tensor]:
+    if folder is None:
+        return {}
+    chunks = [
+        (folder / catalog.generic_file(scale, number)).read_bytes() for number in range(1, len(catalog.EXITS) + 1)
+    ]
+    return {name: torch.from_numpy(tensor) for name, tensor in loads_chunks(chunks).tensors.items()}
 
 
 def _say(progress: float, loss: float) -> None:
