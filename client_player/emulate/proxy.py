@@ -75,8 +75,8 @@ class Emulator:
             finally:
                 requests.cancel()
                 to_server.close()
-        except (OSError, asyncio.IncompleteReadError):
-            pass  # either side hung up: so does the other
+        except (OSError, asyncio.CancelledError):
+            pass  # either side hung up, or `close` does: asyncio's streams would report a cancelled task as a fault
         finally:
             self._lanes.remove(connection)
             writer.close()

@@ -54,7 +54,7 @@ async def test_standard_manifests_play_to_the_end_at_the_heights_asked_for(playe
         name = "master.m3u8" if player == "hls.js" else "manifest.mpd"
         viewing, page = await watch(browser, theatre, player, f"{url}titles/bbb/{name}", rate=2)
     shown, asked = viewing.heights(title), asked_heights(title, viewing.requests)
-    assert all(heights and heights <= wanted for heights, wanted in zip(shown, asked, strict=True))
+    assert all(heights and heights <= wanted for heights, wanted in zip(shown, asked, strict=True)), (shown, asked)
     _watchable(viewing, page, title)
 
 

@@ -119,6 +119,20 @@ async def test_a_player_who_hangs_up_and_a_server_that_is_not_there_leave_the_em
             await pool.get(f"{link.url}body")
 
 
+async def test_it_closes_without_a_word_under_a_player_in_mid_download():
+    faults: list[dict] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, fault: faults.append(fault))
+    async with listening(upstream()) as url:
+        async with emulating(constant(1e6), url) as link:
+            reader, writer = await asyncio.open_connection("127.0.0.1", int(link.url.rstrip("/").rpartition(":")[2]))
+            writer.write(b"GET /body HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert await reader.read(100)
+        assert len(await reader.read()) < len(BODY)
+        writer.close()
+    await asyncio.sleep(0)
+    assert faults == []
+
+
 async def test_an_upstream_that_is_no_http_url_is_refused_in_one_sentence():
     for given_url in ("ftp://somewhere", "localhost:80", "https://secure"):
         with pytest.raises(InputError, match="http://"):
