@@ -38,7 +38,7 @@ async def test_server_driven_every_segment_is_shown_at_the_height_that_the_serve
     async with serving(str(library.root), RESTLESS) as url, stage() as theatre, chromium() as browser:
         opened = await opened_session(url, "bbb")
         manifest = opened["hls_url" if player == "hls.js" else "manifest_url"]
-        viewing, page = await watch(browser, theatre, player, url + manifest.removeprefix("/"), rate=2)
+        viewing, page = await watch(browser, theatre, player, url + manifest.removeprefix("/"))
         decided = await decisions(url, opened["id"])
     chosen = {event.segment: {title.rendition(event.rendition).height_px} for event in decided}
     assert viewing.heights(title) == [chosen[segment] for segment in range(len(title.segment_frames))]
@@ -52,7 +52,7 @@ async def test_standard_manifests_play_to_the_end_at_the_heights_asked_for(playe
     title = library.title("bbb")
     async with serving(str(library.root), RESTLESS) as url, stage() as theatre, chromium() as browser:
         name = "master.m3u8" if player == "hls.js" else "manifest.mpd"
-        viewing, page = await watch(browser, theatre, player, f"{url}titles/bbb/{name}", rate=2)
+        viewing, page = await watch(browser, theatre, player, f"{url}titles/bbb/{name}")
     shown, asked = viewing.heights(title), asked_heights(title, viewing.requests)
     assert all(heights and heights <= wanted for heights, wanted in zip(shown, asked, strict=True)), (shown, asked)
     _watchable(viewing, page, title)
@@ -63,7 +63,7 @@ async def test_the_manifest_alone_makes_dashjs_tell_what_decisions_need():
     async with serving(str(library.root), RESTLESS) as url, stage() as theatre, chromium() as browser:
         opened = await opened_session(url, "bbb")
         source = url + opened["manifest_url"].removeprefix("/")
-        await watch(browser, theatre, "dashjs-5", source, rate=2, cmcd="off")
+        await watch(browser, theatre, "dashjs-5", source, cmcd="off")
         seen = [event.seen for event in await decisions(url, opened["id"])]
     assert seen[-1].downloads != () and seen[-1].buffer_s > 1.0
 
@@ -74,7 +74,7 @@ async def test_dashjs_reports_each_delivery_by_cmcd_version_2():
     async with serving(str(library.root), RESTLESS) as url, stage() as theatre, chromium() as browser:
         opened = await opened_session(url, "bbb")
         source, target = url + opened["manifest_url"].removeprefix("/"), f"{url}sessions/{opened['id']}/cmcd"
-        viewing, page = await watch(browser, theatre, "dashjs-5", source, rate=2, cmcd=target)
+        viewing, page = await watch(browser, theatre, "dashjs-5", source, cmcd=target)
         log = await session_log(url, opened["id"])
     assert viewing.errors == [] and page.refused == [] and page.complaints == []
     chosen = {event.segment: event for event in log if isinstance(event, Decided)}
