@@ -1,7 +1,7 @@
 // Which enhancer keeps its deadlines. Pure: time comes in. A candidate is {name, costMs}; lists begin with the best.
 
 const WINDOW_MS = 900;
-const MISSES_MIN = 6;  // fewer is a slip
+const MISSES_MIN = 4;  // fewer is a slip
 const MISSED_SHARE = 0.25;
 const HOPELESS_FRAMES = 6;
 const BARRED_MS = 15_000;

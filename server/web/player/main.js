@@ -1,5 +1,6 @@
 // The player page: picks a title, measures the device, opens a session, plays it, and shows what is going on.
 
+import { Choices } from "./choices.js";
 import { Enhancer } from "./enhancer.js";
 import { Ladder } from "../parts/ladder.js";
 import { HOPELESS, jobs, measure, profile } from "./profile.js";
@@ -72,6 +73,7 @@ async function start() {
   if (!loaded) return;
   $("begin").hidden = true;
   $("problem").hidden = true;
+  thread ??= new Thread(lost);
   const { title, table, measured, frameMs } = loaded;
   const request = { title: title.id, profile: profile(measured), families: ["content"], buffer_max_s: BUFFER_S };
   const session = await json("/sessions", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(request) });
@@ -80,69 +82,28 @@ async function start() {
   telemetry.tell("started", {
     session: session.id.slice(0, PUBLIC), title: title.id, controller: "", device: measured.adapter.slice(0, 128), network: "", software: "toprung web player",
   });
-  const offerOf = (enhancer, rendition) => {
-    const offer = table?.enhancers.find(({ name }) => name === enhancer)?.offers.find((each) => each.rendition === rendition);
-    return offer?.chunks.length ? offer : null;
-  };
   const weights = new Weights(new URL(session.title_url, location.href), ({ name, sizeBytes, startedMs, durationMs }) =>
     telemetry.tell("downloaded", {
       kind: "weights", name, size_bytes: sizeBytes, started_s: telemetry.timeS(startedMs), latency_s: 0, duration_s: durationMs / 1000,
     }),
   );
   const ladder = new Ladder($("ladder"), $("why"), title);
+  const choices = new Choices({ title, table, measured, weights, decisionOf: (segment) => stream.decisions.get(segment) });
   const stream = new Stream({
-    video, session, title, offerOf, weights, telemetry,
+    video, session, title, choices, weights, telemetry,
     decided: (segment, decision) => {
       ladder.add(segment, decision);
-      const [first] = candidates(segment);
+      const [first] = choices.of(segment);
       return first && showing?.enhancer?.on ? showing.enhancer.prepare(first) : null;
     },
   });
-
-  /** What may lift a segment: the decided enhancer, then ever cheaper ones whose weights are here. */
-  function candidates(segment) {
-    const decision = stream.decisions.get(segment);
-    if (!decision || !measured.kind) return [];
-    const limit = costOf(offerOf(decision.enhancer, decision.rendition));
-    return able(decision.rendition).filter(({ costMs, offer }) => costMs <= limit && weights.owns(offer));
-  }
-
-  function able(rendition) {
-    const found = [];
-    for (const { name, offers } of table?.enhancers ?? []) {
-      const offer = offers.find((each) => each.rendition === rendition);
-      if (offer?.chunks.length && costOf(offer) < Infinity) found.push(candidate(name, offer));
-    }
-    return found.sort((a, b) => mean(b.offer.quality.vmaf) - mean(a.offer.quality.vmaf));
-  }
-
-  function candidate(name, offer) {
-    const { width_px: widthPx, height_px: heightPx } = title.renditions.find(({ id }) => id === offer.rendition);
-    const { architecture } = offer;
-    return { name, offer, architecture, widthPx, heightPx, key: `${name}@${offer.rendition}`, costMs: costOf(offer), chunks: () => weights.joined(offer) };
-  }
-
-  function costOf(offer) {
-    const rung = offer && title.renditions.find(({ id }) => id === offer.rendition);
-    const found = rung && measured.measurements.find(
-      (each) => each.architecture === offer.architecture && each.width_px === rung.width_px && each.height_px === rung.height_px,
-    );
-    return found ? found.p95_ms : offer ? Infinity : 0;
-  }
-
-  function candidatesAt(mediaS) {
+  const fits = ({ widthPx, heightPx }) => widthPx === video.videoWidth && heightPx === video.videoHeight;
+  const candidatesAt = (mediaS) => {
     const segment = stream.segmentAt(mediaS);
-    const decision = stream.decisions.get(segment);
-    const fits = ({ widthPx, heightPx }) => widthPx === video.videoWidth && heightPx === video.videoHeight;
-    const best = async () => {
-      const choice = decision && measured.kind && able(decision.rendition).find(fits);
-      if (choice) await weights.acquire(choice.offer);
-      return choice;
-    };
-    return { segment, rendition: decision?.rendition, decided: decision?.enhancer, candidates: candidates(segment).filter(fits), best };
-  }
-
-  showing = { stream, telemetry, title, ladder, session, offerOf };
+    const { rendition, enhancer: decided } = stream.decisions.get(segment) ?? {};
+    return { segment, rendition, decided, candidates: choices.of(segment).filter(fits), best: () => choices.best(segment, fits) };
+  };
+  showing = { stream, telemetry, title, ladder, session, choices };
   const canvas = freshCanvas();
   if (measured.kind) await thread.ask("start", { kind: measured.kind, canvas }, [canvas]);
   showing.enhancer = new Enhancer({
@@ -218,7 +179,7 @@ function tick() {
   const lifted = enhancer && enhancer.state.name !== "none";
   text("t-picture", lifted ? `${decision.rendition} → ${title.display_height_px}p` : decision.rendition);
   text("t-picture-more", `${((8 * decision.sizeBytes) / 1000 / title.segment_duration_s[segment]).toFixed(0)} kbit/s, ${lifted ? enhancer.state.name : "plain"}`);
-  const offer = lifted && showing.offerOf(enhancer.state.name, decision.rendition);
+  const offer = lifted && showing.choices.offer(enhancer.state.name, decision.rendition);
   text("t-vmaf", (offer ? offer.quality.vmaf[segment] : plain).toFixed(1));
   text("t-vmaf-more", lifted ? `${plain.toFixed(1)} without the enhancer` : `decided: ${decision.enhancer === "none" ? "plain" : decision.enhancer}`);
   text("t-share", frames ? `${Math.round((100 * enhanced) / frames)} %` : "0 %");

@@ -16,8 +16,8 @@ export class Stream {
   #playing = false;
 
   /** `decided` hears of each decision once its segment and weights are there, and may promise an enhancer for it. */
-  constructor({ video, session, title, offerOf, weights, telemetry, decided }) {
-    Object.assign(this, { video, session, title, offerOf, weights, telemetry, decided });
+  constructor({ video, session, title, choices, weights, telemetry, decided }) {
+    Object.assign(this, { video, session, title, choices, weights, telemetry, decided });
     this.starts = title.segment_duration_s.reduce((starts, span) => [...starts, starts.at(-1) + span], [0]);
     this.player = MediaPlayer().create();
     this.player.updateSettings({
@@ -126,7 +126,7 @@ export class Stream {
 
   /** Bytes of the chunks that had to come along. */
   async #weightsFor(segment, { rendition, enhancer }) {
-    const offer = this.offerOf(enhancer, rendition);
+    const offer = this.choices.offer(enhancer, rendition);
     if (!offer) return 0;
     const missing = offer.chunks.filter(({ sha256 }) => !this.weights.owned.includes(sha256));
     try {

@@ -51,9 +51,15 @@ const does = {
   async start({ kind, canvas }) {
     scratch?.close();
     scratch = null;
+    networks.clear();  // of another session, on a device that goes now
+    last = null;
+    const before = backend;
+    backend = null;
+    before?.close();
     backend = await OPENERS[kind](canvas);
     if (!backend) throw new Error(`${kind} is not to be had any more`);
-    backend.lost.then(() => self.postMessage({ lost: kind }));
+    const mine = backend;
+    backend.lost.then(() => mine === backend && self.postMessage({ lost: kind }));
   },
 
   /** Make a network ready under `key`: {tookMs} of a frame once it is warm. */
