@@ -112,7 +112,7 @@ class Desk:
             self._failed(error)
             self._store.keep(store_key(session_id), state, version=0)
         self._telemetry.started.labels(controller).inc()
-        self._telemetry.active.hear(session_id)
+        self._telemetry.active.hear(store_key(session_id))
         device = asked.profile.device.name[:128] if asked.profile else ""
         started = Started(
             t_s=0.0, session=session_shown(session_id), title=state.title, controller=controller, device=device
@@ -159,7 +159,7 @@ class Desk:
 
         before: how the last segment went out, and its bytes, for viewers who do not tell.
         """
-        self._telemetry.active.hear(session_id)
+        self._telemetry.active.hear(store_key(session_id))
         await self._turns.begin(session_id)
         try:
             for attempt in range(ATTEMPTS):
@@ -232,7 +232,7 @@ class Desk:
 
     async def delivered(self, session_id: str, reports: Sequence[Report]) -> None:
         """Remember and log what the viewer reports of segments that it was sent; others are passed over."""
-        self._telemetry.active.hear(session_id)
+        self._telemetry.active.hear(store_key(session_id))
         for _ in range(ATTEMPTS):
             found = await self._find(session_id)
             title, prices = await self._priced(found.state)
@@ -256,9 +256,9 @@ class Desk:
         prices = await self.prices(state)
         self._telemetry.viewers.observe(kept, session_id, partial(sight, prices=prices))
         if any(isinstance(event, Ended) for event in kept):
-            self._telemetry.end(session_id)
+            self._telemetry.end(store_key(session_id))
         else:
-            self._telemetry.active.hear(session_id)
+            self._telemetry.active.hear(store_key(session_id))
 
     async def log(self, session_id: str) -> bytes:
         """The session log, one JSON object a line."""
@@ -276,7 +276,7 @@ class Desk:
         """End a session and forget it."""
         if self.seal.read(session_id) is None or not await self._store.delete(store_key(session_id)):
             raise _unknown()
-        self._telemetry.end(session_id)
+        self._telemetry.end(store_key(session_id))
 
     async def _keep(self, profile: DeviceProfile | None) -> bytes:
         if profile is None:

@@ -20,6 +20,8 @@ from abr.enhancement import Family
 from server.sessions import SessionState
 
 KEY_CHARACTERS = 16
+READ_MAX = 2048
+"""Ids remembered as read; reading one costs some microseconds."""
 ID_LENGTH_MAX = 256
 _NONCE_BYTES, _TAG_BYTES = 12, 16
 _ID = re.compile(r"[A-Za-z0-9_-]{40,256}")
@@ -46,7 +48,7 @@ class Seal:
     def __init__(self, secret: str = "") -> None:
         key = secret.encode() or secrets.token_bytes(32)
         self._key = hashlib.blake2b(key, digest_size=32).digest()
-        self.read = lru_cache(maxsize=65_536)(self._read)
+        self.read = lru_cache(maxsize=READ_MAX)(self._read)
 
     def issue(self, state: SessionState) -> str:
         """A new id for a session that begins as `state`."""

@@ -132,6 +132,8 @@ class MemoryStore:
         self._log_bytes_max = log_bytes_max
         self._log_bytes = 0
         self._sessions: OrderedDict[str, _Session] = OrderedDict()
+        self._logged: OrderedDict[int, _Session] = OrderedDict()
+        """Those that have lines, the one that got some last at the end."""
         self._profiles: OrderedDict[bytes, _Profile] = OrderedDict()
         self._since_s = clock()
 
@@ -205,6 +207,7 @@ class MemoryStore:
 
     async def close(self) -> None:
         self._sessions.clear()
+        self._logged.clear()
         self._profiles.clear()
         self._log_bytes = 0
 
@@ -232,9 +235,11 @@ class MemoryStore:
             session.lines.append(line)
             self._log_bytes += len(line)
         self._drop(session, len(session.lines) - self._log_events_max)
-        for oldest in self._sessions.values():
-            if self._log_bytes <= self._log_bytes_max:
-                break
+        if session.lines:
+            self._logged[id(session)] = session
+            self._logged.move_to_end(id(session))
+        while self._log_bytes > self._log_bytes_max and self._logged:
+            oldest = next(iter(self._logged.values()))
             excess, count = self._log_bytes - self._log_bytes_max, 0
             for line in oldest.lines:
                 if excess <= 0:
@@ -247,11 +252,13 @@ class MemoryStore:
         if count > 0:
             self._log_bytes -= sum(map(len, session.lines[:count]))
             del session.lines[:count]
+        if not session.lines:
+            self._logged.pop(id(session), None)
 
     def _forget(self, session_id: str) -> None:
         session = self._sessions.pop(session_id, None)
         if session is not None:
-            self._log_bytes -= sum(map(len, session.lines))
+            self._drop(session, len(session.lines))
 
     def _bound(self) -> None:
         """Sessions are in the order in which they were touched, which is the order in which they expire."""

@@ -108,6 +108,7 @@ def _plain(kind: str, peer: Peer, ours: Peer, seconds: float, rounds: int, say: 
 
 
 def _decided(server: Peer, seconds: float, rounds: int, say: Say) -> dict[str, float]:
+    first_s = _first_viewer_cpu_s(server)
     viewers = [_session_viewer(server) for _ in range(VIEWERS)]
     _cost(server, viewers, 1.0)
     costs, waits, offered = [], [], []
@@ -119,14 +120,26 @@ def _decided(server: Peer, seconds: float, rounds: int, say: Say) -> dict[str, f
     for viewer in viewers:
         viewer.connection.close()
     us, p99_ms = statistics.median(costs), statistics.median(waits)
+    say(f"first viewer of the title: {first_s:.1f} s of processor for {SEGMENTS} segments, plans included")
     say(f"decided: {us:.0f} µs ({statistics.median(offered):.0f} at {OPEN_RATE_PER_S}/s), p99 {p99_ms:.2f} ms")
     return {
         "us": us,
         "us_spread": max(costs) - min(costs),
         "us_at_rate": statistics.median(offered),
+        "first_viewer_cpu_s": first_s,
         "first_byte_p99_ms": p99_ms,
         "first_byte_p99_ms_worst": max(waits),
     }
+
+
+def _first_viewer_cpu_s(server: Peer) -> float:
+    """Plays the title once. Plans are made on the way, once for each title and kind of device, for all to share."""
+    before_s = server.cpu_s()
+    turns = iter((True, False))
+    viewer = _session_viewer(server, more=lambda: next(turns))
+    run([viewer], 600.0)
+    viewer.connection.close()
+    return server.cpu_s() - before_s
 
 
 def _cost(server: Peer, viewers: list[Viewer], seconds: float, per_s: float | None = None) -> tuple[float, Measured]:
@@ -186,7 +199,7 @@ def _segment_request(path: str, number: int, now_s: float) -> bytes:
 def _session_bytes(library: Path, folder: Path, say: Say) -> float:
     """How much the process grows by a session that has played SESSION_SEGMENTS; logs, bounded in all, kept short."""
     config = folder / "short-logs.toml"
-    config.write_text("log_events_max = 1\nlog_level = 'warning'\n")
+    config.write_text("log_events_max = 1\nlog_bytes_max = 1\nlog_level = 'warning'\n")
     with toprung(library, "--config", str(config)) as server:
         _play_sessions(server, SESSIONS // 4)
         before_bytes = server.resident_bytes()

@@ -287,3 +287,14 @@ async def two_workers(url: str) -> AsyncIterator[tuple[RedisStore, RedisStore]]:
     yield stores[0], stores[1]
     for store in stores:
         await store.close()
+
+
+async def test_a_full_log_costs_no_more_for_many_sessions_than_for_few():
+    """What is dropped is found at once, not by going through all sessions that have nothing left to drop."""
+    store = MemoryStore(lambda: 0.0, ttl_s=TTL_S, sessions_max=10_000, log_events_max=100, log_bytes_max=500)
+    for name in range(300):
+        await store.save(str(name), state(), version=0, lines=[b"." * 100])
+    assert [len(await store.log(str(name))) for name in range(300)] == [0] * 295 + [1] * 5
+    await store.delete("299")
+    await store.append("0", [b"." * 100] * 2)
+    assert [name for name in range(300) if await store.log(str(name))] == [0, 296, 297, 298]
