@@ -18,6 +18,8 @@ suppress-health-check = ["all"]
 [checks]
 positive_data_acceptance.expected-statuses = ["2xx", "3xx", 404, 409, 422, 429]
 """
+UNREADABLE = "/(feed|cmcd)$"
+"""A stream of events never ends; bodies of application/cmcd are unknown to Schemathesis (test_fuzz makes those)."""
 PROGRAM = Path(sys.executable).with_name("st")
 
 
@@ -29,6 +31,7 @@ def test_the_server_keeps_what_its_description_promises(tmp_path):
         config.write_text(CONFIG)
         command = [PROGRAM, "--config-file", config, "run", f"{url}openapi.json"]
         command += ["--max-examples", "5", "--seed", "1", "--checks", "all"]
+        command += ["--exclude-path-regex", UNREADABLE]
         done = subprocess.run(command, capture_output=True, text=True, env=clean_environment(), cwd=tmp_path)
         assert done.returncode == 0, done.stdout
         assert ask(f"{url}healthz")[0] == 200
