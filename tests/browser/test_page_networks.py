@@ -33,10 +33,13 @@ RUN = """async ([kind, rung, chunks]) => {
   const parts = await Promise.all(["init.mp4", "seg-00001.m4s"].map(
     async (name) => (await fetch(`/titles/bbb/video/${rung}/${name}`)).blob()));
   const video = document.createElement("video");
+  const happens = (name) => new Promise((resolve) => video.addEventListener(name, resolve, { once: true }));
+  const loaded = happens("loadeddata");
   video.src = URL.createObjectURL(new Blob(parts, { type: "video/mp4" }));
-  const shown = new Promise((resolve) => video.requestVideoFrameCallback(resolve));
+  await loaded;
+  const sought = happens("seeked");
   video.currentTime = 0.5;
-  await shown;
+  await sought;
   const frame = new VideoFrame(video);
   const picture = await planes(frame);
   frame.close();
