@@ -150,7 +150,7 @@ class Candidates:
 
 
 def candidates(prices: PriceList) -> Candidates:
-    """The options that no other of the same rendition beats in both mean compute and mean quality; remembered."""
+    """The options that no other of the same rendition beats in mean compute, mean quality and weights; remembered."""
     known = _candidates.get(prices)
     if known is None:
         options = _pareto(prices)
@@ -198,13 +198,17 @@ def _pareto(prices: PriceList) -> tuple[int, ...]:
     count = np.maximum(known.sum(axis=0), 1)
     vmaf = np.where(known, prices.vmaf, 0.0).sum(axis=0) / count
     compute_s = np.where(known, prices.compute_s, 0.0).sum(axis=0) / count
-    best: dict[int, float] = {}
+    weights_bytes = [sum(prices.weights_bytes[key] for key in keys) for keys in prices.weights] or [0] * len(vmaf)
     kept: list[int] = []
     for option in sorted(range(len(prices.choices)), key=lambda i: (compute_s[i], -vmaf[i], i)):
-        rendition = prices.choices[option].rendition
+        cheaper = [
+            other
+            for other in kept
+            if prices.choices[other].rendition == prices.choices[option].rendition
+            and weights_bytes[other] <= weights_bytes[option]
+        ]
         sustained = compute_s[option] <= LOAD_MAX * prices.duration_s.mean()
-        if rendition not in best or (sustained and vmaf[option] > best[rendition]):
-            best[rendition] = float(vmaf[option])
+        if not cheaper or (sustained and vmaf[option] > max(vmaf[other] for other in cheaper)):
             kept.append(option)
     return tuple(sorted(kept))
 

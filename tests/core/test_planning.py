@@ -325,3 +325,11 @@ def test_bench_tells_held_out_traces_apart_and_scales_a_set(folder):
     assert sum(part["n"] * part["qoe"] for part in parts) == pytest.approx(2 * one["qoe"])
     for wrong in ("four=0.1", "one=x", "one", "one=-1"):
         assert isinstance(bench(folder, "--no-optimum", "--scaled", wrong).exception, InputError)
+
+
+def test_a_lighter_enhancer_stays_worth_planning_for_beside_a_faster_and_better_one():
+    prices = make_prices(weights=True)
+    faster = replace(prices, compute_s=prices.compute_s * np.array([1, 1, 0.1, 1, 1, 0.1, 1]))
+    assert candidates(faster).options == tuple(range(7))
+    free = replace(faster, weights=((),) * 7, weights_bytes={})
+    assert candidates(free).options == (0, 2, 3, 5, 6)
