@@ -73,7 +73,7 @@ async def stage() -> AsyncIterator[str]:
 
 
 async def watch(
-    browser: Browser, stage_url: str, player: str, source: str, *, limit_s: float = 90.0, **how: object
+    browser: Browser, stage_url: str, player: str, source: str, *, limit_s: float = 60.0, **how: object
 ) -> tuple[Viewing, Watched]:
     """Play `source` to its end (or `stop_s`); `how`: rate, buffer_s, stop_s and whatever else play.js knows."""
     query = urlencode({"player": player, "src": source, **how})
