@@ -16,6 +16,7 @@ SERVER = "toprung"
 RENDITION_KEY = "com.toprung-r"
 ENHANCER_KEY = "com.toprung-e"
 ESTIMATE_KEY = "etp"
+SUGGESTED_KEY = "mb"
 _MEMBERS_MAX = 64
 
 
@@ -70,9 +71,15 @@ def dumps_static(keys: Mapping[str, Value]) -> str:
     return ",".join(dumps_pair(_lower(key), keys[key]) for key in sorted(keys))
 
 
-def chosen(rendition: str, enhancer: str, throughput_bps: float | None = None) -> str:
-    """The CMSD-Dynamic header of a decided segment; with the estimated throughput `etp`, in kbit/s, if there is one."""
+def chosen(
+    rendition: str, enhancer: str, *, throughput_bps: float | None = None, suggested_bps: int | None = None
+) -> str:
+    """The CMSD-Dynamic header of a decided segment; with the estimated throughput `etp` and the highest bitrate that
+    the player should choose from now on, `mb`, if there are such. Both are whole kbit/s; `mb` is rounded up, so that
+    it lets through the rendition that it was made for."""
     keys: dict[str, Value] = {RENDITION_KEY: rendition, ENHANCER_KEY: enhancer}
+    if suggested_bps is not None:
+        keys[SUGGESTED_KEY] = min(-(-suggested_bps // 1000), INTEGER_MAX)
     if throughput_bps is not None:
         keys[ESTIMATE_KEY] = min(round(throughput_bps / 1000), INTEGER_MAX)
     return dumps_dynamic([Hop(SERVER, keys)])

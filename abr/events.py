@@ -53,7 +53,11 @@ class Seen(Record, frozen=True):
 
 
 class Decided(Event, frozen=True, tag="decided"):
-    """The controller chose. `promised_vmaf` is what the enhancement table says of the choice."""
+    """The controller chose. `promised_vmaf` is what the enhancement table says of the choice.
+
+    advised: empty, but when a viewer who chooses for itself took another rendition than this one, which the controller
+    had advised; all else tells what was taken.
+    """
 
     segment: Index
     rendition: Name
@@ -63,6 +67,7 @@ class Decided(Event, frozen=True, tag="decided"):
     promised_vmaf: float
     size_bytes: Bytes
     seen: Seen | None = None
+    advised: Name = ""
 
 
 class Downloaded(Event, frozen=True, tag="downloaded"):

@@ -68,7 +68,8 @@ def replay(events: Sequence[AnyEvent], prices: PriceList, controller: Controller
             choice = prices.choices[decision.option]
             ours = (prices.rendition_ids[choice.rendition], choice.enhancer)
             same_wait = abs(decision.wait_s - event.wait_s) <= WAIT_TOLERANCE_S
-            if ours != (event.rendition, event.enhancer) or not same_wait:
+            same = ours[0] == event.advised if event.advised else ours == (event.rendition, event.enhancer)
+            if not same or not same_wait:
                 logged = f"{event.rendition} {event.enhancer} wait {event.wait_s:.3f} s: {event.reason}"
                 again = f"{ours[0]} {ours[1]} wait {decision.wait_s:.3f} s: {decision.reason}"
                 differences.append(Difference(segment=event.segment, logged=logged, replayed=again))

@@ -153,17 +153,24 @@ class Desk:
         return prices
 
     async def choose(
-        self, session_id: str, segment: int, heard: Heard, before: tuple[Delivery, int] | None = None
+        self,
+        session_id: str,
+        segment: int,
+        heard: Heard,
+        before: tuple[Delivery, int] | None = None,
+        *,
+        asked: str = "",
     ) -> Taken:
         """Decide a segment, once: asked again, the same answer. Requests of one session take turns.
 
-        before: how the last segment went out, and its bytes, for viewers who do not tell.
+        before: how the last segment went out, and its bytes, for viewers who do not tell. asked: the rendition that a
+        viewer who chooses for itself asks for (see server.decisions).
         """
         self._telemetry.active.hear(store_key(session_id))
         await self._turns.begin(session_id)
         try:
             for attempt in range(ATTEMPTS):
-                taken = await self._try(session_id, segment, heard, before, afresh=attempt > 1)
+                taken = await self._try(session_id, segment, heard, before, asked, afresh=attempt > 1)
                 if taken is not None:
                     return taken
                 self._telemetry.conflicts.inc()
@@ -172,7 +179,13 @@ class Desk:
         raise RequestError(503, "Too many requests of this session at once; try again.", {"Retry-After": "1"})
 
     async def _try(
-        self, session_id: str, segment: int, heard: Heard, before: tuple[Delivery, int] | None, afresh: bool
+        self,
+        session_id: str,
+        segment: int,
+        heard: Heard,
+        before: tuple[Delivery, int] | None,
+        asked: str,
+        afresh: bool,
     ) -> Taken | None:
         """One attempt; None when the session was saved by somebody else in between."""
         if self.seal.read(session_id) is None:
@@ -187,7 +200,8 @@ class Desk:
         if before is not None and not state.reports:
             state = state.with_download(self._download(state, *before))
         started = time.perf_counter()
-        taken = take(state, heard, title, prices, controller, segment, now_s=self._clock(), horizon=HORIZON)
+        now_s = self._clock()
+        taken = take(state, heard, title, prices, controller, segment, now_s=now_s, horizon=HORIZON, asked=asked)
         self._telemetry.decision_s.observe(time.perf_counter() - started, session_id)
         if not await self._keep_taken(key, taken, version):
             return None

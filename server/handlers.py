@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -35,6 +36,7 @@ CMCD_TYPES = ("application/cmcd", "text/cmcd", "text/plain", "application/octet-
 """What players call a body of CMCD events; the last stands for an absent header."""
 DRIVEN_FILE, DRIVEN_MASTER_FILE, DRIVEN_MEDIA_FILE = "driven.mpd", "driven.m3u8", "driven-video.m3u8"
 """The title folder's server-driven manifests; their URLs are right when they are served as a session's."""
+_TITLE_SEGMENT = re.compile(r"video/([^/]+)/seg-([0-9]{5,8})\.m4s")
 
 
 async def index(request: web.Request) -> web.StreamResponse:
@@ -87,6 +89,7 @@ async def open_session(request: web.Request) -> web.Response:
         title=state.title,
         manifest_url=f"/sessions/{session_id}/manifest.mpd",
         hls_url=f"/sessions/{session_id}/master.m3u8",
+        advised_url=f"/sessions/{session_id}/title/manifest.mpd",
         title_url=f"/titles/{state.title}/{TITLE_FILE}",
         expires_s=use.settings.session_ttl_s,
     )
@@ -145,12 +148,26 @@ async def session_init(request: web.Request) -> web.StreamResponse:
 
 
 async def session_segment(request: web.Request) -> web.StreamResponse:
+    return await _decided_segment(request, int(request.match_info["number"]) - 1)
+
+
+async def session_title_file(request: web.Request) -> web.StreamResponse:
+    """The title folder as a session sees it: its standard manifests lead to segments that carry advice."""
+    use = context(request)
+    state, relative = await use.desk.state(_session_id(request)), request.match_info["file"]
+    named = _TITLE_SEGMENT.fullmatch(relative)
+    if named is None:
+        return await _send(request, use, state.title, relative, {"Cache-Control": PRIVATE})
+    await use.shelf.file(state.title, relative)  # what is not there is not decided
+    return await _decided_segment(request, int(named[2]) - 1, asked=named[1])
+
+
+async def _decided_segment(request: web.Request, segment: int, asked: str = "") -> web.StreamResponse:
     use, session_id = context(request), _session_id(request)
-    segment = int(request.match_info["number"]) - 1
     heard = hear(request)
     if heard.fault:
         use.telemetry.cmcd_faults.inc()
-    taken = await use.desk.choose(session_id, segment, heard)
+    taken = await use.desk.choose(session_id, segment, heard, asked=asked)
     relative = f"video/{taken.rendition}/{segment_file(segment)}"
     started = time.perf_counter()
     response = await _send(request, use, taken.state.title, relative, headers(taken))

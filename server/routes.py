@@ -12,7 +12,8 @@ from server.openapi import JSON, Answer, Endpoint, document
 
 _MEDIA = "*/*"  # as the file is: a manifest, a segment, JSON
 _DECISION = {
-    "CMSD-Dynamic": "The decision as CTA-5006 custom keys: com.toprung-r (rendition), com.toprung-e (enhancer); etp.",
+    "CMSD-Dynamic": "The decision as CTA-5006 custom keys: com.toprung-r (rendition), com.toprung-e (enhancer); etp; "
+    "under title/ also mb, the highest bitrate that the player should choose.",
     "Toprung-Rendition": "The rendition whose bytes these are.",
     "Toprung-Enhancer": "The enhancer to apply to it, or none.",
     "Toprung-Promised-VMAF": "What the title's tables promise of this choice.",
@@ -197,6 +198,17 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         handler=handlers.session_segment,
         answers=_FILE_ANSWERS
         | {200: Answer(description="The segment, as chosen.", content_type="video/iso.segment", headers=_DECISION)},
+        problems=(*_FILE_PROBLEMS, 503),
+        streams=True,
+    ),
+    Endpoint(
+        method="GET",
+        path="/sessions/{session}/title/{file:.+}",
+        name="getSessionTitleFile",
+        summary="A file of the session's title, as under /titles, for players that choose for themselves: each video "
+        "segment says in CMSD `mb` how high the server would go.",
+        handler=handlers.session_title_file,
+        answers=_FILE_ANSWERS | {200: Answer(description="The file.", content_type=_MEDIA, headers=_DECISION)},
         problems=(*_FILE_PROBLEMS, 503),
         streams=True,
     ),

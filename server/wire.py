@@ -42,6 +42,8 @@ class SessionOpened(Record, frozen=True):
     title: str
     manifest_url: str
     hls_url: str
+    advised_url: str
+    """A standard manifest, of all renditions, whose segments carry advice (CMSD `mb`); `master.m3u8` is beside it."""
     title_url: str
     expires_s: float
 

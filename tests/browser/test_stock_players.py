@@ -27,6 +27,21 @@ class Restless:
 RESTLESS: Registry[Callable[[], Controller]] = Registry("controller")
 RESTLESS.add("restless", Restless)
 
+
+class Adviser:
+    """The same rung always."""
+
+    def __init__(self, rung: int) -> None:
+        self._rung = rung
+
+    def decide(self, seen: Observation) -> Decision:
+        return Decision(option=self._rung, reason=f"rung {self._rung} is enough")
+
+
+ADVISERS: Registry[Callable[[], Controller]] = Registry("controller")
+ADVISERS.add("lower", lambda: Adviser(1))
+ADVISERS.add("top", lambda: Adviser(3))
+
 QUICK = ("dashjs-5", "hls.js")
 players = [pytest.param(name, marks=() if name in QUICK else pytest.mark.matrix) for name in PLAYERS]
 
@@ -55,6 +70,21 @@ async def test_standard_manifests_play_to_the_end_at_the_heights_asked_for(playe
         viewing, page = await watch(browser, theatre, player, f"{url}titles/bbb/{name}")
     shown, asked = viewing.heights(title), asked_heights(title, viewing.requests)
     assert all(heights and heights <= wanted for heights, wanted in zip(shown, asked, strict=True)), (shown, asked)
+    _watchable(viewing, page, title)
+
+
+@pytest.mark.parametrize("manifest", ["manifest.mpd", pytest.param("master.m3u8", marks=pytest.mark.matrix)])
+@pytest.mark.parametrize("advice, height_px", [("lower", 240), pytest.param("top", 720, marks=pytest.mark.matrix)])
+@pytest.mark.parametrize("player", ["shaka-5", pytest.param("shaka-4", marks=pytest.mark.matrix)])
+async def test_shaka_chooses_for_itself_as_high_as_advised(player: str, advice: str, height_px: int, manifest: str):
+    library = prepared_library()
+    title = library.title("bbb")
+    async with serving(str(library.root), ADVISERS) as url, stage() as theatre, chromium() as browser:
+        opened = await opened_session(url, "bbb", controller=advice)
+        source = url + opened["advised_url"].removeprefix("/").replace("manifest.mpd", manifest)
+        viewing, page = await watch(browser, theatre, player, source)
+    *shown, last = viewing.heights(title)[1:]
+    assert last == {height_px} and max(set().union(*shown)) <= height_px, "from the first advice on"
     _watchable(viewing, page, title)
 
 

@@ -16,7 +16,7 @@ from serving import CHUNK, CHUNK_SHA256, device_profile, enhancements
 
 from abr import cmcd
 from abr.cmcd import ViewerState, from_viewer
-from abr.cmsd import read_chosen
+from abr.cmsd import loads_dynamic, read_chosen
 from abr.control import Download
 from abr.controllers import make_controller
 from abr.events import Decided, Ended, EventBatch, Failed, Shown, Stalled, Started, loads_log
@@ -88,6 +88,46 @@ async def test_a_decided_segment_is_the_chosen_file_and_says_what_was_chosen(cli
     names = [(prices.rendition_ids[choice.rendition], choice.enhancer) for choice in prices.choices]
     promised = prices.vmaf[1, names.index((rendition, enhancer))]
     assert float(answer.headers["Toprung-Promised-VMAF"]) == pytest.approx(promised, abs=0.01)
+
+
+async def test_a_viewer_who_chooses_gets_what_it_asks_for_and_advice(client, opened, title, library):
+    path = await opened()
+    for name, kind in (("manifest.mpd", "application/dash+xml"), ("master.m3u8", "application/vnd.apple.mpegurl")):
+        answer = await client.get(f"{path}/title/{name}")
+        assert answer.content_type == kind and await answer.read() == (library / "bbb" / name).read_bytes()
+    sound = title.audio[0]
+    assert (await client.get(f"{path}/title/audio/{sound.id}/init.mp4")).content_type == "audio/mp4"
+    advised = []
+    for segment, asked in enumerate(("720p", "180p", "360p")):
+        file = f"video/{asked}/seg-{segment + 1:05d}.m4s"
+        answer = await client.get(f"{path}/title/{file}", headers=told(download=None, now_s=2.0 * segment))
+        assert await answer.read() == (library / "bbb" / file).read_bytes()
+        assert answer.headers["Toprung-Rendition"] == asked and "no-store" in answer.headers["Cache-Control"]
+        (hop,) = loads_dynamic(answer.headers["CMSD-Dynamic"])
+        limit_bps = 1000 * hop.keys["mb"]
+        reachable = [each.id for each in title.renditions if each.bandwidth_bps + sound.bandwidth_bps <= limit_bps]
+        advised.append(reachable[-1])
+    log = await decided(client, path)
+    assert [event.rendition for event in log] == ["720p", "180p", "360p"]
+    assert [event.advised or event.rendition for event in log] == advised and advised[0] != "720p"
+    assert (
+        replay(log, price(title, enhancements(title), device_profile(title)), make_controller("toprung")).differences
+        == ()
+    )
+
+
+async def test_advice_is_the_same_for_each_rendition_of_a_segment_and_none_is_given_for_what_is_not_there(
+    client, opened
+):
+    path = await opened()
+    told_mb = set()
+    for rendition in ("720p", "180p", "720p"):
+        answer = await client.get(f"{path}/title/video/{rendition}/seg-00001.m4s", headers=told())
+        told_mb.add(loads_dynamic(answer.headers["CMSD-Dynamic"])[0].keys["mb"])
+    assert len(told_mb) == 1 and len(await decided(client, path)) == 1
+    for missing in ("video/999p/seg-00001.m4s", "video/180p/seg-00099.m4s", "video/180p/seg-00000.m4s", "nothing"):
+        assert (await client.get(f"{path}/title/{missing}", headers=told())).status == 404
+    assert len(await decided(client, path)) == 1
 
 
 async def test_asked_again_the_answer_is_the_same_whatever_the_viewer_tells_now(client, opened):
