@@ -12,6 +12,7 @@ from abr.enhancement import Tier
 from enhancers import catalog
 from enhancers.architectures.plain import parse
 from enhancers.backends import BACKENDS
+from enhancers.backends.openvino import OpenVinoSum
 from enhancers.base import Enhancer, PlainScaler
 from enhancers.checkpoint import loads_chunks
 from enhancers.frames import Frame, frame_of
@@ -122,6 +123,17 @@ def test_backends_agree(architecture: str) -> None:
     assert np.abs(shown["openvino-fp32"].astype(int) - shown["torch"]).max() <= 1
     assert psnr_db(shown["openvino-bf16"], shown["torch"]) > 50
     assert psnr_db(shown["openvino-int8"], shown["torch"]) > 42
+
+
+@pytest.mark.parametrize("stride_px", [64, 70])
+def test_residuals_are_added_within_eight_bits_in_place(stride_px: int) -> None:
+    """On planes without and with gaps between their lines, which take different ways."""
+    random = np.random.default_rng(0)
+    plain = random.integers(0, 256, (36, stride_px), np.uint8)[:, :64]
+    residual = random.integers(-128, 128, (36, 64), np.int8)
+    expected = np.clip(plain.astype(int) + residual, 0, 255)
+    OpenVinoSum(64, 36, threads=1)(plain, residual, plain)
+    assert np.array_equal(plain, expected)
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
