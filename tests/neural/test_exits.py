@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +65,7 @@ def test_an_exit_shows_what_the_chunks_up_to_it_show(family: str, rung: str, bac
         sliced = open_weights(loads_chunks(held[:count]), "", **sizes)
         shown.append(left.enhance(frame).y.copy())
         assert np.array_equal(shown[-1], sliced.enhance(frame).y), f"exit {depth}"
-    assert not any(np.array_equal(a, b) for a, b in zip(shown, shown[1:], strict=False)), "exits differ"
+    assert not any(np.array_equal(a, b) for a, b in pairwise(shown)), "exits differ"
 
 
 @pytest.mark.parametrize(("family", "rung"), KINDS)
