@@ -76,8 +76,16 @@ def encode_sound(
 
 
 def frame_ends(segment_ends_s: Sequence[Fraction]) -> list[int]:
-    """Number of AAC frames from the start to the end of each segment, to the nearest frame."""
-    return [max(index + 1, round(end * RATE_HZ / FRAME_SAMPLES)) for index, end in enumerate(segment_ends_s)]
+    """Number of AAC frames from the start to the end of each segment, to the nearest frame; of the last one, the frames
+    that fit in whole.
+
+    Sound that outlasts the Period makes the media element longer than the Period. dash.js (5.2.1 and 4.7.4) looks every
+    200 ms whether the Period is over, and when it finds itself in those last milliseconds it jumps half a second back
+    and pauses: nobody ever hears that the film has ended.
+    """
+    counts = [end * RATE_HZ / FRAME_SAMPLES for end in segment_ends_s]
+    ends = [*map(round, counts[:-1]), *map(int, counts[-1:])]
+    return [max(index + 1, end) for index, end in enumerate(ends)]
 
 
 def _segment(packets: Sequence[Packet[AudioStream]], index: int, bit_rate_bps: int) -> tuple[bytes, bytes]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from browser import chromium
 from served import serving
 from stock_players import PLAYERS, asked_heights, decisions, opened_session, session_log, stage, watch
-from titles import prepared_library
+from titles import CLIP, MINUTE, prepared_library
 
 from abr.control import Controller, Decision, Observation
 from abr.events import Decided, Downloaded
@@ -17,11 +20,12 @@ from abr.registry import Registry
 
 
 class Restless:
-    """Another rung for every segment, up and down the ladder."""
+    """Another rung with every decision, up and down the ladder."""
 
     def decide(self, seen: Observation) -> Decision:
-        choices = seen.menu.choices
-        return Decision(option=(3 * seen.menu.segment + 2) % len(choices), reason="restless: on to another rung")
+        (count,) = seen.memory or (0.0,)
+        option = (3 * int(count) + 2) % len(seen.menu.choices)
+        return Decision(option=option, reason="restless: on to another rung", memory=(count + 1,))
 
 
 RESTLESS: Registry[Callable[[], Controller]] = Registry("controller")
@@ -42,35 +46,61 @@ ADVISERS: Registry[Callable[[], Controller]] = Registry("controller")
 ADVISERS.add("lower", lambda: Adviser(1))
 ADVISERS.add("top", lambda: Adviser(3))
 
+FILM = Path(os.environ.get("TOPRUNG_FILM") or CLIP)
+"""What is played to its end: `make players FILM=…`."""
 QUICK = ("dashjs-5", "hls.js")
 players = [pytest.param(name, marks=() if name in QUICK else pytest.mark.matrix) for name in PLAYERS]
 
 
 @pytest.mark.parametrize("player", players)
 async def test_server_driven_every_segment_is_shown_at_the_height_that_the_server_chose(player: str):
-    library = prepared_library()
+    library = prepared_library(FILM)
     title = library.title("bbb")
     async with serving(str(library.root), RESTLESS) as url, stage() as theatre, chromium() as browser:
         opened = await opened_session(url, "bbb")
         manifest = opened["hls_url" if player == "hls.js" else "manifest_url"]
-        viewing, page = await watch(browser, theatre, player, url + manifest.removeprefix("/"))
+        limit_s = 60 + 2 * title.duration_s
+        viewing, page = await watch(browser, theatre, player, url + manifest.removeprefix("/"), limit_s=limit_s)
         decided = await decisions(url, opened["id"])
     chosen = {event.segment: {title.rendition(event.rendition).height_px} for event in decided}
     assert viewing.heights(title) == [chosen[segment] for segment in range(len(title.segment_frames))]
-    assert len(set(map(tuple, chosen.values()))) == len(title.segment_frames), "every segment at another height"
+    assert all(a != b for a, b in pairwise(viewing.heights(title))), "each segment at another height"
     _watchable(viewing, page, title)
 
 
 @pytest.mark.parametrize("player", players)
 async def test_standard_manifests_play_to_the_end_at_the_heights_asked_for(player: str):
-    library = prepared_library()
+    library = prepared_library(FILM)
     title = library.title("bbb")
     async with serving(str(library.root), RESTLESS) as url, stage() as theatre, chromium() as browser:
         name = "master.m3u8" if player == "hls.js" else "manifest.mpd"
-        viewing, page = await watch(browser, theatre, player, f"{url}titles/bbb/{name}")
+        limit_s = 60 + 2 * title.duration_s
+        viewing, page = await watch(browser, theatre, player, f"{url}titles/bbb/{name}", limit_s=limit_s)
     shown, asked = viewing.heights(title), asked_heights(title, viewing.requests)
     assert all(heights and heights <= wanted for heights, wanted in zip(shown, asked, strict=True)), (shown, asked)
     _watchable(viewing, page, title)
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("player", PLAYERS)
+async def test_seeks_past_the_buffer_and_back_show_what_was_chosen_once(player: str):
+    library = prepared_library(MINUTE)
+    title = library.title("bbb")
+    seeks, stop_s = [[3.0, 40.0], [44.0, 1.5]], 8.0
+    async with serving(str(library.root), RESTLESS) as url, stage() as theatre, chromium() as browser:
+        opened = await opened_session(url, "bbb")
+        source = url + opened["hls_url" if player == "hls.js" else "manifest_url"].removeprefix("/")
+        viewing, page = await watch(browser, theatre, player, source, buffer_s=6, stop_s=stop_s, seeks=seeks)
+        decided = await decisions(url, opened["id"])
+    chosen = {event.segment: title.rendition(event.rendition).height_px for event in decided}
+    assert len(chosen) == len(decided), "each segment is decided once"
+    assert sorted(chosen) != list(range(max(chosen) + 1)), "the first seek left the buffer"
+    for segment, heights in enumerate(viewing.heights(title)):
+        assert heights <= {chosen.get(segment)}
+    times_s = [media_s for media_s, *_ in viewing.frames]
+    jumps = [(round(a), round(b)) for a, b in pairwise(times_s) if abs(b - a) > 1]
+    assert jumps == [(3, 40), (44, 2)] and times_s[-1] == pytest.approx(stop_s, abs=0.5)
+    assert viewing.errors == [] and page.complaints == [] and page.refused == [] and len(viewing.stalls) <= 1
 
 
 @pytest.mark.parametrize("manifest", ["manifest.mpd", pytest.param("master.m3u8", marks=pytest.mark.matrix)])

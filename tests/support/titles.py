@@ -15,23 +15,25 @@ from server.ingest.recipe import Recipe
 from server.library import Library
 
 CLIP = Path(__file__).parents[1] / "data" / "bbb_720p25_5s.mp4"
+MINUTE = Path(__file__).parents[2] / "client_player" / "sample" / "bbb_60s.mp4"
 TITLE_ID = "bbb"
 RECIPE = Recipe(heights_px=(180, 240, 360, 720), preset="veryfast", crf=27, vmaf_every=12)
 
 
 @cache
-def prepared_library() -> Library:
-    """A library that holds the short clip as the title `bbb`: 180p, 240p, 360p, 720p, with sound. Do not write to it.
+def prepared_library(clip: Path = CLIP) -> Library:
+    """A library that holds the clip, a short one, as the title `bbb`: 180p, 240p, 360p, 720p, with sound. Do not write
+    to it.
 
     Kept under the temporary folder between the processes of one test run, and between runs while the clip and the code
     that prepares it are the same.
     """
-    root = Path(tempfile.gettempdir()) / f"toprung-test-title-{os.getuid()}-{_fingerprint()}"
+    root = Path(tempfile.gettempdir()) / f"toprung-test-title-{os.getuid()}-{_fingerprint(clip)}"
     root.mkdir(mode=0o700, exist_ok=True)
     library = Library(root / "library")
     with (root / "lock").open("w") as lock:  # xdist workers take turns; the later ones find it done
         fcntl.flock(lock, fcntl.LOCK_EX)
-        prepare_title(CLIP, library, RECIPE, title_id=TITLE_ID)
+        prepare_title(clip, library, RECIPE, title_id=TITLE_ID)
     return library
 
 
@@ -41,13 +43,13 @@ def prepared_title() -> tuple[Title, Path]:
     return library.title(TITLE_ID), library.root / TITLE_ID
 
 
-def _fingerprint() -> str:
+def _fingerprint(clip: Path) -> str:
     code = Path(__file__).parents[2]
     made_by = [
         *code.glob("server/ingest/*.py"),
         code / "abr" / "media.py",
         code / "abr" / "quality.py",
-        CLIP,
+        clip,
         Path(__file__),
     ]
     return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(made_by))).hexdigest()[:12]

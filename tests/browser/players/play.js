@@ -7,17 +7,18 @@ const source = asked.get("src");
 const bufferGoalS = Number(asked.get("buffer_s")); // 0: the player's own
 const cmcd = asked.get("cmcd"); // off, or where CMCD version 2 events go; else version 1 in the query
 const rate = Number(asked.get("rate") || 1);
-const stopS = Number(asked.get("stop_s") || Infinity);
+const stopS = Number(asked.get("stop_s") || Infinity); // after the last seek
+const seeks = JSON.parse(asked.get("seeks") || "[]"); // [media time s at which, where to], one after the other
 const video = document.getElementById("video");
 
 const seen = window.seen = {
   frames: [], // of each composed frame [media time s, height px, currentTime when shown, instant s]
-  stalls: [], // [media time s, seconds] that the clock stood still after the first frame
+  stalls: [], // [media time s, seconds] that the clock stood still after the first frame, seeks apart
   errors: [], startupS: null, ended: false, audioBytes: 0,
 };
 const begunMs = performance.now();
 const POLL_MS = 40;
-let movedMs = begunMs, movedS = 0;
+let movedMs = begunMs, movedS = 0, sought = false;
 
 const LIBRARIES = {
   "dashjs-5": "npm/dashjs-5/dist/modern/umd/dash.all.min.js",
@@ -93,11 +94,12 @@ function watchFrames() {
 function watchClock() {
   const nowMs = performance.now();
   if (seen.startupS === null || video.currentTime !== movedS) {
-    if (seen.startupS !== null && nowMs - movedMs > 3 * POLL_MS) {
+    if (seen.startupS !== null && !sought && nowMs - movedMs > 3 * POLL_MS) {
       seen.stalls.push([movedS, (nowMs - movedMs - POLL_MS) / 1000]);
     }
     movedMs = nowMs;
     movedS = video.currentTime;
+    sought = video.seeking;
   }
   if (!seen.ended) setTimeout(watchClock, POLL_MS);
 }
@@ -109,7 +111,10 @@ function end() {
 }
 
 video.addEventListener("timeupdate", () => {
-  if (video.currentTime >= stopS) { video.pause(); end(); }
+  if (video.seeking) return;
+  if (seeks.length) {
+    if (video.currentTime >= seeks[0][0]) video.currentTime = seeks.shift()[1];
+  } else if (video.currentTime >= stopS) { video.pause(); end(); }
 });
 video.addEventListener("error", () => seen.errors.push("video: " + video.error.code + " " + video.error.message));
 video.addEventListener("ended", end);
