@@ -65,6 +65,10 @@ root = LazyGroup(
     {
         "prepare": Lazy("server.ingest.cli:prepare", "Encode a source once into a bitrate ladder: a title."),
         "train": Lazy("enhancers.cli:train", "Train a title's own enhancers and measure what they buy."),
+        "import-model": Lazy(
+            "enhancers.models_cli:import_model", "Offer your own network (ONNX, safetensors) with a title."
+        ),
+        "export": Lazy("enhancers.models_cli:export", "Write a network as ONNX, for other programs."),
         "plan-ladder": Lazy("enhancers.cli:plan_ladder", "Plan the ladder that pays once rungs are lifted."),
         "profile": Lazy("enhancers.cli:profile", "Measure how fast this device runs each enhancer."),
         "serve": Lazy("server.cli:serve", "Serve a library of titles, choosing per segment and viewer."),

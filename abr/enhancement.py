@@ -30,6 +30,8 @@ class Family(StrEnum):
     """Trained on other clips; ships with the client, nothing to download."""
     CONTENT = "content"
     """Trained on this title; its chunks are downloaded and priced like everything else."""
+    OWN = "own"
+    """Imported by whoever runs the library (`toprung import-model`); downloaded and priced too."""
 
 
 class Chunk(Record, frozen=True):

@@ -25,7 +25,7 @@ _INTERRUPTED = 130
 @click.option("--trace", type=_FILE, help="Shape the network to this trace (Sabre JSON, Pensieve, Mahimahi, CSV).")
 @click.option("--trace-start-s", type=click.FloatRange(0), default=0.0, help="Begin this far into the trace.")
 @click.option("--title", default="", help="Which title, if the server has several.")
-@click.option("--families", default="content,generic", help="Enhancers to allow: none, or of generic and content.")
+@click.option("--families", default="content,generic,own", help="Enhancers to allow: none, or some of these.")
 @click.option("--controller", default="", help="Who decides, by its name on the server.  [default: the server's]")
 @click.option("--local", is_flag=True, help="Decide here, by any standard manifest; --controller may be FILE.py:CLASS.")
 @click.option("--profile", type=_FILE, help="Device profile.  [default: what `toprung profile` left behind]")

@@ -103,7 +103,7 @@ def train(
         )
         for title in titles
     }
-    with _progress() as progress:
+    with progress_bar() as progress:
         if len(given) == 1:
             (job,) = given.values()
             done = train_title(job, lambda what, _total, share: progress(what, share))
@@ -133,17 +133,28 @@ def _train_all(jobs: list[TrainJob], ray: str | None, at_once: int | None, progr
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Where to write it.  [default: cache]")
 @click.option("--quick", is_flag=True, help="Fewer runs, fastest backends only; about 20 s.")
 @click.option("--force", is_flag=True, help="Measure again although a valid profile is there.")
+@click.option(
+    "--model",
+    "models",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    multiple=True,
+    help="Measure this imported network too; may be given again.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the profile itself.")
-def profile(output: Path | None, quick: bool, force: bool, as_json: bool) -> None:
+def profile(output: Path | None, quick: bool, force: bool, models: tuple[Path, ...], as_json: bool) -> None:
     """Measure how fast this device runs each enhancer: the device profile.
 
     Times run from decoded frame to display frame, warm, median and 95th percentile.
     """
     from abr.formats import dumps
-    from enhancers.profile import as_text, profile_device
+    from enhancers.profile import as_text, profile_device, profile_networks
 
-    with _progress() as progress:
+    with progress_bar() as progress:
         path, found = profile_device(output, quick=quick, force=force, progress=progress)
+        if models:
+            from enhancers.imported import read_network
+
+            found = profile_networks(path, found, [read_network(model) for model in models], quick=quick)
     click.echo(dumps(found).decode() if as_json else f"{as_text(found)}\n{path}")
 
 
@@ -205,7 +216,7 @@ def plan_ladder(title: str, library: Path, source: Path | None, output: Path, as
 
     prepared = open_title(library, title, source)
     table = load(prepared.folder / ENHANCEMENTS_FILE, EnhancementTable)
-    with _progress() as progress:
+    with progress_bar() as progress:
         plan, trials = plan_of(prepared, table, progress)
     try:
         output.write_bytes(dumps_pretty(plan))
@@ -277,7 +288,7 @@ def bench_enhance(
         seed=seed,
         threads=threads,
     )
-    with TemporaryDirectory(prefix="toprung-bench-") as aside, _progress() as progress:
+    with TemporaryDirectory(prefix="toprung-bench-") as aside, progress_bar() as progress:
         found = run(clip, library or Path(aside), asked, progress)
     if plot is not None:
         for ending, drawing in plots(found).items():
@@ -293,7 +304,7 @@ def _numbers(text: str | None) -> tuple[float, ...]:
 
 
 @contextmanager
-def _progress() -> Iterator[Progress]:
+def progress_bar() -> Iterator[Progress]:
     """A bar on stderr at a terminal; silence elsewhere."""
     if not sys.stderr.isatty():
         yield lambda _what, _done: None

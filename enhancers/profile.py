@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from abr.device import Device, DeviceProfile, Measurement
@@ -18,13 +19,13 @@ from abr.enhancement import Tier
 from abr.errors import FormatError, StorageError
 from abr.formats import dumps_pretty, load
 from enhancers import catalog
-from enhancers.backends import BACKENDS
+from enhancers.backends import BACKENDS, AnyNetwork
 from enhancers.base import Enhancer
-from enhancers.checkpoint import Weights
+from enhancers.foreign import Foreign
 from enhancers.frames import Frame, decode_segment, frame_of
 from enhancers.job import Progress
 from enhancers.rungs import compress
-from enhancers.runtime import DEFAULT_BACKEND, open_weights, weights_as
+from enhancers.runtime import DEFAULT_BACKEND, FOREIGN_BACKENDS, open_weights, weights_as
 
 _SIZES_PX: dict[float, tuple[tuple[int, int], ...]] = {
     4: ((320, 180), (480, 270)),
@@ -53,6 +54,11 @@ def profile_device(output: Path | None, *, quick: bool, force: bool, progress: P
         if held is not None and held.weights_hash == key:
             return path, held
     found = DeviceProfile(device=this_device(), measurements=tuple(measurements(quick, progress)), weights_hash=key)
+    _write(path, found)
+    return path, found
+
+
+def _write(path: Path, found: DeviceProfile) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_name(f".{path.name}.part")
@@ -60,7 +66,23 @@ def profile_device(output: Path | None, *, quick: bool, force: bool, progress: P
         aside.replace(path)
     except OSError as error:
         raise StorageError(f"Cannot write the profile to {path}: {error.strerror}.") from error
-    return path, found
+
+
+def profile_networks(path: Path, found: DeviceProfile, networks: Sequence[Foreign], *, quick: bool) -> DeviceProfile:
+    """`found` with imported networks measured too, written to `path`. Raises StorageError."""
+    backends = (FOREIGN_BACKENDS[0],) if quick else FOREIGN_BACKENDS
+    more = [
+        measured(network, network.architecture.scale, size, backend, threads, _QUICK_RUNS if quick else _RUNS)
+        for network in networks
+        for size in _SIZES_PX[network.architecture.scale]
+        for backend in backends
+        for threads in thread_counts()
+    ]
+    names = {measurement.architecture for measurement in more}
+    held = tuple(each for each in found.measurements if each.architecture not in names)
+    found = msgspec.structs.replace(found, measurements=(*held, *more))
+    _write(path, found)
+    return found
 
 
 def cache_folder() -> Path:
@@ -99,13 +121,13 @@ def thread_counts() -> tuple[int, ...]:
     return (1, cores) if cores > 1 else (1,)
 
 
-def _weights(scale: float, tier: Tier) -> Weights:
+def _weights(scale: float, tier: Tier) -> AnyNetwork:
     architecture = catalog.architecture(scale, tier)
     return weights_as(str(architecture), catalog.generic_chunks(architecture))
 
 
 def measured(
-    weights: Weights, scale: float, size_px: tuple[int, int], backend: str, threads: int, runs: int
+    weights: AnyNetwork, scale: float, size_px: tuple[int, int], backend: str, threads: int, runs: int
 ) -> Measurement:
     """Open an enhancer as a player does and time it on pictures with detail.
 

@@ -10,33 +10,39 @@ import numpy as np
 from abr.enhancement import Offer
 from abr.errors import FormatError
 from enhancers import catalog
+from enhancers.architectures.foreign import is_foreign
 from enhancers.architectures.plain import parse
-from enhancers.backends import BACKENDS
+from enhancers.backends import BACKENDS, AnyNetwork
 from enhancers.base import Descriptor, Enhancer
-from enhancers.checkpoint import Weights, loads_chunks, verified, weights_digest
+from enhancers.checkpoint import loads_chunks, verified, weights_digest
+from enhancers.foreign import Foreign, loads_onnx
 from enhancers.frames import Frame, frame_of
 from enhancers.network import NetworkEnhancer
 from enhancers.reuse import ReusingEnhancer
 
 DEFAULT_BACKEND = "openvino-int8"
+FOREIGN_BACKENDS = ("openvino-fp32", "openvino-bf16")
+"""For imported networks, which are not calibrated for eight bits; the first is the usual one."""
 _WARM_UP_FRAMES = 2
 
 
 def open_weights(
-    weights: Weights,
+    weights: AnyNetwork,
     weights_sha256: str,
     *,
     size_px: tuple[int, int],
     display_px: tuple[int, int],
-    backend: str = DEFAULT_BACKEND,
+    backend: str | None = None,
     threads: int = 1,
 ) -> Enhancer:
     """Open the deepest exit of `weights` for frames of `size_px` shown at `display_px` (width, height), warm.
 
+    backend: the usual one of its kind by default.
     One whose architecture says so runs on some frames only (`enhancers.reuse`).
 
     Raises UnknownNameError for an unknown backend and FormatError for weights that it cannot run.
     """
+    backend = backend or usual_backend(weights)
     network = BACKENDS.get(backend)(weights, *size_px, threads)
     descriptor = Descriptor(
         name=str(weights.architecture),
@@ -55,13 +61,18 @@ def open_weights(
     return ReusingEnhancer(enhancer, weights.architecture.scale, reuse) if reuse > 1 else enhancer
 
 
+def usual_backend(weights: AnyNetwork) -> str:
+    """What runs these weights where nothing was measured."""
+    return FOREIGN_BACKENDS[0] if isinstance(weights, Foreign) else DEFAULT_BACKEND
+
+
 def open_enhancer(
     offer: Offer,
     chunks: Sequence[bytes],
     *,
     size_px: tuple[int, int],
     display_px: tuple[int, int],
-    backend: str = DEFAULT_BACKEND,
+    backend: str | None = None,
     threads: int = 1,
 ) -> Enhancer:
     """Open what an offer of the enhancement table names.
@@ -75,7 +86,7 @@ def open_enhancer(
     )
 
 
-def offered_weights(offer: Offer, chunks: Sequence[bytes]) -> Weights:
+def offered_weights(offer: Offer, chunks: Sequence[bytes]) -> AnyNetwork:
     """The checked weights of an offer. Raises FormatError."""
     if len(chunks) != len(offer.chunks):
         raise FormatError(
@@ -92,8 +103,13 @@ def offered_weights(offer: Offer, chunks: Sequence[bytes]) -> Weights:
     return weights_as(offer.architecture, held)
 
 
-def weights_as(architecture: str, chunks: Sequence[bytes]) -> Weights:
+def weights_as(architecture: str, chunks: Sequence[bytes]) -> AnyNetwork:
     """The checked weights of what is offered under this name. Raises FormatError."""
+    if is_foreign(architecture):
+        network = loads_onnx(b"".join(chunks))
+        if str(network.architecture) != architecture:
+            raise FormatError(f"The network offered as {architecture} is {network.architecture}.")
+        return network
     wanted = parse(architecture)
     weights = loads_chunks(chunks, what=architecture)
     if weights.architecture != wanted.on_every_frame:

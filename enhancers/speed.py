@@ -20,13 +20,13 @@ import av
 import numpy as np
 
 from enhancers.architectures.plain import PlainArchitecture
-from enhancers.backends import BACKENDS, LumaNetwork
+from enhancers.backends import BACKENDS, AnyNetwork, LumaNetwork
 from enhancers.base import Enhancer, PlainScaler
-from enhancers.checkpoint import Weights
+from enhancers.foreign import Foreign
 from enhancers.frames import Frame, decode_file, decode_segment
 from enhancers.peak import peak_gops
 from enhancers.pipeline import enhanced
-from enhancers.runtime import DEFAULT_BACKEND, open_weights
+from enhancers.runtime import open_weights, usual_backend
 
 _WARM_FRAMES = 8
 PRECISIONS = {"openvino-int8": "int8", "openvino-bf16": "fp32", "openvino-fp32": "fp32", "torch": "fp32"}
@@ -75,18 +75,23 @@ def ways() -> tuple[Way, ...]:
     )
 
 
-def gop_per_frame(architecture: PlainArchitecture, width_px: int, height_px: int) -> float:
-    """10⁹ operations of one frame of this input size."""
-    return 2e-9 * architecture.macs_per_output_px * width_px * height_px * architecture.scale**2
+def gop_per_frame(weights: AnyNetwork, width_px: int, height_px: int) -> float:
+    """10⁹ operations of one frame of this input size, where the network runs."""
+    macs = weights.macs_per_output_px if isinstance(weights, Foreign) else _macs(weights.architecture)
+    return 2e-9 * macs * width_px * height_px * weights.architecture.scale**2
+
+
+def _macs(architecture: PlainArchitecture) -> float:
+    return architecture.on_every_frame.macs_per_output_px
 
 
 def speed(
-    weights: Weights,
+    weights: AnyNetwork,
     segment: bytes,
     *,
     size_px: tuple[int, int],
     display_px: tuple[int, int],
-    backend: str = DEFAULT_BACKEND,
+    backend: str | None = None,
     seconds: float = 2.0,
     among: Sequence[Way] | None = None,
 ) -> Speed:
@@ -95,6 +100,8 @@ def speed(
     size_px: (width, height) of its frames. display_px: of those shown. seconds: of measuring, an arrangement.
     among: arrangements to search, all of `ways()` by default. Raises MediaError for a clip that cannot be decoded.
     """
+
+    backend = backend or usual_backend(weights)
 
     def opened(way: Way) -> list[Enhancer]:
         return [
@@ -107,7 +114,7 @@ def speed(
     found = {way: end_to_end_fps(segment, opened(way), seconds, motion=reuses) for way in among}
     way = max(found, key=lambda each: found[each])
     fps_network = max(network_fps(weights, size_px, backend, each, seconds / 2) for each in among)
-    gop = gop_per_frame(weights.architecture.on_every_frame, *size_px)
+    gop = gop_per_frame(weights, *size_px)
     return Speed(
         architecture=str(weights.architecture),
         backend=backend,
@@ -145,7 +152,7 @@ def end_to_end_fps(segment: bytes, enhancers: Sequence[Enhancer], seconds: float
     return frames / spent_s
 
 
-def network_fps(weights: Weights, size_px: tuple[int, int], backend: str, way: Way, seconds: float) -> float:
+def network_fps(weights: AnyNetwork, size_px: tuple[int, int], backend: str, way: Way, seconds: float) -> float:
     """Frames a second of the network alone in one arrangement."""
     scale = weights.architecture.scale
     random = np.random.default_rng(0)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from abr.errors import FormatError
 from abr.registry import Registry
 from enhancers.checkpoint import Weights
+from enhancers.foreign import Foreign
 from enhancers.frames import Plane
 
 
@@ -21,35 +23,51 @@ class LumaNetwork(Protocol):
         ...
 
 
-Opener = Callable[[Weights, int, int, int], LumaNetwork]
-"""(weights, width, height of the input, threads) → an opened network for the weights' deepest exit."""
+AnyNetwork = Weights | Foreign
+Opener = Callable[[AnyNetwork, int, int, int], LumaNetwork]
+"""(weights, width, height of the input, threads) → an opened network for the weights' deepest exit.
+
+Raises FormatError for what this backend does not run.
+"""
 
 BACKENDS: Registry[Opener] = Registry("backend")
 
 
 @BACKENDS.register("openvino-int8")
-def _openvino_int8(weights: Weights, width_px: int, height_px: int, threads: int) -> LumaNetwork:
+def _openvino_int8(weights: AnyNetwork, width_px: int, height_px: int, threads: int) -> LumaNetwork:
     from enhancers.backends.openvino import OpenVinoNetwork
 
-    return OpenVinoNetwork(weights, width_px, height_px, threads, precision="int8")
+    return OpenVinoNetwork(_ours(weights, "openvino-int8"), width_px, height_px, threads, precision="int8")
 
 
 @BACKENDS.register("openvino-bf16")
-def _openvino_bf16(weights: Weights, width_px: int, height_px: int, threads: int) -> LumaNetwork:
-    from enhancers.backends.openvino import OpenVinoNetwork
-
-    return OpenVinoNetwork(weights, width_px, height_px, threads, precision="bf16")
+def _openvino_bf16(weights: AnyNetwork, width_px: int, height_px: int, threads: int) -> LumaNetwork:
+    return _openvino(weights, width_px, height_px, threads, "bf16")
 
 
 @BACKENDS.register("openvino-fp32")
-def _openvino_fp32(weights: Weights, width_px: int, height_px: int, threads: int) -> LumaNetwork:
-    from enhancers.backends.openvino import OpenVinoNetwork
-
-    return OpenVinoNetwork(weights, width_px, height_px, threads, precision="fp32")
+def _openvino_fp32(weights: AnyNetwork, width_px: int, height_px: int, threads: int) -> LumaNetwork:
+    return _openvino(weights, width_px, height_px, threads, "fp32")
 
 
 @BACKENDS.register("torch")
-def _torch(weights: Weights, width_px: int, height_px: int, threads: int) -> LumaNetwork:
+def _torch(weights: AnyNetwork, width_px: int, height_px: int, threads: int) -> LumaNetwork:
     from enhancers.backends.eager import TorchNetwork
 
-    return TorchNetwork(weights, threads)
+    return TorchNetwork(_ours(weights, "torch"), threads)
+
+
+def _openvino(weights: AnyNetwork, width_px: int, height_px: int, threads: int, precision: str) -> LumaNetwork:
+    if isinstance(weights, Foreign):
+        from enhancers.backends.foreign import ForeignNetwork
+
+        return ForeignNetwork(weights, width_px, height_px, threads, precision=precision)
+    from enhancers.backends.openvino import OpenVinoNetwork
+
+    return OpenVinoNetwork(weights, width_px, height_px, threads, precision=precision)
+
+
+def _ours(weights: AnyNetwork, backend: str) -> Weights:
+    if isinstance(weights, Foreign):
+        raise FormatError(f"{backend} runs networks of the plain family only, not {weights.architecture}.")
+    return weights

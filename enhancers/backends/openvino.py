@@ -7,6 +7,7 @@ The graph is convolutions only: folding is the first one's stride, and unfolding
 
 from __future__ import annotations
 
+import io
 import os
 from functools import cache
 from typing import Any
@@ -69,6 +70,33 @@ class OpenVinoSum:
 def _core() -> Any:
     os.environ.setdefault("OPENVINO_TELEMETRY_OPT_OUT", "1")
     return openvino.Core()
+
+
+def read_onnx(data: bytes) -> Any:
+    """A checked ONNX file (`enhancers.foreign`) as a model. Raises FormatError for one that OpenVINO cannot run."""
+    try:
+        return _core().read_model(io.BytesIO(data))
+    except (RuntimeError, ValueError) as error:
+        raise FormatError(f"OpenVINO cannot run this network: {reason(error)}.") from error
+
+
+def sized(model: Any, channels: int, width_px: int, height_px: int) -> Any:
+    """`model`, made for one picture of this size. Raises FormatError when it cannot be."""
+    try:
+        model.reshape([1, channels, height_px, width_px])
+        if model.is_dynamic():
+            raise FormatError(
+                f"The size of this network's picture is not told by that of its input, {width_px}x{height_px}."
+            )
+    except RuntimeError as error:
+        raise FormatError(f"This network does not take pictures of {width_px}x{height_px}: {reason(error)}.") from error
+    return model
+
+
+def reason(error: Exception) -> str:
+    """The last line of what OpenVINO says, which is the one that tells."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:200].rstrip(".") if lines else type(error).__name__
 
 
 def compiled(model: Any, threads: int, precision: str) -> Any:

@@ -126,7 +126,7 @@ def _title(renditions: tuple[Rendition, ...]) -> Title:
 
 
 def _table(title: Title) -> EnhancementTable:
-    entries = [_entry(title, family, tier) for family in Family for tier in _LIFT]
+    entries = [_entry(title, family, tier) for family in (Family.GENERIC, Family.CONTENT) for tier in _LIFT]
     return EnhancementTable(title=title.id, meter=title.meter, enhancers=tuple(entries))
 
 

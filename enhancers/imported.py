@@ -1,0 +1,176 @@
+"""A user's own network as an enhancer of a title: checked, measured on every rung that it fits, and offered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from abr.enhancement import ENHANCEMENTS_FILE, Chunk, EnhancementTable, EnhancerEntry, Family, Offer, Tier
+from abr.errors import FormatError, InputError, StorageError
+from abr.formats import load
+from abr.media import Quality
+from abr.quality import meter_of
+from enhancers import catalog
+from enhancers.checkpoint import CHUNK_BYTES_MAX, digest
+from enhancers.compact import compact_as_onnx
+from enhancers.foreign import Foreign, loads_onnx
+from enhancers.job import Progress, working_on
+from enhancers.offers import Candidate, measured, worthwhile
+from enhancers.publish import FOLDER, publish
+from enhancers.titles import PreparedTitle
+
+_PICKLES = (b"PK\x03\x04", b"\x80")
+"""How files of torch.save begin."""
+
+
+def read_network(path: Path) -> Foreign:
+    """An `.onnx` file, or a `.safetensors` one of a compact network. Raises FormatError or StorageError."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(CHUNK_BYTES_MAX + 1)
+    except OSError as error:
+        raise StorageError(f"Cannot read {path}: {error.strerror}.") from error
+    try:
+        if data.startswith(_PICKLES):
+            raise FormatError("this is a pickle, which can run anything: save it as safetensors or export it as ONNX.")
+        return loads_onnx(compact_as_onnx(data) if path.suffix == ".safetensors" else data)
+    except ImportError as error:
+        raise InputError("Imported networks need the package onnx: pip install 'toprung[onnx]'.") from error
+    except FormatError as error:
+        raise FormatError(f"{path.name}: {error}") from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What the network buys one rung."""
+
+    rendition: str
+    plain: Quality
+    reached: Quality
+    offered: bool
+
+    def as_json(self) -> dict[str, object]:
+        plain, reached = _means(self.plain), _means(self.reached)
+        return {"rendition": self.rendition, "plain": plain, "enhanced": reached, "offered": self.offered}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imported:
+    """What came of it. `name`: of the enhancer in the title's table."""
+
+    name: str
+    network: Foreign
+    rungs: Sequence[Measured]
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "enhancer": self.name,
+            "architecture": str(self.network.architecture),
+            "weights_bytes": len(self.network.data),
+            "macs_per_output_px": round(self.network.macs_per_output_px, 1),
+            "rungs": [rung.as_json() for rung in self.rungs],
+        }
+
+    def as_text(self) -> str:
+        lines = [
+            f"{self.network.architecture}: {len(self.network.data) / 1000:.0f} kB, "
+            f"{self.network.macs_per_output_px:.0f} multiplications a pixel",
+            f"{'rendition':<10}{'VMAF':>8}{'gain':>8}{'NEG':>8}{'gain':>8}",
+        ]
+        for rung in self.rungs:
+            plain, reached = _means(rung.plain), _means(rung.reached)
+            gains = "".join(f"{reached[name]:8.2f}{reached[name] - plain[name]:+8.2f}" for name in ("vmaf", "vmaf_neg"))
+            told = f"offered as {self.name}" if rung.offered else "not offered: it must win on both"
+            lines.append(f"{rung.rendition:<10}{gains}  {told}")
+        return "\n".join(lines)
+
+
+def attach_network(
+    prepared: PreparedTitle, network: Foreign, tier: Tier, every_frames: int, progress: Progress
+) -> Imported:
+    """Measure `network` on every rung that it fits; offer it, beside what the title offers already, where it pays.
+
+    Raises InputError when it fits none.
+    """
+    fitting = [
+        Candidate(
+            family=Family.OWN,
+            tier=tier,
+            rendition=rendition,
+            architecture=str(network.architecture),
+            chunks=(network.data,),
+        )
+        for rendition in prepared.title.renditions
+        if catalog.scale_for(rendition.height_px, prepared.title.display_height_px) == network.architecture.scale
+    ]
+    if not fitting:
+        raise InputError(
+            f"This network makes pictures {network.architecture.scale:g} times larger: no rendition of "
+            f"{prepared.title.id} is that much smaller than its display."
+        )
+    plain = prepared.title.plain_quality
+    with working_on(prepared) as work:
+        qualities = measured(prepared, fitting, every_frames, work, progress)
+    kept = worthwhile(fitting, qualities, plain)
+    entry = EnhancerEntry(
+        name=f"{Family.OWN}-{tier}",
+        family=Family.OWN,
+        tier=tier,
+        offers=tuple(_offer(candidate, network, qualities[candidate.key]) for candidate in kept),
+    )
+    _publish(prepared, entry, network, every_frames)
+    return Imported(
+        name=entry.name,
+        network=network,
+        rungs=[
+            Measured(
+                rendition=each.rendition.id,
+                plain=plain[each.rendition.id],
+                reached=qualities[each.key],
+                offered=each in kept,
+            )
+            for each in fitting
+        ],
+    )
+
+
+def _offer(candidate: Candidate, network: Foreign, quality: Quality) -> Offer:
+    return Offer(
+        rendition=candidate.rendition.id,
+        architecture=candidate.architecture,
+        weights_sha256=digest(network.data),
+        chunks=(_chunk(network),),
+        macs_per_output_px=round(network.macs_per_output_px, 1),
+        quality=quality,
+    )
+
+
+def _chunk(network: Foreign) -> Chunk:
+    sha256 = digest(network.data)
+    return Chunk(file=f"{FOLDER}/own-{sha256[:12]}.onnx", size_bytes=len(network.data), sha256=sha256)
+
+
+def _publish(prepared: PreparedTitle, entry: EnhancerEntry, network: Foreign, every_frames: int) -> None:
+    meter = meter_of(every_frames=every_frames, crop=prepared.title.meter.crop)
+    try:
+        table = load(prepared.folder / ENHANCEMENTS_FILE, EnhancementTable)
+    except StorageError:
+        table = EnhancementTable(title=prepared.title.id, meter=meter, enhancers=())
+    others = [each for each in table.enhancers if each.name != entry.name]
+    enhancers = (*others, *([entry] if entry.offers else []))
+    order = sorted(enhancers, key=lambda each: (list(Family).index(each.family), list(Tier).index(each.tier)))
+    chunks = {_chunk(network).file: network.data} if entry.offers else {}
+    publish(prepared.folder, msgspec.structs.replace(table, enhancers=tuple(order)), chunks)
+
+
+def _means(quality: Quality) -> dict[str, float]:
+    return {
+        "vmaf": round(float(np.mean(quality.vmaf)), 3),
+        "vmaf_neg": round(float(np.mean(quality.vmaf_neg)), 3),
+        "ssim": round(float(np.mean(quality.ssim)), 5),
+        "psnr_y_db": round(float(np.mean(quality.psnr_y_db)), 3),
+    }
