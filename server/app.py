@@ -25,6 +25,7 @@ from server.middleware import Guard, add_headers
 from server.pages import page_files
 from server.pulse import beating
 from server.redis_store import RedisStore
+from server.relay import relaying
 from server.routes import ENDPOINTS, description
 from server.seal import Seal
 from server.settings import Settings
@@ -84,6 +85,8 @@ def create_app(
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(_hang_up)
     app.cleanup_ctx.append(lambda _app: _ready(settings, store, desk, telemetry))
+    if settings.redis_url:
+        app.cleanup_ctx.append(lambda _app: _related(settings, feed))
     return app
 
 
@@ -124,6 +127,11 @@ async def _ready(settings: Settings, store: SessionStore, desk: Desk, telemetry:
             yield
     finally:
         await store.close()
+
+
+async def _related(settings: Settings, feed: Feed) -> AsyncIterator[None]:
+    async with relaying(settings.redis_url, feed, timeout_s=settings.redis_timeout_s):
+        yield
 
 
 def _controllers(settings: Settings, registry: Controllers) -> dict[str, Controller]:

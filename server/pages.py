@@ -16,7 +16,7 @@ from aiohttp import web
 from abr.events import dumps_line, loads_log
 from server.conditions import Validators, evaluate, takes_gzip
 from server.context import context
-from server.feed import without_id
+from server.feed import ALONE, TOGETHER, without_id
 from server.problems import RequestError
 
 WEB = Path(str(files("server"))) / "web"
@@ -92,7 +92,8 @@ async def session_lines(request: web.Request) -> web.Response:
 
 
 async def feed(request: web.Request) -> web.StreamResponse:
-    """Server-sent events (WHATWG HTML, 9.2): what is kept, `event: live`, then each event as it happens."""
+    """Server-sent events (WHATWG HTML, 9.2): what is kept, `event: live`, then each event as it happens; `event: alone`
+    when only this process's sessions can be told of, `event: together` when all can be again."""
     source = context(request).feed
     if source.full:
         raise RequestError(503, "Too many are watching; try again later.", {"Retry-After": "10"})
@@ -118,10 +119,16 @@ async def _messages(lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
             line = coming.result()
             if line is None:
                 return
-            yield b"data: " + line + b"\n\n" if line else b"event: live\ndata:\n\n"
+            yield _message(line)
             coming = asyncio.ensure_future(anext(lines, None))
     finally:
         coming.cancel()
+
+
+def _message(line: bytes) -> bytes:
+    if line in (b"", ALONE, TOGETHER):
+        return b"event: " + (line or b"live") + b"\ndata:\n\n"
+    return b"data: " + line + b"\n\n"
 
 
 def _answer(request: web.Request, name: str) -> web.Response:

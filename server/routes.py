@@ -63,7 +63,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         path="/qoe/feed",
         name="feed",
         operator=True,
-        summary="Events of this process's sessions, or of `?session=`, as server-sent events: FeedLine in JSON.",
+        summary="Events of all sessions, or of `?session=`, as server-sent events: FeedLine in JSON; `alone` when "
+        "those of other processes cannot be told, `together` when they can be again.",
         handler=pages.feed,
         answers={200: Answer(description="Events.", content_type="text/event-stream")},
         problems=(503,),

@@ -1,4 +1,4 @@
-"""A real Redis for tests: its own process, on a unix socket in a temporary folder, nothing kept on disk."""
+"""A real Redis for tests: its own process, on a unix socket in a folder, nothing kept on disk."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -14,14 +14,15 @@ import redis
 
 
 @contextmanager
-def running_redis() -> Iterator[str]:
-    """Starts one and yields its URL; skips the test when the machine has no redis-server."""
+def running_redis(at: Path | None = None) -> Iterator[str]:
+    """Starts one (its socket in `at`, else in a folder of its own) and yields its URL; skips the test when the machine
+    has no redis-server."""
     program = shutil.which("redis-server")
     if program is None:
         pytest.skip("no redis-server on this machine; install Debian's package redis-server")
-    with tempfile.TemporaryDirectory(prefix="toprung-redis-") as folder:
+    with nullcontext(at) if at else tempfile.TemporaryDirectory(prefix="toprung-redis-") as folder:
         socket = Path(folder) / "redis.sock"
-        options = ["--port", "0", "--unixsocket", str(socket), "--save", "", "--appendonly", "no", "--dir", folder]
+        options = ["--port", "0", "--unixsocket", str(socket), "--save", "", "--appendonly", "no", "--dir", str(folder)]
         process = subprocess.Popen([program, *options], stdout=subprocess.PIPE, text=True)
         try:
             assert process.stdout is not None

@@ -2,13 +2,29 @@
 
 import { readLines } from "./session.js";
 
-/** Follows /qoe/feed. `heard(line)` gets each line, `state("live" | "lost")` how the connection is. */
-export function follow(heard, state, shown = "") {
+const STATES = {
+  live: ["live", "on"],
+  alone: ["sessions of this server process only: the store that it shares does not answer", "off"],
+  lost: ["connection lost, trying again", "off"],
+};
+
+/** Follows /qoe/feed and says in #live how that goes. `heard(line)` gets each line; `lost()` is called when all begins anew. */
+export function follow(heard, lost, shown = "") {
+  const mark = document.getElementById("live");
+  const say = (state) => {
+    const [words, look] = STATES[state];
+    mark.textContent = words;
+    mark.className = `live ${look}`;
+  };
   const source = new EventSource(`/qoe/feed${shown ? `?session=${encodeURIComponent(shown)}` : ""}`);
   source.onmessage = ({ data }) => heard(JSON.parse(data));
-  source.addEventListener("live", () => state("live"));
-  source.onerror = () => state("lost");
-  return source;
+  source.addEventListener("live", () => say("live"));
+  source.addEventListener("together", () => say("live"));
+  source.addEventListener("alone", () => say("alone"));
+  source.onerror = () => {
+    say("lost");
+    lost();
+  };
 }
 
 /** The whole log of one session, from its beginning. */

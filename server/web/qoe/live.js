@@ -133,13 +133,9 @@ function told(event) {
   }
 }
 
-follow(heard, (state) => {
-  text("live", state === "live" ? "live" : "connection lost, trying again");
-  $("live").className = `live ${state === "live" ? "on" : "off"}`;
-  if (state === "lost") {
-    sessions.clear();
-    lines.length = 0;
-  }
+follow(heard, () => {
+  sessions.clear();
+  lines.length = 0;
   dirty = true;
 });
 setInterval(draw, 500);

@@ -10,7 +10,6 @@ const $ = (id) => document.getElementById(id);
 const text = (id, words) => ($(id).textContent = words);
 const make = (tag, className, words) => Object.assign(document.createElement(tag), { className, textContent: words });
 
-const LOOK_MS = 3000;
 const session = new Session(name);
 const known = new Set();
 let ladder = null;
@@ -109,29 +108,20 @@ function entry(event) {
   return li;
 }
 
-/** The feed tells of sessions at the worker that answers; the log, a little later, of all. */
-async function lookUp() {
+async function begin() {
+  $("raw").href = `/qoe/${name}/log`;
   const events = await history(name).catch(() => []);
   events.forEach((event) => add(event));
   const started = events.find(({ event }) => event === "started");
   if (started) know(started.title).then((isNew) => (dirty ||= isNew));
-  if (!session.ended) setTimeout(lookUp, LOOK_MS);
-  return events.length;
-}
-
-async function begin() {
-  $("raw").href = `/qoe/${name}/log`;
-  if (!(await lookUp())) text("why", "No session by this name is known here; it may be over for long.");
+  if (!events.length) text("why", "No session by this name is known here; it may be over for long.");
   follow(
     ({ title, at_s: atS, event }) => {
       session.started.title ||= title;
       add(event, atS);
       know(title).then((isNew) => (dirty ||= isNew));
     },
-    (state) => {
-      text("live", state === "live" ? "live" : "connection lost, trying again");
-      $("live").className = `live ${state === "live" ? "on" : "off"}`;
-    },
+    () => {},
     name,
   );
   setInterval(draw, 400);
