@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from abr.control import Download
-from abr.crowd import Crowd
+from abr.crowd import Crowd, Indices
 from abr.options import Floats
 from abr.throughput import throughput_bps
 
@@ -60,8 +60,10 @@ OUTAGE_CHANCE = 0.0003107
 OUTAGE_POWER = 1.905
 OUTAGE_CHANCE_MAX = 0.1
 
+OUTAGES_S = (*(0.0 for _ in NODES), OUTAGE_S)
+"""For how long nothing comes, at each node."""
 _LAST: Floats = np.array([0.0] * len(NODES) + [1.0])
-_OUTAGES_S: Floats = OUTAGE_S * _LAST
+_OUTAGES: Floats = np.array(OUTAGES_S)
 _CENTRED: Floats = np.append(NODES - NODES @ CHANCES, 0.0)
 _CHANCES: Floats = np.append(CHANCES, 0.0)
 
@@ -112,6 +114,11 @@ class Beliefs:
     def memory(self) -> Floats:
         """(M, 4), to be given back to `believe_many`."""
         return np.stack([self.level, self.spread, self.mean, np.full(len(self.level), self.downloads)], axis=1)
+
+    def rows(self, chosen: Indices) -> Beliefs:
+        """Those of some of the sessions."""
+        level, spread, mean = self.level[chosen], self.spread[chosen], self.mean[chosen]
+        return Beliefs(level=level, spread=spread, mean=mean, downloads=self.downloads)
 
 
 def believe_many(seen: Crowd) -> Beliefs:
@@ -171,4 +178,16 @@ def nodes(spread: Floats | float) -> tuple[Floats, Floats, Floats]:
     relative = np.asarray(spread / SPREAD_UNIT)[..., None]
     strayed = np.maximum(WIDTH * relative**WIDTH_POWER * _CENTRED, NODE_MIN)
     outage = np.minimum(OUTAGE_CHANCE * relative**OUTAGE_POWER, OUTAGE_CHANCE_MAX)
-    return strayed, _OUTAGES_S, _CHANCES * (1 - outage) + _LAST * outage
+    return strayed, _OUTAGES, _CHANCES * (1 - outage) + _LAST * outage
+
+
+def nodes_of(spread: float) -> tuple[list[float], list[float]]:
+    """Innovations and chances of `nodes` for one spread, in plain numbers."""
+    relative = spread / SPREAD_UNIT
+    width, outage = WIDTH * relative**WIDTH_POWER, min(OUTAGE_CHANCE * relative**OUTAGE_POWER, OUTAGE_CHANCE_MAX)
+    strayed = [max(width * node, NODE_MIN) for node in _CENTRED_ONE]
+    return strayed, [*(chance * (1 - outage) for chance in _CHANCES_ONE), outage]
+
+
+_CENTRED_ONE: list[float] = _CENTRED.tolist()
+_CHANCES_ONE: list[float] = CHANCES.tolist()

@@ -10,11 +10,11 @@ Long titles are planned in windows, each looking beyond its last segment by more
 from __future__ import annotations
 
 import hashlib
-from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Lock
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -23,6 +23,9 @@ import numpy.typing as npt
 from abr.forecast import PULL, nodes
 from abr.options import Floats, PriceList
 from abr.qoe import STALL_PER_S
+
+if TYPE_CHECKING:
+    from abr.worth import Stage
 
 Singles = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
@@ -56,6 +59,8 @@ class Plan:
     levels: Floats
     buffers_s: Floats
     values: Singles
+    stages: dict[tuple[int, bytes], Stage] = field(default_factory=dict)
+    """What was made ready to decide from (abr.worth), by segment and weights lacking."""
 
 
 def levels_of(prices: PriceList) -> Floats:
@@ -169,8 +174,6 @@ def corners(point: Sequence[Floats], grids: Sequence[Floats]) -> tuple[Indices, 
 
     point: for each axis (M,). Both results are (M, 2^D).
     """
-    if len(point[0]) == 1:
-        return _corners_of_one([float(values[0]) for values in point], grids)
     rows, shares = np.zeros((len(point[0]), 1), dtype=np.intp), np.ones((len(point[0]), 1))
     for values, grid in zip(point, grids, strict=True):
         below, share = position(values[:, None], grid)
@@ -178,19 +181,6 @@ def corners(point: Sequence[Floats], grids: Sequence[Floats]) -> tuple[Indices, 
         rows = np.concatenate([rows, rows + 1], axis=1)
         shares = np.concatenate([shares * (1 - share), shares * share], axis=1)
     return rows, shares
-
-
-def _corners_of_one(point: Sequence[float], grids: Sequence[Floats]) -> tuple[Indices, Floats]:
-    """The same for one point: in plain numbers, which is five times as quick as in arrays of one."""
-    rows, shares = [0], [1.0]
-    for value, grid in zip(point, grids, strict=True):
-        below = min(max(bisect_right(grid, value) - 1, 0), len(grid) - 2)
-        low, high = float(grid[below]), float(grid[below + 1])
-        share = min(max((value - low) / (high - low), 0.0), 1.0)
-        rows = [row * len(grid) + below for row in rows]
-        rows += [row + 1 for row in rows]
-        shares = [each * (1 - share) for each in shares] + [each * share for each in shares]
-    return np.array([rows], dtype=np.intp), np.array([shares])
 
 
 def _pareto(prices: PriceList) -> tuple[int, ...]:
