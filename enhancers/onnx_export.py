@@ -6,6 +6,7 @@ the file needs nothing of ours; it differs from what we show by rounding only, w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,69 +31,85 @@ _LOBES = 3
 
 
 def dumps_onnx(weights: Weights, weights_sha256: str = "") -> bytes:
-    """The deepest exit of `weights` in float32.
+    """The deepest exit of `weights` over the interpolated picture, in float32.
 
     Input `y`: float (N, 1, H, W), luma code values ÷ 255, H and W even where the network works at half resolution.
     Output `shown`: float (N, 1, r·H, r·W), the same unit, within 0–1.
     """
-    architecture = weights.architecture
-    nodes: list[Any] = []
-    constants: list[Any] = []
+    architecture, graph = weights.architecture, _Graph()
+    margin = graph.constant("margin", np.array([0, 0, _LOBES, _LOBES, 0, 0, _LOBES, _LOBES], np.int64))
+    padded = graph.then("Pad", ["y", margin], "padded", mode="edge")
+    kernels = lanczos(architecture.scale, architecture.squeeze)
+    skip = graph.convolved(padded, "skip", kernels, stride=architecture.squeeze, margin=0)
+    cells = graph.then("Add", [_cells(graph, weights), skip], "cells")
+    picture = graph.then("DepthToSpace", [cells], "picture", blocksize=architecture.shuffle, mode="CRD")
+    ends = [graph.constant("black", np.float32(0)), graph.constant("white", np.float32(1))]
+    graph.then("Clip", [picture, *ends], "shown")
+    return graph.dumps(weights, weights_sha256)
 
-    def constant(name: str, values: Any) -> str:
-        constants.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
+
+def dumps_residual(weights: Weights) -> bytes:
+    """What the deepest exit of `weights` adds to the interpolated picture: as `dumps_onnx`, but for the addition."""
+    graph = _Graph()
+    cells = _cells(graph, weights)
+    graph.then("DepthToSpace", [cells], "shown", blocksize=weights.architecture.shuffle, mode="CRD")
+    return graph.dumps(weights, "")
+
+
+class _Graph:
+    """Nodes and constants as they are added, each called by what it gives."""
+
+    def __init__(self) -> None:
+        self._nodes: list[Any] = []
+        self._constants: list[Any] = []
+
+    def constant(self, name: str, values: Any) -> str:
+        self._constants.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
         return name
 
-    def convolved(x: str, name: str, weight: Floats32, pads: int, stride: int, bias: Floats32 | None = None) -> str:
-        given = [x, constant(f"{name}.weight", weight)]
-        given += [] if bias is None else [constant(f"{name}.bias", bias)]
-        nodes.append(
-            helper.make_node("Conv", given, [name], name=name, pads=[pads] * 4, strides=[stride] * 2)  # kernel: weight
-        )
-        return name
-
-    def then(kind: str, given: list[str], output: str, **attributes: Any) -> str:
-        nodes.append(helper.make_node(kind, given, [output], name=output, **attributes))
+    def then(self, kind: str, given: Sequence[str], output: str, **attributes: Any) -> str:
+        self._nodes.append(helper.make_node(kind, given, [output], name=output, **attributes))
         return output
 
-    squeeze = architecture.squeeze
-    margin = constant("margin", np.array([0, 0, _LOBES, _LOBES, 0, 0, _LOBES, _LOBES], np.int64))
-    skip = convolved(
-        then("Pad", ["y", margin], "padded", mode="edge"), "skip", lanczos(architecture.scale, squeeze), 0, squeeze
-    )
-    x = "y"
+    def convolved(
+        self, x: str, output: str, weight: Floats32, bias: Floats32 | None = None, *, stride: int = 1, margin: int = 1
+    ) -> str:
+        given = [x, self.constant(f"{output}.weight", weight)]
+        given += [] if bias is None else [self.constant(f"{output}.bias", bias)]
+        return self.then("Conv", given, output, pads=[margin] * 4, strides=[stride] * 2)
+
+    def dumps(self, weights: Weights, weights_sha256: str) -> bytes:
+        architecture = weights.architecture
+        graph = helper.make_graph(
+            self._nodes,
+            str(architecture),
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 1, "height", "width"])],
+            [helper.make_tensor_value_info("shown", TensorProto.FLOAT, ["n", 1, "shown_height", "shown_width"])],
+            self._constants,
+            doc_string=f"Luma ÷ 255; height and width are multiples of {architecture.squeeze}.",
+        )
+        opsets = [helper.make_opsetid("", OPSET)]
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="toprung")
+        told = {"architecture": str(architecture), "weights_sha256": weights_sha256, "note": weights.note}
+        helper.set_model_props(model, told)
+        onnx.checker.check_model(model, full_check=True)
+        data: bytes = model.SerializeToString()
+        return data
+
+
+def _cells(graph: _Graph, weights: Weights) -> str:
+    """The layers up to the pixels of each position of the working grid. Folding is the first one's stride."""
+    architecture, x = weights.architecture, "y"
     for layer in architecture.layers:
         weight, bias = weights.tensors[f"{layer.name}.weight"], weights.tensors[f"{layer.name}.bias"]
-        at_head = layer.name == "head"
-        kernel = unfolded(weight, squeeze) if at_head else weight
-        stride = squeeze if at_head else 1
-        x = convolved(x, layer.name, kernel, stride, stride, bias)
+        if layer.name == "head":
+            squeeze = architecture.squeeze
+            x = graph.convolved(x, layer.name, unfolded(weight, squeeze), bias, stride=squeeze, margin=squeeze)
+        else:
+            x = graph.convolved(x, layer.name, weight, bias)
         if layer != architecture.tail:
-            x = then("Relu", [x], f"{layer.name}.relu")
-    cells = then("Add", [x, skip], "cells")
-    picture = then("DepthToSpace", [cells], "picture", blocksize=architecture.shuffle, mode="CRD")
-    ends = [constant("black", np.float32(0)), constant("white", np.float32(1))]
-    then("Clip", [picture, *ends], "shown")
-    graph = helper.make_graph(
-        nodes,
-        str(architecture),
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 1, "height", "width"])],
-        [helper.make_tensor_value_info("shown", TensorProto.FLOAT, ["n", 1, "shown_height", "shown_width"])],
-        constants,
-        doc_string=f"Luma ÷ 255 in, luma ×{architecture.scale:g} out; height and width are multiples of {squeeze}.",
-    )
-    model = helper.make_model(
-        graph,
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=IR_VERSION,
-        producer_name="toprung",
-    )
-    helper.set_model_props(
-        model, {"architecture": str(architecture), "weights_sha256": weights_sha256, "note": weights.note}
-    )
-    onnx.checker.check_model(model, full_check=True)
-    data: bytes = model.SerializeToString()
-    return data
+            x = graph.then("Relu", [x], f"{layer.name}.relu")
+    return x
 
 
 def lanczos(scale: float, squeeze: int) -> Floats32:

@@ -19,7 +19,7 @@ from abr.enhancement import Tier
 from abr.errors import FormatError, StorageError
 from abr.formats import dumps_pretty, load
 from enhancers import catalog
-from enhancers.backends import BACKENDS, AnyNetwork
+from enhancers.backends import BACKENDS, AnyNetwork, runnable
 from enhancers.base import Enhancer
 from enhancers.foreign import Foreign
 from enhancers.frames import Frame, decode_segment, frame_of
@@ -101,7 +101,7 @@ def weights_hash() -> str:
 
 def measurements(quick: bool, progress: Progress) -> Iterator[Measurement]:
     """Every architecture × input size × backend × threads; in quick form the usual backend and smaller sizes only."""
-    backends = (DEFAULT_BACKEND,) if quick else tuple(BACKENDS)
+    backends = (DEFAULT_BACKEND,) if quick else runnable()
     jobs = [
         (scale, tier, size, backend, threads)
         for scale, sizes in _SIZES_PX.items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Protocol
 
 from abr.errors import FormatError
@@ -55,6 +56,44 @@ def _torch(weights: AnyNetwork, width_px: int, height_px: int, threads: int) -> 
     from enhancers.backends.eager import TorchNetwork
 
     return TorchNetwork(_ours(weights, "torch"), threads)
+
+
+@BACKENDS.register("torch-bf16")
+def _torch_bf16(weights: AnyNetwork, width_px: int, height_px: int, threads: int) -> LumaNetwork:
+    import torch
+
+    from enhancers.backends.eager import TorchNetwork
+
+    return TorchNetwork(_ours(weights, "torch-bf16"), threads, precision=torch.bfloat16)
+
+
+@BACKENDS.register("onnxruntime")
+def _onnxruntime(weights: AnyNetwork, width_px: int, height_px: int, threads: int) -> LumaNetwork:
+    from enhancers.backends.onnx_runtime import OnnxRuntimeNetwork
+
+    return OnnxRuntimeNetwork(_ours(weights, "onnxruntime"), threads)
+
+
+@BACKENDS.register("cuda")
+def _cuda(weights: AnyNetwork, width_px: int, height_px: int, threads: int) -> LumaNetwork:
+    from enhancers.backends.eager import CudaNetwork
+
+    return CudaNetwork(_ours(weights, "cuda"), width_px, height_px)
+
+
+def runnable() -> tuple[str, ...]:
+    """The backends that this machine has the packages and the processor for."""
+
+    def is_there(name: str) -> bool:
+        if name == "onnxruntime":
+            return all(find_spec(package) for package in ("onnx", "onnxruntime"))
+        if name == "cuda":
+            import torch
+
+            return torch.cuda.is_available()
+        return True
+
+    return tuple(name for name in BACKENDS if is_there(name))
 
 
 def _openvino(weights: AnyNetwork, width_px: int, height_px: int, threads: int, precision: str) -> LumaNetwork:

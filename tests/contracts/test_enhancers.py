@@ -11,7 +11,7 @@ from networks import low_frames, psnr_db, random_weights, source_frames
 from abr.enhancement import Tier
 from enhancers import catalog
 from enhancers.architectures.plain import parse
-from enhancers.backends import BACKENDS
+from enhancers.backends import runnable
 from enhancers.backends.openvino import OpenVinoSum
 from enhancers.base import Enhancer, PlainScaler
 from enhancers.checkpoint import loads_chunks
@@ -32,7 +32,7 @@ KINDS: dict[str, Callable[[], Opener]] = {
     "none": lambda: lambda size_px, display_px: PlainScaler(*size_px, *display_px),
     **{
         f"{backend} {architecture}": lambda b=backend, a=architecture: _network(b, a)
-        for backend in BACKENDS
+        for backend in runnable()
         for architecture in ("plain-m2c16x2d2", "plain-m2c16x3", "plain-m2c16x4")
     },
 }
@@ -116,12 +116,14 @@ def test_backends_agree(architecture: str) -> None:
     frame = low_frames(*size_px)[1]
     shown = {
         backend: open_weights(weights, "", size_px=size_px, display_px=display_px, backend=backend).enhance(frame).y
-        for backend in BACKENDS
+        for backend in runnable()
     }
     plain = PlainScaler(*size_px, *display_px).enhance(frame).y
     assert psnr_db(shown["torch"], plain) < 45  # the network really changed the picture
     assert np.abs(shown["openvino-fp32"].astype(int) - shown["torch"]).max() <= 1
+    assert np.abs(shown["onnxruntime"].astype(int) - shown["torch"]).max() <= 1
     assert psnr_db(shown["openvino-bf16"], shown["torch"]) > 50
+    assert psnr_db(shown["torch-bf16"], shown["torch"]) > 50
     assert psnr_db(shown["openvino-int8"], shown["torch"]) > 42
 
 

@@ -13,7 +13,7 @@ from abr.device import DeviceProfile
 from abr.formats import load, loads
 from enhancers import profile as profiling
 from enhancers.architectures.plain import parse
-from enhancers.backends import BACKENDS
+from enhancers.backends import runnable
 from enhancers.catalog import TIER_DEPTHS, architecture
 from enhancers.cli import profile
 
@@ -64,7 +64,7 @@ def test_a_damaged_cache_is_measured_again(tmp_path: Path, monkeypatch: pytest.M
     assert load(path, DeviceProfile) == found
 
 
-@pytest.mark.parametrize("backend", list(BACKENDS))
+@pytest.mark.parametrize("backend", runnable())
 def test_every_backend_is_measured_as_it_is_played(backend: str) -> None:
     weights = random_weights(parse("plain-m2c16x4"))
     found = profiling.measured(weights, 4, (64, 36), backend, 1, 5)
