@@ -20,6 +20,8 @@ from server.feed import ALONE, TOGETHER, without_id
 from server.problems import RequestError
 
 WEB = Path(str(files("server"))) / "web"
+GENERIC = WEB.parents[1] / "enhancers" / "weights"
+"""The generic networks' weights: a client has them with the program, a page gets them from here as /web/generic/."""
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "media-src 'self' blob:; worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -34,6 +36,7 @@ _TYPES = {
     ".css": "text/css; charset=utf-8",
     ".svg": "image/svg+xml",
     ".txt": "text/plain; charset=utf-8",
+    ".safetensors": "application/octet-stream",
 }
 
 
@@ -48,8 +51,9 @@ class PageFile:
 @cache
 def page_files() -> dict[str, PageFile]:
     """All files of the pages by their path under /web/, read and packed once."""
-    found = (path for path in sorted(WEB.rglob("*")) if path.suffix in _TYPES and path.is_file())
-    return {path.relative_to(WEB).as_posix(): _page_file(path) for path in found}
+    found = {path.relative_to(WEB).as_posix(): path for path in sorted(WEB.rglob("*")) if path.suffix in _TYPES}
+    found |= {f"generic/{path.name}": path for path in sorted(GENERIC.glob("*.safetensors"))}
+    return {name: _page_file(path) for name, path in found.items() if path.is_file()}
 
 
 def _page_file(path: Path) -> PageFile:

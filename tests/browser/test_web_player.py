@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 from browser import Browser, Watched, chromium
-from lifted import QUICK, SLOW, lifted_library
+from lifted import QUICK, SLOW, generic_library, lifted_library
 from served import serving
 from viewers import EAGER, of_kind
 
+from abr.enhancement import Tier
 from abr.events import Decided, Downloaded, Ended, Playing, Shown, Stalled, Started, Stepped, loads_log
+from enhancers.catalog import architecture
 
 CLAIM = """async (claims) => {
   const { Thread } = await import("/web/player/thread.js");
@@ -112,6 +114,27 @@ async def test_a_device_that_has_become_slow_steps_down_within_a_second_and_play
     assert of_kind(events, Playing) and of_kind(events, Started) and of_kind(events, Ended)
 
 
+@pytest.mark.timeout(120)
+async def test_a_title_without_networks_of_its_own_is_lifted_by_the_generic_ones(tmp_path):
+    async with serving(str(generic_library(tmp_path)), EAGER) as url, chromium(software_gpu=True) as browser:
+        page = await browser.open(f"{url}qoe")
+        await page.tab.evaluate(CLAIM, [[str(architecture(4.0, Tier.LOW)), 3.0]])
+        await page.tab.goto(url)
+        await ready(page)
+        await page.tab.click("#begin")
+        await until(page, "performance.getEntriesByName('toprung: generic-low ready').length")
+        await page.tab.keyboard.press("k")
+        await page.tab.click("#compare")
+        await page.tab.wait_for_selector("#canvas:not([hidden])", timeout=30_000)
+        assert "generic-low" in await page.tab.inner_text("#badge")
+        await page.screenshot("player-generic")
+        await page.tab.evaluate("window.dispatchEvent(new Event('pagehide'))")
+        await page.tab.wait_for_timeout(300)
+        came = of_kind(await log_of(page), Downloaded)
+    spoke_only_to(page, url)
+    assert [event.name for event in came if event.kind == "weights"] == ["generic-x4-1.safetensors"]
+
+
 async def clocks(page: Watched) -> tuple[float, float]:
     now_s, wall_ms = await page.tab.evaluate("[document.getElementById('video').currentTime, performance.now()]")
     return now_s, wall_ms / 1000
@@ -161,9 +184,9 @@ async def watched_live(browser: Browser, url: str, page: Watched) -> None:
 async def test_pages_work_by_keyboard_at_phone_width_in_the_dark(tmp_path):
     library = str(lifted_library(tmp_path, slow=False))
     async with serving(library, EAGER) as url, chromium(software_gpu=True) as browser:
-        page = await browser.open(url, width_px=360, height_px=740, dark=True)
+        page = await browser.open(f"{url}qoe", width_px=360, height_px=740, dark=True)
         await page.tab.evaluate(CLAIM, [[QUICK, 3.0]])
-        await page.tab.reload()
+        await page.tab.goto(url)
         await ready(page)
         await page.tab.evaluate(
             "document.getElementById('video').defaultPlaybackRate = 0.25"

@@ -12,7 +12,7 @@ from serving import device_profile
 from abr.events import Ended, EventBatch, Stalled, loads_log
 from abr.formats import dumps
 from server.context import CONTEXT
-from server.pages import WEB, page_files
+from server.pages import GENERIC, WEB, page_files
 
 JSON = {"Content-Type": "application/json"}
 
@@ -45,7 +45,9 @@ async def test_every_page_file_comes_with_a_strict_policy_and_is_asked_for_again
     assert answer.status == 200
     policy = answer.headers["Content-Security-Policy"]
     assert policy.startswith("default-src 'none'") and "unsafe" not in policy and "http" not in policy
-    if not path.startswith("/web/vendor"):
+    if path.startswith("/web/generic/"):
+        assert await answer.read() == (GENERIC / path.removeprefix("/web/generic/")).read_bytes()
+    elif not path.startswith("/web/vendor"):
         assert (
             await answer.read() == (WEB / ("qoe.html" if path == "/qoe" else path.removeprefix("/web/"))).read_bytes()
         )

@@ -12,8 +12,10 @@ from titles import prepared_title
 from abr.enhancement import ENHANCEMENTS_FILE, Chunk, EnhancementTable, EnhancerEntry, Family, Offer, Tier
 from abr.formats import dumps
 from abr.media import Quality, Title
+from enhancers import catalog
 from enhancers.architectures.plain import parse
 from enhancers.checkpoint import Weights, dumps_chunks, weights_digest
+from enhancers.publish import generic_offer
 
 QUICK, SLOW = "plain-m1c4x1.5d2", "plain-m1c8x4"
 """What a processor that stands in for a GPU can do within a frame's time, and what it cannot."""
@@ -37,6 +39,19 @@ def lifted_library(folder: Path, *, slow: bool = True) -> Path:
     table = EnhancementTable(title=title.id, meter=title.meter, enhancers=tuple(entries))
     (target / ENHANCEMENTS_FILE).write_bytes(dumps(table))
     return folder / "library"
+
+
+def generic_library(folder: Path) -> Path:
+    """The same with generic-low alone, by the weights that ship with the program."""
+    library = lifted_library(folder, slow=False)
+    architecture = catalog.architecture(4.0, Tier.LOW)
+    title, _ = prepared_title()
+    quality = _offer(title, Tier.LOW, QUICK, dumps_chunks(network(QUICK))).quality
+    offer = generic_offer("180p", str(architecture), quality)
+    entry = EnhancerEntry(name="generic-low", family=Family.GENERIC, tier=Tier.LOW, offers=(offer,))
+    table = EnhancementTable(title=title.id, meter=title.meter, enhancers=(entry,))
+    (library / title.id / ENHANCEMENTS_FILE).write_bytes(dumps(table))
+    return library
 
 
 def network(architecture: str, exits: tuple[int, ...] | None = None) -> Weights:

@@ -10,11 +10,10 @@ export class Choices {
     Object.assign(this, { title, table, measured, weights, decisionOf });
   }
 
-  /** The offer of an enhancer for a rendition, when its weights are part of the title; else null. */
+  /** The offer of an enhancer for a rendition, or null. */
   offer(enhancer, rendition) {
     const entry = this.table?.enhancers.find(({ name }) => name === enhancer);
-    const offer = entry?.offers.find((each) => each.rendition === rendition);
-    return offer?.chunks.length ? offer : null;
+    return entry?.offers.find((each) => each.rendition === rendition) ?? null;
   }
 
   /** The decided enhancer of a segment, then ever cheaper ones; only those whose weights are here. */

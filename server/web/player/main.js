@@ -75,7 +75,7 @@ async function start() {
   $("problem").hidden = true;
   thread ??= new Thread(lost);
   const { title, table, measured, frameMs } = loaded;
-  const request = { title: title.id, profile: profile(measured), families: ["content"], buffer_max_s: BUFFER_S };
+  const request = { title: title.id, profile: profile(measured), buffer_max_s: BUFFER_S };
   const session = await json("/sessions", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(request) });
   const telemetry = new Telemetry(`/sessions/${session.id}`);
   telemetry.playedS = () => video.currentTime;

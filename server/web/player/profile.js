@@ -11,8 +11,8 @@ export const HOPELESS = 4;  // frames' time: a network that would take longer is
 export function jobs(title, table) {
   const sizes = new Map(title.renditions.map((rung) => [rung.id, rung]));
   const found = new Map();
-  for (const { family, offers } of table?.enhancers ?? []) {
-    for (const { architecture: name, rendition } of family === "content" ? offers : []) {
+  for (const { offers } of table?.enhancers ?? []) {
+    for (const { architecture: name, rendition } of offers) {
       const { width_px: widthPx, height_px: heightPx } = sizes.get(rendition);
       try {
         found.set(`${name}@${widthPx}x${heightPx}`, { name, widthPx, heightPx, macs: macs(architecture(name), widthPx, heightPx) });

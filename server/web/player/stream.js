@@ -113,9 +113,8 @@ export class Stream {
       segment,
       name: decision.rendition,
     });
-    const heldBefore = this.weights.owned.length;
     const weightsBytes = await this.#weightsFor(segment, decision);
-    const wholeMs = this.weights.owned.length > heldBefore ? performance.now() - startedMs : durationMs;
+    const wholeMs = weightsBytes ? performance.now() - startedMs : durationMs;
     const numbers = [sizeBytes + weightsBytes, wholeMs, latencyMs, 1000 * this.telemetry.timeS(startedMs)];
     this.#lastDownload = numbers.map(Math.round).join("/");
     this.decisions.set(segment, decision);
@@ -124,18 +123,16 @@ export class Stream {
     return response;
   }
 
-  /** Bytes of the chunks that had to come along. */
+  /** Bytes of the weights that had to come along. */
   async #weightsFor(segment, { rendition, enhancer }) {
     const offer = this.choices.offer(enhancer, rendition);
     if (!offer) return 0;
-    const missing = offer.chunks.filter(({ sha256 }) => !this.weights.owned.includes(sha256));
     try {
-      await this.weights.acquire(offer);
+      return await this.weights.acquire(offer);
     } catch (error) {
       this.telemetry.tell("failed", { what: "weights", detail: `segment ${segment}: ${error.message}`.slice(0, 1000) });
       return 0;
     }
-    return missing.reduce((sum, chunk) => sum + chunk.size_bytes, 0);
   }
 
   #segmentOf(url) {

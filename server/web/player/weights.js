@@ -1,7 +1,12 @@
-// Weights chunks of one title: downloaded when a decided enhancer needs them, checked, kept for the session.
+// The weights of one title's enhancers: downloaded when a decision needs them, checked, kept for the session. A title
+// brings chunks of its own; those of the generic networks come with the pages.
+
+import { architecture } from "../network/plain.js";
 
 export class Weights {
-  #chunks = new Map();
+  #chunks = new Map();  // sha256 → body
+  #shipped = new Map();  // file name → body
+  #generic = new Map();  // digest of all its weights → bodies, in order
 
   /** `tell` hears of each download: {name, sizeBytes, startedMs, durationMs}. */
   constructor(titleUrl, tell) {
@@ -9,40 +14,69 @@ export class Weights {
     this.tell = tell;
   }
 
-  /** sha256 of each chunk held. */
+  /** sha256 of each of the title's chunks held. */
   get owned() {
     return [...this.#chunks.keys()];
   }
 
   owns(offer) {
-    return offer.chunks.length > 0 && offer.chunks.every(({ sha256 }) => this.#chunks.has(sha256));
+    return isGeneric(offer) ? this.#generic.has(offer.weights_sha256) : offer.chunks.every(({ sha256 }) => this.#chunks.has(sha256));
   }
 
   /** The bodies of an offer's chunks, in order. */
   joined(offer) {
-    return offer.chunks.map(({ sha256 }) => this.#chunks.get(sha256));
+    return isGeneric(offer) ? this.#generic.get(offer.weights_sha256) : offer.chunks.map(({ sha256 }) => this.#chunks.get(sha256));
   }
 
-  /** Download what is missing. Throws when a chunk does not come, or is another than the table names. */
+  /** Download what is missing: how many bytes. Throws when weights do not come, or are others than the table names. */
   async acquire(offer) {
-    for (const chunk of offer.chunks) {
-      if (!this.#chunks.has(chunk.sha256)) this.#chunks.set(chunk.sha256, await this.#fetch(chunk));
-    }
+    if (this.owns(offer)) return 0;
+    return isGeneric(offer) ? this.#acquireGeneric(offer) : this.#acquireChunks(offer);
   }
 
-  async #fetch({ file, size_bytes: sizeBytes, sha256 }) {
+  async #acquireChunks({ chunks }) {
+    let bytes = 0;
+    for (const { file, size_bytes: sizeBytes, sha256 } of chunks) {
+      if (this.#chunks.has(sha256)) continue;
+      const body = await this.#fetch(file, this.titleUrl);
+      const known = globalThis.crypto?.subtle ? await digest([body]) : sha256;  // only secure contexts can tell
+      if (body.byteLength !== sizeBytes || known !== sha256) throw new Error(`${file} is not what the table names`);
+      this.#chunks.set(sha256, body);
+      bytes += sizeBytes;
+    }
+    return bytes;
+  }
+
+  /** One exit after the other, until they amount to the weights that the table was measured with. */
+  async #acquireGeneric({ architecture: name, weights_sha256: wanted }) {
+    if (!globalThis.crypto?.subtle) throw new Error("generic weights cannot be checked on a page without https");
+    const bodies = [];
+    let bytes = 0;
+    do {
+      const file = `generic-x${architecture(name).scale}-${bodies.length + 1}.safetensors`;
+      if (!this.#shipped.has(file)) {
+        this.#shipped.set(file, await this.#fetch(file, new URL("/web/generic/", location.href)));
+        bytes += this.#shipped.get(file).byteLength;
+      }
+      bodies.push(this.#shipped.get(file));
+    } while ((await digest(bodies)) !== wanted);
+    this.#generic.set(wanted, bodies);
+    return bytes;
+  }
+
+  async #fetch(file, base) {
     const startedMs = performance.now();
-    const answer = await fetch(new URL(file, this.titleUrl), { signal: AbortSignal.timeout(20_000) });
+    const answer = await fetch(new URL(file, base), { signal: AbortSignal.timeout(20_000) });
     if (!answer.ok) throw new Error(`the server answers ${answer.status} for ${file}`);
     const body = await answer.arrayBuffer();
-    const known = globalThis.crypto?.subtle ? await digest(body) : sha256;  // only secure contexts can tell
-    if (body.byteLength !== sizeBytes || known !== sha256) throw new Error(`${file} is not what the table names`);
-    this.tell({ name: file, sizeBytes, startedMs, durationMs: performance.now() - startedMs });
+    this.tell({ name: file, sizeBytes: body.byteLength, startedMs, durationMs: performance.now() - startedMs });
     return body;
   }
 }
 
-async function digest(body) {
-  const bytes = new Uint8Array(await crypto.subtle.digest("SHA-256", body));
+const isGeneric = ({ chunks }) => !chunks.length;
+
+async function digest(bodies) {
+  const bytes = new Uint8Array(await crypto.subtle.digest("SHA-256", await new Blob(bodies).arrayBuffer()));
   return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
