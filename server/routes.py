@@ -8,7 +8,7 @@ from abr.events import EventBatch
 from abr.formats import dumps
 from server import handlers, pages, wire
 from server.desk import SessionRequest
-from server.openapi import JSON, Answer, Endpoint, document
+from server.openapi import JSON, Answer, Endpoint, Handler, document
 
 _MEDIA = "*/*"  # as the file is: a manifest, a segment, JSON
 _DECISION = {
@@ -30,6 +30,21 @@ _PAGE = {
     200: Answer(description="The page.", content_type="text/html"),
     304: Answer(description="The viewer's copy is still right."),
 }
+
+
+def _of_session(file: str, *, name: str, summary: str, handler: Handler, whole: Answer) -> Endpoint:
+    """A file under a session's path, or a part of it; `whole` describes the answer with all of it."""
+    return Endpoint(
+        method="GET",
+        path=f"/sessions/{{session}}/{file}",
+        name=name,
+        summary=summary,
+        handler=handler,
+        answers=_FILE_ANSWERS | {200: whole},
+        problems=(*_FILE_PROBLEMS, 503),
+        streams=True,
+    )
+
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
@@ -151,67 +166,48 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         answers={204: Answer(description="Forgotten.")},
         problems=(404, 503),
     ),
-    Endpoint(
-        method="GET",
-        path="/sessions/{session}/manifest.mpd",
+    _of_session(
+        "manifest.mpd",
         name="getSessionManifest",
         summary="The server-driven MPD: one video Representation, whose segments the server chooses.",
         handler=handlers.session_manifest,
-        answers=_FILE_ANSWERS | {200: Answer(description="The manifest.", content_type=handlers.MPD)},
-        problems=(*_FILE_PROBLEMS, 503),
-        streams=True,
+        whole=Answer(description="The manifest.", content_type=handlers.MPD),
     ),
-    Endpoint(
-        method="GET",
-        path="/sessions/{session}/master.m3u8",
+    _of_session(
+        "master.m3u8",
         name="getSessionMaster",
         summary="The same for HLS players: one variant, whose segments the server chooses.",
         handler=handlers.session_master,
-        answers=_FILE_ANSWERS | {200: Answer(description="The playlist.", content_type=handlers.HLS)},
-        problems=(*_FILE_PROBLEMS, 503),
-        streams=True,
+        whole=Answer(description="The playlist.", content_type=handlers.HLS),
     ),
-    Endpoint(
-        method="GET",
-        path="/sessions/{session}/video.m3u8",
+    _of_session(
+        "video.m3u8",
         name="getSessionPlaylist",
         summary="The media playlist of that variant.",
         handler=handlers.session_playlist,
-        answers=_FILE_ANSWERS | {200: Answer(description="The playlist.", content_type=handlers.HLS)},
-        problems=(*_FILE_PROBLEMS, 503),
-        streams=True,
+        whole=Answer(description="The playlist.", content_type=handlers.HLS),
     ),
-    Endpoint(
-        method="GET",
-        path="/sessions/{session}/video/init.mp4",
+    _of_session(
+        "video/init.mp4",
         name="getSessionInit",
         summary="The init segment that fits all renditions.",
         handler=handlers.session_init,
-        answers=_FILE_ANSWERS,
-        problems=(*_FILE_PROBLEMS, 503),
-        streams=True,
+        whole=_FILE_ANSWERS[200],
     ),
-    Endpoint(
-        method="GET",
-        path=r"/sessions/{session}/video/{number:[1-9][0-9]{0,7}}.m4s",
+    _of_session(
+        r"video/{number:[1-9][0-9]{0,7}}.m4s",
         name="getSessionSegment",
         summary="Decide a segment, once, and send it. CMCD is read from headers or query.",
         handler=handlers.session_segment,
-        answers=_FILE_ANSWERS
-        | {200: Answer(description="The segment, as chosen.", content_type="video/iso.segment", headers=_DECISION)},
-        problems=(*_FILE_PROBLEMS, 503),
-        streams=True,
+        whole=Answer(description="The segment, as chosen.", content_type="video/iso.segment", headers=_DECISION),
     ),
-    Endpoint(
-        method="GET",
-        path="/sessions/{session}/title/{file:.+}",
+    _of_session(
+        "title/{file:.+}",
         name="getSessionTitleFile",
         summary="A file of the session's title, as under /titles, for players that choose for themselves: each video "
         "segment says in CMSD `mb` how high the server would go.",
         handler=handlers.session_title_file,
-        answers=_FILE_ANSWERS | {200: Answer(description="The file.", content_type=_MEDIA, headers=_DECISION)},
-        problems=(*_FILE_PROBLEMS, 503),
-        streams=True,
+        whole=Answer(description="The file.", content_type=_MEDIA, headers=_DECISION),
     ),
     Endpoint(
         method="GET",
