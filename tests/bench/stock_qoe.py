@@ -1,10 +1,11 @@
 """What a stock dash.js viewer sees with its own ABR and with the server's, over the same emulated network.
 
-    python tests/bench/stock_qoe.py LIBRARY TITLE TRACE... [--json]
+    python tests/bench/stock_qoe.py LIBRARY TITLE TRACE... [--server driven|advised] [--player shaka-5] [--json]
 
 For each trace two headless Chromiums play at once, in real time, each behind a link emulator of its own that begins the
 trace anew: dash.js with its default ABR (Dynamic) on the standard manifest, and the same dash.js on the manifest of a
-session, telling the server no more than CMCD. Quality is that of the heights really shown (by
+session, telling the server no more than CMCD. Driven: the server chooses each segment. Advised: the player chooses, by
+the standard manifest, and the server caps it by CMSD (Shaka obeys). Quality is that of the heights really shown (by
 requestVideoFrameCallback), from the title's tables; a picture that stands still for over a quarter of a second is a
 stall, whatever the player calls it. QoE is abr.qoe.experience, as everywhere.
 """
@@ -37,8 +38,10 @@ from server.library import Library
 
 BUFFER_S = 18.0
 """dash.js's default target; a lone Representation would else be buffered for 30 s, as being at its top quality."""
+ADVISED_BUFFER_S = 10.0
+"""Shaka's default target: a player that chooses keeps its own."""
 LIMIT_FACTOR = 4.0
-DRIVEN, OWN = "server-driven", "its own ABR"
+DRIVEN, ADVISED, OWN = "driven", "advised", "its own ABR"
 
 
 class Watched(Record, frozen=True):
@@ -89,15 +92,17 @@ def judge(trace: str, abr: str, title: Title, viewing: Viewing) -> Watched:
 async def _view(trace: Trace, abr: str, library: Path, title: Title, player: str, controller: str) -> Watched:
     async with serving(str(library)) as url, emulating(trace, url) as link, stage() as theatre, chromium() as browser:
         source, how = f"titles/{title.id}/manifest.mpd", {}
-        if abr == DRIVEN:
+        if abr != OWN:
             wish = {"controller": controller} if controller else {}
-            opened = await opened_session(url, title.id, buffer_max_s=BUFFER_S, **wish)
-            source, how = opened["manifest_url"].removeprefix("/"), {"buffer_s": BUFFER_S}
+            buffer_s = BUFFER_S if abr == DRIVEN else ADVISED_BUFFER_S
+            opened = await opened_session(url, title.id, buffer_max_s=buffer_s, **wish)
+            source = opened["manifest_url" if abr == DRIVEN else "advised_url"].removeprefix("/")
+            how = {"buffer_s": buffer_s} if abr == DRIVEN else {}
         limit_s = LIMIT_FACTOR * title.duration_s
         viewing, page = await watch(browser, theatre, player, link.url + source, limit_s=limit_s, **how)
         if viewing.errors:
             raise click.ClickException(f"{abr} on {trace.name} failed: {viewing.errors} {page.complaints}")
-        if abr == DRIVEN:
+        if abr != OWN:
             await _tell_decisions(url, opened["id"])
     return judge(trace.name, abr, title, viewing)
 
@@ -109,8 +114,8 @@ async def _tell_decisions(url: str, session_id: str) -> None:
         last = event.seen.downloads[-1] if event.seen and event.seen.downloads else None
         buffer_s = event.seen.buffer_s if event.seen else 0.0
         click.echo(
-            f"{event.t_s:6.2f} s  segment {event.segment:3d} {event.rendition:>5}  {event.size_bytes / 1e3:6.1f} kB  "
-            f"buffer {buffer_s:4.1f} s  last {last}  {event.reason}",
+            f"{event.t_s:6.2f} s  segment {event.segment:3d} {event.rendition:>5} {event.advised:>5}  "
+            f"{event.size_bytes / 1e3:6.1f} kB  buffer {buffer_s:4.1f} s  last {last}  {event.reason}",
             err=True,
         )
 
@@ -120,11 +125,19 @@ async def _tell_decisions(url: str, session_id: str) -> None:
 @click.argument("title")
 @click.argument("traces", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--player", default="dashjs-5", help="Which stock player.")
+@click.option("--server", type=click.Choice([DRIVEN, ADVISED]), default=DRIVEN, help="What the server's viewer plays.")
 @click.option("--controller", default="", help="Who decides on the server.  [default: the server's own]")
 @click.option("--start-s", type=click.FloatRange(0), default=0.0, help="Begin this far into each trace.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def compare(
-    library: Path, title: str, traces: tuple[Path, ...], player: str, controller: str, start_s: float, as_json: bool
+    library: Path,
+    title: str,
+    traces: tuple[Path, ...],
+    player: str,
+    server: str,
+    controller: str,
+    start_s: float,
+    as_json: bool,
 ) -> None:
     """A stock player's own ABR against the server's."""
     known = Library(library).title(title)
@@ -133,7 +146,7 @@ def compare(
         results: list[Watched] = []
         for path in traces:
             trace = read_trace(path).begun_at(start_s)
-            views = (_view(trace, abr, library, known, player, controller) for abr in (OWN, DRIVEN))
+            views = (_view(trace, abr, library, known, player, controller) for abr in (OWN, server))
             results += await asyncio.gather(*views)
             click.echo(f"{results[-2]}\n{results[-1]}", err=True)
         return results
@@ -152,7 +165,7 @@ def _show(results: list[Watched]) -> None:
         stalls = f"{seen.stalls}, {seen.stall_s:.1f} s"
         numbers = (f"{seen.qoe:.1f}", f"{seen.vmaf:.1f}", f"{seen.oscillation:.1f}")
         table.add_row(seen.trace, seen.abr, *numbers, stalls, f"{seen.startup_s:.1f} s", str(switches))
-    for abr in (OWN, DRIVEN):
+    for abr in dict.fromkeys(seen.abr for seen in results):
         mine = [seen for seen in results if seen.abr == abr]
         table.add_row("mean", abr, f"{fmean(s.qoe for s in mine):.1f}", f"{fmean(s.vmaf for s in mine):.1f}")
     Console(width=None if sys.stdout.isatty() else 140).print(table)
