@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
@@ -118,11 +119,20 @@ def from_headers(headers: Mapping[str, str]) -> Cmcd:
     """All CMCD keys of a request's headers (any mapping; names are looked up as in `HEADERS`). Raises FormatError."""
     keys: Cmcd = {}
     for name in HEADERS:
-        for key, value in loads(headers.get(name, "")).items():
+        text = headers.get(name)
+        if not text:
+            continue
+        for key, value in (_session_keys(text) if name == _SESSION else loads(text)).items():
             if key in keys:
                 raise FormatError(f"CMCD names {key!r} in two headers.")
             keys[key] = value
     return keys
+
+
+@lru_cache(maxsize=2048)
+def _session_keys(text: str) -> Cmcd:
+    """A session says the same of itself with every request. Not to be changed."""
+    return loads(text)
 
 
 def to_headers(keys: Mapping[str, Value]) -> dict[str, str]:

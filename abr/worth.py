@@ -169,7 +169,7 @@ def viewer(
     spread = math.exp(belief.spread)
     strayed, chances = nodes_of(spread)
     level = belief.level + PULL * (belief.mean - belief.level)
-    rows, shares = _corners((spread, level, belief.mean), (_SPREADS, stage.levels, _MEANS))
+    rows, shares = _corners(stage.levels, spread, level, belief.mean)
     lasting = np.array(
         (
             [8 * math.exp(-belief.level - z) for z in strayed],
@@ -211,16 +211,27 @@ def viewers(
     )
 
 
-def _corners(point: tuple[float, ...], grids: tuple[tuple[float, ...], ...]) -> tuple[list[int], list[float]]:
+def _corners(levels: tuple[float, ...], spread: float, level: float, mean: float) -> tuple[list[int], list[float]]:
     """`abr.planning.corners` of one point."""
-    rows, shares = [0], [1.0]
-    for value, grid in zip(point, grids, strict=True):
-        below = min(max(bisect_right(grid, value) - 1, 0), len(grid) - 2)
-        share = min(max((value - grid[below]) / (grid[below + 1] - grid[below]), 0.0), 1.0)
-        rows = [row * len(grid) + below for row in rows]
-        rows += [row + 1 for row in rows]
-        shares = [each * (1 - share) for each in shares] + [each * share for each in shares]
-    return rows, shares
+    at, spread_share = _between(_SPREADS, spread)
+    below, level_share = _between(levels, level)
+    node, mean_share = _between(_MEANS, mean)
+    low = (at * len(levels) + below) * len(_MEANS) + node
+    up, across = len(_MEANS), len(levels) * len(_MEANS)
+    rows = [low, low + across, low + up, low + up + across]
+    calm, rough = (1 - level_share) * (1 - spread_share), (1 - level_share) * spread_share
+    calm_up, rough_up = level_share * (1 - spread_share), level_share * spread_share
+    shares = [calm, rough, calm_up, rough_up]
+    return (
+        rows + [row + 1 for row in rows],
+        [share * (1 - mean_share) for share in shares] + [share * mean_share for share in shares],
+    )
+
+
+def _between(grid: tuple[float, ...], value: float) -> tuple[int, float]:
+    """`abr.planning.position` of one value."""
+    below = min(max(bisect_right(grid, value) - 1, 0), len(grid) - 2)
+    return below, min(max((value - grid[below]) / (grid[below + 1] - grid[below]), 0.0), 1.0)
 
 
 def worth(stage: Stage, seen: Viewers) -> Floats:

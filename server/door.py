@@ -20,6 +20,7 @@ from server.middleware import fixed_headers
 from server.problems import raw, respond
 
 SWEEP_S = 1.0
+READ_BYTES = 64 << 10
 FOREVER_S = 1e9
 BACKLOG = 1024
 LINGER_S = 1.0
@@ -40,6 +41,7 @@ class Doorman:
         self.lane = Lane(use)
         self.server = server
         self.doors: set[Door] = set()
+        self.read = bytearray(READ_BYTES)
 
     def __call__(self) -> Door:
         return Door(self)
@@ -72,7 +74,7 @@ class Doorman:
             door.leave()
 
 
-class Door(asyncio.Protocol):
+class Door(asyncio.BufferedProtocol):
     """One connection."""
 
     def __init__(self, doorman: Doorman) -> None:
@@ -112,6 +114,13 @@ class Door(asyncio.Protocol):
             self._line.release()
         if self._inner is not None:
             self._inner.connection_lost(exc)
+
+    def get_buffer(self, sizehint: int) -> bytearray:
+        """One for all connections: what lies in it is taken out at once."""
+        return self._doorman.read
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.data_received(bytes(memoryview(self._doorman.read)[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
         assert self._transport is not None

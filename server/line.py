@@ -53,13 +53,24 @@ class Line:
         """To the last byte. ConnectionError when the viewer is gone, takes no bytes, or the file ends early."""
         self.begun = True
         if isinstance(body, bytes):
-            self.transport.write(head + body)
+            self._write(head, body)
             return
         sent = 0
         if self._push(head):
             sent = self._pour(body, size_bytes)
         if sent < size_bytes:
             await self._rest(body, sent, size_bytes)
+
+    def _write(self, head: bytes, body: bytes) -> None:
+        """Both at once, without making one of them; what the socket does not take is asyncio's to write."""
+        try:
+            sent = self._socket.sendmsg((head, body))
+        except BlockingIOError:
+            sent = 0
+        if sent < len(head):
+            self.transport.write(head[sent:] + body)
+        elif sent < len(head) + len(body):
+            self.transport.write(memoryview(body)[sent - len(head) :])
 
     def _push(self, head: bytes) -> bool:
         """False when not all of it went at once: the rest is asyncio's to write."""

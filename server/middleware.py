@@ -124,9 +124,7 @@ class Guard:
 
 def count(use: Context, method: str, name: str, status: int, sent_bytes: int, took_s: float) -> None:
     """Counts one answer."""
-    use.telemetry.requests.labels(method, name, status).inc()
-    use.telemetry.request_s.labels(name).observe(took_s)
-    use.telemetry.response_bytes.labels(name).inc(sent_bytes)
+    use.telemetry.answered(method, name, status, sent_bytes, took_s)
 
 
 _DETAILS = {

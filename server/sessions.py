@@ -110,6 +110,8 @@ def pack_owned(prefixes: Iterable[str]) -> bytes:
 
 def owned_keys(owned: bytes, keys: Iterable[str]) -> tuple[str, ...]:
     """Those of the title's chunk keys (sha256 in hex) that the device has, in the title's order."""
+    if not owned:
+        return ()
     prefixes = {owned[at : at + _PREFIX_BYTES].hex() for at in range(0, len(owned), _PREFIX_BYTES)}
     return tuple(key for key in keys if key[: 2 * _PREFIX_BYTES] in prefixes)
 

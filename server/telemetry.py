@@ -104,6 +104,7 @@ class Telemetry:
             "decisions_degraded", "Decisions taken without the session store, from what one worker knew."
         )
         self._exposition = Exposition(make.registry, make.traced)
+        self._answers: dict[tuple[str, str, int], tuple[Counter, Histogram, Counter]] = {}
 
     def scraped(self, accept: str) -> tuple[bytes, str]:
         """Body and content type: OpenMetrics with exemplars for who accepts it, else the Prometheus text format."""
@@ -113,6 +114,20 @@ class Telemetry:
     def refresh(self) -> None:
         """Bring gauges up to date that nothing else sets."""
         self._active.set(self.active.count())
+
+    def answered(self, method: str, route: str, status: int, sent_bytes: int, took_s: float) -> None:
+        """Counts one answer."""
+        series = self._answers.get((method, route, status))
+        if series is None:  # looking labels up costs more than counting
+            series = self._answers[method, route, status] = (
+                self.requests.labels(method, route, status),
+                self.request_s.labels(route),
+                self.response_bytes.labels(route),
+            )
+        answers, seconds, body_bytes = series
+        answers.inc()
+        seconds.observe(took_s)
+        body_bytes.inc(sent_bytes)
 
     def decided(self, controller: str, taken: Taken, session_id: str) -> None:
         """Counts a decision, new or repeated."""

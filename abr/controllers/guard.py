@@ -54,7 +54,7 @@ def _fault(decision: Decision, seen: Observation) -> str:
     """What is wrong with the decision; empty when nothing is."""
     if not isinstance(decision, Decision):
         return f"it answered {type(decision).__name__}, not a Decision"
-    if not isinstance(decision.reason, str) or not isinstance(decision.option, SupportsIndex):
+    if not isinstance(decision.reason, str) or not isinstance(decision.option, int | SupportsIndex):
         return "its reason is no text or its option no whole number"
     if not 0 <= decision.option < len(seen.menu.choices):
         return f"it chose option {decision.option} of {len(seen.menu.choices)}"

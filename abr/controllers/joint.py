@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from abr.control import Decision, Observation
-from abr.controllers.rules import last_vmaf, quiet, start, starting, step_down, whole
+from abr.controllers.rules import last_vmaf, per_title, quiet, start, starting, step_down, whole
 from abr.crowd import Crowd, Decisions, Indices
 from abr.forecast import believe, believe_many
 from abr.options import Floats, Menu, PriceList
@@ -79,6 +79,7 @@ class Toprung:
         return Decisions(option=option, memory=beliefs.memory())
 
 
+@per_title
 def _plannable(prices: PriceList) -> list[tuple[int, ...]]:
     """The options that are planned for: with all weights, and while none are owned."""
     options = candidates(prices).options

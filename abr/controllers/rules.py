@@ -14,7 +14,7 @@ import numpy as np
 from abr.control import Decision, Observation
 from abr.crowd import Decisions, Indices, nothing_kept
 from abr.enhancement import PLAIN
-from abr.options import Floats, Menu, PriceList
+from abr.options import Choice, Floats, Menu, PriceList
 from abr.throughput import Estimate, dual_ewma
 
 T = TypeVar("T")
@@ -156,10 +156,16 @@ def last_vmaf(seen: Observation) -> float | None:
         return None
     prices, before = whole(seen.menu), seen.menu.segment - 1
     rows = prices.vmaf[before] if seen.menu.prices is not None and before >= 0 else seen.menu.vmaf[0]
-    if seen.last not in prices.choices:
+    option = _places(prices).get(seen.last)
+    if option is None:
         return None
-    value = float(rows[prices.choices.index(seen.last)])
+    value = float(rows[option])
     return value if math.isfinite(value) else None
+
+
+@per_title
+def _places(prices: PriceList) -> dict[Choice, int]:
+    return {choice: option for option, choice in reversed(list(enumerate(prices.choices)))}
 
 
 @contextmanager

@@ -201,7 +201,7 @@ def test_the_choice_rides_in_cmsd_dynamic():
     assert text == '"toprung";com.toprung-r="240p";com.toprung-e="content-low"'
     assert cmsd.read_chosen('"cdn";rtt=3, ' + text) == ("240p", "content-low")
     assert cmsd.read_chosen('"cdn";rtt=3') is None
-    assert cmsd.loads_dynamic(cmsd.chosen("240p", "none", 838_400.0))[0].keys["etp"] == 838
+    assert cmsd.loads_dynamic(cmsd.chosen("240p", "none", throughput_bps=838_400.0))[0].keys["etp"] == 838
 
 
 @pytest.mark.parametrize("text", ["toprung", '"a" "b"', '"a";', '"a";=1', '"a",', '"a";k="', "1;k"])
