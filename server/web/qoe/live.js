@@ -121,7 +121,7 @@ function entry({ name, atS, event }) {
 function told(event) {
   switch (event.event) {
     case "decided":
-      return [chip(event.enhancer), make("b", "", `segment ${event.segment + 1}: ${event.rendition}${event.enhancer === "none" ? "" : ` + ${event.enhancer}`}`), ` ${event.reason}`];
+      return [chip(event.enhancer), make("b", "", `segment ${event.segment + 1}: ${event.rendition}${event.enhancer === "none" ? "" : ` + ${event.enhancer}`}`), ` ${event.advised ? `(the player's own choice; advised: ${event.advised}) ` : ""}${event.reason}`];
     case "stalled":
       return [make("b", "", `stalled for ${event.duration_s.toFixed(1)} s`), ` at segment ${event.segment + 1}`];
     case "stepped":
