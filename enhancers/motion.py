@@ -48,23 +48,19 @@ def motion_of(picture: av.VideoFrame) -> Motion | None:
         known=np.zeros((rows, columns), np.bool_),
     )
     past = vectors[vectors["source"] < 0]
-    for width_px in _SIDES_PX:
-        for height_px in _SIDES_PX:
-            _fill(motion, past[(past["w"] == width_px) & (past["h"] == height_px)], width_px, height_px)
+    width_px, height_px = past["w"].astype(np.int32), past["h"].astype(np.int32)
+    left = (past["dst_x"] - width_px // 2) // BLOCK_PX
+    top = (past["dst_y"] - height_px // 2) // BLOCK_PX
+    whole = np.isin(width_px, _SIDES_PX) & np.isin(height_px, _SIDES_PX)
+    for y in range(max(_SIDES_PX) // BLOCK_PX):
+        for x in range(max(_SIDES_PX) // BLOCK_PX):
+            within = whole & (width_px > x * BLOCK_PX) & (height_px > y * BLOCK_PX)
+            inside = within & (top + y >= 0) & (top + y < rows) & (left + x >= 0) & (left + x < columns)
+            place = (top[inside] + y) * columns + left[inside] + x
+            motion.right.flat[place] = past["motion_x"][inside]
+            motion.down.flat[place] = past["motion_y"][inside]
+            motion.known.flat[place] = True
     return motion
-
-
-def _fill(motion: Motion, vectors: npt.NDArray[np.void], width_px: int, height_px: int) -> None:
-    rows, columns = motion.known.shape
-    left = (vectors["dst_x"].astype(np.int32) - width_px // 2) // BLOCK_PX
-    top = (vectors["dst_y"].astype(np.int32) - height_px // 2) // BLOCK_PX
-    for y in range(height_px // BLOCK_PX):
-        for x in range(width_px // BLOCK_PX):
-            inside = (top + y >= 0) & (top + y < rows) & (left + x >= 0) & (left + x < columns)
-            place = top[inside] + y, left[inside] + x
-            motion.right[place] = vectors["motion_x"][inside]
-            motion.down[place] = vectors["motion_y"][inside]
-            motion.known[place] = True
 
 
 class Carrier:

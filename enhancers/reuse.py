@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from enhancers.backends.residual import Adder
 from enhancers.base import check_size
 from enhancers.frames import Frame, Plane, luma_of
 from enhancers.motion import Carrier, Motion, motion_of
@@ -24,12 +25,12 @@ class ReusingEnhancer:
     what a frame shows depends on at most `every` frames before it, and errors cannot add up over more.
     """
 
-    def __init__(self, full: NetworkEnhancer, scale: float, every: int) -> None:
+    def __init__(self, full: NetworkEnhancer, scale: float, every: int, add: Adder) -> None:
         self.descriptor = full.descriptor
-        self._full, self._every = full, every
+        self._full, self._every, self._add = full, every, add
         width_px, height_px = full.descriptor.width_px, full.descriptor.height_px
         self._gain = Carrier(width_px, height_px, scale)
-        self._sum = np.empty(self._gain.field.shape, np.int16)
+        self._difference = np.empty(self._gain.field.shape, np.int16)
         self._age = 0
         self._next_pts: int | None = None
 
@@ -43,8 +44,7 @@ class ReusingEnhancer:
         else:
             self._age += 1
             self._gain.carry(motion)
-            np.clip(np.add(luma, self._gain.field, out=self._sum), 0, 255, out=self._sum)
-            luma[:] = self._sum
+            self._add(luma, self._gain.field, luma)
         return self._full.fitted(picture)
 
     def _motion(self, frame: Frame) -> Motion | None:
@@ -57,6 +57,6 @@ class ReusingEnhancer:
     def _anchor(self, frame: Frame, luma: Plane) -> None:
         plain = luma.copy()
         self._full.lift(frame, luma)
-        np.subtract(luma, plain, out=self._sum, dtype=np.int16)
-        self._gain.field[:] = np.clip(self._sum, -128, 127, out=self._sum)
+        np.subtract(luma, plain, out=self._difference, dtype=np.int16)
+        self._gain.field[:] = np.clip(self._difference, -128, 127, out=self._difference)
         self._age = 1

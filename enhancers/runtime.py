@@ -58,7 +58,12 @@ def open_weights(
     for _ in range(_WARM_UP_FRAMES):
         enhancer.enhance(_grey_frame(*size_px))
     reuse = weights.architecture.reuse
-    return ReusingEnhancer(enhancer, weights.architecture.scale, reuse) if reuse > 1 else enhancer
+    if reuse == 1:
+        return enhancer
+    from enhancers.backends.openvino import OpenVinoSum
+
+    add = OpenVinoSum(*weights.architecture.shown_px(*size_px), threads)
+    return ReusingEnhancer(enhancer, weights.architecture.scale, reuse, add)
 
 
 def usual_backend(weights: AnyNetwork) -> str:

@@ -48,7 +48,7 @@ class OpenVinoNetwork:
 
 
 class OpenVinoSum:
-    """`Sum` in one pass over the memory instead of three, where no plane has gaps between its lines."""
+    """An `Adder` in one pass over the memory instead of three, where no plane has gaps between its lines."""
 
     def __init__(self, width_px: int, height_px: int, threads: int) -> None:
         plain = op.parameter([height_px, width_px], np.uint8)

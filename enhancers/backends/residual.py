@@ -7,6 +7,8 @@ adding before rounding would.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -38,8 +40,12 @@ class Shuffle:
         return self._picture
 
 
+Adder = Callable[[Plane, Residuals, Plane], None]
+"""(plain, residual, out): out = plain + residual within 0–255, for planes of one size, any strides; out may be plain."""
+
+
 class Sum:
-    """out = plain + residual within 0–255, for planes of one size and any strides. out may be plain."""
+    """An `Adder` by numpy."""
 
     def __init__(self, width_px: int, height_px: int) -> None:
         self._sum = np.empty((height_px, width_px), np.int16)
