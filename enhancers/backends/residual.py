@@ -41,7 +41,7 @@ class Shuffle:
 
 
 Adder = Callable[[Plane, Residuals, Plane], None]
-"""(plain, residual, out): out = plain + residual within 0–255, for planes of one size, any strides; out may be plain."""
+"""(plain, residual, out): out = plain + residual within 0–255. Of one size, with any strides; out may be plain."""
 
 
 class Sum:
