@@ -24,14 +24,17 @@ from server.sessions import SessionState
 LINES_MAX = 256
 LATEST_S = 600.0
 """A segment that took longer is not believed."""
-_SEGMENT = re.compile(r"/sessions/([A-Za-z0-9_-]{1,256})/video/([1-9][0-9]{0,7})\.m4s")
+_SEGMENT = re.compile(
+    r"/sessions/([A-Za-z0-9_-]{1,256})/(?:video/([1-9][0-9]{0,7})\.m4s|title/video/([^/]{1,64})/seg-([0-9]{5,8})\.m4s)"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """Segment `segment` (0-based) has come whole."""
+    """Segment `segment` (0-based) has come whole. rendition: as the viewer chose it; empty when the server did."""
 
     segment: int
+    rendition: str
     latency_s: float
     duration_s: float
 
@@ -67,7 +70,10 @@ def _report(event: Cmcd, session_id: str) -> Report | None:
     if named is None or named[1] != session_id or not 0 <= total_ms <= LATEST_S * 1000:
         return None
     return Report(
-        segment=int(named[2]) - 1, latency_s=min(first_ms, total_ms) / 1000, duration_s=max(total_ms, 1) / 1000
+        segment=int(named[2] or named[4]) - 1,
+        rendition=named[3] or "",
+        latency_s=min(first_ms, total_ms) / 1000,
+        duration_s=max(total_ms, 1) / 1000,
     )
 
 
@@ -82,7 +88,10 @@ def note_reports(
         option = state.option(report.segment)
         if option is None or option >= len(prices.choices) or report.segment >= len(title.segment_frames):
             continue
-        rendition = title.renditions[prices.choices[option].rendition]
+        chosen = report.rendition or title.renditions[prices.choices[option].rendition].id
+        rendition = next((each for each in title.renditions if each.id == chosen), None)
+        if rendition is None:
+            continue
         download = Download(
             started_s=max(0.0, now_s - report.duration_s),
             duration_s=report.duration_s,

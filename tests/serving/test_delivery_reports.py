@@ -40,6 +40,17 @@ async def test_a_reported_delivery_is_logged_and_believed_rather_than_mtp(client
     assert second.seen.buffer_s == 4.0
 
 
+async def test_who_chooses_for_itself_is_believed_about_what_it_chose(client, opened, title):
+    path = await opened()
+    file = "title/video/720p/seg-00001.m4s"
+    await (await client.get(f"{path}/{file}")).read()
+    line = report(path, 1, 120, 2500).replace("video/1.m4s", file)
+    assert await post(client, path, line, line.replace("720p", "nothing")) == 204
+    (delivered,) = await events(client, path, Downloaded)
+    assert (delivered.segment, delivered.name) == (0, "720p")
+    assert delivered.size_bytes == title.rendition("720p").segment_bytes[0]
+
+
 async def test_reports_of_other_sessions_of_undecided_segments_and_other_events_change_nothing(client, opened):
     path, other = await opened(), await opened()
     await (await client.get(f"{path}/video/1.m4s")).read()
