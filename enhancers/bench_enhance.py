@@ -27,7 +27,8 @@ from enhancers.job import Plan, Progress, working_on
 from enhancers.ladder import plan_ladder, read_chunks
 from enhancers.offers import candidates, measured
 from enhancers.runtime import offered_weights
-from enhancers.speed import speed
+from enhancers.speed import Speed
+from enhancers.speed import speed as measured_speed
 from enhancers.titles import INIT_FILE, PreparedTitle, open_title, title_pairs
 from enhancers.train import Recipe
 from enhancers.training import attach
@@ -50,7 +51,10 @@ class Figures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lifted:
-    """One enhancer on one rung. Frames a second of the whole machine; peak_share: of its fastest convolution."""
+    """One enhancer on one rung. Frames a second of the whole machine; peak_share: of its fastest convolution.
+
+    All three None when speed was not to be measured.
+    """
 
     family: str
     tier: str
@@ -58,9 +62,9 @@ class Lifted:
     figures: Figures
     weights_bytes: int
     macs_per_output_px: float
-    fps_end_to_end: float
-    fps_network: float
-    peak_share: float
+    fps_end_to_end: float | None = None
+    fps_network: float | None = None
+    peak_share: float | None = None
 
     def as_json(self) -> dict[str, object]:
         found: dict[str, object] = asdict(self)
@@ -124,10 +128,11 @@ class Found:
         return curves
 
     def bd_rates(self, metric: str) -> dict[str, float | None]:
-        """Percent of rate against the plain usual ladder; None where the curves share no quality."""
+        """Percent of rate against the plain usual ladder; None where nothing was planned or curves share no quality."""
         curves = self.curves(metric)
         plain = curves.pop("plain")
-        return {name: _rate_or_none(plain, points) for name, points in curves.items()}
+        rates = {name: _rate_or_none(plain, points) for name, points in curves.items()}
+        return {"content_aware_ladder": None} | rates
 
     def as_json(self) -> dict[str, object]:
         return {
@@ -148,7 +153,7 @@ class Found:
         for row in (*self.usual, *self.planned):
             lines.append(f"{row.id:<14}{row.kbps:8.0f} {'plain':<16}{'':>5}{_three(row.plain)}")
             for name, lifted in row.enhancers.items():
-                speeds = f"{lifted.fps_end_to_end:7.0f}{lifted.peak_share:6.0%}" if lifted.fps_network else ""
+                speeds = f"{lifted.fps_end_to_end:7.0f}{lifted.peak_share:6.0%}" if lifted.fps_end_to_end else ""
                 lines.append(f"{'':<22} {name:<16}{lifted.weights_bytes / 1000:5.0f}{_three(lifted.figures)}{speeds}")
         for metric in ("vmaf", "vmaf_neg", "psnr_y"):
             told = ", ".join(
@@ -249,7 +254,7 @@ def _attached(
 def rows(prepared: PreparedTitle, table: EnhancementTable, speed_seconds: float) -> list[Row]:
     """Every rung with every offer; a network's speed is measured once a size."""
     title = prepared.title
-    speeds: dict[tuple[str, str], tuple[float, float, float]] = {}
+    speeds: dict[tuple[str, str], Speed] = {}
     found = []
     for rendition in title.renditions:
         lifted = {}
@@ -258,8 +263,9 @@ def rows(prepared: PreparedTitle, table: EnhancementTable, speed_seconds: float)
             if offer is None:
                 continue
             key = offer.architecture, rendition.id
-            if key not in speeds:
-                speeds[key] = _speed(prepared, rendition, offer, speed_seconds) if speed_seconds else (0.0, 0.0, 0.0)
+            if key not in speeds and speed_seconds:
+                speeds[key] = _speed(prepared, rendition, offer, speed_seconds)
+            speed = speeds.get(key)
             lifted[entry.name] = Lifted(
                 family=str(entry.family),
                 tier=str(entry.tier),
@@ -267,9 +273,9 @@ def rows(prepared: PreparedTitle, table: EnhancementTable, speed_seconds: float)
                 figures=figures(title, offer.quality),
                 weights_bytes=sum(chunk.size_bytes for chunk in offer.chunks),
                 macs_per_output_px=offer.macs_per_output_px,
-                fps_end_to_end=speeds[key][0],
-                fps_network=speeds[key][1],
-                peak_share=speeds[key][2],
+                fps_end_to_end=round(speed.fps_end_to_end, 1) if speed else None,
+                fps_network=round(speed.fps_network, 1) if speed else None,
+                peak_share=round(speed.peak_share, 4) if speed else None,
             )
         found.append(
             Row(
@@ -284,17 +290,16 @@ def rows(prepared: PreparedTitle, table: EnhancementTable, speed_seconds: float)
     return found
 
 
-def _speed(prepared: PreparedTitle, rendition: Rendition, offer: Offer, seconds: float) -> tuple[float, float, float]:
+def _speed(prepared: PreparedTitle, rendition: Rendition, offer: Offer, seconds: float) -> Speed:
     folder = prepared.folder / "video" / rendition.id
     segment = (folder / INIT_FILE).read_bytes() + (folder / segment_file(0)).read_bytes()
-    found = speed(
+    return measured_speed(
         offered_weights(offer, read_chunks(prepared, offer)),
         segment,
         size_px=(rendition.width_px, rendition.height_px),
         display_px=prepared.display_px,
         seconds=seconds,
     )
-    return round(found.fps_end_to_end, 1), round(found.fps_network, 1), round(found.peak_share, 4)
 
 
 def figures(title: Title, quality: Quality) -> Figures:
