@@ -13,6 +13,7 @@ import re
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from functools import lru_cache
+from sys import intern
 
 import msgspec
 
@@ -74,5 +75,5 @@ class Seal:
 
 
 def store_key(session_id: str) -> str:
-    """The name of a session in the store."""
-    return session_id[:KEY_CHARACTERS]
+    """The name of a session in the store; one string for all who remember it."""
+    return intern(session_id[:KEY_CHARACTERS])

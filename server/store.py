@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from abr.errors import ToprungError
@@ -102,7 +102,8 @@ class _Session:
     data: bytes
     profile: bytes
     deadline_s: float
-    lines: list[bytes] = field(default_factory=list)
+    lines: list[bytes] | None = None
+    """None rather than empty: sessions are many, and their logs bounded all together."""
 
 
 @dataclass(slots=True)
@@ -185,7 +186,7 @@ class MemoryStore:
 
     async def log(self, session_id: str) -> list[bytes]:
         session = self._alive(session_id)
-        return session.lines.copy() if session else []
+        return list(session.lines or ()) if session else []
 
     async def delete(self, session_id: str) -> bool:
         alive = self._alive(session_id) is not None
@@ -231,17 +232,20 @@ class MemoryStore:
             self._profiles.move_to_end(session.profile)
 
     def _append(self, session: _Session, lines: Iterable[bytes]) -> None:
-        for line in lines:
-            session.lines.append(line)
-            self._log_bytes += len(line)
-        self._drop(session, len(session.lines) - self._log_events_max)
+        added = list(lines)
+        if not added:
+            return
+        kept = session.lines = session.lines or []
+        kept += added
+        self._log_bytes += sum(map(len, added))
+        self._drop(session, len(kept) - self._log_events_max)
         if session.lines:
             self._logged[id(session)] = session
             self._logged.move_to_end(id(session))
         while self._log_bytes > self._log_bytes_max and self._logged:
             oldest = next(iter(self._logged.values()))
             excess, count = self._log_bytes - self._log_bytes_max, 0
-            for line in oldest.lines:
+            for line in oldest.lines or ():
                 if excess <= 0:
                     break
                 excess, count = excess - len(line), count + 1
@@ -249,16 +253,17 @@ class MemoryStore:
 
     def _drop(self, session: _Session, count: int) -> None:
         """Forget the oldest lines."""
-        if count > 0:
+        if session.lines and count > 0:
             self._log_bytes -= sum(map(len, session.lines[:count]))
             del session.lines[:count]
         if not session.lines:
+            session.lines = None
             self._logged.pop(id(session), None)
 
     def _forget(self, session_id: str) -> None:
         session = self._sessions.pop(session_id, None)
         if session is not None:
-            self._drop(session, len(session.lines))
+            self._drop(session, len(session.lines or ()))
 
     def _bound(self) -> None:
         """Sessions are in the order in which they were touched, which is the order in which they expire."""
