@@ -122,16 +122,16 @@ def from_headers(headers: Mapping[str, str]) -> Cmcd:
         text = headers.get(name)
         if not text:
             continue
-        for key, value in (_session_keys(text) if name == _SESSION else loads(text)).items():
+        for key, value in (_object_keys(text) if name == _OBJECT else loads(text)).items():
             if key in keys:
                 raise FormatError(f"CMCD names {key!r} in two headers.")
             keys[key] = value
     return keys
 
 
-@lru_cache(maxsize=2048)
-def _session_keys(text: str) -> Cmcd:
-    """A session says the same of itself with every request. Not to be changed."""
+@lru_cache(maxsize=256)
+def _object_keys(text: str) -> Cmcd:
+    """The same is said of many objects. Not to be changed."""
     return loads(text)
 
 

@@ -103,7 +103,8 @@ class Door(asyncio.BufferedProtocol):
         if not self._doorman.use.limits.connect(self._peer):
             self._refuse(503, "Too many connections; try again later.")
             return
-        self._line = Line(transport, self._doorman.patience_s)
+        trusted = self._doorman.use.limits.trusts(self._peer)
+        self._line = Line(transport, self._doorman.patience_s, trusted=trusted)
         self._made_s = self._since_s = self._heard_s = asyncio.get_running_loop().time()
         self._doorman.doors.add(self)
 

@@ -35,8 +35,10 @@ class Patience(Protocol):
 class Line:
     """Writes past asyncio's buffer while that is empty: head and body go straight into the socket."""
 
-    def __init__(self, transport: asyncio.Transport, patience: Patience) -> None:
+    def __init__(self, transport: asyncio.Transport, patience: Patience, *, trusted: bool = False) -> None:
+        """trusted: a reverse proxy of ours is at the other end."""
         self.transport = transport
+        self.trusted = trusted
         self._patience = patience
         self._socket = socket.socket(fileno=transport.get_extra_info("socket").fileno())
         self._socket.setblocking(False)

@@ -23,8 +23,6 @@ from server.settings import Settings
 AGAIN_AFTER_S = 0.5
 """A worker that died is replaced after this long."""
 GRACE_S = 5.0
-COLLECT_EVERY = 20_000
-"""Objects more than there were; requests leave hardly any that only the collector can free."""
 
 Announce = Callable[[int], None]
 
@@ -65,10 +63,9 @@ async def _serve(settings: Settings, announce: Announce, *, shared_port: bool = 
 
 
 def _settle_memory() -> None:
-    """What is here now stays: the collector need not walk it again and again, and none of its pauses is long."""
+    """What is here now stays: the collector need not walk it again, which takes 50 ms."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(COLLECT_EVERY, 20, 20)
 
 
 def _held_port(host: str, port: int) -> socket.socket:

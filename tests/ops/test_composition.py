@@ -36,8 +36,9 @@ def nginx_before(server: str, folder: Path) -> Iterator[str]:
         .replace("listen 8080", f"listen 127.0.0.1:{port}")
         .replace("server:8080", urlsplit(server).netloc)
         .replace("/tmp/", f"{folder}/")
+        .replace("alias /library/", f"alias {folder}/library/")
     )
-    command = [program("nginx"), "-c", str(config), "-e", str(folder / "error.log"), "-g", "daemon off;"]
+    command = [program("nginx"), "-c", str(config), "-e", str(folder / "error.log"), "-g", "daemon off; user root;"]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
         while process.poll() is None:
@@ -80,6 +81,27 @@ def test_nginx_passes_on_sessions_ranges_and_cmcd_and_keeps_metrics_to_itself(tm
             assert ask(f"{url}{hidden}")[0] == 404, hidden
         assert ask(f"{server}qoe/{session[:16]}/log")[0] == 200
         assert ask(f"{server}metrics")[0] == 200
+
+
+def test_nginx_sends_by_itself_what_the_server_decides(tmp_path):
+    (tmp_path / "library").mkdir()
+    library = enhanced_library(tmp_path / "library")
+    with served("--library", str(library)) as server, nginx_before(server, tmp_path) as url:
+        session = json.loads(ask(f"{url}sessions", b'{"title": "bbb"}')[1])["id"]
+        _, body, headers = ask(f"{url}sessions/{session}/video/1.m4s", CMCD_Request="bl=2000,mtp=3000")
+        rendition = headers["Toprung-Rendition"]
+        file = library / "bbb" / "video" / rendition / "seg-00001.m4s"
+        assert body == file.read_bytes()
+        assert "ETag" not in headers, "the server's own answers have one"
+        assert f'r="{rendition}"' in headers["CMSD-Dynamic"] and headers["Toprung-Reason"]
+        assert headers["Cache-Control"] == "private, no-store" and headers["Content-Type"] == "video/iso.segment"
+        assert headers["Access-Control-Allow-Origin"] == headers["Timing-Allow-Origin"] == "*"
+        _, silent, headers = ask(f"{url}sessions/{session}/video/2.m4s")
+        assert silent and "ETag" in headers, "of who tells nothing the server must see its own sends"
+        assert ask(f"{url}titles/bbb/video/{rendition}/seg-00001.m4s")[1] == file.read_bytes()
+        assert ask(f"{url}library/bbb/video/{rendition}/seg-00001.m4s")[0] == 404, "not by asking for it"
+        asked = ask(f"{server}titles/bbb/title.json", X_Accel_Location="/library/")
+        assert asked[0] == 200 and asked[1], "only media is referred to"
 
 
 def test_the_tools_image_installs_all_that_prepare_and_play_import(tmp_path):
