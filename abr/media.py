@@ -16,11 +16,13 @@ A title folder holds:
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from msgspec import Meta
 
-from abr.formats import Record
+from abr.errors import InputError
+from abr.formats import Record, load
 
 Positive = Annotated[int, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=0)]
@@ -134,6 +136,13 @@ class Title(Record, frozen=True):
             if rendition.id == rendition_id:
                 return rendition
         raise KeyError(rendition_id)
+
+
+def load_title(folder: Path) -> Title:
+    """The title in `folder`. Raises InputError when that is no title folder, FormatError when it is damaged."""
+    if not (folder / TITLE_FILE).is_file():
+        raise InputError(f"{folder} is no title folder: it has no {TITLE_FILE}. Give LIBRARY/TITLE.")
+    return load(folder / TITLE_FILE, Title)
 
 
 def segment_file(segment: int) -> str:

@@ -21,10 +21,10 @@ from rich.table import Table
 from abr.control import Decision, Observation
 from abr.device import DeviceProfile
 from abr.enhancement import Family
-from abr.errors import InputError, ToprungError
+from abr.errors import ToprungError
 from abr.events import AnyEvent, Decided, Playing, Shown, Stalled, Stepped
 from abr.formats import Record, dumps_pretty, load
-from abr.media import TITLE_FILE
+from abr.media import load_title
 from client_player.serving import command, serving
 from client_player.throttle import METHODS, pinned
 
@@ -93,8 +93,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def bench_deadline(folder: Path, by: str, cores: int, at_s: float, profile: Path | None, as_json: bool) -> None:
     """Take half of the processor away in mid-session, and count late frames. Takes as long as the title."""
-    if not (folder / TITLE_FILE).is_file():
-        raise InputError(f"{folder} is no title folder: it has no {TITLE_FILE}. Give LIBRARY/TITLE.")
+    load_title(folder)
     talk = Console(stderr=True)
     with (
         tempfile.TemporaryDirectory(prefix="toprung-") as scratch,

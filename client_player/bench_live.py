@@ -21,10 +21,9 @@ from rich.table import Table
 from abr.controllers import make_controller
 from abr.device import DeviceProfile
 from abr.enhancement import ENHANCEMENTS_FILE, EnhancementTable, Family
-from abr.errors import InputError
 from abr.events import Decided
 from abr.formats import Record, dumps_pretty, load
-from abr.media import TITLE_FILE, Title
+from abr.media import TITLE_FILE, Title, load_title
 from abr.options import PriceList, price
 from abr.simulate import Session, simulate
 from abr.traces import Trace, read_trace
@@ -208,13 +207,11 @@ def _case(
     buffer_max_s: float,
     source: Path | None,
 ) -> Case:
-    if not (folder / TITLE_FILE).is_file():
-        raise InputError(f"{folder} is no title folder: it has no {TITLE_FILE}. Give LIBRARY/TITLE.")
     make_controller(controller)
     table = folder / ENHANCEMENTS_FILE
     return Case(
         folder=folder,
-        title=load(folder / TITLE_FILE, Title),
+        title=load_title(folder),
         table=load(table, EnhancementTable) if table.is_file() and families else None,
         profile=load(profile, DeviceProfile) if profile else None,
         controller=controller,
