@@ -234,5 +234,5 @@ def as_text(found: DeviceProfile) -> str:
         if best is not None:
             way = f"{best.backend}, {best.threads} thread{'s' if best.threads > 1 else ''}"
             speed = f"p50 {best.p50_ms:6.1f} ms  p95 {best.p95_ms:6.1f} ms"
-            lines.append(f"{architecture:<18}{f'{width_px}x{height_px}':<10}{speed}  {way}")
+            lines.append(f"{architecture:<24}{f'{width_px}x{height_px}':<10}{speed}  {way}")
     return "\n".join(lines)
