@@ -1,4 +1,4 @@
-"""Training of one trunk: L1 and structure at every exit, one-cycle AdamW, moving average; it stops and goes on."""
+"""Training of one trunk: L1 and detail at every exit, one-cycle AdamW, moving average; it stops and goes on."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ from torch.nn import functional
 from abr.errors import StorageError
 from enhancers.architectures.plain_torch import PlainTrunk
 from enhancers.data import Batch, PatchSampler, Stack
+from enhancers.detail import Detail
 
 _BETA = 1e-3
 """Where the loss turns from square to linear: a quarter of a code value."""
-_STRUCTURE = 0.02
-"""Weight of 1 − SSIM beside the L1 loss: half a point of VMAF, a third of VMAF-NEG, and no PSNR (Zhao et al. 2017)."""
-_WINDOW_PX, _STRIDE_PX = 8, 4
-_SSIM_FLOORS = 0.01**2, 0.03**2
+_DETAIL = 0.2
+"""Weight of the detail lost, at scale 1, beside the L1 loss: the larger the scale, the more detail is a guess."""
 _SAVE_EVERY_S = 15.0
 _CLOCK_EVERY_STEPS = 8
 
@@ -99,29 +98,6 @@ def fit(
         torch.set_num_threads(before)
 
 
-class Structure:
-    """Local means and variances of a batch of pictures, (B, 1, H, W) in 0–1, and what others lose of them."""
-
-    def __init__(self, target: Tensor) -> None:
-        self._target = target
-        self._mean = _windows(target)
-        self._variance = _windows(target * target) - self._mean**2
-
-    def lost(self, shown: Tensor) -> Tensor:
-        """1 − SSIM over square windows (Wang et al. 2004, equation 13), 0 for the same pictures."""
-        mean_floor, variance_floor = _SSIM_FLOORS
-        mean = _windows(shown)
-        variance = _windows(shown * shown) - mean**2
-        covariance = _windows(shown * self._target) - mean * self._mean
-        likeness = (2 * mean * self._mean + mean_floor) * (2 * covariance + variance_floor)
-        bound = (mean**2 + self._mean**2 + mean_floor) * (variance + self._variance + variance_floor)
-        return 1 - (likeness / bound).mean()
-
-
-def _windows(x: Tensor) -> Tensor:
-    return functional.avg_pool2d(x, _WINDOW_PX, _STRIDE_PX)
-
-
 class _Run:
     """A training in progress: parameters, their average, optimizer state, and how far it is."""
 
@@ -156,16 +132,17 @@ class _Run:
 
     def step(self, batch: Batch) -> Tensor:
         low, plain, target = (self._tensor(part) for part in (batch.low, batch.plain, batch.target))
+        shares = self._shares()
         with torch.autocast(self.device, torch.bfloat16):
-            residuals = self.trunk(low)
+            residuals = self.trunk(low, tuple(shares))
         wanted = target - plain
-        structure = Structure(target)
+        detail, weight = Detail(target), _DETAIL / self.trunk.architecture.scale
         losses = [
             functional.smooth_l1_loss(residual.float(), wanted, beta=_BETA)
-            + _STRUCTURE * structure.lost(plain + residual.float())
+            + weight * detail.lost(plain + residual.float())
             for residual in residuals
         ]
-        loss = torch.stack([weight * loss for weight, loss in zip(self.recipe.exit_weights, losses, strict=True)]).sum()
+        loss = torch.stack([share * loss for share, loss in zip(shares.values(), losses, strict=True)]).sum()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
@@ -173,6 +150,12 @@ class _Run:
         decay = min(self.recipe.average_decay, (1 + self.steps) / (10 + self.steps))
         torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], 1 - decay)
         return losses[-1].detach()
+
+    def _shares(self) -> dict[int, float]:
+        """Loss weight of the exits that this step trains: the deepest, and the others by turns."""
+        *shallow, deepest = zip(self.trunk.exits, self.recipe.exit_weights, strict=True)
+        by_turns = {depth: weight * len(shallow) for depth, weight in shallow[self.steps % max(1, len(shallow)) :][:1]}
+        return by_turns | dict([deepest])
 
     def _tensor(self, part: Stack) -> Tensor:
         return (

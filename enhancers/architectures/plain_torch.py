@@ -65,15 +65,15 @@ class PlainTrunk(nn.Module):
             {str(depth): CollapsibleConv(architecture.at_exit(depth).tail, generator, gain=0.01) for depth in exits}
         )
 
-    def forward(self, y: Tensor) -> list[Tensor]:
-        """y: (B, 1, H, W) in 0–1. Returns the residual of each exit, (B, 1, r·H, r·W), in the same unit."""
+    def forward(self, y: Tensor, exits: Sequence[int] | None = None) -> list[Tensor]:
+        """y: (B, 1, H, W) in 0–1. Returns the residual of each of `exits`, (B, 1, r·H, r·W), in the same unit."""
         shuffle = self.architecture.shuffle
         x = functional.pixel_unshuffle(y, self.architecture.squeeze) if self.architecture.squeeze > 1 else y
         x = functional.relu(self.head(x))
         residuals = []
         for depth, block in enumerate(self.blocks, start=1):
             x = functional.relu(block(x))
-            if depth in self.exits:
+            if depth in (exits or self.exits):
                 residuals.append(functional.pixel_shuffle(self.tails[str(depth)](x), shuffle))
         return residuals
 
