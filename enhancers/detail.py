@@ -83,7 +83,7 @@ def _masking(added: Tensor) -> Tensor:
 
 def _pooled(strength: Tensor) -> Tensor:
     """Sum over the three directions of the cubic norm of each, and libvmaf's allowance for what is below sight."""
-    allowance = (strength[:, 0].numel() / 32) ** (1 / 3)
+    allowance: float = (strength[:, 0].numel() / 32) ** (1 / 3)
     cubes: Tensor = (strength**3).sum((0, 2, 3)) + _FLOOR
     total: Tensor = cubes.pow(1 / 3).sum()
     return total + 3 * allowance
