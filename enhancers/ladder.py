@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from abr.bdrate import Point, hull
+from abr.bdrate import hull
 from abr.enhancement import PLAIN, EnhancementTable, Offer
 from abr.errors import InputError, StorageError
 from abr.ladder import LadderPlan, PlannedRung
@@ -31,9 +31,9 @@ CRFS = (19.0, 22.0, 25.0, 28.0, 31.0, 34.0)
 _SEGMENTS, _SCORED_A_SEGMENT = 6, 2
 PRESET = "faster"
 """As toprung prepare encodes unless told otherwise."""
-_LEAST = 0.8
-_STEP = 1.3
-"""Neighbouring rungs differ at least by this factor in rate: closer ones cost training and buy little."""
+_STEP, _LAST_STEP = 1.3, 1.1
+"""Neighbouring rungs differ at least by this factor in rate: closer ones cost training and buy little. To the top rung
+the last may be nearer: it shows as much to those who can enhance."""
 _TITLE_S = 600.0
 """Over how long a title the bytes of its weights are spread."""
 
@@ -69,7 +69,7 @@ def plan_ladder(
     full = title.renditions[-1]
     wanted = float(np.mean(title.plain_quality[full.id].vmaf))
     top = min((trial for trial in trials if trial.rendition == full), key=lambda trial: abs(trial.vmaf - wanted))
-    chosen = choose(trials, top, least_kbps=title.renditions[0].average_bps / 1000)
+    chosen = choose(trials, top, least_vmaf=float(np.mean(title.plain_quality[title.renditions[0].id].vmaf)))
     rungs = tuple(
         PlannedRung(
             height_px=min(trial.rendition.width_px, trial.rendition.height_px),
@@ -83,20 +83,18 @@ def plan_ladder(
     return LadderPlan(rungs=rungs, title=title.id, made_by="toprung plan-ladder"), trials
 
 
-def choose(trials: Sequence[Trial], top: Trial, *, least_kbps: float) -> list[Trial]:
-    """Trials on the upper hull up to `top`, by rising rate: not much below `least_kbps`, each a step from the next."""
-    useful = [trial for trial in trials if trial.kbps < top.kbps and trial.vmaf < top.vmaf]
-    by_point: dict[Point, Trial] = {(trial.kbps, trial.vmaf): trial for trial in (*useful, top)}
+def choose(trials: Sequence[Trial], top: Trial, *, least_vmaf: float) -> list[Trial]:
+    """Trials on the upper hull by rising rate, each a step from the next, and `top` for those who cannot enhance.
+
+    The lowest is no worse than `least_vmaf`, what the usual ladder shows at its lowest rung without enhancers: lifted,
+    a rung as good as that one costs less.
+    """
+    useful = {(trial.kbps, trial.vmaf): trial for trial in trials if trial.vmaf >= least_vmaf}
     chosen: list[Trial] = []
-    for point in hull(list(by_point)):
-        trial = by_point[point]
-        if trial is top:
-            while chosen and chosen[-1].kbps * _STEP > top.kbps:
-                chosen.pop()
-            chosen.append(top)
-        elif trial.kbps >= _LEAST * least_kbps and (not chosen or trial.kbps >= _STEP * chosen[-1].kbps):
-            chosen.append(trial)
-    return chosen
+    for point in hull([point for point in useful if point[0] * _LAST_STEP <= top.kbps]):
+        if not chosen or point[0] >= _STEP * chosen[-1].kbps:
+            chosen.append(useful[point])
+    return [*chosen, top]
 
 
 def measured_trials(

@@ -11,7 +11,7 @@ import numpy as np
 from abr.enhancement import EnhancementTable, Family, Offer, Tier
 from abr.errors import FormatError, StorageError
 from abr.formats import Record, dumps, load
-from abr.media import Quality, Rendition
+from abr.media import Quality, Rendition, Title
 from abr.quality import Scores, meter_of
 from enhancers import catalog
 from enhancers.checkpoint import loads_chunks, weights_digest
@@ -163,27 +163,26 @@ def _save(path: Path, scores: _BlockScores) -> None:
         raise StorageError(f"Cannot save measurements to {path}: {error.strerror}.") from error
 
 
-def worthwhile(
-    found: Sequence[Candidate], qualities: Mapping[str, Quality], plain: Mapping[str, Quality]
-) -> list[Candidate]:
+def worthwhile(found: Sequence[Candidate], qualities: Mapping[str, Quality], title: Title) -> list[Candidate]:
     """The candidates that beat plain playback and every cheaper tier of their family, on VMAF and on VMAF-NEG.
 
-    plain: quality of each rendition by id. VMAF alone can be inflated by sharpening; NEG can not.
+    Means over the title's frames count. VMAF alone can be inflated by sharpening; NEG can not.
     """
+
+    def means(quality: Quality) -> tuple[float, float]:
+        vmaf, vmaf_neg = np.average([quality.vmaf, quality.vmaf_neg], axis=1, weights=title.segment_frames)
+        return float(vmaf), float(vmaf_neg)
+
     best: dict[tuple[Family, str], tuple[float, float]] = {}
     kept = []
     for candidate in sorted(found, key=lambda each: list(Tier).index(each.tier)):
         place = candidate.family, candidate.rendition.id
-        floor = best.get(place) or _means(plain[candidate.rendition.id])
-        reached = _means(qualities[candidate.key])
+        floor = best.get(place) or means(title.plain_quality[candidate.rendition.id])
+        reached = means(qualities[candidate.key])
         if all(have >= need + _WORTH_VMAF for have, need in zip(reached, floor, strict=True)):
             best[place] = reached
             kept.append(candidate)
     return kept
-
-
-def _means(quality: Quality) -> tuple[float, float]:
-    return float(np.mean(quality.vmaf)), float(np.mean(quality.vmaf_neg))
 
 
 def publish_offers(
@@ -197,7 +196,7 @@ def publish_offers(
 ) -> EnhancementTable:
     """Publish the table of all worthwhile candidates, and the chunks that it names."""
     offers: dict[tuple[Family, Tier], list[Offer]] = {}
-    kept = worthwhile(found, qualities, prepared.title.plain_quality)
+    kept = worthwhile(found, qualities, prepared.title)
     for candidate in kept:
         offers.setdefault((candidate.family, candidate.tier), []).append(candidate.offer(qualities[candidate.key]))
     table = EnhancementTable(

@@ -35,11 +35,17 @@ def trial(kbps: float, vmaf: float, height_px: int = 360, crf: float = 25.0) -> 
     return Trial(rendition=rendition, crf=crf, enhancer="none", kbps=kbps, vmaf=vmaf)
 
 
-def test_the_hull_is_chosen_in_steps_up_to_the_top_rung() -> None:
+def test_the_hull_is_chosen_in_steps_and_the_top_rung_stays() -> None:
     top = trial(1000, 95, 720)
-    good = [trial(120, 40), trial(200, 60), trial(420, 80)]
-    others = [trial(50, 2), trial(210, 61), trial(300, 62), trial(900, 93), trial(1200, 97), trial(500, 95.5)]
-    assert choose([*others, *good, top], top, least_kbps=120) == [*good, top]
+    good = [trial(120, 40), trial(200, 60), trial(420, 80), trial(900, 95.5)]
+    others = [trial(50, 30), trial(210, 61), trial(300, 62), trial(950, 96), trial(1200, 97), trial(500, 80.5)]
+    assert choose([*others, *good, top], top, least_vmaf=35) == [*good, top]
+
+
+def test_a_lifted_rung_may_be_cheaper_than_the_lowest_but_not_worse() -> None:
+    top = trial(1000, 95, 720)
+    lifted, cheap, poor = trial(100, 50), trial(70, 41), trial(40, 39)
+    assert choose([lifted, cheap, poor, top], top, least_vmaf=40) == [cheap, lifted, top]
 
 
 def test_trials_cost_less_and_show_less_at_higher_crf() -> None:

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 from titles import CLIP, TITLE_ID, prepared_title
@@ -229,7 +230,8 @@ def test_two_trainings_of_one_title_do_not_mix(library: Path) -> None:
 
 @pytest.mark.parametrize("plain_neg", [49.0, 50.0])
 def test_a_tier_that_is_no_better_than_a_cheaper_one_or_plain_playback_is_not_offered(plain_neg: float) -> None:
-    rendition = prepared_title()[0].renditions[0]
+    whole = prepared_title()[0]
+    rendition = whole.renditions[0]
 
     def candidate(family: Family, tier: Tier) -> Candidate:
         return Candidate(family=family, tier=tier, rendition=rendition, architecture="", chunks=())
@@ -242,7 +244,8 @@ def test_a_tier_that_is_no_better_than_a_cheaper_one_or_plain_playback_is_not_of
     tiers = (Tier.LOW, Tier.MEDIUM, Tier.HIGH)
     qualities = {each.key: seen(figures[each.family][tiers.index(each.tier)]) for each in found}
     plain = {rendition.id: seen(49.0, plain_neg)}
-    kept = {(each.family, each.tier) for each in worthwhile(found, qualities, plain)}
+    title = msgspec.structs.replace(whole, segment_frames=(48,), plain_quality=plain)
+    kept = {(each.family, each.tier) for each in worthwhile(found, qualities, title)}
     assert kept == {
         *({(Family.GENERIC, Tier.LOW)} if plain_neg < 50 else ()),  # sharper, but no truer to the source
         (Family.GENERIC, Tier.MEDIUM),
