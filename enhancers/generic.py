@@ -96,6 +96,8 @@ def main() -> None:
         "clips": [clip.name for clip in clips],
         "networks": card,
     }
+    if given.start:
+        described["started_from"] = json.loads((given.start / "card.json").read_text())["made_by"]
     (given.output / "card.json").write_text(json.dumps(described, indent=1) + "\n")
 
 

@@ -112,10 +112,9 @@ def attach_network(
             f"This network makes pictures {network.architecture.scale:g} times larger: no rendition of "
             f"{prepared.title.id} is that much smaller than its display."
         )
-    plain = prepared.title.plain_quality
     with working_on(prepared) as work:
         qualities = measured(prepared, fitting, every_frames, work, progress)
-    kept = worthwhile(fitting, qualities, plain)
+    kept = worthwhile(fitting, qualities, prepared.title)
     entry = EnhancerEntry(
         name=f"{Family.OWN}-{tier}",
         family=Family.OWN,
@@ -129,7 +128,7 @@ def attach_network(
         rungs=[
             Measured(
                 rendition=each.rendition.id,
-                plain=plain[each.rendition.id],
+                plain=prepared.title.plain_quality[each.rendition.id],
                 reached=qualities[each.key],
                 offered=each in kept,
             )
