@@ -12,8 +12,8 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import msgspec
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from titles import CLIP, TITLE_ID, prepared_title
