@@ -6,17 +6,17 @@ the source that they were trained on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from abr.enhancement import Tier
 from abr.errors import FormatError, InputError, StorageError
 from abr.formats import Record, dumps_pretty, load
 from abr.media import Identifier, Positive, Title
+from abr.quality import Luma, crop, score_pairs
 from enhancers import catalog
 from enhancers.architectures.plain_torch import PlainTrunk
 from enhancers.calibrate import calibrated
@@ -168,19 +168,25 @@ def _read_chunk(folder: Path, chunk: TrainedChunk) -> bytes:
     return verified(data, chunk.sha256, f"{folder / chunk.file}")
 
 
-def psnr_db(pairs: Pairs, weights: Mapping[str, torch.Tensor] | None, depth: int) -> float:
-    """Luma PSNR of the pairs inside the picture, by the reference runtime; plainly scaled when there are no weights."""
+def vmaf(pairs: Pairs, weights: Mapping[str, torch.Tensor] | None, depth: int) -> float:
+    """Mean VMAF of the pairs inside the picture, by the reference runtime; plainly scaled when there are no weights.
+
+    Each frame is scored by itself, as if nothing moved: to be compared with others of the same pairs only.
+    """
     from enhancers.backends.eager import TorchNetwork
 
-    x, y, width, height = pairs.box
     network = None
     if weights is not None:
         architecture = catalog.architecture(pairs.scale).at_exit(depth)
         tensors = {name: tensor.numpy() for name, tensor in weights.items()}
         network = TorchNetwork(Weights(architecture=architecture, exits=(depth,), tensors=tensors), threads=1)
-    errors = []
-    for low, plain, target in zip(pairs.low, pairs.plain, pairs.target, strict=True):
-        shown = plain if network is None else network.run(low, plain)
-        difference = shown[y : y + height, x : x + width].astype(np.float64) - target[y : y + height, x : x + width]
-        errors.append(np.mean(difference**2))
-    return float(10 * np.log10(255**2 / np.mean(errors)))
+
+    def fed() -> Iterator[tuple[Luma, Luma]]:
+        for low, plain, target in zip(pairs.low, pairs.plain, pairs.target, strict=True):
+            truth = crop(target, pairs.box)
+            yield truth, crop(plain if network is None else network.run(low, plain), pairs.box)
+            yield truth, truth
+            yield truth, truth
+
+    _, _, width_px, height_px = pairs.box
+    return float(score_pairs(fed(), width_px=width_px, height_px=height_px, fps=25, every_frames=3).vmaf.mean())

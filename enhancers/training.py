@@ -15,7 +15,7 @@ from abr.enhancement import EnhancementTable
 from abr.errors import InputError, StorageError, UnknownNameError
 from enhancers import catalog
 from enhancers.checkpoint import loads_chunks
-from enhancers.content import exits_of, liftable, psnr_db, read_weights, train_rendition
+from enhancers.content import exits_of, liftable, read_weights, train_rendition, vmaf
 from enhancers.data import Pairs
 from enhancers.job import Plan, Progress, train_title, working_on
 from enhancers.offers import candidates, measured, publish_offers
@@ -68,24 +68,24 @@ class Attached:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rehearsed:
-    """Luma PSNR of one rung on frames kept out of training, inside the picture."""
+    """VMAF of one rung on frames kept out of training, inside the picture, each scored by itself."""
 
     rendition: str
     architecture: str
     steps: int
     seconds: float
-    plain_db: float
-    before_db: float
-    after_db: float
+    plain_vmaf: float
+    before_vmaf: float
+    after_vmaf: float
 
     def as_json(self) -> dict[str, object]:
         return {name: getattr(self, name) for name in self.__slots__}
 
     def as_text(self) -> str:
         return (
-            f"{self.rendition} with {self.architecture}: plain {self.plain_db:.2f} dB, "
-            f"generic {self.before_db:.2f} dB, after {self.seconds:.0f} s ({self.steps} steps) on this title "
-            f"{self.after_db:.2f} dB. Nothing was changed."
+            f"{self.rendition} with {self.architecture}: VMAF {self.plain_vmaf:.2f} plain, "
+            f"{self.before_vmaf:.2f} generic, {self.after_vmaf:.2f} after {self.seconds:.0f} s ({self.steps} steps) "
+            "on this title. Nothing was changed."
         )
 
 
@@ -168,9 +168,9 @@ def rehearse(prepared: PreparedTitle, plan: Plan, progress: Progress) -> Rehears
         architecture=str(architecture),
         steps=trained.steps,
         seconds=round(trained.seconds, 1),
-        plain_db=round(psnr_db(unseen, None, depth), 3),
-        before_db=round(psnr_db(unseen, generic, depth), 3),
-        after_db=round(psnr_db(unseen, trained.tensors, depth), 3),
+        plain_vmaf=round(vmaf(unseen, None, depth), 3),
+        before_vmaf=round(vmaf(unseen, generic, depth), 3),
+        after_vmaf=round(vmaf(unseen, trained.tensors, depth), 3),
     )
 
 
