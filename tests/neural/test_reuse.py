@@ -172,7 +172,7 @@ def test_the_bench_says_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     options = [str(CLIP), "--skip", "10", "--seconds", "0.1", "--json"]
     found = json.loads(CliRunner().invoke(bench_reuse, options, catch_exceptions=False).stdout)
     whole, some = found["kept"]
-    assert whole["gain_kept"] == pytest.approx(1)
-    assert 0.5 < some["gain_kept"] < 1
+    assert whole["vmaf_kept"] == pytest.approx(1)
+    assert 0.5 < some["vmaf_kept"] < 1
     assert some["fps"] > 0
     assert len(some["seconds"]) == 1
