@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 from crew_jobs import do
@@ -64,7 +65,10 @@ for _ in LocalCrew(1, lambda *told: print(told, flush=True)).work(do, [("hangs",
 def test_nobody_works_on_after_the_parent_is_gone(tmp_path, number):
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", PARENT, str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment) as parent:
+    listening = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # whoever runs tests in the background ignores it
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, preexec_fn=listening
+    ) as parent:
         assert parent.stdout.readline()
         parent.send_signal(number)
         assert parent.stdout.read() == b"", "the pipe ends when the last of them is gone"
