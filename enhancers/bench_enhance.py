@@ -334,7 +334,7 @@ def training_curve(prepared: PreparedTitle, asked: Asked, progress: Progress) ->
         wanted = [
             each
             for each in candidates(prepared, networks, (tier,))
-            if each.family is family and each.rendition.id == id_
+            if each.family is family and each.tier is tier and each.rendition.id == id_
         ]
         with working_on(prepared) as work:
             (quality,) = measured(prepared, wanted, asked.every_frames, work, progress).values()

@@ -12,10 +12,11 @@ from click.testing import CliRunner
 from titles import CLIP, TITLE_ID, prepared_title
 
 from abr.cli import root
-from abr.enhancement import EnhancementTable
+from abr.enhancement import EnhancementTable, Tier
 from abr.formats import dumps, dumps_pretty, load
 from abr.ladder import LadderPlan, PlannedRung
 from abr.media import Rendition, Title
+from enhancers.bench_enhance import Asked, training_curve
 from enhancers.ladder import Trial, choose, measured_trials
 from enhancers.titles import open_title
 from server.ingest.cli import prepare
@@ -97,3 +98,19 @@ def test_the_bench_prints_rungs_and_rates(tmp_path: Path) -> None:
     assert -60 < found["bd_rate_vmaf"]["generic"] < 0
     assert found["bd_rate_vmaf"]["content_aware"] == found["bd_rate_vmaf"]["generic"]
     assert plot.read_text().startswith("<svg")
+
+
+def test_quality_is_told_for_each_training_time() -> None:
+    _, folder = prepared_title()
+    asked = Asked(
+        train_seconds=0,
+        tiers=(Tier.LOW, Tier.HIGH),
+        content=True,
+        planned=False,
+        every_frames=44,
+        speed_seconds=0,
+        curve_s=(1.0,),
+    )
+    generic, trained = training_curve(open_title(folder.parent, TITLE_ID, CLIP), asked, lambda *_: None)
+    assert (generic["seconds"], trained["seconds"]) == (0, 1)
+    assert trained["vmaf_neg"] != generic["vmaf_neg"]
