@@ -1,4 +1,4 @@
-"""Training of one trunk: L1 and detail at every exit, one-cycle AdamW, moving average; it stops and goes on."""
+"""Training of one trunk: L1 and detail at its exits, one-cycle AdamW, moving average; it stops and goes on."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from enhancers.detail import Detail
 _BETA = 1e-3
 """Where the loss turns from square to linear: a quarter of a code value."""
 _DETAIL = 0.1
-"""Weight of the detail lost beside the L1 loss: what keeps luma PSNR above plain scaling on every rung (BENCHMARKS)."""
+"""Weight of the detail lost beside the L1 loss. More of it shows more and costs luma PSNR (see BENCHMARKS)."""
 _SAVE_EVERY_S = 15.0
 _CLOCK_EVERY_STEPS = 8
 
