@@ -9,15 +9,17 @@ which `loads` reads one. Keys nobody here asks for are passed over, as the stand
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
+import msgspec
+
 from abr.control import Download
 from abr.errors import FormatError
-from abr.structured import PAIR, Cursor, Token, Value, dumps_pair, loads_pair, pair
+from abr.structured import LENGTH_MAX, Cursor, Token, Value, dumps_pair, loads_pair, plain_members
 
 HEADERS = ("CMCD-Object", "CMCD-Request", "CMCD-Session", "CMCD-Status")
 QUERY = "CMCD"
@@ -34,7 +36,7 @@ class _Key:
     kind: type
     step: int = 1
     """Integers are rounded to the nearest multiple of this (CTA-5004, table 1)."""
-    one_of: str = ""
+    one_of: tuple[str, ...] = ()
     length_max: int = 1024
 
 
@@ -42,7 +44,7 @@ _OBJECT, _REQUEST, _SESSION, _STATUS = HEADERS
 _KEYS = {
     "br": _Key(_OBJECT, int),
     "d": _Key(_OBJECT, int),
-    "ot": _Key(_OBJECT, Token, one_of="m a v av i c tt k o"),
+    "ot": _Key(_OBJECT, Token, one_of=("m", "a", "v", "av", "i", "c", "tt", "k", "o")),
     "tb": _Key(_OBJECT, int),
     "bl": _Key(_REQUEST, int, step=100),
     "dl": _Key(_REQUEST, int, step=100),
@@ -52,9 +54,9 @@ _KEYS = {
     "su": _Key(_REQUEST, bool),
     "cid": _Key(_SESSION, str, length_max=64),
     "pr": _Key(_SESSION, float),
-    "sf": _Key(_SESSION, Token, one_of="d h s o"),
+    "sf": _Key(_SESSION, Token, one_of=("d", "h", "s", "o")),
     "sid": _Key(_SESSION, str, length_max=64),
-    "st": _Key(_SESSION, Token, one_of="v l"),
+    "st": _Key(_SESSION, Token, one_of=("v", "l")),
     "v": _Key(_SESSION, int),
     "bs": _Key(_STATUS, bool),
     "rtp": _Key(_STATUS, int, step=100),
@@ -79,19 +81,22 @@ def loads(text: str) -> Cmcd:
     for key, value in _pairs(text.strip(" \t")):
         if key in keys:
             raise FormatError(f"CMCD names {key!r} twice.")
-        if value is not None and (key in _KEYS or _CUSTOM.fullmatch(key)):
-            keys[key] = _checked(key, value)
+        rule = _KEYS.get(key)
+        if value is not None and (rule or _is_custom(key)):
+            keys[key] = _checked(key, value, rule) if rule else value
         if len(keys) > KEYS_MAX:
             raise FormatError(f"CMCD has more than {KEYS_MAX} keys.")
     return keys
 
 
-def _pairs(text: str) -> Iterator[tuple[str, Value | None]]:
-    """The members, in order: a match each while they are well formed; the cursor says what is wrong with one."""
-    cursor = Cursor(text, "CMCD")
-    while match := PAIR.match(text, cursor.at):
-        yield pair(match)
-        cursor.at = match.end()
+def _pairs(text: str) -> Iterable[tuple[str, Value | None]]:
+    """The members, in order."""
+    plain = plain_members(text) if len(text) <= LENGTH_MAX else None
+    return _read(Cursor(text, "CMCD")) if plain is None else plain
+
+
+def _read(cursor: Cursor) -> Iterator[tuple[str, Value | None]]:
+    """One after the other: with lists among them, or something wrong, which the cursor tells."""
     while not cursor.done:
         yield _loads_member(cursor)
         cursor.comma()
@@ -154,20 +159,23 @@ def to_query(keys: Mapping[str, Value]) -> str:
     return f"{QUERY}={quote(dumps(keys), safe='')}"
 
 
-def _checked(key: str, value: Value) -> Value:
-    rule = _KEYS.get(key)
-    if rule is None:
-        return value
+@lru_cache(maxsize=256)
+def _is_custom(key: str) -> bool:
+    return bool(_CUSTOM.fullmatch(key))
+
+
+def _checked(key: str, value: Value, rule: _Key) -> Value:
     if rule.kind is float and type(value) is int:
         value = float(value)
     if type(value) is not rule.kind:
         raise FormatError(f"CMCD key {key!r} is {value!r}; it takes {_SPOKEN[rule.kind]}.")
-    if isinstance(value, int | float) and value < 0:
+    if isinstance(value, str):
+        if rule.one_of and value not in rule.one_of:
+            raise FormatError(f"CMCD key {key!r} is {value!r}; it takes one of {' '.join(rule.one_of)}.")
+        if len(value) > rule.length_max:
+            raise FormatError(f"CMCD key {key!r} is longer than {rule.length_max} characters.")
+    elif value < 0:
         raise FormatError(f"CMCD key {key!r} is {value}; it cannot be negative.")
-    if rule.one_of and f" {value} " not in f" {rule.one_of} ":
-        raise FormatError(f"CMCD key {key!r} is {value!r}; it takes one of {rule.one_of}.")
-    if isinstance(value, str) and len(value) > rule.length_max:
-        raise FormatError(f"CMCD key {key!r} is longer than {rule.length_max} characters.")
     return value
 
 
@@ -176,11 +184,13 @@ _SPOKEN = {int: "an integer", float: "a number", bool: "a boolean", str: "a quot
 
 def _rounded(key: str, value: Value) -> Value:
     rule = _KEYS.get(key)
-    if rule is None and not _CUSTOM.fullmatch(key):
+    if rule is None and not _is_custom(key):
         raise FormatError(f"{key!r} is no CMCD key; own keys look like com.example-name.")
     if rule is not None and rule.kind is int and isinstance(value, int | float) and not isinstance(value, bool):
-        return _checked(key, rule.step * int(value / rule.step + 0.5))
-    return _checked(key, Token(value) if rule is not None and rule.kind is Token and isinstance(value, str) else value)
+        return _checked(key, rule.step * int(value / rule.step + 0.5), rule)
+    if rule is None:
+        return value
+    return _checked(key, Token(value) if rule.kind is Token and isinstance(value, str) else value, rule)
 
 
 def _implied(key: str, value: Value) -> bool:
@@ -188,8 +198,7 @@ def _implied(key: str, value: Value) -> bool:
     return value is False or (key in ("pr", "v") and value == 1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ViewerState:
+class ViewerState(msgspec.Struct, frozen=True, kw_only=True):
     """What a Toprung player tells of itself, in our own keys; None means that it did not say.
 
     Times are carried to the millisecond. download: the last finished segment download, weights fetched with it

@@ -18,6 +18,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from abr.control import Download
@@ -68,8 +69,7 @@ _CENTRED: Floats = np.append(NODES - NODES @ CHANCES, 0.0)
 _CHANCES: Floats = np.append(CHANCES, 0.0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Belief:
+class Belief(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a session has shown so far. level, mean: ln(bit/s); spread: ln of the typical |innovation| in nats."""
 
     level: float

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
+
+from msgspec.structs import replace
 
 from abr.control import Controller, Decision, Download, Flight, Observation, WatchfulController
 from abr.controllers import HORIZON

@@ -11,21 +11,19 @@ LENGTH_MAX = 4096
 """Longest header or query value looked at, in characters."""
 
 _ITEM = re.compile(
-    r'(?P<string>"(?:[ !#-\[\]-~]|\\["\\])*")'
-    r"|(?P<decimal>-?\d{1,12}\.\d{1,3})"
-    r"|(?P<integer>-?\d{1,15})"
-    r"|(?P<boolean>\?[01])"
-    r"|(?P<token>[A-Za-z*][A-Za-z0-9!#$%&'*+.^_`|~:/-]*)"
+    r'("(?:[ !#-\[\]-~]|\\["\\])*")'
+    r"|(-?\d{1,12}\.\d{1,3})"
+    r"|(-?\d{1,15})"
+    r"|(\?[01])"
+    r"|([A-Za-z*][A-Za-z0-9!#$%&'*+.^_`|~:/-]*)"
 )
 _TOKEN = re.compile(r"[A-Za-z*][A-Za-z0-9!#$%&'*+.^_`|~:/-]*")
 _PRINTABLE = re.compile(r"[ -~]*")
 _KEY = re.compile(r"[A-Za-z*][A-Za-z0-9_.*-]{0,63}")
 
 
-PAIR = re.compile(
-    rf"(?P<key>{_KEY.pattern})(?:=(?:{_ITEM.pattern}))?[ \t]*(?:,[ \t]*(?=[^ \t])|\Z)",
-)
-"""One member with its value and the comma behind it, for those who read many: `pair` tells what it says."""
+_PLAIN = re.compile(rf"({_KEY.pattern})(?:=(?:{_ITEM.pattern}))?[ \t]*(?:,[ \t]*(?=[^ \t])|\Z)|(.+)", re.DOTALL)
+"""A member, its value by kind, and the comma behind it; or, where none begins, all the rest."""
 
 
 class Token(str):
@@ -68,7 +66,7 @@ class Cursor:
 
     def item(self) -> Value:
         match = self._match(_ITEM, "a number, a quoted string, a token or a boolean")
-        return _value(match.lastgroup, match.group())
+        return _value(*match.groups(""))
 
     def inner_list(self) -> list[tuple[Value, frozenset[str]]] | None:
         """The items of an inner list (RFC 8941, 3.1.1), each with the names of its parameters; None if none begins."""
@@ -130,20 +128,31 @@ def dumps_item(value: Value) -> str:
     return text + "0" if text.endswith(".") else text
 
 
-def pair(match: re.Match[str]) -> tuple[str, Value]:
-    """What a match of PAIR says."""
-    kind = match.lastgroup
-    return match["key"], True if kind == "key" else _value(kind, match[kind or 0])
+def plain_members(text: str) -> list[tuple[str, Value]] | None:
+    """The members of a list of keys and bare items, all at once, which is several times as quick as with a Cursor;
+    None when there is anything else in it, for a Cursor to tell."""
+    members: list[tuple[str, Value]] = []
+    for key, string, decimal, integer, boolean, token, rest in _PLAIN.findall(text):
+        if integer:
+            members.append((key, int(integer)))
+        elif rest:
+            return None
+        elif not (string or decimal or boolean or token):
+            members.append((key, True))
+        else:
+            members.append((key, _value(string, decimal, "", boolean, token)))
+    return members
 
 
-def _value(kind: str | None, text: str) -> Value:
-    if kind == "integer":
-        return int(text)
-    if kind == "string":
-        return re.sub(r"\\(.)", r"\1", text[1:-1]) if "\\" in text else text[1:-1]
-    if kind == "token":
-        return Token(text)
-    return text == "?1" if kind == "boolean" else float(text)
+def _value(string: str, decimal: str, integer: str, boolean: str, token: str) -> Value:
+    """What a match of _ITEM says."""
+    if integer:
+        return int(integer)
+    if string:
+        return re.sub(r"\\(.)", r"\1", string[1:-1]) if "\\" in string else string[1:-1]
+    if token:
+        return Token(token)
+    return boolean == "?1" if boolean else float(decimal)
 
 
 def loads_pair(cursor: Cursor) -> tuple[str, Value]:

@@ -10,6 +10,7 @@ import math
 from bisect import bisect_right
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -141,8 +142,7 @@ def _rows(plan: Plan, segment: int) -> Singles:
     return rows
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Viewers:
+class Viewers(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """One viewer, or M of them in a further first axis, before one stage. N outcomes of a download.
 
     second_per_byte, extra_s: (N,) or (M, 1, N) how long a download takes. chances: (N, 1) or (M, N, 1).

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import zlib
-from dataclasses import dataclass
 from functools import lru_cache
 
 import msgspec
@@ -27,8 +26,7 @@ _FAILED = "the controller failed"
 """How the guard's reason begins when it stood in for a controller."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Taken:
+class Taken(msgspec.Struct, frozen=True, kw_only=True):
     """A decision for one segment. `event` is None when it had been taken before; `failed` when the controller was.
 
     rungs_up: rungs above that of the decision before, negative when below; 0 when there was none.

@@ -11,9 +11,10 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from email.utils import formatdate
 from urllib.parse import unquote_plus
+
+import msgspec
 
 from abr import cmcd
 from abr.media import segment_file
@@ -41,8 +42,7 @@ _ACCEL = re.compile(rb"\nx-accel-location:[ \t]*(/[A-Za-z0-9._-]{1,64}/)[ \t]*\r
 _CMCD = re.compile(rb"\n(cmcd-(?:object|request|session|status)):[ \t]*([^\r\n]*)", re.I)
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True):
     """One request: a file of a title, or a segment of a session to be decided, with what it tells in CMCD."""
 
     title: str = ""

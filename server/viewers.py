@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import msgspec
 from aiohttp import web
@@ -22,12 +21,11 @@ SPAN_MAX_S = 1e6
 """Longer spans than the session log can hold are cut to this."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Heard:
+class Heard(msgspec.Struct, frozen=True, kw_only=True):
     """What one request told of its viewer. `fault` says why its CMCD was left aside, if it was."""
 
-    cmcd: Cmcd = field(default_factory=dict)
-    viewer: ViewerState = field(default_factory=ViewerState)
+    cmcd: Cmcd = {}
+    viewer: ViewerState = ViewerState()
     fault: str = ""
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import msgspec
 import numpy as np
 
 from abr.control import Decision, Flight, Observation
@@ -125,7 +126,7 @@ class BonesAuto:
             return start(seen)
         tuned = self.at(seen)
         decision = tuned.decide(seen)
-        return replace(decision, reason=f"{decision.reason}, aggressiveness {tuned.aggressiveness}")
+        return msgspec.structs.replace(decision, reason=f"{decision.reason}, aggressiveness {tuned.aggressiveness}")
 
     def at(self, seen: Observation) -> Bones:
         """BONES as tuned for what the session has seen."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 
 from abr.control import Controller, Decision, Observation
@@ -30,7 +31,7 @@ class Greedy:
             return chosen
         gain = float(seen.menu.vmaf[0, option] - seen.menu.vmaf[0, chosen.option])
         reason = f"{chosen.reason}; {seen.menu.choices[option].enhancer} adds {gain:.1f} VMAF"
-        return replace(chosen, option=option, reason=reason)
+        return msgspec.structs.replace(chosen, option=option, reason=reason)
 
     def _candidates(self, seen: Observation, chosen: int) -> list[int]:
         menu = seen.menu

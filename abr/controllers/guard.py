@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import replace
 from operator import index
 from typing import SupportsIndex
+
+from msgspec.structs import replace
 
 from abr.control import Controller, Decision, Flight, Observation, WatchfulController
 from abr.controllers.rules import offered, step_down
