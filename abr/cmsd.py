@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from abr.errors import FormatError
 from abr.structured import INTEGER_MAX, Cursor, Token, Value, dumps_item, dumps_pair, loads_pair
@@ -77,12 +78,14 @@ def chosen(
     """The CMSD-Dynamic header of a decided segment; with the estimated throughput `etp` and the highest bitrate that
     the player should choose from now on, `mb`, if there are such. Both are whole kbit/s; `mb` is rounded up, so that
     it lets through the rendition that it was made for."""
-    keys: dict[str, Value] = {RENDITION_KEY: rendition, ENHANCER_KEY: enhancer}
-    if suggested_bps is not None:
-        keys[SUGGESTED_KEY] = min(-(-suggested_bps // 1000), INTEGER_MAX)
-    if throughput_bps is not None:
-        keys[ESTIMATE_KEY] = min(round(throughput_bps / 1000), INTEGER_MAX)
-    return dumps_dynamic([Hop(SERVER, keys)])
+    suggested = "" if suggested_bps is None else f";{SUGGESTED_KEY}={min(-(-suggested_bps // 1000), INTEGER_MAX)}"
+    estimated = "" if throughput_bps is None else f";{ESTIMATE_KEY}={min(round(throughput_bps / 1000), INTEGER_MAX)}"
+    return f"{_names(rendition, enhancer)}{suggested}{estimated}"
+
+
+@lru_cache(maxsize=1024)
+def _names(rendition: str, enhancer: str) -> str:
+    return dumps_dynamic([Hop(SERVER, {RENDITION_KEY: rendition, ENHANCER_KEY: enhancer})])
 
 
 def read_chosen(text: str) -> tuple[str, str] | None:

@@ -5,6 +5,7 @@ What is made anew with each decision is msgspec's, which a server feels: a datac
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import msgspec
@@ -62,6 +63,16 @@ class Controller(Protocol):
 
     def decide(self, seen: Observation) -> Decision:
         """Pure: the same observation always gives the same decision."""
+        ...
+
+
+@runtime_checkable
+class GroupController(Controller, Protocol):
+    """A controller that decides for several viewers at once: the same decisions, sooner. See `abr.crowd` for many who
+    are about to choose the same segment."""
+
+    def decide_group(self, seen: Sequence[Observation]) -> list[Decision]:
+        """What `decide` answers to each of them."""
         ...
 
 

@@ -1,14 +1,14 @@
 """What each option is worth to a viewer: its quality now, and the value of the state that it leads to.
 
 A `Stage` is all of that which does not depend on the viewer, made once for a segment and for those who lack the same
-weights. `worth` then takes some forty operations on small arrays, and looks into eight rows of a plan.
+weights. `worth` then takes some thirty operations on small arrays, and looks into eight rows of a plan.
 """
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
@@ -27,7 +27,7 @@ STAGES_MAX = 256
 
 _MEANS, _SPREADS = tuple(MEANS.tolist()), tuple(SPREADS.tolist())
 _DEEP = len(BACKLOGS_S)
-_NEIGHBOURS = np.array([0, 1, _DEEP, _DEEP + 1])
+_NEIGHBOURS = np.array([0, 1, _DEEP, _DEEP + 1])[:, None, None, None]
 """From a node of the grid (buffer, backlog) to the others around a point."""
 
 
@@ -38,41 +38,45 @@ def _steps(grid: Floats) -> Floats:
     return steps
 
 
-_BACKLOG_STEPS = _steps(BACKLOGS_S)
+_FAR_S = float(1 << 21)
+"""Backlogs lie on one axis with the buffers, this far behind zero, so that one interpolation serves both: farther than
+any buffer, and near enough for a nanosecond."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Stage:
-    """What viewers may choose from at one segment: P options worth planning for, V ≥ P rows.
+class Stage(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """What viewers may choose from at one segment: P options worth planning for, V ≥ P rows. Each array begins with an
+    axis of 1, or, of a stage that M viewers at different segments share (`shared`), of M.
 
     The first `owned` rows are options whose weights are there, then, up to P, those that lack some. Behind them the
     first ones come again, for the viewer who uses them now and fetches all that is lacking right after.
 
     options: P of the list, ascending. sorting: (P,) rows in the order of the list; None when they are in it.
-    vmaf: (P,). size_bytes, compute_s: (V, 1). fetch_bytes: of all weights lacking, for the rows that come again.
-    lead_s: (P, 1), -inf for plain options, which are never late; lead_most_s: of them all. plain: (P,) the row of the
-    cheapest option of the same rendition. hole: (P,) what this segment does not have; None when it has all.
-    tables: values by (state of the network, all the rest), of all options and of those owned. first: (V, 1) where a
-    row's values begin among those of both tables.
+    kind: equal for stages of the same title, device and weights. vmaf: (1, P). size_bytes: (1, 1, V).
+    added_s: (2, 1, 1, V) to the buffer, and to the backlog far out on the axis of both. axis_s, steps: that axis, and
+    the numbers of its nodes. fetch_bytes: of all weights lacking, for the rows that come again. lead_s: (1, P), -inf
+    for plain options, which are never late; lead_most_s: of them all. plain: (P,) the row of the cheapest option of the
+    same rendition. hole: (1, P) what this segment does not have; None when it has all. tables: values by (state of the
+    network, all the rest), of all options and of those owned; of each one, or one for each viewer. first: (V,) where a
+    row's values begin among those of both tables, as numbers to be added to others.
     """
 
+    kind: tuple[object, ...]
     options: tuple[int, ...]
     owned: int
     sorting: Indices | None
-    duration_s: float
     vmaf: Floats
     size_bytes: Floats
     fetch_bytes: float
-    compute_s: Floats
+    added_s: Floats
     lead_s: Floats
     plain: Indices
     hole: Truths | None
     lead_most_s: float
     levels: tuple[float, ...]
-    buffers_s: Floats
-    buffer_steps: Floats
-    tables: tuple[Singles, ...]
-    first: Indices
+    axis_s: Floats
+    steps: Floats
+    tables: tuple[tuple[Singles, ...], ...]
+    first: Floats
     light: tuple[int, ...]
     """The options that the second plan is for; empty when there is none."""
 
@@ -86,14 +90,21 @@ def stage_of(prices: PriceList, segment: int, weights_bytes: Floats, buffer_max_
     if stage is None:
         if len(plan.stages) >= STAGES_MAX:
             plan.stages.clear()
-        stage = plan.stages[key] = _made(prices, known, plan, segment, weights_bytes[known.index], buffer_max_s)
+        kind = known.options, plan.levels.tobytes(), buffer_max_s, key[1]
+        stage = plan.stages[key] = _made(prices, known, plan, segment, weights_bytes[known.index], buffer_max_s, kind)
     elif stage.light:
         plan_of(prices, stage.light, segment, buffer_max_s)  # in use: not the first to be forgotten
     return stage
 
 
 def _made(
-    prices: PriceList, known: Candidates, plan: Plan, segment: int, weights_bytes: Floats, buffer_max_s: float
+    prices: PriceList,
+    known: Candidates,
+    plan: Plan,
+    segment: int,
+    weights_bytes: Floats,
+    buffer_max_s: float,
+    kind: tuple[object, ...],
 ) -> Stage:
     lacking = weights_bytes > 0
     count = len(lacking)
@@ -108,30 +119,32 @@ def _made(
     size = np.where(hole, 0.0, size + weights_bytes[rows])
     lead_s = np.where(compute_s > 0, lead_s, -np.inf)
     wide = len(plan.buffers_s) * _DEEP
-    first, tables, light = again * wide, [_rows(plan, segment)], ()
+    first, tables, light = again * wide, [(_rows(plan, segment),)], ()
     if owned:
         light = tuple(known.index[rows[:owned]].tolist())
-        tables.append(_rows(plan_of(prices, light, segment, buffer_max_s), segment))
+        tables.append((_rows(plan_of(prices, light, segment, buffer_max_s), segment),))
         first[:owned] = (count + np.arange(owned)) * wide
     twice = np.concatenate([np.arange(count), np.arange(owned)])
+    far_s = np.where(hole, 0.0, compute_s)[twice] + _FAR_S
+    ends = _steps(plan.buffers_s)
     return Stage(
+        kind=kind,
         options=known.options,
         owned=owned,
         sorting=place if owned else None,
-        duration_s=float(prices.duration_s[segment]),
-        vmaf=vmaf,
-        size_bytes=size[twice, None],
+        vmaf=vmaf[None],
+        size_bytes=size[None, None, twice],
         fetch_bytes=float(weights_bytes.max()),
-        compute_s=np.where(hole, 0.0, compute_s)[twice, None],
-        lead_s=lead_s[:, None],
+        added_s=np.stack([np.full_like(far_s, prices.duration_s[segment]), far_s])[:, None, None],
+        lead_s=lead_s[None],
         plain=place[known.plain[rows]],
-        hole=hole if hole.any() else None,
+        hole=hole[None] if hole.any() else None,
         lead_most_s=float(lead_s[~hole].max(initial=-np.inf)),
         levels=tuple(plan.levels.tolist()),
-        buffers_s=plan.buffers_s,
-        buffer_steps=_steps(plan.buffers_s),
+        axis_s=np.concatenate([plan.buffers_s, [_FAR_S / 2], _FAR_S + BACKLOGS_S]),
+        steps=np.concatenate([ends, ends[-1:], _steps(BACKLOGS_S)]),
         tables=tuple(tables),
-        first=first[:, None],
+        first=first.astype(np.float64),
         light=light,
     )
 
@@ -142,13 +155,41 @@ def _rows(plan: Plan, segment: int) -> Singles:
     return rows
 
 
-class Viewers(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """One viewer, or M of them in a further first axis, before one stage. N outcomes of a download.
+def shared(stages: Sequence[Stage]) -> Stage:
+    """One for viewers who are each at a stage of their own, all of one kind."""
+    one = stages[0]
+    if all(stage is one for stage in stages):
+        return one
+    holes = [np.zeros(one.vmaf.shape, np.bool_) if stage.hole is None else stage.hole for stage in stages]
+    return msgspec.structs.replace(
+        one,
+        vmaf=np.concatenate([stage.vmaf for stage in stages]),
+        size_bytes=np.concatenate([stage.size_bytes for stage in stages]),
+        added_s=np.concatenate([stage.added_s for stage in stages], axis=1),
+        lead_s=np.concatenate([stage.lead_s for stage in stages]),
+        lead_most_s=max([stage.lead_most_s for stage in stages]),
+        hole=None if all(stage.hole is None for stage in stages) else np.concatenate(holes),
+        tables=tuple(tuple(table for (table,) in tables) for tables in zip(*[s.tables for s in stages], strict=True)),
+    )
 
-    second_per_byte, extra_s: (N,) or (M, 1, N) how long a download takes. chances: (N, 1) or (M, N, 1).
-    rows, shares: (8,) and (1, 8), or (M, 8) and (M, 1, 8): where the network's state lies in a plan.
-    buffer_s, backlog_s: numbers or (M, 1, 1). vmaf_before: the quality last shown, (M, 1); None when it is not known.
-    shortfall_s: how much longer than the buffer the backlog is, at most.
+
+class Viewer(msgspec.Struct, frozen=True, kw_only=True):
+    """One of them. vmaf_before: the quality last shown; None when it is not known."""
+
+    belief: Belief
+    latency_s: float
+    buffer_s: float
+    backlog_s: float
+    vmaf_before: float | None
+
+
+class Viewers(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """M of them before a stage, who may each have N outcomes of a download.
+
+    second_per_byte, extra_s: (M, N, 1) how long a download takes. chances: (M, N, 1). rows, shares: (M, 8) and
+    (M, 1, 8) where the network's state lies in a plan. held_s: (2, M, 1, 1) buffer and backlog. vmaf_before: (M, 1) the
+    quality last shown; None when of nobody it is known. shortfall_s: how much longer than the buffer the backlog is, at
+    most.
     """
 
     second_per_byte: Floats
@@ -156,56 +197,53 @@ class Viewers(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     chances: Floats
     rows: Indices
     shares: Singles
-    buffer_s: Floats | float
-    backlog_s: Floats | float
-    vmaf_before: Floats | float | None
+    held_s: Floats
+    vmaf_before: Floats | None
     shortfall_s: float
 
 
-def viewer(
-    stage: Stage, belief: Belief, *, latency_s: float, buffer_s: float, backlog_s: float, vmaf_before: float | None
-) -> Viewers:
-    """One viewer: in plain numbers until the end, which is several times as quick as in arrays of one."""
-    spread = math.exp(belief.spread)
-    strayed, chances = nodes_of(spread)
-    level = belief.level + PULL * (belief.mean - belief.level)
-    rows, shares = _corners(stage.levels, spread, level, belief.mean)
-    lasting = np.array(
-        (
-            [8 * math.exp(-belief.level - z) for z in strayed],
-            [latency_s + outage_s for outage_s in OUTAGES_S],
-            chances,
-        )
-    )
+def gathered(stage: Stage, several: Sequence[Viewer]) -> Viewers:
+    """Of few: in plain numbers until the end, which is several times as quick as in arrays. Of all or of none the
+    quality last shown is known."""
+    numbers, rows, shares = [], [], []
+    for one in several:
+        belief, spread = one.belief, math.exp(one.belief.spread)
+        strayed, chances = nodes_of(spread)
+        numbers += [8 * math.exp(-belief.level - z) for z in strayed]
+        numbers += [one.latency_s + outage_s for outage_s in OUTAGES_S]
+        numbers += chances
+        numbers += (one.buffer_s, one.backlog_s, 0.0 if one.vmaf_before is None else one.vmaf_before)
+        at, share = _corners(stage.levels, spread, belief.level + PULL * (belief.mean - belief.level), belief.mean)
+        rows.append(at)
+        shares.append(share)
+    table, count = np.array(numbers).reshape(len(several), -1), len(OUTAGES_S)
     return Viewers(
-        second_per_byte=lasting[0],
-        extra_s=lasting[1],
-        chances=lasting[2][:, None],
+        second_per_byte=table[:, :count, None],
+        extra_s=table[:, count : 2 * count, None],
+        chances=table[:, 2 * count : 3 * count, None],
         rows=np.array(rows),
-        shares=np.array([shares], np.float32),
-        buffer_s=buffer_s,
-        backlog_s=backlog_s,
-        vmaf_before=vmaf_before,
-        shortfall_s=backlog_s - buffer_s,
+        shares=np.array(shares, np.float32)[:, None],
+        held_s=table[:, -3:-1].T[..., None, None],
+        vmaf_before=None if several[0].vmaf_before is None else table[:, -1:],
+        shortfall_s=max([one.backlog_s - one.buffer_s for one in several]),
     )
 
 
 def viewers(
     stage: Stage, beliefs: Beliefs, *, latency_s: Floats, buffer_s: Floats, backlog_s: Floats, vmaf_before: Floats
 ) -> Viewers:
-    """Many: all (M,)."""
+    """Of many: all (M,)."""
     spread = np.exp(beliefs.spread)
     strayed, outages_s, chances = nodes(spread)
     level = beliefs.level + PULL * (beliefs.mean - beliefs.level)
     rows, shares = corners((spread, level, beliefs.mean), (SPREADS, np.array(stage.levels), MEANS))
     return Viewers(
-        second_per_byte=8 * np.exp(-beliefs.level[:, None] - strayed)[:, None],
-        extra_s=latency_s[:, None, None] + outages_s,
-        chances=chances[:, :, None],
+        second_per_byte=8 * np.exp(-beliefs.level[:, None] - strayed)[..., None],
+        extra_s=latency_s[:, None, None] + outages_s[:, None],
+        chances=chances[..., None],
         rows=rows,
         shares=shares.astype(np.float32)[:, None],
-        buffer_s=buffer_s[:, None, None],
-        backlog_s=backlog_s[:, None, None],
+        held_s=np.stack([buffer_s, backlog_s])[:, :, None, None],
         vmaf_before=vmaf_before[:, None],
         shortfall_s=float((backlog_s - buffer_s).max()),
     )
@@ -235,64 +273,72 @@ def _between(grid: tuple[float, ...], value: float) -> tuple[int, float]:
 
 
 def worth(stage: Stage, seen: Viewers) -> Floats:
-    """(P,) or (M, P): the QoE to be expected from each option until the end; -inf for what cannot be."""
-    count, owned = len(stage.vmaf), stage.owned
+    """(M, P): the QoE to be expected from each option until the end; -inf for what cannot be."""
+    count, owned = len(stage.options), stage.owned
     taken_s = stage.size_bytes * seen.second_per_byte
     taken_s += seen.extra_s
-    left_s = seen.buffer_s - taken_s
-    played_s = np.maximum(left_s, 0.0)
-    after_s = played_s + stage.duration_s
-    queued_s = np.maximum(seen.backlog_s - taken_s, 0.0)
+    left_s = seen.held_s - taken_s
+    kept_s = np.maximum(left_s, 0.0)
+    after_s = kept_s + stage.added_s
     if owned:
-        after_s[..., count:, :] -= stage.fetch_bytes * seen.second_per_byte
-    future = _future(stage, seen, after_s, queued_s + stage.compute_s)
+        after_s[0, ..., count:] -= stage.fetch_bytes * seen.second_per_byte
+    future = _future(stage, seen, after_s)
     if owned:
-        waiting = np.minimum(after_s[..., count:, :], 0.0)
+        waiting = np.minimum(after_s[0, ..., count:], 0.0)
         waiting *= STALL_PER_S
-        waiting += future[..., count:, :]
-        future, left_s = future[..., :count, :], left_s[..., :count, :]
-        played_s, queued_s = played_s[..., :count, :], queued_s[..., :count, :]
-        now = future[..., :owned, :]
+        waiting += future[..., count:]
+        future, left_s, kept_s = future[..., :count], left_s[..., :count], kept_s[..., :count]
+        now = future[..., :owned]
         np.maximum(now, waiting, out=now)
-    late = queued_s + stage.lead_s > played_s
-    if late.any():
-        plain = stage.plain
-        future = np.where(late, future[..., plain, :] - (stage.vmaf - stage.vmaf[plain])[:, None], future)
-    stalls = np.minimum(left_s, 0.0)
+    if seen.shortfall_s > 0 or stage.lead_most_s > 0:  # else nothing can be late
+        late = kept_s[1] + stage.lead_s[:, None] > kept_s[0]
+        lost = stage.vmaf - stage.vmaf[:, stage.plain]
+        future = np.where(late, future[..., stage.plain] - lost[:, None], future)
+    stalls = np.minimum(left_s[0], 0.0)
     stalls *= STALL_PER_S
     future += stalls
-    values: Floats = np.matmul(future, seen.chances)[..., 0]
+    values: Floats = np.matmul(future.swapaxes(1, 2).copy(), seen.chances)[..., 0]
     values += stage.vmaf
     if seen.vmaf_before is not None:
         values -= np.abs(stage.vmaf - seen.vmaf_before)
     if seen.shortfall_s + stage.lead_most_s > 0:
-        values[(seen.backlog_s + stage.lead_s > seen.buffer_s)[..., 0]] = -np.inf
+        buffer_s, backlog_s = seen.held_s[..., 0]
+        values[backlog_s + stage.lead_s > buffer_s] = -np.inf
     if stage.hole is not None:
         values[stage.hole | ~np.isfinite(values)] = -np.inf
     return values if stage.sorting is None else values.take(stage.sorting, axis=-1)
 
 
-def _future(stage: Stage, seen: Viewers, buffer_s: Floats, backlog_s: Floats) -> Floats:
-    """(…, V, N) values of what each row leads to, by linear interpolation."""
-    values = [np.matmul(seen.shares, table.take(seen.rows, axis=0)) for table in stage.tables]
+def _future(stage: Stage, seen: Viewers, after_s: Floats) -> Floats:
+    """(M, N, V) values of what each row leads to, by linear interpolation."""
+    values = [np.matmul(seen.shares, _rows_of(tables, seen.rows)) for tables in stage.tables]
     known = values[0] if len(values) == 1 else np.concatenate(values, axis=-1)
-    along = np.interp(buffer_s, stage.buffers_s, stage.buffer_steps)
-    node = along.astype(np.intp)
-    along -= node
-    node *= _DEEP
+    along = np.interp(after_s, stage.axis_s, stage.steps)
+    below = np.floor(along)
+    along -= below
+    node = below[0] * _DEEP
+    node += below[1]
     node += stage.first
-    deep = np.interp(backlog_s, BACKLOGS_S, _BACKLOG_STEPS)
-    below = deep.astype(np.intp)
-    deep -= below
-    node += below
-    if node.ndim == 3:
-        node += np.arange(0, known.size, known.shape[-1])[:, None, None]
-    corner = known.ravel().take(np.add.outer(_NEIGHBOURS, node))
-    shallow, steps = corner[::2], corner[1::2]
-    steps -= shallow
+    if len(known) > 1:
+        node += np.arange(0.0, known.size, known.shape[-1])[:, None, None]
+    corner = known.ravel().take(node.astype(np.intp) + _NEIGHBOURS)
+    corner[1::2] -= corner[::2]
+    shallow, steps = corner[::2], corner[1::2].astype(np.float64)
+    steps *= along[1]
+    steps += shallow
     high: Floats
-    low, high = steps * deep + shallow
+    low, high = steps
     high -= low
-    high *= along
+    high *= along[0]
     high += low
     return high
+
+
+def _rows_of(tables: tuple[Singles, ...], rows: Indices) -> Singles:
+    """(M, 8, …) of one table, or of each viewer's own."""
+    if len(tables) == 1:
+        return tables[0].take(rows, axis=0)
+    found = np.empty((*rows.shape, tables[0].shape[1]), np.float32)
+    for table, row, into in zip(tables, rows, found, strict=True):
+        table.take(row, axis=0, out=into, mode="clip")
+    return found

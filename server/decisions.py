@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections.abc import Awaitable, Callable
 from functools import lru_cache
 
 import msgspec
 
 from abr import cmsd
-from abr.control import Controller, Decision, Observation
-from abr.controllers.guard import decide
+from abr.control import Decision, Observation
 from abr.events import Decided
 from abr.media import Title
 from abr.options import Choice, PriceList
@@ -47,12 +47,12 @@ class Taken(msgspec.Struct, frozen=True, kw_only=True):
     rungs_up: int = 0
 
 
-def take(
+async def take(
     state: SessionState,
     heard: Heard,
     title: Title,
     prices: PriceList,
-    controller: Controller,
+    decide: Callable[[Observation], Awaitable[Decision]],
     segment: int,
     *,
     now_s: float,
@@ -61,7 +61,8 @@ def take(
 ) -> Taken:
     """Decide `segment`, or repeat what was decided. `now_s` is the server's clock.
 
-    asked: the rendition that a viewer who chooses for itself asks for, which it gets; what is decided is then advice.
+    decide: a controller behind its guard (`abr.controllers.guard`). asked: the rendition that a viewer who chooses for
+    itself asks for, which it gets; what is decided is then advice.
     """
     state = _for_menu(state, fingerprint(prices))
     before = state.option(segment)
@@ -73,7 +74,7 @@ def take(
     owned = owned_keys(state.owned, prices.weights_bytes)
     menu = menu_of(prices, segment, horizon, frozenset(owned))
     seen = observe(state, heard, prices, menu, now_s=session_s)
-    decision = decide(controller, seen)
+    decision = await decide(seen)
     option = _as_asked(prices, decision.option, asked)
     rungs_up = prices.choices[option].rendition - seen.last.rendition if seen.last else 0
     state = msgspec.structs.replace(
@@ -112,8 +113,12 @@ def headers(taken: Taken) -> dict[str, str]:
         "Toprung-Enhancer": taken.enhancer,
         "Toprung-Promised-VMAF": f"{taken.promised_vmaf:.2f}",
         "Toprung-Wait-S": f"{taken.wait_s:.3f}",
-        "Toprung-Reason": _UNPRINTABLE.sub("?", taken.reason.replace("±", "+/-")[:REASON_SHOWN_MAX]),
+        "Toprung-Reason": _shown(taken.reason.replace("±", "+/-")[:REASON_SHOWN_MAX]),
     }
+
+
+def _shown(reason: str) -> str:
+    return reason if reason.isascii() and reason.isprintable() else _UNPRINTABLE.sub("?", reason)
 
 
 @lru_cache(maxsize=64)

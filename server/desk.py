@@ -11,8 +11,9 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from abr.control import Controller, Download
+from abr.control import Controller, Decision, Download, Observation
 from abr.controllers import HORIZON
+from abr.controllers.guard import decide_group
 from abr.device import DeviceProfile
 from abr.enhancement import Family
 from abr.events import AnyEvent, Decided, Ended, Started, dumps_line
@@ -33,6 +34,7 @@ from server.seen import sight
 from server.sessions import SessionState, profile_key
 from server.store import Clock, SessionStore, StoreError, Versioned
 from server.telemetry import Telemetry
+from server.together import Together
 from server.turns import Turns
 from server.viewers import Heard
 
@@ -82,6 +84,7 @@ class Desk:
         self._prices: Cache[tuple[str, str, bytes, tuple[Family, ...]], PriceList] = Cache(PRICES_BYTES_MAX)
         self._foresight = Foresight()
         self._turns = Turns()
+        self._deciding = Together(self._decide)
         self._warned_s = 0.0
         self.seal = Seal()
         """Replaced at the start by the one that all who share the store have."""
@@ -199,16 +202,25 @@ class Desk:
         await self._foresight.wait(controller, prices, segment, state.buffer_max_s)
         if before is not None and not state.reports:
             state = state.with_download(self._download(state, *before))
-        started = time.perf_counter()
+        decide = partial(self._decided, controller, session_id)
         now_s = self._clock()
-        taken = take(state, heard, title, prices, controller, segment, now_s=now_s, horizon=HORIZON, asked=asked)
-        self._telemetry.decision_s.observe(time.perf_counter() - started, session_id)
+        taken = await take(state, heard, title, prices, decide, segment, now_s=now_s, horizon=HORIZON, asked=asked)
         if not await self._keep_taken(key, taken, version):
             return None
         if taken.event is not None:
             self._feed.tell(session_id, state.title, [taken.event])
         self._telemetry.decided(state.controller, taken, session_id)
         return taken
+
+    async def _decided(self, controller: Controller, session_id: str, seen: Observation) -> Decision:
+        decision, took_s = await self._deciding.ask((controller, seen))
+        self._telemetry.decision_s.observe(took_s, session_id)
+        return decision
+
+    def _decide(self, asked: Sequence[tuple[Controller, Observation]]) -> list[tuple[Decision, float]]:
+        """What was asked for in one turn of the loop, each with its share of the time that all took."""
+        started, decisions = time.perf_counter(), decide_group(asked)
+        return [(decision, (time.perf_counter() - started) / len(asked)) for decision in decisions]
 
     async def _keep_taken(self, key: str, taken: Taken, version: int) -> bool:
         """False when the session was saved by somebody else in between. Without the store, remembered here."""

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from abr.errors import InputError
 from server.context import CONTEXT, Context
-from server.eager import begin
+from server.eager import Errand
 from server.lane import Asked, Lane, read
 from server.line import Line
 from server.media import SLOWEST_BYTES_PER_S
@@ -82,7 +82,9 @@ class Door(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._line: Line | None = None
         self._inner: web.RequestHandler | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._errand: Errand | None = None
+        self._asking = b""
+        """The request that the errand is about."""
         self._held = b""
         self._owed: int | None = 0
         """Bytes of a request that aiohttp still lacks; None when that cannot be told, and then for good."""
@@ -128,7 +130,7 @@ class Door(asyncio.BufferedProtocol):
         if self._line is None:  # turned away
             return
         self._heard_s = asyncio.get_running_loop().time()
-        if self._task is not None:
+        if self._errand is not None:
             self._held += data
             self._transport.pause_reading()
             return
@@ -142,19 +144,15 @@ class Door(asyncio.BufferedProtocol):
     def _answer(self, asked: Asked, data: bytes) -> None:
         assert self._line is not None
         self._line.begun = False
-        try:
-            self._task = begin(self._doorman.lane.answer(asked, self._line))
-        except Exception as error:  # noqa: BLE001 - aiohttp's side meets it again, and answers it
-            self._failed(error, data)
-            return
-        if self._task is not None:
-            self._task.add_done_callback(lambda task: self._answered(task, data))
+        self._asking = data
+        self._errand = Errand(self._doorman.lane.answer(asked, self._line), self._answered)
+        self._errand.go_on()
 
-    def _answered(self, task: asyncio.Task[None], data: bytes) -> None:
+    def _answered(self, error: BaseException | None) -> None:
         assert self._transport is not None
-        self._task = None
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._failed(error, data)
+        self._errand = None
+        if error is not None:
+            self._failed(error)
         held, self._held = self._held, b""
         if self._transport.is_closing():
             return
@@ -164,14 +162,14 @@ class Door(asyncio.BufferedProtocol):
             self._transport.resume_reading()
             self.data_received(held)
 
-    def _failed(self, error: BaseException, data: bytes) -> None:
+    def _failed(self, error: BaseException) -> None:
         assert self._transport is not None
         assert self._line is not None
         if self._line.begun or isinstance(error, ConnectionError):
             log.info("hung up: %s", error)
             self._transport.abort()
-        else:
-            self._pass_on(data)
+        else:  # aiohttp's side meets it again, and answers it
+            self._pass_on(self._asking)
 
     def _pass_on(self, data: bytes) -> None:
         if self._inner is None:
@@ -212,7 +210,7 @@ class Door(asyncio.BufferedProtocol):
         """Closes the connection of a viewer who has long been idle, takes no bytes, or never ends a request's head."""
         assert self._transport is not None
         settings, busy = self._doorman.use.settings, self._inner is not None and not _idle(self._inner)
-        if self._task is not None or busy:
+        if self._errand is not None or busy:
             self._since_s = now_s
             return
         if self._transport.get_write_buffer_size():
@@ -232,7 +230,7 @@ class Door(asyncio.BufferedProtocol):
 
     def leave(self) -> None:
         self._leaving = True
-        if self._task is None and self._inner is None and self._transport is not None:
+        if self._errand is None and self._inner is None and self._transport is not None:
             self._transport.close()
 
 

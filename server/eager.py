@@ -3,22 +3,42 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from functools import partial
 from typing import Any
 
+from server.together import Place
 
-def begin(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
-    """Runs it as far as it goes without waiting; None when that was to its end, else the task that does the rest.
 
-    Raises what the coroutine raises before it first waits. Until then it runs in no task: it must not ask for one, as
+class Errand:
+    """A coroutine that goes as far as it can without waiting, or waiting only for what is done together
+    (`server.together`); then a task does the rest. Until then it runs in no task: it must not ask for one, as
     asyncio.timeout does.
     """
-    try:
-        waiting = coroutine.send(None)
-    except StopIteration:
-        return None
-    return asyncio.get_running_loop().create_task(_finish(coroutine, waiting))
+
+    def __init__(self, coroutine: Coroutine[Any, Any, None], done: Callable[[BaseException | None], None]) -> None:
+        """done: called once at its end, with what it raised."""
+        self._coroutine = coroutine
+        self._done = done
+        self._task: asyncio.Task[None] | None = None
+
+    def go_on(self) -> None:
+        """Begins it, or goes on with it."""
+        try:
+            waiting = self._coroutine.send(None)
+        except StopIteration:
+            self._done(None)
+        except Exception as error:  # noqa: BLE001 - as a task would keep it
+            self._done(error)
+        else:
+            if isinstance(waiting, Place):
+                waiting.go_on = self.go_on
+                return
+            self._task = asyncio.get_running_loop().create_task(_finish(self._coroutine, waiting))
+            self._task.add_done_callback(self._over)
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        self._done(None if task.cancelled() else task.exception())
 
 
 async def _finish(coroutine: Coroutine[Any, Any, None], waiting: Any) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from email.utils import formatdate
 from urllib.parse import unquote_plus
 
@@ -24,6 +24,7 @@ from server.decisions import Taken
 from server.line import Line
 from server.media import MediaFile
 from server.middleware import count, fixed_headers
+from server.together import Together
 from server.viewers import hear_keys
 
 HEAD_BYTES_MAX = 8192
@@ -88,6 +89,7 @@ class Lane:
         fixed = fixed_headers(use.settings.allow_origin)
         self._fixed = "".join(f"\r\n{name}: {value}" for name, value in fixed.items())
         self._dated = (0, "")
+        self._writing = Together(_write)
 
     async def answer(self, asked: Asked, line: Line) -> None:
         started_s = time.perf_counter()
@@ -136,8 +138,12 @@ class Lane:
     async def _send(self, file: MediaFile, more: str, line: Line) -> None:
         shelf = self._use.shelf
         body = shelf.at_hand(file) or await shelf.fetch(file)
-        head = f"HTTP/1.1 200 OK{self._fixed}{self._date()}{file.head}{more}\r\n\r\n"
-        await line.send(head.encode("ascii"), body, file.size_bytes)
+        head = f"HTTP/1.1 200 OK{self._fixed}{self._date()}{file.head}{more}\r\n\r\n".encode("ascii")
+        if isinstance(body, bytes):
+            if error := await self._writing.ask((line, head, body)):
+                raise error
+        else:
+            await line.send(head, body, file.size_bytes)
 
     def _date(self) -> str:
         now_s = int(time.time())
@@ -146,5 +152,18 @@ class Lane:
         return self._dated[1]
 
 
+def _write(answers: Sequence[tuple[Line, bytes, bytes]]) -> list[OSError | None]:
+    """One after the other: what each met, if anything."""
+    return [_write_one(*answer) for answer in answers]
+
+
+def _write_one(line: Line, head: bytes, body: bytes) -> OSError | None:
+    try:
+        line.write(head, body)
+    except OSError as error:
+        return error
+    return None
+
+
 def _decision(taken: Taken) -> str:
-    return "".join(f"\r\n{name}: {value}" for name, value in decisions.headers(taken).items())
+    return "".join([f"\r\n{name}: {value}" for name, value in decisions.headers(taken).items()])

@@ -53,18 +53,19 @@ class Line:
 
     async def send(self, head: bytes, body: bytes | Descriptor, size_bytes: int) -> None:
         """To the last byte. ConnectionError when the viewer is gone, takes no bytes, or the file ends early."""
-        self.begun = True
         if isinstance(body, bytes):
-            self._write(head, body)
+            self.write(head, body)
             return
+        self.begun = True
         sent = 0
         if self._push(head):
             sent = self._pour(body, size_bytes)
         if sent < size_bytes:
             await self._rest(body, sent, size_bytes)
 
-    def _write(self, head: bytes, body: bytes) -> None:
+    def write(self, head: bytes, body: bytes) -> None:
         """Both at once, without making one of them; what the socket does not take is asyncio's to write."""
+        self.begun = True
         try:
             sent = self._socket.sendmsg((head, body))
         except BlockingIOError:

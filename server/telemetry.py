@@ -93,7 +93,7 @@ class Telemetry:
             "controller_failures", "Decisions that a controller failed to take.", "controller"
         )
         self.decision_s = make.traced_histogram(
-            "decision_duration_seconds", "The CPU part of a decision: observe and choose.", _FAST_S
+            "decision_duration_seconds", "Choosing one segment; of those chosen together an equal share.", _FAST_S
         )
         self.promised_vmaf = make.traced_histogram("promised_vmaf", "VMAF promised of decided segments.", _VMAF)
         self.segment_bytes = make.histogram("segment_bytes", "Bytes of decided video segments.", _BYTES)

@@ -7,7 +7,7 @@ less changes and stalls, is added to the value of the state it leads to (abr.pla
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,10 +15,10 @@ import numpy as np
 from abr.control import Decision, Observation
 from abr.controllers.rules import last_vmaf, per_title, quiet, start, starting, step_down, whole
 from abr.crowd import Crowd, Decisions, Indices
-from abr.forecast import believe, believe_many
+from abr.forecast import Belief, believe, believe_many
 from abr.options import Floats, Menu, PriceList
 from abr.planning import WINDOW, candidates, plan_of, planned
-from abr.worth import Stage, stage_of, viewer, viewers, worth
+from abr.worth import Stage, Viewer, gathered, shared, stage_of, viewers, worth
 
 START_WEIGHTS_SHARE = 0.6
 """Weights fetched at start-up may add this much to the first segment's bytes."""
@@ -29,30 +29,24 @@ class Toprung:
     """memory: the belief about the network (abr.forecast.Belief.memory)."""
 
     def decide(self, seen: Observation) -> Decision:
-        if starting(seen):
-            return _start(seen)
-        belief, menu = believe(seen.downloads, seen.memory), seen.menu
-        stage = _stage(menu, menu.weights_bytes, seen.buffer_max_s)
-        one = viewer(
-            stage,
-            belief,
-            latency_s=sum([download.latency_s for download in seen.downloads]) / len(seen.downloads),
-            buffer_s=seen.buffer_s,
-            backlog_s=seen.backlog_s,
-            vmaf_before=last_vmaf(seen),
-        )
-        values: list[float] = worth(stage, one).tolist()
-        most = max(values, default=-math.inf)
-        if most == -math.inf:
-            reason = "toprung: nothing else is offered"
-            return Decision(option=step_down(menu, 0), reason=reason, memory=belief.memory())
-        best = values.index(most)
-        reason = (
-            f"toprung: expects {belief.throughput_bps / 1e3:.0f} kbit/s ±{math.exp(belief.spread):.0%}, "
-            f"buffer {seen.buffer_s:.1f} s, backlog {seen.backlog_s:.1f} s, worth {most:.0f}"
-            f"{_runner_up(menu, stage.options, values, best)}"
-        )
-        return Decision(option=stage.options[best], reason=reason, memory=belief.memory())
+        return self.decide_group((seen,))[0]
+
+    def decide_group(self, seen: Sequence[Observation]) -> list[Decision]:
+        decisions: dict[int, Decision] = {}
+        groups: dict[object, list[tuple[int, Stage, Viewer]]] = {}
+        for index, each in enumerate(seen):
+            if starting(each):
+                decisions[index] = _start(each)
+                continue
+            stage = _stage(each.menu, each.menu.weights_bytes, each.buffer_max_s)
+            viewer = _viewer(each)
+            groups.setdefault((stage.kind, viewer.vmaf_before is None), []).append((index, stage, viewer))
+        for group in groups.values():
+            stage = shared([stage for _, stage, _ in group])
+            values = worth(stage, gathered(stage, [viewer for _, _, viewer in group])).tolist()
+            for (index, _, viewer), row in zip(group, values, strict=True):
+                decisions[index] = _decision(seen[index], viewer.belief, stage.options, row)
+        return [decisions[index] for index in range(len(seen))]
 
     def foreseen(self, prices: PriceList, segment: int, buffer_max_s: float) -> bool:
         return all(planned(prices, options, segment, buffer_max_s) for options in _plannable(prices))
@@ -77,6 +71,31 @@ class Toprung:
             )
             option[same] = np.array(stage.options)[worth(stage, many).argmax(axis=1)]
         return Decisions(option=option, memory=beliefs.memory())
+
+
+def _viewer(seen: Observation) -> Viewer:
+    return Viewer(
+        belief=believe(seen.downloads, seen.memory),
+        latency_s=sum([download.latency_s for download in seen.downloads]) / len(seen.downloads),
+        buffer_s=seen.buffer_s,
+        backlog_s=seen.backlog_s,
+        vmaf_before=last_vmaf(seen),
+    )
+
+
+def _decision(seen: Observation, belief: Belief, options: tuple[int, ...], values: list[float]) -> Decision:
+    """For the best of the values, one for each option."""
+    most = max(values, default=-math.inf)
+    if most == -math.inf:
+        reason = "toprung: nothing else is offered"
+        return Decision(option=step_down(seen.menu, 0), reason=reason, memory=belief.memory())
+    best = values.index(most)
+    reason = (
+        f"toprung: expects {belief.throughput_bps / 1e3:.0f} kbit/s ±{math.exp(belief.spread):.0%}, "
+        f"buffer {seen.buffer_s:.1f} s, backlog {seen.backlog_s:.1f} s, worth {most:.0f}"
+        f"{_runner_up(seen.menu, options, values, best)}"
+    )
+    return Decision(option=options[best], reason=reason, memory=belief.memory())
 
 
 @per_title

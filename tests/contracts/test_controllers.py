@@ -14,13 +14,14 @@ from abr.control import Decision, Download, Observation
 from abr.controllers import CONTROLLERS, make_controller
 from abr.controllers.fixed import Fixed
 from abr.controllers.greedy import Greedy
-from abr.controllers.guard import decide
+from abr.controllers.guard import decide, decide_group
 from abr.errors import InputError, UnknownNameError
 from abr.options import Choice, PriceList
 from abr.simulate import simulate
 from abr.traces import constant, make
 
 PRICES = make_prices()
+FINITE = {"allow_nan": False, "allow_infinity": False}
 
 
 @pytest.fixture(params=list(CONTROLLERS))
@@ -106,6 +107,42 @@ def test_never_enhances_what_cannot_be_done_in_time(controller, situation):
     now = SITUATIONS[situation]
     compute_s = now.menu.compute_s[0, controller.decide(now).option]
     assert compute_s == 0 or now.backlog_s + compute_s <= now.buffer_s
+
+
+SITUATED = st.builds(
+    seen,
+    prices=st.just(PRICES),
+    segment=st.integers(0, 11),
+    buffer_s=st.floats(0, 30, **FINITE),
+    backlog_s=st.one_of(st.just(0.0), st.floats(0, 20, **FINITE)),
+    downloads=st.builds(downloads, st.integers(0, 8), st.floats(1e5, 2e7, **FINITE)),
+    last=st.one_of(st.none(), st.sampled_from(PRICES.choices)),
+    menu=st.builds(
+        lambda prices, segment, owned: prices.menu(segment, 8, owned),
+        st.sampled_from((PRICES, holes(PRICES), make_prices(12, weights=True))),
+        st.integers(0, 11),
+        st.sets(st.sampled_from(("lo", "hi"))),
+    ),
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(together=st.lists(SITUATED, min_size=2, max_size=9))
+def test_several_at_once_are_told_word_for_word_what_each_would_be_alone(together):
+    controllers = [make_controller(name) for name in ("toprung", "bola", "toprung")]
+    asked = [(controllers[at % 3], each) for at, each in enumerate(together)]
+    assert decide_group(asked) == [decide(*each) for each in asked]
+
+
+def test_a_controller_that_fails_for_a_group_decides_one_by_one():
+    class Confused(Fixed):
+        def decide_group(self, seen):
+            return [Decision(option=99, reason="far out")]
+
+    asked = [(Confused(), seen(segment=number)) for number in (1, 2)] + [(Confused(), seen())]
+    one = asked[0][0]
+    asked = [(one, each) for _, each in asked]
+    assert decide_group(asked) == [decide(*each) for each in asked]
 
 
 def test_starts_low_and_plain(controller):

@@ -12,7 +12,7 @@ from price_lists import make_prices
 
 from abr.forecast import Belief, Beliefs
 from abr.planning import candidates
-from abr.worth import stage_of, viewer, viewers, worth
+from abr.worth import Viewer, gathered, stage_of, viewers, worth
 
 WHOLE = make_prices(40, weights=True)
 LISTS = {"whole segments": WHOLE, "frame by frame": replace(WHOLE, lead_s=np.zeros_like(WHOLE.lead_s))}
@@ -43,7 +43,9 @@ def test_many_viewers_are_told_what_each_would_be(name, segment, owned, levels, 
         belief = Belief(
             level=levels[row], spread=float(beliefs.spread[row]), mean=levels[row] - 0.5, downloads=3, until_s=0.0
         )
-        assert worth(stage, viewer(stage, belief, **told)) == pytest.approx(each, rel=1e-6, abs=1e-3)
+        assert worth(stage, gathered(stage, [Viewer(belief=belief, **told)]))[0] == pytest.approx(
+            each, rel=1e-6, abs=1e-3
+        )
 
 
 def test_what_a_segment_lacks_is_worth_nothing_and_spoils_nothing_else():
@@ -52,6 +54,7 @@ def test_what_a_segment_lacks_is_worth_nothing_and_spoils_nothing_else():
     holed = replace(WHOLE, vmaf=vmaf)
     stage = stage_of(holed, 8, lacking(holed, set()), 30.0)
     belief = Belief(level=14.5, spread=-2.0, mean=14.5, downloads=3, until_s=0.0)
-    values = worth(stage, viewer(stage, belief, latency_s=0.1, buffer_s=9.0, backlog_s=0.0, vmaf_before=None))
+    one = Viewer(belief=belief, latency_s=0.1, buffer_s=9.0, backlog_s=0.0, vmaf_before=None)
+    values = worth(stage, gathered(stage, [one]))[0]
     missing = [option == 6 for option in candidates(holed).options]
     assert any(missing) and np.isneginf(values).tolist() == missing

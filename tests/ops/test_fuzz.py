@@ -10,7 +10,7 @@ import pytest
 from damage import damaged_bytes, damaged_json
 from hypothesis import given
 from hypothesis import strategies as st
-from serving import device_profile, enhancements
+from serving import device_profile, enhancements, take
 from titles import prepared_title
 
 from abr.cmcd import HEADERS
@@ -20,7 +20,6 @@ from abr.events import Downloaded, EventBatch
 from abr.formats import dumps, loads
 from abr.options import price
 from client_player.manifest import SEGMENTS_ALL_MAX, TRACKS_MAX, URL_MAX_CHARS, loads_mpd
-from server.decisions import take
 from server.seen import sight
 from server.sessions import SessionState
 from server.telemetry import Telemetry

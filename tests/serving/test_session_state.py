@@ -5,13 +5,12 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving import device_profile, enhancements
+from serving import device_profile, enhancements, take
 
 from abr.control import Download
 from abr.controllers import HORIZON, make_controller
 from abr.enhancement import Family
 from abr.options import price
-from server.decisions import take
 from server.sessions import (
     DOWNLOADS_KEPT,
     OPTIONS_MAX,

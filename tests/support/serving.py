@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import shutil
 from pathlib import Path
 
 from titles import prepared_library
 
+from abr.control import Controller, Decision, Observation
+from abr.controllers.guard import decide
 from abr.device import Device, DeviceProfile, Measurement
 from abr.enhancement import ENHANCEMENTS_FILE, Chunk, EnhancementTable, EnhancerEntry, Family, Offer, Tier
 from abr.formats import dumps_pretty
 from abr.media import Quality, Rendition, Title
+from abr.options import PriceList
+from server import decisions
+from server.sessions import SessionState
+from server.viewers import Heard
 
 CHUNK = bytes(range(256)) * 120
 CHUNK_FILE = "enhancers/content-low-180p-1.safetensors"
 CHUNK_SHA256 = hashlib.sha256(CHUNK).hexdigest()
+
+
+def take(state: SessionState, heard: Heard, title: Title, prices: PriceList, by: Controller, segment: int, **at):
+    """`server.decisions.take` by a controller that is asked at once."""
+
+    async def ask(seen: Observation) -> Decision:
+        return decide(by, seen)
+
+    return asyncio.run(decisions.take(state, heard, title, prices, ask, segment, **at))
 
 
 def enhanced_library(folder: Path) -> Path:

@@ -1,0 +1,70 @@
+"""What is asked for in one turn of the loop is done at once, and each gets its own answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from server.eager import Errand
+from server.together import Together
+
+
+class Doubling:
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+
+    def __call__(self, asked: Sequence[int]) -> list[int]:
+        self.batches.append(list(asked))
+        if 0 in asked:
+            raise ZeroDivisionError("nothing to double")
+        return [2 * each for each in asked]
+
+
+async def test_one_turn_at_once_in_order_and_no_more_than_the_most():
+    double = Doubling()
+    together = Together(double, most=3)
+
+    async def twice(number: int) -> int:
+        return await together.ask(await together.ask(number))
+
+    assert await asyncio.gather(*map(twice, range(1, 6))) == [4, 8, 12, 16, 20]
+    assert double.batches == [[1, 2, 3], [4, 5, 2], [4, 6, 8], [10]]
+
+
+async def test_what_goes_wrong_is_told_to_all_who_were_done_at_once_and_to_nobody_else():
+    together = Together(Doubling(), most=2)
+    answers = await asyncio.gather(*(together.ask(each) for each in (1, 0, 3)), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [ZeroDivisionError, ZeroDivisionError, int]
+
+
+async def test_who_gives_up_waiting_spoils_nothing():
+    together = Together(Doubling())
+
+    async def ask(number: int) -> int:
+        return await together.ask(number)
+
+    impatient, patient = asyncio.create_task(ask(1)), asyncio.create_task(ask(2))
+    await asyncio.sleep(0)
+    impatient.cancel()
+    assert await patient == 4
+    with pytest.raises(asyncio.CancelledError):
+        await impatient
+
+
+async def test_an_errand_waits_for_its_answer_without_a_task():
+    together, ended, tasks = Together(Doubling()), asyncio.Queue(), []
+
+    async def run(number: int) -> None:
+        tasks.append(asyncio.current_task())
+        assert await together.ask(number) == 2 * number
+        tasks.append(asyncio.current_task())
+
+    for number in (3, 4, 0):
+        asyncio.get_running_loop().call_soon(Errand(run(number), ended.put_nowait).go_on)
+    ends = [await ended.get() for _ in range(3)]
+    assert [type(end) for end in ends] == [ZeroDivisionError] * 3
+    asyncio.get_running_loop().call_soon(Errand(run(5), ended.put_nowait).go_on)
+    assert await ended.get() is None
+    assert tasks == [None] * 5
