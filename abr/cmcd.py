@@ -127,10 +127,10 @@ def from_headers(headers: Mapping[str, str]) -> Cmcd:
         text = headers.get(name)
         if not text:
             continue
-        for key, value in (_object_keys(text) if name == _OBJECT else loads(text)).items():
-            if key in keys:
-                raise FormatError(f"CMCD names {key!r} in two headers.")
-            keys[key] = value
+        told = _object_keys(text) if name == _OBJECT else loads(text)
+        if not keys.keys().isdisjoint(told):
+            raise FormatError(f"CMCD names {next(key for key in told if key in keys)!r} in two headers.")
+        keys.update(told)
     return keys
 
 

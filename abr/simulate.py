@@ -242,7 +242,7 @@ def seen_of(seen: Observation, owned: Sequence[str] = ()) -> Seen:
         buffer_max_s=seen.buffer_max_s,
         backlog_s=seen.backlog_s,
         playing=seen.playing,
-        downloads=tuple((d.started_s, d.duration_s, d.latency_s, d.size_bytes) for d in seen.downloads),
+        downloads=tuple([(d.started_s, d.duration_s, d.latency_s, d.size_bytes) for d in seen.downloads]),
         owned=tuple(owned),
         memory=seen.memory,
     )

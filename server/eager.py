@@ -24,16 +24,22 @@ class Errand:
 
     def go_on(self) -> None:
         """Begins it, or goes on with it."""
+        Place.in_no_task = True
         try:
             waiting = self._coroutine.send(None)
         except StopIteration:
-            self._done(None)
-        except Exception as error:  # noqa: BLE001 - as a task would keep it
-            self._done(error)
+            ended, error = True, None
+        except Exception as raised:  # noqa: BLE001 - as a task would keep it
+            ended, error = True, raised
         else:
-            if isinstance(waiting, Place):
-                waiting.go_on = self.go_on
-                return
+            ended, error = False, None
+        finally:
+            Place.in_no_task = False
+        if ended:
+            self._done(error)
+        elif isinstance(waiting, Place):
+            waiting.go_on = self.go_on
+        else:
             self._task = asyncio.get_running_loop().create_task(_finish(self._coroutine, waiting))
             self._task.add_done_callback(self._over)
 

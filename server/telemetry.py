@@ -104,6 +104,7 @@ class Telemetry:
             "decisions_degraded", "Decisions taken without the session store, from what one worker knew."
         )
         self._exposition = Exposition(make.registry, make.traced)
+        self._decided: dict[tuple[str, str, str], Counter] = {}
         self._answers: dict[tuple[str, str, int], tuple[Counter, Histogram, Counter]] = {}
 
     def scraped(self, accept: str) -> tuple[bytes, str]:
@@ -134,7 +135,11 @@ class Telemetry:
         if taken.event is None:
             self.repeats.inc()
             return
-        self.decisions.labels(controller, taken.rendition, taken.enhancer).inc()
+        chosen = controller, taken.rendition, taken.enhancer
+        series = self._decided.get(chosen)
+        if series is None:  # as above
+            series = self._decided[chosen] = self.decisions.labels(*chosen)
+        series.inc()
         self.promised_vmaf.observe(taken.promised_vmaf, session_id)
         self.segment_bytes.observe(taken.event.size_bytes)
         if taken.rungs_up:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Generator, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 MOST = 16
 """At once, so that who comes first does not wait for all."""
@@ -21,6 +21,8 @@ class Place(Generic[A, R]):
     """In the queue, from when it is awaited, which is to be once, until what is asked for is done."""
 
     __slots__ = ("_queue", "answer", "asked", "error", "go_on")
+    in_no_task: ClassVar[bool] = False
+    """Set while a coroutine runs that whoever began it goes on with (server.eager)."""
     answer: R
     go_on: Callable[[], None]
     """Called when it is done."""
@@ -32,7 +34,7 @@ class Place(Generic[A, R]):
 
     def __await__(self) -> Generator[Any, None, R]:
         self._queue.join(self)
-        if asyncio.current_task() is None:  # whoever began this coroutine goes on with it (server.eager)
+        if Place.in_no_task:
             yield self
         else:
             done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
