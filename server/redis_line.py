@@ -101,10 +101,12 @@ class _Link(asyncio.Protocol):
 
     def __init__(self) -> None:
         self._reader = hiredis.Reader()
-        self._waiting: deque[asyncio.Future[Any]] = deque()
+        self._waiting: deque[tuple[asyncio.Future[Any], float, float]] = deque()
+        """Who waits for a reply, until when, and for how long in all."""
+        self._patience: asyncio.TimerHandle | None = None
+        """Ends when the first of them has waited too long: a timer for each would cost as much as its command."""
         self._packed: list[bytes] = []
         self._transport: asyncio.Transport | None = None
-        self._asked_s = 0.0
 
     @property
     def open(self) -> bool:
@@ -121,7 +123,7 @@ class _Link(asyncio.Protocol):
         self._reader.feed(data)
         try:
             while (reply := self._reader.gets()) is not False:
-                waiting = self._waiting.popleft()
+                waiting, *_ = self._waiting.popleft()
                 if waiting.done():
                     continue
                 if isinstance(reply, hiredis.ReplyError):
@@ -141,12 +143,26 @@ class _Link(asyncio.Protocol):
             loop.call_soon(self._flush)
         self._packed.append(hiredis.pack_command(arguments))  # type: ignore[arg-type]
         reply: asyncio.Future[Any] = loop.create_future()
-        self._waiting.append(reply)
-        late = loop.call_later(timeout_s, self.drop, TimeoutError(f"no reply within {timeout_s} s"))
-        try:
-            return await reply
-        finally:
-            late.cancel()
+        late_s = loop.time() + timeout_s
+        self._waiting.append((reply, late_s, timeout_s))
+        if self._patience is None or late_s < self._patience.when():
+            self._wait_until(late_s)
+        return await reply
+
+    def _wait_until(self, late_s: float) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+        self._patience = asyncio.get_running_loop().call_at(late_s, self._lose_patience)
+
+    def _lose_patience(self) -> None:
+        self._patience = None
+        if not self._waiting:
+            return
+        _, late_s, timeout_s = self._waiting[0]
+        if late_s <= asyncio.get_running_loop().time():
+            self.drop(TimeoutError(f"no reply within {timeout_s} s"))
+        else:
+            self._wait_until(late_s)
 
     def _flush(self) -> None:
         if self._transport is not None:
@@ -159,6 +175,6 @@ class _Link(asyncio.Protocol):
         if transport is not None:
             transport.abort()
         while self._waiting:
-            waiting = self._waiting.popleft()
+            waiting, *_ = self._waiting.popleft()
             if not waiting.done():
                 waiting.set_exception(error)

@@ -17,7 +17,6 @@ from abr.cmcd import ViewerState, from_viewer
 from abr.formats import dumps
 from server import door
 from server.app import create_app
-from server.eager import Errand
 from server.lane import read
 
 PLAIN = b"GET /titles/bbb/video/180p/seg-00001.m4s HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -225,30 +224,3 @@ async def test_the_fast_lane_is_counted(port):
     assert line in metrics.decode()
     sent = re.search(r'toprung_http_response_bytes_total\{route="getTitleFile"\} (\S+)', metrics.decode())
     assert float(sent[1]) == len(before[2])
-
-
-async def test_a_coroutine_begun_goes_as_far_as_it_can_and_then_becomes_a_task():
-    steps, ended, gate = [], asyncio.Queue(), asyncio.get_running_loop().create_future()
-
-    async def walk(wait: bool) -> None:
-        steps.append("begun")
-        if wait:
-            try:
-                steps.append(await gate)
-            except asyncio.CancelledError:
-                steps.append("cancelled")
-                raise
-
-    Errand(walk(False), ended.put_nowait).go_on()
-    assert ended.get_nowait() is None
-    Errand(walk(True), ended.put_nowait).go_on()
-    assert steps == ["begun", "begun"]
-    gate.set_result("passed")
-    assert await ended.get() is None
-    assert steps[2:] == ["passed"]
-    gate = asyncio.get_running_loop().create_future()
-    Errand(walk(True), ended.put_nowait).go_on()
-    await asyncio.sleep(0)
-    next(task for task in asyncio.all_tasks() if task is not asyncio.current_task()).cancel()
-    assert await ended.get() is None
-    assert steps[-1] == "cancelled"

@@ -68,3 +68,28 @@ async def test_an_errand_waits_for_its_answer_without_a_task():
     asyncio.get_running_loop().call_soon(Errand(run(5), ended.put_nowait).go_on)
     assert await ended.get() is None
     assert tasks == [None] * 5
+
+
+async def test_an_errand_goes_as_far_as_it_can_and_on_when_what_it_waits_for_is_there():
+    steps, ended = [], asyncio.Queue()
+
+    async def walk(gate: asyncio.Future[str] | None) -> None:
+        steps.append("begun")
+        if gate is not None:
+            steps.append(await gate)
+            await asyncio.sleep(0)
+            steps.append(await asyncio.to_thread(str, "read"))
+
+    Errand(walk(None), ended.put_nowait).go_on()
+    assert (steps, ended.get_nowait()) == (["begun"], None)
+    opened, broken, cancelled = (asyncio.get_running_loop().create_future() for _ in range(3))
+    for gate in (opened, broken, cancelled):
+        Errand(walk(gate), ended.put_nowait).go_on()
+    assert steps == ["begun"] * 4
+    broken.set_exception(ConnectionResetError("gone"))
+    assert isinstance(await ended.get(), ConnectionResetError)
+    cancelled.cancel()
+    assert isinstance(await ended.get(), asyncio.CancelledError)
+    opened.set_result("passed")
+    assert await ended.get() is None
+    assert steps[4:] == ["passed", "read"]
