@@ -21,7 +21,7 @@ from abr.media import segment_file
 from server import decisions
 from server.context import Context
 from server.decisions import Taken
-from server.line import Line
+from server.line import Descriptor, Line
 from server.media import MediaFile
 from server.middleware import count, fixed_headers
 from server.together import Together
@@ -106,7 +106,8 @@ class Lane:
         if asked.location and line.trusted:
             await self._refer(f"{asked.location}{asked.title}/{asked.file}", file, more, line)
         else:
-            await self._send(file, more, line)
+            head, body = await self._whole(file, more)
+            await line.send(head, body, file.size_bytes)
         if asked.file.startswith("enhancers/"):
             self._use.telemetry.weights_bytes.inc(file.size_bytes)
         return file.size_bytes
@@ -123,7 +124,11 @@ class Lane:
         if asked.location and line.trusted and heard.tells_throughput:
             await self._refer(f"{asked.location}{taken.state.title}/{relative}", file, _decision(taken), line)
             return file.size_bytes
-        await self._send(file, _decision(taken), line)
+        head, body = await self._whole(file, _decision(taken))
+        if not isinstance(body, bytes):
+            await line.send(head, body, file.size_bytes)
+        elif error := await self._writing.ask((line, head, body)):
+            raise error
         line.note(asked.session, file.size_bytes)
         return file.size_bytes
 
@@ -135,15 +140,11 @@ class Lane:
         )
         await line.send(head.encode("ascii"), b"", 0)
 
-    async def _send(self, file: MediaFile, more: str, line: Line) -> None:
+    async def _whole(self, file: MediaFile, more: str) -> tuple[bytes, bytes | Descriptor]:
+        """Head and body of the answer."""
         shelf = self._use.shelf
         body = shelf.at_hand(file) or await shelf.fetch(file)
-        head = f"HTTP/1.1 200 OK{self._fixed}{self._date()}{file.head}{more}\r\n\r\n".encode("ascii")
-        if isinstance(body, bytes):
-            if error := await self._writing.ask((line, head, body)):
-                raise error
-        else:
-            await line.send(head, body, file.size_bytes)
+        return f"HTTP/1.1 200 OK{self._fixed}{self._date()}{file.head}{more}\r\n\r\n".encode("ascii"), body
 
     def _date(self) -> str:
         now_s = int(time.time())

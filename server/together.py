@@ -48,6 +48,9 @@ class Place(Generic[A, R]):
 class Together(Generic[A, R]):
     """Does what it was asked for in a turn of the loop at the beginning of the next, up to `most` at once."""
 
+    _next: ClassVar[list[Together[Any, Any]] | None] = None
+    """Queues that those have joined who have just been answered by another: they need not wait for a turn."""
+
     def __init__(self, do: Callable[[Sequence[A]], Sequence[R]], *, most: int = MOST) -> None:
         self._do = do
         self._most = most
@@ -59,7 +62,10 @@ class Together(Generic[A, R]):
 
     def join(self, place: Place[A, R]) -> None:
         if not self._places:
-            asyncio.get_running_loop().call_soon(self._run)
+            if Together._next is None:
+                asyncio.get_running_loop().call_soon(self._run)
+            else:
+                Together._next.append(self)
         self._places.append(place)
 
     def _run(self) -> None:
@@ -71,7 +77,15 @@ class Together(Generic[A, R]):
         except Exception as error:  # noqa: BLE001 - theirs who asked
             for place in places:
                 place.error = error
+        loop, queues = asyncio.get_running_loop(), list[Together[Any, Any]]()
+        Together._next = queues
         for place in places:
-            place.go_on()
-        if more:  # after what follows at once from these
-            asyncio.get_running_loop().call_soon(self._run)
+            try:
+                place.go_on()
+            except Exception as error:  # noqa: BLE001 - none of the others' business
+                loop.call_exception_handler({"message": "going on together", "exception": error})
+        Together._next = None
+        for queue in queues:
+            queue._run()
+        if more:
+            loop.call_soon(self._run)
