@@ -219,6 +219,7 @@ class Desk:
 
     def _decide(self, asked: Sequence[tuple[Controller, Observation]]) -> list[tuple[Decision, float]]:
         """What was asked for in one turn of the loop, each with its share of the time that all took."""
+        self._telemetry.decision_rounds.inc()
         started, decisions = time.perf_counter(), decide_group(asked)
         return [(decision, (time.perf_counter() - started) / len(asked)) for decision in decisions]
 

@@ -84,6 +84,9 @@ class Telemetry:
         self.decisions = make.counter(
             "decisions", "Segments decided, by what was chosen.", "controller", "rendition", "enhancer"
         )
+        self.decision_rounds = make.counter(
+            "decision_rounds", "Times that segments were decided, all at once that were asked for at the same moment."
+        )
         self.switches = make.counter(
             "decision_switches", "Decisions for another rendition than the segment before had.", "direction"
         )

@@ -16,7 +16,7 @@ from abr.control import Download
 from abr.formats import dumps
 from abr.structured import Token
 from server.bench.load import Measured, Viewer, connect, run
-from server.bench.peers import Peer, nginx, redis, toprung, use_last_core
+from server.bench.peers import HOST, Peer, nginx, redis, toprung, use_last_core
 from server.bench.title import (
     PLAIN_COPIES,
     PLAIN_FILES,
@@ -29,9 +29,10 @@ from server.bench.title import (
 )
 from server.desk import SessionRequest
 
-HOST = "127.0.0.1"
 VIEWERS = 32
 OPEN_RATE_PER_S = 500
+CROWD = 5000
+"""Sessions on one core, as the target has it; their requests are offered at the rate at which they would come."""
 SESSIONS = 2000
 SESSION_SEGMENTS = 20
 SERVER_OPTIONS = ("--log-level", "warning")
@@ -59,8 +60,9 @@ def bench_serve(seconds: float, rounds: int, as_json: bool) -> None:
         print(f"plain {kind}: {row['us']:.0f} µs, nginx {row['nginx_us']:.0f} µs: {row['ratio']:.2f} × nginx a core")
     for store, row in found["decided"].items():
         print(
-            f"decided 200 kB, {store}: {row['us']:.0f} µs; at {OPEN_RATE_PER_S}/s p99 to first byte "
-            f"{row['first_byte_p99_ms']:.2f} ms"
+            f"decided 200 kB, {store}: {row['us']:.0f} µs, {row['together']:.1f} at once; at {OPEN_RATE_PER_S}/s "
+            f"{row['us_at_rate']:.0f} µs, p99 to first byte {row['first_byte_p99_ms']:.2f} ms; as {CROWD} sessions ask "
+            f"{row['us_of_crowd']:.0f} µs, {row['first_byte_p99_ms_of_crowd']:.2f} ms"
         )
     print(f"sessions a core at {SEGMENT_S:.0f} s segments: {found['sessions_per_core']:.0f}")
     print(f"memory a session: {found['session_bytes']:.0f} bytes")
@@ -82,8 +84,8 @@ def measure(folder: Path, seconds: float, rounds: int, say: Say) -> dict[str, An
     return {
         "plain": plain,
         "decided": decided,
-        "sessions_per_core": SEGMENT_S * 1e6 / decided["memory"]["us"],
-        "sessions_per_core_redis": SEGMENT_S * 1e6 / decided["redis"]["us"],
+        "sessions_per_core": SEGMENT_S * 1e6 / decided["memory"]["us_of_crowd"],
+        "sessions_per_core_redis": SEGMENT_S * 1e6 / decided["redis"]["us_of_crowd"],
         "session_bytes": session_bytes,
         "seconds": seconds,
         "rounds": rounds,
@@ -111,25 +113,39 @@ def _decided(server: Peer, seconds: float, rounds: int, say: Say) -> dict[str, f
     first_s = _first_viewer_cpu_s(server)
     viewers = [_session_viewer(server) for _ in range(VIEWERS)]
     _cost(server, viewers, 1.0)
-    costs, waits, offered = [], [], []
+    costs, together, rates = [], [], (OPEN_RATE_PER_S, CROWD / SEGMENT_S)
+    offered: dict[float, list[tuple[float, float]]] = {rate: [] for rate in rates}
     for _ in range(rounds):
+        before = [server.counted(name) for name in _DECIDED]
         costs.append(_cost(server, viewers, seconds)[0])
-        cost_us, load = _cost(server, viewers, seconds, OPEN_RATE_PER_S)
-        waits.append(load.percentile_s(99) * 1000)
-        offered.append(cost_us)
+        decisions, times = (server.counted(name) - count for name, count in zip(_DECIDED, before, strict=True))
+        together.append(decisions / times)
+        for rate in rates:
+            cost_us, load = _cost(server, viewers, seconds, rate)
+            offered[rate].append((cost_us, load.percentile_s(99) * 1000))
     for viewer in viewers:
         viewer.connection.close()
-    us, p99_ms = statistics.median(costs), statistics.median(waits)
+    us = statistics.median(costs)
+    (us_at_rate, us_of_crowd), (p99_ms, p99_ms_of_crowd) = zip(
+        *(map(statistics.median, zip(*offered[rate], strict=True)) for rate in rates), strict=True
+    )
     say(f"first viewer of the title: {first_s:.1f} s of processor for {SEGMENTS} segments, plans included")
-    say(f"decided: {us:.0f} µs ({statistics.median(offered):.0f} at {OPEN_RATE_PER_S}/s), p99 {p99_ms:.2f} ms")
+    say(f"decided: {us:.0f} µs, {statistics.median(together):.1f} at once; {us_at_rate:.0f} at {OPEN_RATE_PER_S}/s")
+    say(f"p99 {p99_ms:.2f} ms; of {CROWD} sessions {us_of_crowd:.0f} µs, p99 {p99_ms_of_crowd:.2f} ms")
     return {
         "us": us,
         "us_spread": max(costs) - min(costs),
-        "us_at_rate": statistics.median(offered),
+        "together": statistics.median(together),
+        "us_at_rate": us_at_rate,
+        "us_of_crowd": us_of_crowd,
         "first_viewer_cpu_s": first_s,
         "first_byte_p99_ms": p99_ms,
-        "first_byte_p99_ms_worst": max(waits),
+        "first_byte_p99_ms_worst": max(wait_ms for _, wait_ms in offered[OPEN_RATE_PER_S]),
+        "first_byte_p99_ms_of_crowd": p99_ms_of_crowd,
     }
+
+
+_DECIDED = "toprung_decisions_total", "toprung_decision_rounds_total"
 
 
 def _first_viewer_cpu_s(server: Peer) -> float:

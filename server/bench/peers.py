@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -15,9 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 from abr.errors import InputError, ToprungError
 
+HOST = "127.0.0.1"
 START_MAX_S = 20.0
 _NGINX = """
 daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/nginx.log;
@@ -43,6 +46,12 @@ class Peer:
         """Processor time of all its threads so far, to the nanosecond (Linux: scheduler statistics)."""
         threads = Path(f"/proc/{self.pid}/task").iterdir()
         return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9
+
+    def counted(self, name: str) -> float:
+        """One of our servers' counters, summed over its labels."""
+        with urlopen(f"http://{HOST}:{self.port}/metrics", timeout=20) as answer:
+            lines = re.findall(rf"^{name}(?:{{.*}})? (\S+)$", answer.read().decode(), re.MULTILINE)
+        return sum(map(float, lines))
 
     def resident_bytes(self) -> int:
         pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])

@@ -22,9 +22,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from abr.errors import ToprungError
 from abr.events import Downloaded, Ended, EventBatch, Playing, Shown
 from abr.formats import dumps
-from server.bench.cli import HOST
 from server.bench.load import Viewer, connect, run
-from server.bench.peers import Peer, toprung, use_last_core
+from server.bench.peers import HOST, Peer, toprung, use_last_core
 from server.bench.title import TITLE_ID, profile, write_library
 from server.desk import SessionRequest
 
