@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
-from abr.options import Choice, Menu, PriceList
+from abr.options import Choice, Floats, Menu, PriceList
 
 
 class Download(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -80,11 +80,12 @@ class GroupController(Controller, Protocol):
 class Foresighted(Protocol):
     """A controller whose decisions rest on long computations, which may be done beforehand and in another thread."""
 
-    def foreseen(self, prices: PriceList, segment: int, buffer_max_s: float) -> bool:
-        """Whether `segment` of a title so priced can be decided at once."""
+    def foreseen(self, prices: PriceList, segment: int, weights_bytes: Floats, buffer_max_s: float) -> bool:
+        """Whether `segment` of a title so priced can be decided at once for who lacks these weights, (O,) of each
+        option."""
         ...
 
-    def foresee(self, prices: PriceList, segment: int, buffer_max_s: float) -> None:
+    def foresee(self, prices: PriceList, segment: int, weights_bytes: Floats, buffer_max_s: float) -> None:
         """Make it so. Changes no decision, only when it comes."""
         ...
 

@@ -33,6 +33,8 @@ Indices = npt.NDArray[np.intp]
 WINDOW = 20
 BEYOND = 24
 """Segments planned past a window, so that its end is no end."""
+OWNED_MAX = 256
+"""Kinds of viewers remembered with a title, by the weights that they lack."""
 PLANS_MAX = 24
 """Windows kept in memory, least recently used first out."""
 
@@ -146,12 +148,14 @@ class Candidates:
     """The options of a title that are planned for.
 
     options: indices into the list, ascending; index: the same as an array. plain: for each the row of the cheapest
-    one of its rendition, which shows when an enhancement would be late.
+    one of its rendition, which shows when an enhancement would be late. owned: by weights lacking, those of them whose
+    weights are there.
     """
 
     options: tuple[int, ...]
     index: Indices
     plain: Indices
+    owned: dict[bytes, tuple[int, ...]] = field(default_factory=dict)
 
 
 def candidates(prices: PriceList) -> Candidates:
@@ -162,6 +166,18 @@ def candidates(prices: PriceList) -> Candidates:
         index = np.asarray(options, dtype=np.intp)
         known = _candidates[prices] = Candidates(options=options, index=index, plain=_plain_rows(prices, options))
     return known
+
+
+def plannable(prices: PriceList, weights_bytes: Floats) -> list[tuple[int, ...]]:
+    """The options that plans are needed for to decide for who lacks these weights, (O,): all candidates; and those
+    among them, if not all, whose weights are there."""
+    known, key = candidates(prices), weights_bytes.tobytes()
+    owned = known.owned.get(key)
+    if owned is None:
+        if len(known.owned) >= OWNED_MAX:
+            known.owned.clear()
+        owned = known.owned[key] = tuple(known.index[weights_bytes[known.index] == 0].tolist())
+    return [known.options] if len(owned) in (0, len(known.options)) else [known.options, owned]
 
 
 def _plain_rows(prices: PriceList, options: Sequence[int]) -> Indices:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from abr.crowd import Indices
 from abr.forecast import OUTAGES_S, PULL, Belief, Beliefs, nodes, nodes_of
 from abr.options import Floats, PriceList
-from abr.planning import BACKLOGS_S, MEANS, SPREADS, Candidates, Plan, Singles, candidates, corners, plan_of
+from abr.planning import BACKLOGS_S, MEANS, SPREADS, Candidates, Plan, Singles, candidates, corners, plan_of, plannable
 from abr.qoe import STALL_PER_S
 
 Truths = npt.NDArray[np.bool_]
@@ -91,7 +91,9 @@ def stage_of(prices: PriceList, segment: int, weights_bytes: Floats, buffer_max_
         if len(plan.stages) >= STAGES_MAX:
             plan.stages.clear()
         kind = known.options, plan.levels.tobytes(), buffer_max_s, key[1]
-        stage = plan.stages[key] = _made(prices, known, plan, segment, weights_bytes[known.index], buffer_max_s, kind)
+        light = (*plannable(prices, weights_bytes), ())[1]
+        lacking = weights_bytes[known.index]
+        stage = plan.stages[key] = _made(prices, known, plan, segment, lacking, light, buffer_max_s, kind)
     elif stage.light:
         plan_of(prices, stage.light, segment, buffer_max_s)  # in use: not the first to be forgotten
     return stage
@@ -103,12 +105,13 @@ def _made(
     plan: Plan,
     segment: int,
     weights_bytes: Floats,
+    light: tuple[int, ...],
     buffer_max_s: float,
     kind: tuple[object, ...],
 ) -> Stage:
     lacking = weights_bytes > 0
     count = len(lacking)
-    owned = int(count - lacking.sum()) if lacking.any() and not lacking.all() else 0
+    owned = len(light)
     rows = np.argsort(lacking, kind="stable") if owned else np.arange(count)
     again = np.concatenate([rows, rows[:owned]])
     place = np.argsort(rows)
@@ -119,9 +122,8 @@ def _made(
     size = np.where(hole, 0.0, size + weights_bytes[rows])
     lead_s = np.where(compute_s > 0, lead_s, -np.inf)
     wide = len(plan.buffers_s) * _DEEP
-    first, tables, light = again * wide, [(_rows(plan, segment),)], ()
+    first, tables = again * wide, [(_rows(plan, segment),)]
     if owned:
-        light = tuple(known.index[rows[:owned]].tolist())
         tables.append((_rows(plan_of(prices, light, segment, buffer_max_s), segment),))
         first[:owned] = (count + np.arange(owned)) * wide
     twice = np.concatenate([np.arange(count), np.arange(owned)])

@@ -107,7 +107,7 @@ class Desk:
         prices = await self.prices(state)
         if not usable(prices):
             raise RequestError(422, f"Title {asked.title!r} has more options than a session can hold.")
-        await self._foresight.wait(self._controllers[controller], prices, 0, state.buffer_max_s)
+        await self._foresight.wait(self._controllers[controller], prices.menu(0, 1), state.buffer_max_s)
         session_id = self.seal.issue(state)
         try:
             await self._store.save(store_key(session_id), state, version=0)
@@ -199,7 +199,6 @@ class Desk:
         if not 0 <= segment < len(prices.duration_s):
             raise RequestError(404, f"Segment {segment + 1} is not among 1 to {len(prices.duration_s)}.")
         controller = self._controllers.get(state.controller, self._controllers[self._default_controller])
-        await self._foresight.wait(controller, prices, segment, state.buffer_max_s)
         if before is not None and not state.reports:
             state = state.with_download(self._download(state, *before))
         decide = partial(self._decided, controller, session_id)
@@ -213,6 +212,7 @@ class Desk:
         return taken
 
     async def _decided(self, controller: Controller, session_id: str, seen: Observation) -> Decision:
+        await self._foresight.wait(controller, seen.menu, seen.buffer_max_s)
         decision, took_s = await self._deciding.ask((controller, seen))
         self._telemetry.decision_s.observe(took_s, session_id)
         return decision

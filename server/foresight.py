@@ -5,15 +5,31 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import TypeGuard
+from typing import NamedTuple, TypeGuard
 
 from abr.control import Controller, Foresighted
-from abr.options import PriceList
+from abr.options import Floats, Menu, PriceList
 
 AHEAD = 10
 """What a viewer needs this many segments later is begun now."""
 LOOK_EVERY = 4
 """At every so manieth segment only."""
+
+
+class _Need(NamedTuple):
+    """What a viewer's decisions rest on."""
+
+    controller: Foresighted
+    prices: PriceList
+    weights_bytes: Floats
+    buffer_max_s: float
+
+    def foreseen(self, segment: int) -> bool:
+        return self.controller.foreseen(self.prices, segment, self.weights_bytes, self.buffer_max_s)
+
+    def foresee(self, segment: int) -> None:
+        if not self.foreseen(segment):
+            self.controller.foresee(self.prices, segment, self.weights_bytes, self.buffer_max_s)
 
 
 class Foresight:
@@ -23,23 +39,22 @@ class Foresight:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="foresight")
         self._begun: set[asyncio.Future[None]] = set()
 
-    async def wait(self, controller: Controller, prices: PriceList, segment: int, buffer_max_s: float) -> None:
-        """Returns when `segment` can be decided at once; what comes later is begun, and not waited for."""
-        if not _has_foresight(controller):
+    async def wait(self, controller: Controller, menu: Menu, buffer_max_s: float) -> None:
+        """Returns when the menu's segment can be decided at once; what comes later is begun, and not waited for."""
+        prices = menu.prices
+        if prices is None or not _has_foresight(controller):
             return
-        if not controller.foreseen(prices, segment, buffer_max_s):
-            await self._begin(controller, prices, segment, buffer_max_s)
-        later = segment + AHEAD
+        need = _Need(controller, prices, menu.weights_bytes, buffer_max_s)
+        if not need.foreseen(menu.segment):
+            await self._begin(need, menu.segment)
+        later = menu.segment + AHEAD
         if later % LOOK_EVERY or self._begun or later >= len(prices.duration_s):
             return
-        if not controller.foreseen(prices, later, buffer_max_s):
-            self._begin(controller, prices, later, buffer_max_s)
+        if not need.foreseen(later):
+            self._begin(need, later)
 
-    def _begin(
-        self, controller: Foresighted, prices: PriceList, segment: int, buffer_max_s: float
-    ) -> asyncio.Future[None]:
-        loop = asyncio.get_running_loop()
-        begun = loop.run_in_executor(self._thread, _foresee, controller, prices, segment, buffer_max_s)
+    def _begin(self, need: _Need, segment: int) -> asyncio.Future[None]:
+        begun = asyncio.get_running_loop().run_in_executor(self._thread, need.foresee, segment)
         self._begun.add(begun)
         begun.add_done_callback(self._begun.discard)
         return begun
@@ -53,8 +68,3 @@ def _has_foresight(controller: Controller) -> TypeGuard[Foresighted]:
 def _kind_has_foresight(kind: type) -> bool:
     """Asking the protocol costs 20 µs."""
     return callable(getattr(kind, "foreseen", None)) and callable(getattr(kind, "foresee", None))
-
-
-def _foresee(controller: Foresighted, prices: PriceList, segment: int, buffer_max_s: float) -> None:
-    if not controller.foreseen(prices, segment, buffer_max_s):
-        controller.foresee(prices, segment, buffer_max_s)

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from abr.control import Decision, Observation
-from abr.controllers.rules import last_vmaf, per_title, quiet, start, starting, step_down, whole
+from abr.controllers.rules import last_vmaf, quiet, start, starting, step_down, whole
 from abr.crowd import Crowd, Decisions, Indices
 from abr.forecast import Belief, believe, believe_many
 from abr.options import Floats, Menu, PriceList
-from abr.planning import WINDOW, candidates, plan_of, planned
+from abr.planning import WINDOW, plan_of, plannable, planned
 from abr.worth import Stage, Viewer, gathered, shared, stage_of, viewers, worth
 
 START_WEIGHTS_SHARE = 0.6
@@ -48,12 +48,12 @@ class Toprung:
                 decisions[index] = _decision(seen[index], viewer.belief, stage.options, row)
         return [decisions[index] for index in range(len(seen))]
 
-    def foreseen(self, prices: PriceList, segment: int, buffer_max_s: float) -> bool:
-        return all(planned(prices, options, segment, buffer_max_s) for options in _plannable(prices))
+    def foreseen(self, prices: PriceList, segment: int, weights_bytes: Floats, buffer_max_s: float) -> bool:
+        return all(planned(prices, options, segment, buffer_max_s) for options in plannable(prices, weights_bytes))
 
-    def foresee(self, prices: PriceList, segment: int, buffer_max_s: float) -> None:
+    def foresee(self, prices: PriceList, segment: int, weights_bytes: Floats, buffer_max_s: float) -> None:
         with quiet():
-            for options in _plannable(prices):
+            for options in plannable(prices, weights_bytes):
                 plan_of(prices, options, segment, buffer_max_s)
 
     def decide_many(self, seen: Crowd) -> Decisions:
@@ -96,14 +96,6 @@ def _decision(seen: Observation, belief: Belief, options: tuple[int, ...], value
         f"{_runner_up(seen.menu, options, values, best)}"
     )
     return Decision(option=options[best], reason=reason, memory=belief.memory())
-
-
-@per_title
-def _plannable(prices: PriceList) -> list[tuple[int, ...]]:
-    """The options that are planned for: with all weights, and while none are owned."""
-    options = candidates(prices).options
-    light = tuple(option for option in options if not prices.weights[option])
-    return [options] if light == options else [options, light]
 
 
 def _by_weights(weights_bytes: Floats) -> Iterator[Indices]:

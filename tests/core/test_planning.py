@@ -17,7 +17,7 @@ from price_lists import make_prices
 from abr import planning
 from abr.arena import interval
 from abr.bench import bench_abr
-from abr.control import Download
+from abr.control import Download, Observation
 from abr.controllers import make_controller
 from abr.errors import FormatError, InputError
 from abr.forecast import believe, nodes
@@ -333,3 +333,19 @@ def test_a_lighter_enhancer_stays_worth_planning_for_beside_a_faster_and_better_
     assert candidates(faster).options == tuple(range(7))
     free = replace(faster, weights=((),) * 7, weights_bytes={})
     assert candidates(free).options == (0, 2, 3, 5, 6)
+
+
+@pytest.mark.parametrize("owned", [(), ("lo",), ("hi",), ("lo", "hi")])
+def test_what_was_foreseen_is_decided_without_a_new_plan(owned):
+    prices = replace(
+        make_prices(40, weights=True, seed=7 + len(owned)),
+        weights=((), ("lo",), ("hi",), (), ("lo",), ("hi",), ()),
+        weights_bytes={"lo": 50_000, "hi": 150_000},
+    )
+    controller, menu = make_controller("toprung"), prices.menu(3, 8, owned)
+    controller.foresee(prices, 3, menu.weights_bytes, 30.0)
+    assert controller.foreseen(prices, 3, menu.weights_bytes, 30.0)
+    plans = set(planning._plans)
+    seen = Observation(now_s=9.0, menu=menu, buffer_s=8.0, buffer_max_s=30.0, downloads=downloads([1e6, 2e6]))
+    controller.decide(seen)
+    assert set(planning._plans) == plans
