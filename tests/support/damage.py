@@ -25,6 +25,8 @@ _ODD: list[Any] = [
     {},
     [[]],
 ]
+_AN_ODD = st.sampled_from(_ODD).map(copy.deepcopy)
+"""Copies, since what is put into a value may be damaged next."""
 
 
 @st.composite
@@ -68,13 +70,11 @@ def damaged_json(draw: st.DrawFn, whole: Any) -> Any:
             continue
         match draw(st.sampled_from(["odd", "drop", "add"])):
             case "odd":
-                parent[place] = draw(
-                    st.sampled_from(_ODD) | st.floats(allow_nan=False, allow_infinity=False) | st.text()
-                )
+                parent[place] = draw(_AN_ODD | st.floats(allow_nan=False, allow_infinity=False) | st.text())
             case "drop":
                 del parent[place]
             case "add" if isinstance(parent, dict):
-                parent[draw(st.text(max_size=8))] = draw(st.sampled_from(_ODD))
+                parent[draw(st.text(max_size=8))] = draw(_AN_ODD)
             case "add":
-                parent.insert(place, draw(st.sampled_from(_ODD)))
+                parent.insert(place, draw(_AN_ODD))
     return value
