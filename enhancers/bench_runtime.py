@@ -112,7 +112,8 @@ def fastest(
 def trained_weights(clip: Path, architecture: PlainArchitecture, segment: bytes, seconds: float) -> Weights:
     """Weights from a short training on the clip, calibrated on the frames of the rung."""
     trunk = PlainTrunk(architecture, (architecture.depth,), seed=1)
-    pairs = rung_pairs(str(clip), architecture.scale, float(_CRF), height_max_px=720, frames_max=_FRAMES, keep=_SCORED)
+    film = list(islice(decode_file(str(clip)), _FRAMES))
+    pairs = rung_pairs(film, architecture.scale, float(_CRF), height_max_px=720, keep=_SCORED)
     sampler = PatchSampler([pairs], patch_px=32 * architecture.squeeze, seed=1, flips=True)
     trained = fit(trunk, sampler, Recipe(seconds=seconds, exit_weights=(1.0,)))
     weights = Weights(

@@ -44,7 +44,7 @@ class Batch:
 
 
 class PatchSampler:
-    """Draws patches with a probability that grows with the root mean square error of plain scaling there.
+    """Draws from all videos alike, in each with a probability that grows with the error of plain scaling there (RMSE).
 
     Stateless between batches: batch n of a seed is always the same, so that training can stop and go on.
     Raises ValueError when no frame is large and bright enough for one patch.
@@ -57,11 +57,10 @@ class PatchSampler:
         self._flips = flips
         cells = [_cells(index, video, patch_px) for index, video in enumerate(pairs)]
         self._cells = np.concatenate([places for places, _ in cells])
-        difficulty = np.concatenate([values for _, values in cells])
-        if not len(difficulty):
+        if not len(self._cells):
             raise ValueError(f"no frame holds a picture of {patch_px}x{patch_px} low-resolution pixels")
-        weights = difficulty + _FLOOR * difficulty.mean() + 1e-6
-        self._probabilities = np.cumsum(weights / weights.sum())
+        shares = np.concatenate([_shares(difficulty) for _, difficulty in cells])
+        self._probabilities = np.cumsum(shares / shares.sum())
 
     def batch(self, step: int, size: int) -> Batch:
         """The `step`-th batch of `size` patches."""
@@ -81,6 +80,14 @@ class PatchSampler:
         fine = (frame, slice(y0, y1), slice(x0, x1))
         patch = (low, pairs.plain[fine], pairs.target[fine])
         return _turned(patch, int(random.integers(8))) if self._flips else patch
+
+
+def _shares(difficulty: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """How often each patch of a video is drawn among all of it: they add up to 1, or to 0 when there is none."""
+    if not len(difficulty):
+        return difficulty
+    weights: npt.NDArray[np.float64] = difficulty + _FLOOR * difficulty.mean() + 1e-6
+    return weights / float(weights.sum())
 
 
 def _even(place: int) -> int:

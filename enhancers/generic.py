@@ -10,16 +10,19 @@ import json
 import platform
 import sys
 import time
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from enhancers import catalog
+from enhancers import catalog, pictures
 from enhancers.architectures.plain_torch import PlainTrunk
 from enhancers.calibrate import calibrated
 from enhancers.checkpoint import Weights, digest, dumps_chunks, loads_chunks
 from enhancers.data import Pairs, PatchSampler
+from enhancers.frames import decode_file
 from enhancers.rungs import rung_pairs
 from enhancers.train import Recipe, Trained, fit
 
@@ -27,19 +30,32 @@ HELD_OUT = "bbb_"
 """Clips whose names start so are the demo's: never trained on."""
 CRFS = (24.0, 28.0)
 PATCH_PX = 32
-_HEIGHT_MAX_PX, _FRAMES_MAX, _KEEP = 720, 600, 48
+_WIDTH_MAX_PX, _HEIGHT_MAX_PX = 1280, 720
+_VIDEO_KINDS = frozenset({".mp4", ".webm", ".mpg", ".mkv", ".h264"})
+_VIDEO_FRAMES_MAX, _VIDEO_KEEP = 600, 48
+_PICTURE_FRAMES, _PICTURE_KEEP = 50, 10
 
 
-def training_clips(folder: Path, held_out: tuple[str, ...]) -> list[Path]:
-    """Every video in `folder` but those whose names begin as one of `held_out`, by name."""
-    kinds = {".mp4", ".webm", ".mpg", ".mkv"}
+def training_films(folder: Path, held_out: tuple[str, ...]) -> list[Path]:
+    """Every video and picture in `folder` but those whose names begin as one of `held_out`, by name."""
+    kinds = _VIDEO_KINDS | pictures.KINDS
     return sorted(path for path in folder.iterdir() if path.suffix in kinds and not path.name.startswith(held_out))
 
 
-def load_pairs(clips: list[Path], scale: float) -> list[Pairs]:
-    """Pairs of every clip, clips and compressions alternating so that each clip is seen at both."""
-    size = {"height_max_px": _HEIGHT_MAX_PX, "frames_max": _FRAMES_MAX, "keep": _KEEP}
-    return [rung_pairs(str(clip), scale, crf, **size) for clip in clips for crf in CRFS]
+def load_pairs(films: list[Path], scale: float) -> list[Pairs]:
+    """Pairs of every film at every compression: of videos their first seconds, of pictures a pan over each."""
+    return [pairs for number, film in enumerate(films) for pairs in _film_pairs(film, scale, number)]
+
+
+def _film_pairs(path: Path, scale: float, number: int) -> Iterator[Pairs]:
+    if path.suffix in pictures.KINDS:
+        size = {"width_px": _WIDTH_MAX_PX, "height_px": _HEIGHT_MAX_PX}
+        film = list(pictures.panned(str(path), **size, frames=_PICTURE_FRAMES, seed=number))
+        keep = _PICTURE_KEEP
+    else:
+        film, keep = list(islice(decode_file(str(path)), _VIDEO_FRAMES_MAX)), _VIDEO_KEEP
+    for crf in CRFS:
+        yield rung_pairs(film, scale, crf, height_max_px=_HEIGHT_MAX_PX, keep=keep)
 
 
 def train_scale(pairs: list[Pairs], scale: float, start: dict[str, torch.Tensor], recipe: Recipe, seed: int) -> Trained:
@@ -54,7 +70,7 @@ def train_scale(pairs: list[Pairs], scale: float, start: dict[str, torch.Tensor]
 def main() -> None:
     """Train all scales and write weights, ranges and the card to `--output`."""
     parser = argparse.ArgumentParser(prog="python -m enhancers.generic", description=__doc__)
-    parser.add_argument("--clips", type=Path, required=True, help="folder of clips to train on")
+    parser.add_argument("--clips", type=Path, required=True, help="folder of clips and photographs to train on")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "weights")
     parser.add_argument("--seconds", type=float, default=480.0, help="training time of each scale")
     parser.add_argument("--steps", type=int, default=0, help="steps of each scale instead: repeatable exactly")
@@ -62,7 +78,7 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help="folder of weights to go on from")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
-    clips = training_clips(given.clips, (HELD_OUT, *filter(None, given.hold_out.split(","))))
+    clips = training_films(given.clips, (HELD_OUT, *filter(None, given.hold_out.split(","))))
     recipe = Recipe(steps=given.steps, seconds=0 if given.steps else given.seconds, average_decay=0.999)
     given.output.mkdir(parents=True, exist_ok=True)
     start: dict[str, torch.Tensor] = {}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from fractions import Fraction
-from itertools import islice
 
 import av
 import numpy as np
@@ -13,7 +12,7 @@ import numpy as np
 from abr.quality import picture_box
 from enhancers.base import PlainScaler
 from enhancers.data import Pairs
-from enhancers.frames import PIXEL_FORMAT, Frame, decode_file, decode_segment
+from enhancers.frames import PIXEL_FORMAT, Frame, decode_segment
 
 _RATE = 25
 _GROUP = 2 * _RATE
@@ -47,12 +46,11 @@ def compress(
     return file.getvalue()
 
 
-def rung_pairs(path: str, scale: float, crf: float, *, height_max_px: int, frames_max: int, keep: int) -> Pairs:
-    """Training pairs of a clip's first `frames_max` frames, about `keep` of them, at `scale` below its own size.
+def rung_pairs(source: Sequence[Frame], scale: float, crf: float, *, height_max_px: int, keep: int) -> Pairs:
+    """Training pairs of about `keep` of a film's frames, at `scale` below its own size.
 
-    The clip is first brought to at most `height_max_px`, and to a size that the scale divides.
+    The film is first brought to at most `height_max_px`, and to a size that the scale divides.
     """
-    source = list(islice(decode_file(path), frames_max))
     height = min(source[0].height_px, height_max_px)
     width = source[0].width_px * height // source[0].height_px
     low_width, low_height = int(width / scale) & ~1, int(height / scale) & ~1
