@@ -44,6 +44,9 @@ class _Tiers(click.ParamType):  # type: ignore[type-arg]
 @click.option("--steps", type=click.IntRange(min=1), help="Training steps instead of time: repeatable exactly.")
 @click.option("--tiers", type=_Tiers(), default="low,medium,high", help="Tiers to train, measure and offer.")
 @click.option("--rungs", help="Only these renditions, such as 180p,240p.")
+@click.option(
+    "--detail", type=click.FloatRange(0, 1), default=0.1, show_default=True, help="More for VMAF, 0 for PSNR alone."
+)
 @click.option("--seed", type=int, default=1)
 @click.option("--threads", type=click.IntRange(min=1), default=1, help="CPU threads for training.")
 @click.option("--weights", type=click.Path(path_type=Path, file_okay=False), help="Attach these instead of training.")
@@ -63,6 +66,7 @@ def train(
     steps: int | None,
     tiers: tuple[Tier, ...],
     rungs: str | None,
+    detail: float,
     seed: int,
     threads: int,
     weights: Path | None,
@@ -93,6 +97,7 @@ def train(
             steps=steps,
             tiers=tiers,
             rungs=rungs,
+            detail=detail,
             seed=seed,
             threads=threads,
             weights=weights,

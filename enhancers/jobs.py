@@ -12,7 +12,7 @@ from abr.formats import load
 from abr.media import TITLE_FILE, Title
 from enhancers.job import Plan
 from enhancers.titles import open_title
-from enhancers.train import Recipe
+from enhancers.train import DETAIL_WEIGHT, Recipe
 from enhancers.training import Attached, Rehearsed, attach, rehearse, selected
 
 
@@ -27,6 +27,7 @@ class TrainJob:
     steps: int | None
     tiers: tuple[Tier, ...]
     rungs: str | None
+    detail: float
     seed: int
     threads: int
     weights: Path | None
@@ -55,7 +56,12 @@ def train_title(job: TrainJob, tell: Tell) -> Attached | Rehearsed:
     plan = Plan(
         renditions=selected(prepared, job.rungs),
         tiers=job.tiers,
-        recipe=Recipe(steps=job.steps or 0, seconds=0.0 if job.steps else job.seconds, threads=job.threads),
+        recipe=Recipe(
+            steps=job.steps or 0,
+            seconds=0.0 if job.steps else job.seconds,
+            threads=job.threads,
+            detail_weight=job.detail,
+        ),
         seed=job.seed,
         made_by=_made_by(job),
     )
@@ -84,5 +90,6 @@ def _made_by(job: TrainJob) -> str:
 
     length = f"--steps {job.steps}" if job.steps else f"--seconds {job.seconds:g}"
     tiers = ",".join(job.tiers)
-    command = f"toprung train {job.title} {length} --tiers {tiers} --seed {job.seed} --threads {job.threads}"
+    aim = "" if job.detail == DETAIL_WEIGHT else f" --detail {job.detail:g}"
+    command = f"toprung train {job.title} {length} --tiers {tiers}{aim} --seed {job.seed} --threads {job.threads}"
     return f"{command}; {processor_name()}; torch {version('torch')}, toprung {version('toprung')}"

@@ -21,8 +21,8 @@ from enhancers.detail import Detail
 
 _BETA = 1e-3
 """Where the loss turns from square to linear: a quarter of a code value."""
-_DETAIL = 0.1
-"""Weight of the detail lost beside the L1 loss. More of it shows more and costs luma PSNR (see BENCHMARKS)."""
+DETAIL_WEIGHT = 0.1
+"""Of the detail lost beside the L1 loss. More of it shows more and costs luma PSNR (see BENCHMARKS); 0 is for PSNR."""
 _SAVE_EVERY_S = 15.0
 _CLOCK_EVERY_STEPS = 8
 
@@ -32,7 +32,7 @@ class Recipe:
     """How long and how to train. Ends at `steps`, or after `seconds` of training; the other is 0.
 
     With `steps` the result depends on the seed, the data and the thread count alone.
-    exit_weights: the loss weight of each exit, cheapest first.
+    exit_weights: the loss weight of each exit, cheapest first. detail_weight: of the detail lost beside the L1 loss.
     """
 
     steps: int = 0
@@ -42,6 +42,7 @@ class Recipe:
     warm_up: float = 0.05
     average_decay: float = 0.998
     exit_weights: tuple[float, ...] = (0.3, 0.3, 1.0)
+    detail_weight: float = DETAIL_WEIGHT
     threads: int = 1
 
     def __post_init__(self) -> None:
@@ -136,12 +137,11 @@ class _Run:
         with torch.autocast(self.device, torch.bfloat16):
             residuals = self.trunk(low, tuple(shares))
         wanted = target - plain
-        detail = Detail(target)
-        losses = [
-            functional.smooth_l1_loss(residual.float(), wanted, beta=_BETA)
-            + _DETAIL * detail.lost(plain + residual.float())
-            for residual in residuals
-        ]
+        losses = [functional.smooth_l1_loss(residual.float(), wanted, beta=_BETA) for residual in residuals]
+        if weight := self.recipe.detail_weight:
+            detail = Detail(target)
+            lost = (detail.lost(plain + residual.float()) for residual in residuals)
+            losses = [loss + weight * share for loss, share in zip(losses, lost, strict=True)]
         loss = torch.stack([share * loss for share, loss in zip(shares.values(), losses, strict=True)]).sum()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

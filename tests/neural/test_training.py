@@ -15,6 +15,7 @@ from enhancers.architectures.plain import parse
 from enhancers.architectures.plain_torch import PlainTrunk, run
 from enhancers.base import PlainScaler
 from enhancers.data import Pairs, PatchSampler
+from enhancers.detail import Detail
 from enhancers.train import Recipe, fit
 
 ARCHITECTURE = parse("plain-m2c16x2")
@@ -48,6 +49,18 @@ def test_a_few_seconds_of_training_beat_the_plain_scaler() -> None:
     trained = fit(trunk, sampler(), Recipe(steps=250, batch=8, exit_weights=(0.3, 1.0)))
     before_db, after_db = psnr_db(pairs().plain, pairs().target), psnr_db(shown(trained.tensors), pairs().target)
     assert after_db > before_db + 0.1
+
+
+def test_more_weight_on_detail_shows_more_of_it() -> None:
+    truth = Detail(torch.from_numpy(pairs().target).unsqueeze(1) / 255)
+
+    def lost(detail_weight: float) -> float:
+        trunk = PlainTrunk(ARCHITECTURE, (1, 2), seed=1)
+        recipe = Recipe(steps=120, batch=8, exit_weights=(0.3, 1.0), detail_weight=detail_weight)
+        picture = torch.from_numpy(shown(fit(trunk, sampler(), recipe).tensors))
+        return float(truth.lost(picture.unsqueeze(1).float() / 255))
+
+    assert lost(0.5) < 0.9 * lost(0.0)
 
 
 def _tensors(seed: int, state: Path | None = None, stop_at: float = 2.0) -> dict[str, torch.Tensor]:
@@ -128,6 +141,16 @@ def test_hard_patches_are_drawn_more_often() -> None:
     drawn = sampler().batch(0, 1000)
     drawn_error, mean_error = error(drawn.plain, drawn.target), error(pairs().plain, pairs().target)
     assert drawn_error > 1.25 * mean_error
+
+
+def test_every_video_is_drawn_as_often_as_any_other() -> None:
+    easy = pairs()
+    hard = Pairs(low=255 - easy.low, plain=255 - easy.plain, target=np.roll(255 - easy.target, 5, axis=2), box=easy.box)
+    drawn = PatchSampler([hard, easy], patch_px=24, seed=1, flips=False).batch(0, 600)
+    turned = np.abs(drawn.low.mean(axis=(1, 2)) - hard.low.mean()) < np.abs(
+        drawn.low.mean(axis=(1, 2)) - easy.low.mean()
+    )
+    assert 0.4 < turned.mean() < 0.6
 
 
 def test_letterbox_borders_and_black_frames_are_never_drawn() -> None:
