@@ -220,8 +220,10 @@ class Desk:
     def _decide(self, asked: Sequence[tuple[Controller, Observation]]) -> list[tuple[Decision, float]]:
         """What was asked for in one turn of the loop, each with its share of the time that all took."""
         self._telemetry.decision_rounds.inc()
-        started, decisions = time.perf_counter(), decide_group(asked)
-        return [(decision, (time.perf_counter() - started) / len(asked)) for decision in decisions]
+        started = time.perf_counter()
+        decisions = decide_group(asked)
+        share_s = (time.perf_counter() - started) / len(asked)
+        return [(decision, share_s) for decision in decisions]
 
     async def _keep_taken(self, key: str, taken: Taken, version: int) -> bool:
         """False when the session was saved by somebody else in between. Without the store, remembered here."""

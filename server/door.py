@@ -151,8 +151,9 @@ class Door(asyncio.BufferedProtocol):
     def _answered(self, error: BaseException | None) -> None:
         assert self._transport is not None
         self._errand = None
+        asking, self._asking = self._asking, b""
         if error is not None:
-            self._failed(error)
+            self._failed(error, asking)
         held, self._held = self._held, b""
         if self._transport.is_closing():
             return
@@ -162,14 +163,14 @@ class Door(asyncio.BufferedProtocol):
             self._transport.resume_reading()
             self.data_received(held)
 
-    def _failed(self, error: BaseException) -> None:
+    def _failed(self, error: BaseException, asking: bytes) -> None:
         assert self._transport is not None
         assert self._line is not None
         if self._line.begun or isinstance(error, ConnectionError):
             log.info("hung up: %s", error)
             self._transport.abort()
         else:  # aiohttp's side meets it again, and answers it
-            self._pass_on(self._asking)
+            self._pass_on(asking)
 
     def _pass_on(self, data: bytes) -> None:
         if self._inner is None:
