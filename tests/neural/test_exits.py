@@ -23,8 +23,9 @@ DISPLAY_PX = (1280, 720)
 SIZES_PX = {"180p": (320, 180), "240p": (426, 240), "360p": (640, 360)}
 KINDS = [(family, rung) for family in ("content", "generic") for rung in SIZES_PX]
 SCORED_EVERY = 5
-TOLERANCE_VMAF = {"content": 0.05, "generic": 0.3}
-"""On a film that it never saw, depth may buy nothing: measured on all of it, its table then leaves the tier out."""
+TOLERANCE = {"content": 0.01, "generic": 0.15}
+"""Share of what the lightest exit gains. On a film that it never saw, depth may buy nothing: its table, measured on all
+of the film, then leaves the tier out."""
 
 
 @cache
@@ -77,7 +78,7 @@ def test_quality_does_not_fall_with_depth(family: str, rung: str) -> None:
     ]
     seen = np.array([scores(each, rung) for each in enhancers])
     assert (seen[1] > seen[0] + 0.2).all(), "the lightest exit is better than plain playback"
-    assert (np.diff(seen, axis=0) > -TOLERANCE_VMAF[family]).all(), seen
+    assert (np.diff(seen[1:], axis=0) > -TOLERANCE[family] * (seen[1] - seen[0])).all(), seen
 
 
 def scores(enhancer: Enhancer, rung: str) -> tuple[float, float]:
