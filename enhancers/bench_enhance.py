@@ -160,6 +160,9 @@ class Found:
                 f"{name} {rate:+.1f} %" for name, rate in self.bd_rates(metric).items() if rate is not None
             )
             lines.append(f"BD-rate ({metric}) against the plain ladder: {told}")
+        for point in self.training:
+            told = f"VMAF {point['vmaf']:.2f}, NEG {point['vmaf_neg']:.2f}, PSNR {point['psnr_y']:.2f}"
+            lines.append(f"Lowest rung after {point['seconds']:g} s of training: {told}")
         return "\n".join(lines)
 
 

@@ -16,7 +16,7 @@ from abr.enhancement import EnhancementTable, Tier
 from abr.formats import dumps, dumps_pretty, load
 from abr.ladder import LadderPlan, PlannedRung
 from abr.media import Rendition, Title
-from enhancers.bench_enhance import Asked, training_curve
+from enhancers.bench_enhance import Asked, Found, training_curve
 from enhancers.ladder import Trial, choose, measured_trials
 from enhancers.titles import open_title
 from server.ingest.cli import prepare
@@ -114,3 +114,5 @@ def test_quality_is_told_for_each_training_time() -> None:
     generic, trained = training_curve(open_title(folder.parent, TITLE_ID, CLIP), asked, lambda *_: None)
     assert (generic["seconds"], trained["seconds"]) == (0, 1)
     assert trained["vmaf_neg"] != generic["vmaf_neg"]
+    told = Found(clip=CLIP.name, usual=(), planned=(), training=(generic, trained), seconds={}).as_text()
+    assert f"after 1 s of training: VMAF {trained['vmaf']:.2f}" in told
