@@ -183,10 +183,10 @@ def pictures(width_px: int, height_px: int) -> list[Frame]:
 
 
 def moving_pictures(width_px: int, height_px: int) -> list[Frame]:
-    """A coded pan over one of `pictures`, decoded with its motion: a key frame, then predicted ones."""
+    """A coded pan over one of `pictures`, decoded with its motion: a key frame, then predicted ones, as in a ladder."""
     still = pictures(width_px, height_px)[0]
     pan = [frame_of(np.roll(still.y, -2 * index, axis=1), still.u, still.v) for index in range(_MOVING_PICTURES)]
-    return list(decode_segment(compress(pan, 27, preset="ultrafast"), motion=True))
+    return list(decode_segment(compress(pan, 27, preset="ultrafast", b_frames=0), motion=True))
 
 
 def this_device() -> Device:
