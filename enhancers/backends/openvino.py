@@ -53,17 +53,19 @@ class OpenVinoSum:
     def __init__(self, width_px: int, height_px: int, threads: int) -> None:
         plain = op.parameter([height_px, width_px], np.uint8)
         residual = op.parameter([height_px, width_px], np.int8)
-        total = op.clamp(op.add(op.convert(plain, "f32"), op.convert(residual, "f32")), 0, 255)
-        model = openvino.Model([op.convert(total, "u8")], [plain, residual])
+        share = op.parameter([1, 1], np.float32)
+        added = op.round(op.multiply(op.convert(residual, "f32"), share), "half_to_even")
+        total = op.clamp(op.add(op.convert(plain, "f32"), added), 0, 255)
+        model = openvino.Model([op.convert(total, "u8")], [plain, residual, share])
         self._request = compiled(model, threads, "fp32").create_infer_request()
         self._with_gaps = Sum(width_px, height_px)
 
-    def __call__(self, plain: Plane, residual: Residuals, out: Plane) -> None:
+    def __call__(self, plain: Plane, residual: Residuals, out: Plane, share: float = 1.0) -> None:
         if not all(plane.flags.c_contiguous for plane in (plain, residual, out)):
-            self._with_gaps(plain, residual, out)
+            self._with_gaps(plain, residual, out, share)
             return
         self._request.set_output_tensor(openvino.Tensor(out, shared_memory=True))
-        self._request.infer([plain, residual], share_inputs=True)
+        self._request.infer([plain, residual, np.full((1, 1), share, np.float32)], share_inputs=True)
 
 
 @cache

@@ -7,7 +7,7 @@ adding before rounding would.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -40,8 +40,10 @@ class Shuffle:
         return self._picture
 
 
-Adder = Callable[[Plane, Residuals, Plane], None]
-"""(plain, residual, out): out = plain + residual within 0–255. Of one size, with any strides; out may be plain."""
+class Adder(Protocol):
+    """out = plain + the rounded `share` of residual, within 0–255. Of one size, with any strides; out may be plain."""
+
+    def __call__(self, plain: Plane, residual: Residuals, out: Plane, share: float = 1.0) -> None: ...
 
 
 class Sum:
@@ -50,7 +52,8 @@ class Sum:
     def __init__(self, width_px: int, height_px: int) -> None:
         self._sum = np.empty((height_px, width_px), np.int16)
 
-    def __call__(self, plain: Plane, residual: Residuals, out: Plane) -> None:
-        np.add(plain, residual, out=self._sum)
+    def __call__(self, plain: Plane, residual: Residuals, out: Plane, share: float = 1.0) -> None:
+        part = residual if share == 1.0 else np.rint(residual * np.float32(share)).astype(np.int8)
+        np.add(plain, part, out=self._sum)
         np.clip(self._sum, 0, 255, out=self._sum)
         out[:] = self._sum

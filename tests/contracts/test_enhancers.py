@@ -127,14 +127,15 @@ def test_backends_agree(architecture: str) -> None:
     assert psnr_db(shown["openvino-int8"], shown["torch"]) > 42
 
 
+@pytest.mark.parametrize("share", [1.0, 0.91])
 @pytest.mark.parametrize("stride_px", [64, 70])
-def test_residuals_are_added_within_eight_bits_in_place(stride_px: int) -> None:
+def test_a_share_of_residuals_is_added_within_eight_bits_in_place(stride_px: int, share: float) -> None:
     """On planes without and with gaps between their lines, which take different ways."""
     random = np.random.default_rng(0)
     plain = random.integers(0, 256, (36, stride_px), np.uint8)[:, :64]
     residual = random.integers(-128, 128, (36, 64), np.int8)
-    expected = np.clip(plain.astype(int) + residual, 0, 255)
-    OpenVinoSum(64, 36, threads=1)(plain, residual, plain)
+    expected = np.clip(plain + np.rint(residual * np.float32(share)), 0, 255)
+    OpenVinoSum(64, 36, threads=1)(plain, residual, plain, share)
     assert np.array_equal(plain, expected)
 
 

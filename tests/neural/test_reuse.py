@@ -29,6 +29,7 @@ from enhancers.frames import Frame, Plane, decode_file, decode_segment
 from enhancers.motion import Carrier, Motion, motion_of
 from enhancers.network import NetworkEnhancer
 from enhancers.profile import measured
+from enhancers.rungs import compress
 from enhancers.runtime import open_weights, weights_as
 from enhancers.speed import rung_of
 
@@ -127,6 +128,16 @@ def test_anchors_are_the_full_enhancers_frames_and_the_others_keep_most_of_its_g
 
     gain = vmaf_neg("full") - vmaf_neg("plain")
     assert vmaf_neg("reused") - vmaf_neg("plain") > 0.7 * gain > 1
+
+
+def test_what_is_carried_fades_until_the_next_anchor() -> None:
+    """On a still picture, where nothing but age tells one frame from another."""
+    plain, reusing = PlainScaler(320, 180, 1280, 720), open_reusing()
+    low = next(iter(frames()))
+    still = list(decode_segment(compress([low] * 8, 20, b_frames=0), motion=True))
+    gains = [np.abs(reusing.enhance(frame).y.astype(int) - plain.enhance(frame).y).mean() for frame in still]
+    assert gains[0] > gains[1] > gains[2] > gains[3] > 0.8 * gains[0]
+    assert gains[4] > gains[5] > gains[6] > gains[7] > 0.8 * gains[4]
 
 
 GIVEN: dict[str, Callable[[], list[Frame]]] = {
