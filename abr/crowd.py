@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from abr.control import Controller
 from abr.options import Floats, Menu, PriceList
-from abr.throughput import SPAN_MIN_S, Estimates, dual_ewma_many
+from abr.throughput import RATE_MIN_BPS, SPAN_MIN_S, Estimates, dual_ewma_many
 
 Indices = npt.NDArray[np.intp]
 
@@ -56,8 +56,9 @@ class Crowd:
 
     @property
     def throughput_bps(self) -> Floats:
-        """(N, M) of each download, between its first and its last byte."""
-        return self.size_bytes * 8 / np.maximum(self.duration_s - self.latency_s, SPAN_MIN_S)
+        """(N, M) of each download, as `abr.throughput.throughput_bps`."""
+        spent_s = np.maximum(self.duration_s - self.latency_s, SPAN_MIN_S)
+        return np.asarray(np.maximum(self.size_bytes * 8 / spent_s, RATE_MIN_BPS))
 
     @cached_property
     def vmaf_before(self) -> Floats:

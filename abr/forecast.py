@@ -123,7 +123,7 @@ class Beliefs:
 
 def believe_many(seen: Crowd) -> Beliefs:
     """`believe` for each session of a crowd; its memory covers all downloads but the last."""
-    rates = np.clip(np.log(np.maximum(seen.throughput_bps, 1.0)), LEVEL_MIN, LEVEL_MAX)
+    rates = np.clip(np.log(seen.throughput_bps), LEVEL_MIN, LEVEL_MAX)
     if seen.memory.shape[1]:
         level, spread, mean, counts = seen.memory.T
         return _next_many(Beliefs(level=level, spread=spread, mean=mean, downloads=counts[0]), rates[-1])
@@ -147,7 +147,7 @@ def _next_many(beliefs: Beliefs, rate: Floats) -> Beliefs:
 
 
 def _log_rate(download: Download) -> float:
-    return min(max(math.log(max(throughput_bps(download), 1.0)), LEVEL_MIN), LEVEL_MAX)
+    return min(max(math.log(throughput_bps(download)), LEVEL_MIN), LEVEL_MAX)
 
 
 def _first(download: Download) -> Belief:

@@ -17,7 +17,7 @@ from abr.control import Controller, Decision, Observation, WatchfulController
 from abr.controllers import HORIZON
 from abr.controllers.guard import MEMORY_MAX, WAIT_MAX_S, decide
 from abr.crowd import Crowd, CrowdController, Decisions, Indices, nothing_kept
-from abr.options import Floats, PriceList
+from abr.options import Floats, PriceList, told
 from abr.playback import SLACK_S
 from abr.qoe import Experience, experience
 from abr.simulate import DOWNLOADS_MAX, menu_of, plain_of, simulate
@@ -61,7 +61,7 @@ def simulate_many(
     start_lowest: bool = False,
 ) -> Sessions:
     """Play the whole title on each trace. Arguments and rules as for `abr.simulate.simulate`."""
-    whole = all(np.isfinite(table).all() for table in (prices.size_bytes, prices.compute_s, prices.vmaf))
+    whole = bool(told(prices.size_bytes, prices.compute_s, prices.lead_s, prices.vmaf).all())
     watchful = isinstance(controller, WatchfulController)
     if traces and whole and isinstance(controller, CrowdController) and not watchful:
         try:

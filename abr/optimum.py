@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from abr.control import Decision, Observation
-from abr.options import Floats, PriceList
+from abr.options import Floats, PriceList, told
 from abr.playback import SLACK_S
 from abr.qoe import STALL_PER_S
 from abr.simulate import plain_of, simulate
@@ -93,7 +93,7 @@ def optimum(
     are taken as owned. time_step_s, backlog_step_s: how near is nearly.
     """
     network, plain = _Network(trace), np.array(plain_of(prices), dtype=np.intp)
-    options = np.flatnonzero(np.isfinite(prices.vmaf).all(axis=0) & np.isfinite(prices.size_bytes).all(axis=0))
+    options = np.flatnonzero(told(prices.vmaf, prices.size_bytes, prices.compute_s, prices.lead_s).all(axis=0))
     start_s = network.fetch_s(np.zeros(1), prices.size_bytes[:1, plain[0]])
     states = _States(
         start_s, prices.duration_s[:1].copy(), np.zeros(1), prices.vmaf[:1, plain[0]].copy(), plain[:1].copy()

@@ -18,10 +18,18 @@ from abr.errors import FormatError
 from abr.media import Title
 
 Floats = npt.NDArray[np.float64]
+Truths = npt.NDArray[np.bool_]
 
+NUMBER_MAX = 1e15
+"""No title's bytes, seconds or points come near it: a number beyond tells as little as NaN and infinity do."""
 VMAF_MAX = 110.0
 """Models trained on other scales stray a little beyond 100."""
 FAMILIES: frozenset[Family] = frozenset(Family)
+
+
+def told(*tables: Floats) -> Truths:
+    """Where each of the tables of a price list tells something; the other cells are holes."""
+    return np.asarray(np.logical_and.reduce([np.abs(table) < NUMBER_MAX for table in tables]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,9 +67,9 @@ class PriceList:
         for name in ("size_bytes", "compute_s", "lead_s", "vmaf"):
             if (found := getattr(self, name).shape) != shape:
                 raise FormatError(f"A price list of {shape[0]} segments and {shape[1]} options has {name} of {found}.")
-        if not len(self.duration_s) or not ((self.duration_s > 0) & np.isfinite(self.duration_s)).all():
+        if not len(self.duration_s) or not ((self.duration_s > 0) & told(self.duration_s)).all():
             raise FormatError("A price list needs segments, each longer than no time.")
-        offered = np.isfinite(self.vmaf) & np.isfinite(self.size_bytes) & (self.size_bytes > 0)
+        offered = told(self.vmaf, self.size_bytes) & (self.size_bytes > 0)
         if not (had := offered.any(axis=1)).all():
             raise FormatError(f"Segment {int(np.argmin(had))} of a price list has no option with size and quality.")
 

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from abr.forecast import PULL, nodes
-from abr.options import Floats, PriceList
+from abr.options import Floats, PriceList, told
 from abr.qoe import STALL_PER_S
 
 if TYPE_CHECKING:
@@ -67,9 +67,8 @@ class Plan:
 
 def levels_of(prices: PriceList) -> Floats:
     """Throughput levels worth telling apart: from far below the lowest rung's rate to far above the highest's."""
-    rates = np.nanmean(np.where(np.isfinite(prices.size_bytes), prices.size_bytes, np.nan), axis=0) * 8
-    rates = rates / float(prices.duration_s.mean())
-    lowest, highest = (min(max(rate, 1e3), 1e10) for rate in (np.nanmin(rates) * 0.12, np.nanmax(rates) * 3.5))
+    rates = prices.size_bytes.mean(axis=0) * 8 / prices.duration_s.mean()
+    lowest, highest = (min(max(rate, 1e3), 1e10) for rate in (rates.min() * 0.12, rates.max() * 3.5))
     lowest, highest = np.log(lowest), np.log(max(highest, 2 * lowest))
     return np.linspace(lowest, highest, max(2, round((highest - lowest) / LEVEL_STEP) + 1))
 
@@ -127,8 +126,9 @@ def _digest(prices: PriceList) -> bytes:
 
 def filled(prices: PriceList, options: list[int]) -> PriceList:
     """The list cut down to some options, its holes made plain but so bad that nobody plans for them."""
-    size, vmaf, compute_s = prices.size_bytes[:, options], prices.vmaf[:, options], prices.compute_s[:, options]
-    hole = ~(np.isfinite(size) & np.isfinite(vmaf) & np.isfinite(compute_s))
+    size, vmaf = prices.size_bytes[:, options], prices.vmaf[:, options]
+    compute_s, lead_s = prices.compute_s[:, options], prices.lead_s[:, options]
+    hole = ~told(size, vmaf, compute_s, lead_s)
     usual = np.nanmax(np.where(hole, np.nan, size), axis=1, keepdims=True, initial=1.0)
     return PriceList(
         rendition_ids=prices.rendition_ids,
@@ -136,7 +136,7 @@ def filled(prices: PriceList, options: list[int]) -> PriceList:
         duration_s=prices.duration_s,
         size_bytes=np.where(hole, usual, size),
         compute_s=np.where(hole, 0.0, compute_s),
-        lead_s=np.where(hole, 0.0, prices.lead_s[:, options]),
+        lead_s=np.where(hole, 0.0, lead_s),
         vmaf=np.where(hole, HOLE_VMAF, vmaf),
         weights=((),) * len(options),
         weights_bytes={},
@@ -200,7 +200,7 @@ def corners(point: Sequence[Floats], grids: Sequence[Floats]) -> tuple[Indices, 
 
 
 def _pareto(prices: PriceList) -> tuple[int, ...]:
-    known = np.isfinite(prices.vmaf) & np.isfinite(prices.compute_s)
+    known = told(prices.vmaf, prices.compute_s)
     count = np.maximum(known.sum(axis=0), 1)
     vmaf = np.where(known, prices.vmaf, 0.0).sum(axis=0) / count
     compute_s = np.where(known, prices.compute_s, 0.0).sum(axis=0) / count

@@ -12,6 +12,8 @@ from abr.options import Floats
 
 SPAN_MIN_S = 1e-3
 """Bytes that came in less time than this came from a cache or a clock too coarse; the rate is capped by it."""
+RATE_MIN_BPS = 1.0
+"""What a download without bytes is taken for, so that there is always something to divide by."""
 
 
 class Estimate(NamedTuple):
@@ -29,14 +31,14 @@ class Estimates(NamedTuple):
 
 
 def throughput_bps(download: Download) -> float:
-    """Bits per second between the first and the last byte."""
-    return download.size_bytes * 8 / max(download.duration_s - download.latency_s, SPAN_MIN_S)
+    """Bits per second between the first and the last byte, at least RATE_MIN_BPS."""
+    return max(download.size_bytes * 8 / max(download.duration_s - download.latency_s, SPAN_MIN_S), RATE_MIN_BPS)
 
 
 def harmonic_mean(downloads: Sequence[Download], window: int = 5) -> Estimate:
     """Harmonic mean of the last `window` downloads (Yin et al., SIGCOMM 2015, 5.1). Needs at least one download."""
     recent = downloads[-window:]
-    seconds_per_bit = sum(1 / max(throughput_bps(download), 1.0) for download in recent)
+    seconds_per_bit = sum(1 / throughput_bps(download) for download in recent)
     return Estimate(len(recent) / seconds_per_bit, sum(download.latency_s for download in recent) / len(recent))
 
 
@@ -60,8 +62,9 @@ def dual_ewma(
         slow_latency_s += (1 - slow_keep) * (latency_s - slow_latency_s)
         weight_s += spent_s
     count = len(downloads)
+    rate_bps = min(fast_bps / (1 - 0.5 ** (weight_s / fast_s)), slow_bps / (1 - 0.5 ** (weight_s / slow_s)))
     return Estimate(
-        min(fast_bps / (1 - 0.5 ** (weight_s / fast_s)), slow_bps / (1 - 0.5 ** (weight_s / slow_s))),
+        max(rate_bps, RATE_MIN_BPS),
         max(fast_latency_s / (1 - fast_keep**count), slow_latency_s / (1 - slow_keep**count)),
     )
 
@@ -85,4 +88,4 @@ def dual_ewma_many(
         rates.append((np.diff(kept, axis=0) * rate_bps).sum(axis=0) / (1 - kept[0]))
         kept_segments = np.exp2(-since * segment_s / half_life_s)
         latencies.append(np.diff(kept_segments) @ latency_s / (1 - kept_segments[0]))
-    return Estimates(np.minimum(*rates), np.maximum(*latencies))
+    return Estimates(np.maximum(np.minimum(*rates), RATE_MIN_BPS), np.maximum(*latencies))

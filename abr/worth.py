@@ -12,15 +12,24 @@ from collections.abc import Sequence
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from abr.crowd import Indices
 from abr.forecast import OUTAGES_S, PULL, Belief, Beliefs, nodes, nodes_of
-from abr.options import Floats, PriceList
-from abr.planning import BACKLOGS_S, MEANS, SPREADS, Candidates, Plan, Singles, candidates, corners, plan_of, plannable
+from abr.options import Floats, PriceList, Truths, told
+from abr.planning import (
+    BACKLOGS_S,
+    HOLE_VMAF,
+    MEANS,
+    SPREADS,
+    Candidates,
+    Plan,
+    Singles,
+    candidates,
+    corners,
+    plan_of,
+    plannable,
+)
 from abr.qoe import STALL_PER_S
-
-Truths = npt.NDArray[np.bool_]
 
 STAGES_MAX = 256
 """Stages kept with a plan: its segments, times the kinds of viewers by the weights that they lack."""
@@ -118,9 +127,9 @@ def _made(
     index = known.index[rows]
     size, vmaf = prices.size_bytes[segment, index], prices.vmaf[segment, index]
     compute_s, lead_s = prices.compute_s[segment, index], prices.lead_s[segment, index]
-    hole = ~(np.isfinite(size) & np.isfinite(vmaf) & np.isfinite(compute_s) & np.isfinite(lead_s))
+    hole = ~told(size, vmaf, compute_s, lead_s)
     size = np.where(hole, 0.0, size + weights_bytes[rows])
-    lead_s = np.where(compute_s > 0, lead_s, -np.inf)
+    lead_s = np.where((compute_s > 0) & ~hole, lead_s, -np.inf)
     wide = len(plan.buffers_s) * _DEEP
     first, tables = again * wide, [(_rows(plan, segment),)]
     if owned:
@@ -134,14 +143,14 @@ def _made(
         options=known.options,
         owned=owned,
         sorting=place if owned else None,
-        vmaf=vmaf[None],
+        vmaf=np.where(hole, HOLE_VMAF, vmaf)[None],
         size_bytes=size[None, None, twice],
         fetch_bytes=float(weights_bytes.max()),
         added_s=np.stack([np.full_like(far_s, prices.duration_s[segment]), far_s])[:, None, None],
         lead_s=lead_s[None],
         plain=place[known.plain[rows]],
         hole=hole[None] if hole.any() else None,
-        lead_most_s=float(lead_s[~hole].max(initial=-np.inf)),
+        lead_most_s=float(lead_s.max()),
         levels=tuple(plan.levels.tolist()),
         axis_s=np.concatenate([plan.buffers_s, [_FAR_S / 2], _FAR_S + BACKLOGS_S]),
         steps=np.concatenate([ends, ends[-1:], _steps(BACKLOGS_S)]),
@@ -307,7 +316,7 @@ def worth(stage: Stage, seen: Viewers) -> Floats:
         buffer_s, backlog_s = seen.held_s[..., 0]
         values[backlog_s + stage.lead_s > buffer_s] = -np.inf
     if stage.hole is not None:
-        values[stage.hole | ~np.isfinite(values)] = -np.inf
+        np.copyto(values, -np.inf, where=stage.hole)
     return values if stage.sorting is None else values.take(stage.sorting, axis=-1)
 
 

@@ -10,13 +10,13 @@ import numpy as np
 from abr.control import Decision, Flight, Observation
 from abr.controllers.rules import expected, ladder, per_title, quiet, start, starting, step_down
 from abr.crowd import Crowd, Decisions, nothing_kept
-from abr.options import Floats, Menu, PriceList
+from abr.options import Floats, Menu, PriceList, told
 
 
 @per_title
 def mean_vmaf(prices: PriceList) -> Floats:
     """(O,) mean quality of each option over the title; -inf where none is known."""
-    known = np.isfinite(prices.vmaf)
+    known = told(prices.vmaf)
     totals = np.where(known, prices.vmaf, 0.0).sum(axis=0)
     return np.where(known.any(axis=0), totals / np.maximum(known.sum(axis=0), 1), -np.inf)
 
@@ -74,7 +74,7 @@ class Bones:
             size_bytes = menu.size_bytes[0] + weights_bytes / menu.segments_left
             scores = self.objective(menu, buffer_max_s, buffer_s, backlog_s, tuned) / size_bytes
         late = (menu.compute_s[0] > 0) & (backlog_s + menu.lead_s[0] > buffer_s)
-        hole = ~np.isfinite(menu.vmaf[0]) | ~np.isfinite(scores)
+        hole = ~told(menu.vmaf[0], menu.size_bytes[0]) | ~np.isfinite(scores)
         skipped = [choice.enhancer in self.skip for choice in menu.choices]
         return np.where(late | hole | skipped, np.inf, scores)
 

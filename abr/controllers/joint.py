@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from abr.control import Decision, Observation
-from abr.controllers.rules import last_vmaf, quiet, start, starting, step_down, whole
+from abr.controllers.rules import last_vmaf, offered, start, starting, step_down, whole
 from abr.crowd import Crowd, Decisions, Indices
 from abr.forecast import Belief, believe, believe_many
 from abr.options import Floats, Menu, PriceList
@@ -52,9 +52,8 @@ class Toprung:
         return all(planned(prices, options, segment, buffer_max_s) for options in plannable(prices, weights_bytes))
 
     def foresee(self, prices: PriceList, segment: int, weights_bytes: Floats, buffer_max_s: float) -> None:
-        with quiet():
-            for options in plannable(prices, weights_bytes):
-                plan_of(prices, options, segment, buffer_max_s)
+        for options in plannable(prices, weights_bytes):
+            plan_of(prices, options, segment, buffer_max_s)
 
     def decide_many(self, seen: Crowd) -> Decisions:
         beliefs = believe_many(seen)
@@ -120,6 +119,7 @@ def _start(seen: Observation) -> Decision:
         option
         for option, choice in enumerate(menu.choices)
         if choice.rendition == menu.choices[plain.option].rendition
+        and offered(menu, option)
         and menu.compute_s[0, option] > 0
         and menu.lead_s[0, option] == 0
         and menu.weights_bytes[option] <= light

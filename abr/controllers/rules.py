@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import numpy as np
 from abr.control import Decision, Observation
 from abr.crowd import Decisions, Indices, nothing_kept
 from abr.enhancement import PLAIN
-from abr.options import Choice, Floats, Menu, PriceList
+from abr.options import NUMBER_MAX, Choice, Floats, Menu, PriceList, told
 from abr.throughput import Estimate, dual_ewma
 
 T = TypeVar("T")
@@ -111,13 +110,14 @@ def ladder(prices: PriceList) -> Ladder:
 
 def _mean_bytes(prices: PriceList, option: int) -> float:
     sizes = prices.size_bytes[:, option]
-    known = sizes[np.isfinite(sizes)]
+    known = sizes[told(sizes)]
     return float(known.mean()) if len(known) else float("inf")
 
 
 def offered(menu: Menu, option: int) -> bool:
-    """Whether the option exists for the segment to be chosen: a hole in a table is written as NaN or infinity."""
-    return math.isfinite(menu.size_bytes[0, option]) and math.isfinite(menu.vmaf[0, option])
+    """Whether the option exists for the segment to be chosen: its size and quality are no holes."""
+    size_bytes, vmaf = menu.size_bytes[0, option], menu.vmaf[0, option]
+    return bool(abs(size_bytes) < NUMBER_MAX and abs(vmaf) < NUMBER_MAX)
 
 
 def step_down(menu: Menu, rung: int) -> int:
@@ -160,7 +160,7 @@ def last_vmaf(seen: Observation) -> float | None:
     if option is None:
         return None
     value = float(rows[option])
-    return value if math.isfinite(value) else None
+    return value if abs(value) < NUMBER_MAX else None
 
 
 @per_title

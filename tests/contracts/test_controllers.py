@@ -16,7 +16,7 @@ from abr.controllers.fixed import Fixed
 from abr.controllers.greedy import Greedy
 from abr.controllers.guard import decide, decide_group
 from abr.errors import InputError, UnknownNameError
-from abr.options import Choice, PriceList
+from abr.options import Choice, PriceList, told
 from abr.simulate import simulate
 from abr.traces import constant, make
 
@@ -58,6 +58,14 @@ def holes(prices: PriceList) -> PriceList:
     return replace(prices, vmaf=vmaf, size_bytes=size)
 
 
+def absurd(prices: PriceList) -> PriceList:
+    """The same list with numbers that tell nothing, in all segments; its enhancers claim to be ready at once."""
+    vmaf, size, compute_s = prices.vmaf.copy(), prices.size_bytes.copy(), prices.compute_s.copy()
+    size[:, 1], size[:, 2] = np.nan, 1e300
+    compute_s[:, 4], vmaf[:, 5], vmaf[:, 6] = np.inf, 1e300, -np.inf
+    return replace(prices, vmaf=vmaf, size_bytes=size, compute_s=compute_s, lead_s=np.zeros_like(compute_s))
+
+
 def one_option(prices: PriceList) -> PriceList:
     return replace(
         prices,
@@ -80,9 +88,14 @@ SITUATIONS = {
     "last segment": seen(segment=19),
     "one option": seen(one_option(PRICES)),
     "holes": seen(holes(PRICES)),
+    "absurd numbers": seen(absurd(PRICES), last=PRICES.choices[5]),
+    "absurd numbers at the start": seen(
+        absurd(PRICES), segment=0, downloads=(), buffer_s=0.0, playing=False, last=None
+    ),
     "only the lowest rung": seen(holes(PRICES), segment=7),
     "backlog": seen(backlog_s=8.9),
     "outage": seen(downloads=downloads(4, 8.0)),
+    "nothing came": seen(downloads=(Download(started_s=0, duration_s=3.0, latency_s=0.1, size_bytes=0),) * 3),
     "instant downloads": seen(downloads=(Download(started_s=0, duration_s=0.0, latency_s=0.0, size_bytes=1),)),
     "weights": seen(make_prices(weights=True)),
     "bare menu": seen(menu=replace(PRICES.menu(5, 3), prices=None)),
@@ -95,7 +108,7 @@ def test_answers_every_situation_soundly(controller, situation):
     now = SITUATIONS[situation]
     decision = controller.decide(now)
     assert 0 <= decision.option < len(now.menu.choices)
-    assert np.isfinite(now.menu.vmaf[0, decision.option]) and np.isfinite(now.menu.size_bytes[0, decision.option])
+    assert told(now.menu.vmaf[0], now.menu.size_bytes[0])[decision.option]
     assert 0 <= decision.wait_s < 60
     assert decision.reason and decision.reason == " ".join(decision.reason.split()) and len(decision.reason) <= 1024
     assert len(decision.memory) <= 16 and np.isfinite(decision.memory).all()
@@ -269,3 +282,4 @@ def test_holes_and_absurd_numbers_break_no_session(controller, data):
             table[data.draw(st.integers(0, 19)), data.draw(st.integers(1, 6))] = data.draw(cells)
     session = simulate(replace(PRICES, **tables), constant(1.5e6, 0.05), controller, buffer_max_s=20.0)
     assert len(session.steps) == 20
+    assert not any("controller failed" in step.decision.reason for step in session.steps)
