@@ -25,6 +25,7 @@ from abr.errors import ToprungError
 from abr.events import AnyEvent, Decided, Playing, Shown, Stalled, Stepped
 from abr.formats import Record, dumps_pretty, load
 from abr.media import load_title
+from client_player.cli import FILE, title_folder
 from client_player.serving import command, serving
 from client_player.throttle import METHODS, pinned
 
@@ -75,24 +76,18 @@ class Report(Record, frozen=True):
     within: bool
 
 
-_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
-
-
 @click.command(context_settings={"show_default": True})
-@click.option(
-    "--title",
-    "folder",
-    required=True,
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Folder of a title with enhancers, inside its library.",
-)
+@title_folder
 @click.option("--by", type=click.Choice(list(METHODS)), default="competitor", help="How the processor is halved.")
 @click.option("--cores", type=click.IntRange(1), default=1, help="Cores that the session may use.")
 @click.option("--at-s", type=click.FloatRange(1), default=20.0, help="When, in seconds of playing.")
-@click.option("--profile", type=_FILE, help="Device profile.  [default: measured on those cores now]")
+@click.option("--profile", type=FILE, help="Device profile.  [default: measured on those cores now]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def bench_deadline(folder: Path, by: str, cores: int, at_s: float, profile: Path | None, as_json: bool) -> None:
-    """Take half of the processor away in mid-session, and count late frames. Takes as long as the title."""
+    """Take half of the processor away in mid-session of a title with enhancers, and count late frames.
+
+    Takes as long as the title.
+    """
     load_title(folder)
     talk = Console(stderr=True)
     with (

@@ -27,6 +27,7 @@ from abr.media import TITLE_FILE, Title, load_title
 from abr.options import PriceList, price
 from abr.simulate import Session, simulate
 from abr.traces import Trace, read_trace
+from client_player.cli import FILE, allowed_families, title_folder
 from client_player.serving import serving
 
 if TYPE_CHECKING:
@@ -90,26 +91,17 @@ class Case:
         return price(self.title, self.table, self.profile, families=self.families)
 
 
-_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
-
-
 @click.command(context_settings={"show_default": True})
-@click.option(
-    "--title",
-    "folder",
-    required=True,
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Folder of a prepared title, inside its library.",
-)
-@click.option("--traces", "traces", required=True, multiple=True, type=_FILE, help="Network trace; may be repeated.")
+@title_folder
+@click.option("--traces", "traces", required=True, multiple=True, type=FILE, help="Network trace; may be repeated.")
 @click.option(
     "--windows", type=click.IntRange(1, 100), default=1, help="Sessions a trace, begun evenly spread over it."
 )
-@click.option("--profile", type=_FILE, help="Device profile.  [default: plain playback]")
+@click.option("--profile", type=FILE, help="Device profile.  [default: plain playback]")
 @click.option("--controller", default="toprung", help="Who decides, by its name on the server.")
 @click.option("--families", default="content,generic", help="Enhancers to allow: none, or of generic and content.")
 @click.option("--buffer-max-s", type=click.FloatRange(4, 3600), default=30.0, help="Most media to hold.")
-@click.option("--source", type=_FILE, help="The title's source: score the frames truly shown, not the tables.")
+@click.option("--source", type=FILE, help="The title's source: score the frames truly shown, not the tables.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def bench_live(
     folder: Path,
@@ -123,8 +115,6 @@ def bench_live(
     as_json: bool,
 ) -> None:
     """Play a title over traces with the real player and server, and compare with the simulator's forecasts."""
-    from client_player.cli import allowed_families
-
     case = _case(folder, profile, controller, allowed_families(families), buffer_max_s, source)
     talk = Console(stderr=True)
     lines = []

@@ -14,7 +14,14 @@ if TYPE_CHECKING:
     from client_player.session import Outcome
     from client_player.wish import Wish
 
-_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+title_folder = click.option(
+    "--title",
+    "folder",
+    required=True,
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder of a prepared title, inside its library.",
+)
 
 _INTERRUPTED = 130
 """Exit code of a program that SIGINT ended, as shells have it."""
@@ -22,18 +29,18 @@ _INTERRUPTED = 130
 
 @click.command(context_settings={"show_default": True})
 @click.argument("url")
-@click.option("--trace", type=_FILE, help="Shape the network to this trace (Sabre JSON, Pensieve, Mahimahi, CSV).")
+@click.option("--trace", type=FILE, help="Shape the network to this trace (Sabre JSON, Pensieve, Mahimahi, CSV).")
 @click.option("--trace-start-s", type=click.FloatRange(0), default=0.0, help="Begin this far into the trace.")
 @click.option("--title", default="", help="Which title, if the server has several.")
 @click.option("--families", default="content,generic,own", help="Enhancers to allow: none, or some of these.")
 @click.option("--controller", default="", help="Who decides, by its name on the server.  [default: the server's]")
 @click.option("--local", is_flag=True, help="Decide here, by any standard manifest; --controller may be FILE.py:CLASS.")
-@click.option("--profile", type=_FILE, help="Device profile.  [default: what `toprung profile` left behind]")
+@click.option("--profile", type=FILE, help="Device profile.  [default: what `toprung profile` left behind]")
 @click.option("--buffer-max-s", type=click.FloatRange(4, 3600), default=30.0, help="Most media to hold.")
 @click.option("--speed", type=click.Choice(["real", "max"]), default="real", help="max skips time in which all wait.")
 @click.option("--sink", default="null", help="Where frames go: null, y4m:PATH or png:FOLDER.")
 @click.option("--every", type=click.IntRange(min=1), default=24, help="png: one frame in this many.")
-@click.option("--source", type=_FILE, help="The title's source file, to measure the quality truly seen.")
+@click.option("--source", type=FILE, help="The title's source file, to measure the quality truly seen.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for log, summary and report.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def play(
@@ -84,10 +91,10 @@ def play(
 
 
 @click.command(context_settings={"show_default": True})
-@click.argument("log", type=_FILE)
+@click.argument("log", type=FILE)
 @click.option("--library", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Library of the title.")
 @click.option("--title-url", default="", help="URL of the title's folder on a server, instead.")
-@click.option("--trace", type=_FILE, help="Network trace to draw.  [default: the trace.json beside the log]")
+@click.option("--trace", type=FILE, help="Network trace to draw.  [default: the trace.json beside the log]")
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), default=Path("report.html"))
 def report(log: Path, library: Path | None, title_url: str, trace: Path | None, output: Path) -> None:
     """Make the HTML report of a session log: one self-contained page.

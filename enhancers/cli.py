@@ -1,4 +1,4 @@
-"""`toprung train`, `profile`, `bench runtime`. Heavy packages are imported when a command runs, never for `--help`."""
+"""`toprung train`, `profile`, `plan-ladder` and benchmarks. Heavy packages are imported when a command runs."""
 
 from __future__ import annotations
 
@@ -44,9 +44,7 @@ class _Tiers(click.ParamType):  # type: ignore[type-arg]
 @click.option("--steps", type=click.IntRange(min=1), help="Training steps instead of time: repeatable exactly.")
 @click.option("--tiers", type=_Tiers(), default="low,medium,high", help="Tiers to train, measure and offer.")
 @click.option("--rungs", help="Only these renditions, such as 180p,240p.")
-@click.option(
-    "--detail", type=click.FloatRange(0, 1), default=0.1, show_default=True, help="More for VMAF, 0 for PSNR alone."
-)
+@click.option("--detail", type=click.FloatRange(0, 1), default=0.1, help="More for VMAF, 0 for PSNR alone.")
 @click.option("--seed", type=int, default=1)
 @click.option("--threads", type=click.IntRange(min=1), default=1, help="CPU threads for training.")
 @click.option("--weights", type=click.Path(path_type=Path, file_okay=False), help="Attach these instead of training.")
@@ -163,7 +161,7 @@ def profile(output: Path | None, quick: bool, force: bool, models: tuple[Path, .
     click.echo(dumps(found).decode() if as_json else f"{as_text(found)}\n{path}")
 
 
-@click.command(context_settings={"show_default": True})
+@click.command(context_settings=_SHOW_DEFAULT)
 @click.argument("clip", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--seconds", type=click.FloatRange(min=0.1), default=1.5, help="Measuring time of one arrangement.")
 @click.option("--train-seconds", type=click.FloatRange(min=0.5), default=10.0, help="Training of each network.")
@@ -237,7 +235,7 @@ def plan_ladder(title: str, library: Path, source: Path | None, output: Path, as
     click.echo(str(output))
 
 
-@click.command(context_settings={"show_default": True})
+@click.command(context_settings=_SHOW_DEFAULT)
 @click.argument("clip", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--library", type=click.Path(path_type=Path, file_okay=False), help="Work here and keep the titles.")
 @click.option("--train-seconds", type=click.FloatRange(min=1), help="Training of a ladder.  [default: 9 × the clip]")

@@ -14,9 +14,10 @@ from networks import low_frames, psnr_db, source_frames
 from enhancers.architectures.plain import parse
 from enhancers.architectures.plain_torch import PlainTrunk, run
 from enhancers.base import PlainScaler
+from enhancers.cli import train
 from enhancers.data import Pairs, PatchSampler
 from enhancers.detail import Detail
-from enhancers.train import Recipe, fit
+from enhancers.train import DETAIL_WEIGHT, Recipe, fit
 
 ARCHITECTURE = parse("plain-m2c16x2")
 
@@ -49,6 +50,11 @@ def test_a_few_seconds_of_training_beat_the_plain_scaler() -> None:
     trained = fit(trunk, sampler(), Recipe(steps=250, batch=8, exit_weights=(0.3, 1.0)))
     before_db, after_db = psnr_db(pairs().plain, pairs().target), psnr_db(shown(trained.tensors), pairs().target)
     assert after_db > before_db + 0.1
+
+
+def test_the_command_aims_as_training_does_by_default() -> None:
+    """The command cannot take the number from where torch is: `--help` would wait for it."""
+    assert {option.name: option.default for option in train.params}["detail"] == DETAIL_WEIGHT
 
 
 def test_more_weight_on_detail_shows_more_of_it() -> None:
