@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta
 
 from abr.formats import Record
@@ -36,6 +37,17 @@ class Measurement(Record, frozen=True):
     p95_ms: Milliseconds
     memory_bytes: Count = 0
 
+    @property
+    def pixels(self) -> int:
+        return self.width_px * self.height_px
+
+    def at(self, width_px: int, height_px: int) -> Measurement:
+        """What the same would take at another size, by its pixels."""
+        times = width_px * height_px / self.pixels
+        return msgspec.structs.replace(
+            self, width_px=width_px, height_px=height_px, p50_ms=self.p50_ms * times, p95_ms=self.p95_ms * times
+        )
+
 
 class DeviceProfile(Record, frozen=True):
     """All measurements of one device. `weights_hash` tells whether a cached profile still holds."""
@@ -46,10 +58,15 @@ class DeviceProfile(Record, frozen=True):
     weights_hash: str = ""
 
     def best(self, architecture: str, width_px: int, height_px: int) -> Measurement | None:
-        """The fastest measurement (by p95) of this architecture at this input size, or None."""
-        fitting = [
-            m
-            for m in self.measurements
-            if m.architecture == architecture and (m.width_px, m.height_px) == (width_px, height_px)
-        ]
+        """The fastest way (by p95) to run this architecture on frames of this size, or None when it was never measured.
+
+        A size that was not measured is reckoned from the next larger one that was, or else from the largest:
+        convolutions cost by the pixel.
+        """
+        known = [m for m in self.measurements if m.architecture == architecture]
+        fitting = [m for m in known if (m.width_px, m.height_px) == (width_px, height_px)]
+        if known and not fitting:
+            pixels = width_px * height_px
+            nearest = min((m.pixels for m in known if m.pixels >= pixels), default=max(m.pixels for m in known))
+            fitting = [m.at(width_px, height_px) for m in known if m.pixels == nearest]
         return min(fitting, key=lambda m: m.p95_ms, default=None)

@@ -140,8 +140,8 @@ def price(
 ) -> PriceList:
     """Price a title for a device.
 
-    An enhancer is offered for a rendition when its family is allowed, the device measured its architecture at that
-    size, it runs within `load_max` of real time, and it beats plain playback of that rendition on average.
+    An enhancer is offered for a rendition when its family is allowed, the device measured its architecture, it runs
+    within `load_max` of real time at that size, and it beats plain playback of that rendition on average.
     Without table or profile only plain playback is offered. A segment's bytes include those of the audio it plays with.
     """
     sound = _audio_bytes(title)

@@ -7,6 +7,7 @@ further time, a week at most.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -22,6 +23,7 @@ SETBACKS_FILE = "setbacks.json"
 HELD_S = 3600.0
 HELD_MAX_S = 7 * 86400.0
 _KEPT_MAX = 64
+_KEY = re.compile(r"(.+)@([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
 
 
 class Setback(Record, frozen=True):
@@ -50,11 +52,19 @@ def wiser(profile: DeviceProfile, setbacks: Setbacks, now_s: float) -> DevicePro
     if setbacks.weights_hash != profile.weights_hash:
         return profile
     slowest_ms = {each.key: each.frame_ms for each in setbacks.entries if now_s < each.until_s}
+    known = {measured_key(each) for each in profile.measurements}
+    reckoned = (_reckoned(profile, key) for key in slowest_ms if key not in known)
     measurements = tuple(
         msgspec.structs.replace(each, p95_ms=max(each.p95_ms, slowest_ms.get(measured_key(each), 0.0)))
-        for each in profile.measurements
+        for each in (*profile.measurements, *filter(None, reckoned))
     )
     return msgspec.structs.replace(profile, measurements=measurements)
+
+
+def _reckoned(profile: DeviceProfile, key: str) -> Measurement | None:
+    """What the profile says of a size that was not measured; None for a key that means nothing to it."""
+    match = _KEY.fullmatch(key)
+    return profile.best(match[1], int(match[2]), int(match[3])) if match else None
 
 
 def learned(setbacks: Setbacks, profile: DeviceProfile, failed_s: Mapping[str, float], now_s: float) -> Setbacks:

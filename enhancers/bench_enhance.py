@@ -6,6 +6,7 @@ mind, and trained again on that ladder. Every figure is of pictures as the runti
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -31,10 +32,12 @@ from enhancers.speed import Speed
 from enhancers.speed import speed as measured_speed
 from enhancers.titles import INIT_FILE, PreparedTitle, open_title, title_pairs
 from enhancers.train import Recipe
-from enhancers.training import attach
+from enhancers.training import attach, selected
 
 TRAIN_TIMES = 9.0
 """Training takes so many times the clip's duration unless told otherwise."""
+_PLANNED, _ID_LENGTH_MAX = "-planned", 56
+"""What the name of the title with the planned ladder ends with; names of titles have up to 64 characters."""
 TITLE_S = 600.0
 """Weights are downloaded once; their bytes are spread over a title of this length."""
 
@@ -200,29 +203,32 @@ class Asked:
 def run(clip: Path, library: Path, asked: Asked, progress: Progress) -> Found:
     """Do it all inside `library`; titles that are there already are used. Raises ToprungError's kin."""
     seconds: dict[str, float] = {}
-    prepared = prepared_title(clip, library, clip.stem, ("--vmaf-every", str(asked.every_frames), *asked.prepare))
+    prepared = prepared_title(clip, library, ("--vmaf-every", str(asked.every_frames), *asked.prepare))
     table = _attached(prepared, asked, asked.weights, seconds, "usual", progress)
     usual = rows(prepared, table, asked.speed_seconds)
     curve = training_curve(prepared, asked, progress) if asked.curve_s else []
     planned: Sequence[Row] = ()
     if asked.planned:
         plan, _ = plan_ladder(prepared, table, progress)
-        path = library / f"{clip.stem}.{LADDER_FILE}"
+        path = library / f"{prepared.title.id}.{LADDER_FILE}"
         path.write_bytes(dumps_pretty(plan))
-        options = ("--vmaf-every", str(asked.every_frames), *asked.prepare, "--ladder", str(path))
-        second = prepared_title(clip, library, f"{clip.stem}-planned", options)
+        id_ = f"{prepared.title.id[:_ID_LENGTH_MAX]}{_PLANNED}"
+        options = ("--vmaf-every", str(asked.every_frames), *asked.prepare, "--ladder", str(path), "--id", id_)
+        second = prepared_title(clip, library, options)
         lifted = _attached(second, asked, None, seconds, "planned", progress)
         planned = rows(second, lifted, asked.speed_seconds)
     return Found(clip=clip.name, usual=usual, planned=planned, training=curve, seconds=seconds)
 
 
-def prepared_title(clip: Path, library: Path, title: str, options: Sequence[str]) -> PreparedTitle:
-    """The clip as a title, prepared by the program itself as a user would. Raises ToprungError."""
-    command = [sys.executable, "-m", "abr", "prepare", str(clip), "--library", str(library), "--id", title, *options]
+def prepared_title(clip: Path, library: Path, options: Sequence[str]) -> PreparedTitle:
+    """The clip as a title, prepared by the program itself as a user would. Raises InputError or ToprungError as it."""
+    where = ("--library", str(library.absolute()), "--json")
+    command = [sys.executable, "-m", "abr", "prepare", *where, *options, "--", str(clip.absolute())]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise ToprungError(done.stderr.strip().removeprefix("toprung: "))
-    return open_title(library, title, clip)
+        kind = InputError if done.returncode == InputError.exit_code else ToprungError
+        raise kind(done.stderr.strip().removeprefix("toprung: ") or f"toprung prepare {clip} was ended.")
+    return open_title(library, json.loads(done.stdout)["title"], clip)
 
 
 def _attached(
@@ -234,8 +240,9 @@ def _attached(
     progress: Progress,
 ) -> EnhancementTable:
     train_s = asked.train_seconds or TRAIN_TIMES * prepared.title.duration_s
+    renditions = tuple(liftable(prepared.title))
     plan = Plan(
-        renditions=tuple(liftable(prepared.title)),
+        renditions=renditions,
         tiers=asked.tiers,
         recipe=Recipe(seconds=train_s, threads=asked.threads),
         seed=asked.seed,
@@ -247,7 +254,7 @@ def _attached(
         progress,
         given=weights,
         export=None,
-        generic_only=not asked.content,
+        generic_only=not (asked.content and renditions),
         every_frames=asked.every_frames,
     )
     seconds |= {f"{name}_{what}": spent for what, spent in attached.seconds.items()}
@@ -321,7 +328,8 @@ def figures(title: Title, quality: Quality) -> Figures:
 
 def training_curve(prepared: PreparedTitle, asked: Asked, progress: Progress) -> list[dict[str, float]]:
     """Quality of the lowest rung by its deepest exit against seconds of training; 0 is the generic network."""
-    id_, scale = next(iter(liftable(prepared.title).items()))
+    id_ = selected(prepared, None)[0]
+    scale = liftable(prepared.title)[id_]
     tier = asked.tiers[-1]
     pairs = title_pairs(prepared, {id_: scale}, frames_max=160)[id_]
     found = []

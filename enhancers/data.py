@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from abr.errors import MediaError
 from abr.quality import Box, is_black
 
 Stack = npt.NDArray[np.uint8]
@@ -47,7 +48,7 @@ class PatchSampler:
     """Draws from all videos alike, in each with a probability that grows with the error of plain scaling there (RMSE).
 
     Stateless between batches: batch n of a seed is always the same, so that training can stop and go on.
-    Raises ValueError when no frame is large and bright enough for one patch.
+    Raises MediaError when no frame is large and bright enough for one patch.
     """
 
     def __init__(self, pairs: Sequence[Pairs], *, patch_px: int, seed: int, flips: bool) -> None:
@@ -58,7 +59,10 @@ class PatchSampler:
         cells = [_cells(index, video, patch_px) for index, video in enumerate(pairs)]
         self._cells = np.concatenate([places for places, _ in cells])
         if not len(self._cells):
-            raise ValueError(f"no frame holds a picture of {patch_px}x{patch_px} low-resolution pixels")
+            raise MediaError(
+                f"There is nothing to train on: no frame has a picture, brighter than black, of {patch_px}x{patch_px} "
+                "pixels of the rung; the generic enhancers need no training (--generic-only)."
+            )
         shares = np.concatenate([_shares(difficulty) for _, difficulty in cells])
         self._probabilities = np.cumsum(shares / shares.sum())
 

@@ -161,7 +161,8 @@ def plan_ladder(source: Path, footage: Footage, recipe: Recipe, bars: Bars = sil
         frames = _samples(source, footage, length, spots)
         samples = encode_ladder(frames, rungs, recipe, footage.rate, _discard, advance=advance)
     sizes = [found.segment_bytes for found in samples]
-    return caps_from_samples(rungs, sizes, float(length / footage.rate), dict(recipe.caps_bps))
+    sampled_s = float(max(samples[0].segment_frames) / footage.rate)  # a short title has no whole segment
+    return caps_from_samples(rungs, sizes, sampled_s, dict(recipe.caps_bps))
 
 
 def _samples(source: Path, footage: Footage, length: int, spots: int) -> Iterator[VideoFrame]:

@@ -113,7 +113,7 @@ def probe(path: Path) -> Footage:
         start_s, end_s = _span(container, video_index, path)
     rotation = round(first.rotation / 90) * 90 % 360
     display = display_size(first.width, first.height, pixel_aspect, rotation)
-    _check_size(path, max(first.width, first.height), min(display))
+    _check_size(path, max(first.width, first.height, *display), min(display))
     tick = first.time_base or Fraction(1, 1000)
     return Footage(
         video_stream=video_index,
@@ -188,7 +188,15 @@ def _first_frame(container: InputContainer, video: VideoStream, path: Path) -> V
 
 def _span(container: InputContainer, video_index: int, path: Path) -> tuple[float, float]:
     """First and last moment of the video, by its packets. MediaError when the file ends before it says it does."""
-    container.seek(0)
+    from av.error import PermissionError as NotPermittedError
+
+    try:
+        container.seek(0)
+    except NotPermittedError as error:
+        raise MediaError(
+            f"{path.name} is a bare stream of pictures without times; put it into a container first, "
+            f"as ffmpeg -i {path.name} -c copy {path.stem}.mp4 does."
+        ) from error
     start_s, end_s, last_s = float("inf"), float("-inf"), float("-inf")
     for packet in container.demux():
         if packet.pts is None or packet.is_corrupt or packet.size == 0:

@@ -51,6 +51,17 @@ def test_odd_size_without_sound(tmp_path: Path) -> None:
     assert video_times(folder, "120p") == [Fraction(n, 25) for n in range(60)]
 
 
+def test_a_title_shorter_than_a_segment_is_no_worse_for_it(tmp_path: Path) -> None:
+    noise = np.random.default_rng(1).integers(0, 255, (10, 108, 192, 3), dtype=np.uint8)
+    source = make_clip(tmp_path / "short.mkv", frames=10, codec="ffv1", paint=lambda _w, _h, index: noise[index])
+    rates_bps = []
+    for segment_s in (0.5, 6):
+        recipe = Recipe(heights_px=(108,), preset="ultrafast", vmaf_every=30, segment_s=segment_s)
+        title = prepare_title(source, Library(tmp_path / str(segment_s)), recipe).title
+        rates_bps.append(title.renditions[0].average_bps)
+    assert rates_bps[1] > 0.9 * rates_bps[0]
+
+
 @pytest.mark.parametrize("rate", [Fraction(60000, 1001), Fraction(30000, 1001), Fraction(24000, 1001), Fraction(60)])
 def test_segments_start_exactly_on_frames_at_broadcast_rates(tmp_path: Path, rate: Fraction) -> None:
     source = make_clip(tmp_path / "clip.mp4", rate=rate, frames=150, sound_s=150 / float(rate))
@@ -240,10 +251,23 @@ def bad_sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 copy.mux(packet)
     whole = (folder / "faststart.mp4").read_bytes()
     (folder / "faststart.mp4").write_bytes(whole[: len(whole) // 2])
+    stretch = ["-t", "0.2", "-an", "-vf", "scale=192:108,setsar=100", str(folder / "stretched.mp4")]
+    subprocess.run([ffmpeg_program(), "-v", "error", "-i", str(CLIP), *stretch], check=True)
+    make_clip(folder / "bare.h264", frames=5)
     return folder
 
 
-BAD = ["truncated.mp4", "faststart.mp4", "empty.mp4", "text.txt", "playlist.m3u8", "noise.mp4", "sound.m4a"]
+BAD = [
+    "truncated.mp4",
+    "faststart.mp4",
+    "empty.mp4",
+    "text.txt",
+    "playlist.m3u8",
+    "noise.mp4",
+    "sound.m4a",
+    "stretched.mp4",
+    "bare.h264",
+]
 
 
 @pytest.mark.parametrize("name", BAD)

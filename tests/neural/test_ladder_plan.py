@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from clips import make_clip
 from titles import CLIP, TITLE_ID, prepared_title
 
 from abr.cli import root
 from abr.enhancement import EnhancementTable, Tier
+from abr.errors import InputError
 from abr.formats import dumps, dumps_pretty, load
 from abr.ladder import LadderPlan, PlannedRung
 from abr.media import Rendition, Title
@@ -98,6 +102,40 @@ def test_the_bench_prints_rungs_and_rates(tmp_path: Path) -> None:
     assert -60 < found["bd_rate_vmaf"]["generic"] < 0
     assert found["bd_rate_vmaf"]["content_aware"] == found["bd_rate_vmaf"]["generic"]
     assert plot.read_text().startswith("<svg")
+
+
+def bench(*command: str) -> dict[str, Any]:
+    """What `bench enhance` prints, with little measuring."""
+    result = CliRunner().invoke(
+        root,
+        ["bench", "enhance", *command, "--speed-seconds", "0", "--train-seconds", "1", "--json"],
+        catch_exceptions=False,
+    )
+    return json.loads(result.stdout)
+
+
+def test_the_bench_of_a_clip_that_nothing_can_lift_is_plain_and_undefined(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "Ein Füßchen (1).mp4", width_px=160, height_px=90, frames=10)
+    found = bench(str(clip))
+    assert [(rung["height_px"], rung["enhancers"]) for rung in found["rungs"]] == [(90, {})]
+    for metric in ("bd_rate_vmaf", "bd_rate_psnr"):
+        assert {"generic", "content_aware", "content_aware_ladder"} <= found[metric].keys()
+        assert set(found[metric].values()) == {None}
+
+
+def test_what_the_bench_cannot_use_is_told_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "empty.mp4").touch()
+    with pytest.raises(InputError, match=r"^empty\.mp4 is empty; give a video file\.$"):
+        bench(str(tmp_path / "empty.mp4"))
+    night = make_clip(
+        tmp_path / "night.mp4",
+        width_px=640,
+        height_px=360,
+        frames=4,
+        paint=lambda w, h, _: np.zeros((h, w, 3), np.uint8),
+    )
+    with pytest.raises(InputError, match="nothing to train on"):
+        bench(str(night), "--heights", "180,360")
 
 
 def test_quality_is_told_for_each_training_time() -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from networks import low_frames, psnr_db, source_frames
 
+from abr.errors import MediaError
 from enhancers.architectures.plain import parse
 from enhancers.architectures.plain_torch import PlainTrunk, run
 from enhancers.base import PlainScaler
@@ -168,7 +169,7 @@ def test_letterbox_borders_and_black_frames_are_never_drawn() -> None:
     batch = PatchSampler([boxed], patch_px=24, seed=1, flips=False).batch(0, 300)
     assert np.all(batch.target.mean(axis=(1, 2)) > 20)
     assert np.all(batch.plain.max(axis=2).min(axis=1) < 255)
-    with pytest.raises(ValueError, match="no frame"):
+    with pytest.raises(MediaError, match="no frame"):
         PatchSampler(
             [Pairs(low=low, plain=plain, target=np.zeros_like(target), box=boxed.box)], patch_px=24, seed=1, flips=False
         )

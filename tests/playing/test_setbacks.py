@@ -12,7 +12,7 @@ from abr.enhancement import ENHANCEMENTS_FILE, EnhancementTable
 from abr.formats import load
 from abr.options import price
 from client_player.deadline import Candidate, Keeper
-from client_player.setbacks import HELD_MAX_S, HELD_S, Setbacks, learned, read, wiser, write
+from client_player.setbacks import HELD_MAX_S, HELD_S, Setbacks, learned, measured_key, read, wiser, write
 
 KEY = "test-high@320x180"
 NOW_S = 1.8e9
@@ -49,6 +49,15 @@ def test_each_further_setback_is_believed_for_longer_but_a_week_at_most() -> Non
         spans_s.append(entry.until_s - NOW_S)
     assert spans_s == sorted(spans_s) and spans_s[:3] == [HELD_S, 4 * HELD_S, 16 * HELD_S]
     assert spans_s[-1] == HELD_MAX_S
+
+
+def test_what_failed_at_a_size_that_was_only_reckoned_is_remembered_too() -> None:
+    device = profile(prepared_title()[0])
+    unmeasured = device.best("test-high", 180, 320)
+    assert unmeasured is not None
+    wise = wiser(device, learned(Setbacks(), device, {measured_key(unmeasured): 0.08}, NOW_S), NOW_S + 1)
+    assert wise.best("test-high", 180, 320).p95_ms == pytest.approx(80.0)  # type: ignore[union-attr]
+    assert wise.best("test-high", 320, 180) == device.best("test-high", 320, 180)
 
 
 def test_experience_of_other_networks_does_not_count() -> None:
