@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from serving import logged
 
-from abr.events import Decided, loads_log
+from abr.events import Decided
 from server.cadence import last_download
 
 
@@ -48,8 +49,7 @@ async def test_of_a_player_that_tells_its_buffer_only_the_server_takes_the_rhyth
     for number, buffer_ms in ((1, 0), (2, 2_000), (3, 3_200)):
         await (await client.get(f"{path}/video/{number}.m4s", params={"CMCD": f"bl={buffer_ms}"})).read()
         clock.now_s += 0.8
-    log = loads_log(await (await client.get(f"{path}/log")).read())
-    decided = [event for event in log if isinstance(event, Decided)]
+    decided = await logged(client, path, Decided)
     sound = title.audio[0].segment_bytes
     sizes = [title.rendition(event.rendition).segment_bytes[event.segment] + sound[event.segment] for event in decided]
     assert decided[0].seen.downloads == ()
@@ -63,5 +63,4 @@ async def test_after_a_seek_the_rhythm_says_nothing(client, opened, clock):
     for number in (1, 3):
         await (await client.get(f"{path}/video/{number}.m4s", params={"CMCD": "bl=0"})).read()
         clock.now_s += 0.8
-    log = loads_log(await (await client.get(f"{path}/log")).read())
-    assert all(event.seen.downloads == () for event in log if isinstance(event, Decided))
+    assert all(event.seen.downloads == () for event in await logged(client, path, Decided))

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import pytest
 from aiohttp.test_utils import TestClient
+from serving import logged
 
-from abr.events import Decided, Downloaded, loads_log
+from abr.events import Decided, Downloaded
 
 TYPE = {"Content-Type": "application/cmcd"}
-
-
-async def events(client: TestClient, path: str, kind: type) -> list:
-    log = loads_log(await (await client.get(f"{path}/log")).read())
-    return [event for event in log if isinstance(event, kind)]
 
 
 async def post(client: TestClient, path: str, *lines: str, headers: dict[str, str] = TYPE) -> int:
@@ -31,8 +27,8 @@ async def test_a_reported_delivery_is_logged_and_believed_rather_than_mtp(client
     clock.now_s += 3.0
     assert await post(client, path, report(path, 1, 120, 2500)) == 204
     await (await client.get(f"{path}/video/2.m4s", params={"CMCD": "bl=(4000),mtp=(9000),v=2"})).read()
-    (delivered,) = await events(client, path, Downloaded)
-    first, second = await events(client, path, Decided)
+    (delivered,) = await logged(client, path, Downloaded)
+    first, second = await logged(client, path, Decided)
     size_bytes = title.rendition(first.rendition).segment_bytes[0]
     assert (delivered.segment, delivered.name, delivered.size_bytes) == (0, first.rendition, size_bytes)
     assert (delivered.latency_s, delivered.duration_s) == (0.12, 2.5)
@@ -46,7 +42,7 @@ async def test_who_chooses_for_itself_is_believed_about_what_it_chose(client, op
     await (await client.get(f"{path}/{file}")).read()
     line = report(path, 1, 120, 2500).replace("video/1.m4s", file)
     assert await post(client, path, line, line.replace("720p", "nothing")) == 204
-    (delivered,) = await events(client, path, Downloaded)
+    (delivered,) = await logged(client, path, Downloaded)
     assert (delivered.segment, delivered.name) == (0, "720p")
     assert delivered.size_bytes == title.rendition("720p").segment_bytes[0]
 
@@ -57,14 +53,14 @@ async def test_reports_of_other_sessions_of_undecided_segments_and_other_events_
     lines = [report(other, 1, 10, 100), report(path, 2, 10, 100), report(path, 99_999_999, 10, 100), "e=ps,sta=p,v=2"]
     failed = report(path, 1, 10, 100).replace("rc=200", "rc=404")
     assert await post(client, path, *lines, failed) == 204
-    assert await events(client, path, Downloaded) == []
+    assert await logged(client, path, Downloaded) == []
 
 
 async def test_malformed_lines_are_counted_and_the_others_taken(client, opened):
     path = await opened()
     await (await client.get(f"{path}/video/1.m4s")).read()
     assert await post(client, path, "e=rr,,", report(path, 1, 10, 100), "\x00\xff", "ttlb=-5") == 204
-    assert len(await events(client, path, Downloaded)) == 1
+    assert len(await logged(client, path, Downloaded)) == 1
     assert "toprung_cmcd_faults_total 3.0" in await (await client.get("/metrics")).text()
 
 
@@ -80,4 +76,4 @@ async def test_a_starting_player_is_not_playing(client, opened):
     await (await client.get(f"{path}/video/1.m4s")).read()
     await (await client.get(f"{path}/video/2.m4s", params={"CMCD": "bl=(2000),sta=s,v=2"})).read()
     await (await client.get(f"{path}/video/3.m4s", params={"CMCD": "bl=(4000),sta=p,v=2"})).read()
-    assert [event.seen.playing for event in await events(client, path, Decided)] == [False, False, True]
+    assert [event.seen.playing for event in await logged(client, path, Decided)] == [False, False, True]

@@ -11,14 +11,14 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
+from redis_server import redis_in, running_redis
+from serve_process import counted, served, serving, workers_of
 
 from abr.clock import run_virtual
 from abr.events import AnyEvent, Downloaded, Failed
@@ -60,55 +60,21 @@ def all_shown(outcome: Outcome, stall_s: float) -> None:
     assert summary.stall_s <= stall_s, summary
 
 
-@contextmanager
-def process_of(*command: str, ready: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("TOPRUNG_")}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
-    try:
-        for line in process.stdout:
-            if ready in line:
-                yield process, line.strip()
-                break
-        else:
-            pytest.fail(f"{command} did not start")
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-
-
-def serve(library: Path, *options: str, port: int = 0):
-    command = (sys.executable, "-m", "abr", "serve", "--library", str(library), "--port", str(port))
-    return process_of(*command, "--log-level", "error", *options, ready="http://")
-
-
-def redis(folder: Path):
-    if shutil.which("redis-server") is None:
-        pytest.skip("no redis-server on this machine; install Debian's package redis-server")
-    quiet = ("--port", "0", "--save", "", "--appendonly", "no", "--dir", str(folder))
-    return process_of("redis-server", "--unixsocket", str(folder / "r.sock"), *quiet, ready="eady to accept")
-
-
-def metric(url: str, name: str) -> float:
-    text = urllib.request.urlopen(f"{url}metrics", timeout=10).read().decode()
-    return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(name))
-
-
 def test_redis_killed_and_back_the_viewer_sees_nothing_of_it(library, tmp_path):
-    with redis(tmp_path) as (first, _), serve(library, "--redis-url", f"unix://{tmp_path}/r.sock") as (_, url):
+    with redis_in(tmp_path) as (store, first), served("--library", str(library), "--redis-url", store) as url:
 
         def kill() -> None:
             first.kill()
             first.wait()
 
         all_shown(view(url, {0: kill}), stall_s=0.0)
-        assert metric(url, "toprung_decisions_degraded_total") >= 1, "the metrics say so"
-        with redis(tmp_path):
+        assert counted(url, "toprung_decisions_degraded_total") >= 1, "the metrics say so"
+        with redis_in(tmp_path):
             end_s = time.monotonic() + 10
-            before = metric(url, "toprung_decisions_degraded_total")
+            before = counted(url, "toprung_decisions_degraded_total")
             while time.monotonic() < end_s:
                 all_shown(view(url), stall_s=0.0)
-                after = metric(url, "toprung_decisions_degraded_total")
+                after = counted(url, "toprung_decisions_degraded_total")
                 if after == before:
                     break
                 before = after
@@ -117,26 +83,22 @@ def test_redis_killed_and_back_the_viewer_sees_nothing_of_it(library, tmp_path):
 
 
 def test_a_slow_redis_costs_less_than_what_is_buffered(library, tmp_path):
-    with redis(tmp_path) as (process, _), serve(library, "--redis-url", f"unix://{tmp_path}/r.sock") as (_, url):
+    with redis_in(tmp_path) as (store, process), served("--library", str(library), "--redis-url", store) as url:
         try:
             all_shown(view(url, {0: lambda: process.send_signal(signal.SIGSTOP)}), stall_s=0.0)
         finally:
             process.send_signal(signal.SIGCONT)
-        assert metric(url, "toprung_store_failures_total") >= 1
+        assert counted(url, "toprung_store_failures_total") >= 1
 
 
-def test_workers_killed_one_after_the_other_the_session_goes_on(library, tmp_path):
-    options = ("--workers", "2", "--redis-url", f"unix://{tmp_path}/r.sock")
-    with redis(tmp_path), serve(library, *options) as (process, url):
-        try:
-            workers = _children(process)
-            assert len(workers) == 2
-            kills = [lambda pid=pid: os.kill(pid, signal.SIGKILL) for pid in workers]
-            all_shown(view(url, {0: kills[0], 1: kills[1]}), stall_s=2.0)
-            assert not set(workers) & set(_children(process))
-        finally:
-            process.terminate()
-            process.wait(20)
+def test_workers_killed_one_after_the_other_the_session_goes_on(library):
+    options = ("--library", str(library), "--workers", "2", "--redis-url")
+    with running_redis() as store, serving(*options, store) as (url, process):
+        workers = workers_of(process)
+        assert len(workers) == 2
+        kills = [lambda pid=pid: os.kill(pid, signal.SIGKILL) for pid in workers]
+        all_shown(view(url, {0: kills[0], 1: kills[1]}), stall_s=2.0)
+        assert not workers & workers_of(process)
 
 
 def test_a_server_restarted_under_a_viewer_goes_on_with_the_session(library, tmp_path):
@@ -145,21 +107,15 @@ def test_a_server_restarted_under_a_viewer_goes_on_with_the_session(library, tmp
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    second = None
-    with serve(library, "--config", str(config), port=port) as (first, url):
+    options = ("--library", str(library), "--config", str(config), "--port", str(port))
+    with serving(*options) as (url, first), ExitStack() as after:
 
         def restart() -> None:
-            nonlocal second
             first.kill()
             first.wait()
-            second = serve(library, "--config", str(config), port=port)
-            second.__enter__()
+            after.enter_context(served(*options))
 
-        try:
-            outcome = view(url, {0: restart})
-        finally:
-            if second is not None:
-                second.__exit__(None, None, None)
+        outcome = view(url, {0: restart})
     all_shown(outcome, stall_s=2.0)
     assert not [event for event in outcome.events if isinstance(event, Failed) and "does not know" in event.detail]
 
@@ -183,29 +139,19 @@ def test_a_full_disk_stops_neither_the_viewer_nor_the_server(library, small_disk
             while True:
                 filler.write(bytes(1024))
 
-    with serve(library, "--state", str(small_disk)) as (process, url):
-        try:
-            all_shown(view(url, {0: fill}), stall_s=0.0)
-            all_shown(view(url), stall_s=0.0)
-        finally:
-            process.terminate()
-            process.wait(20)
+    with served("--library", str(library), "--state", str(small_disk)) as url:
+        all_shown(view(url, {0: fill}), stall_s=0.0)
+        all_shown(view(url), stall_s=0.0)
 
 
 def test_a_log_that_cannot_be_written_stops_nobody(library):
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("TOPRUNG_")}
-    command = [sys.executable, "-m", "abr", "serve", "--library", str(library), "--port", "0", "--log-level", "debug"]
-    with Path("/dev/full").open("w") as full:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=full, text=True, env=environment)
-    try:
-        all_shown(view(process.stdout.readline().strip()), stall_s=0.0)
-    finally:
-        process.kill()
-        process.communicate()
+    options = ("--library", str(library), "--log-level", "debug")
+    with Path("/dev/full").open("w") as full, serving(*options, errors=full.fileno()) as (url, _):
+        all_shown(view(url), stall_s=0.0)
 
 
 @pytest.mark.parametrize("jump_s", [86_400.0, -86_400.0])
-def test_a_clock_that_jumps_is_not_noticed(library, jump_s):
+def test_a_clock_that_jumps_is_not_noticed(library, jump_s, tmp_path):
     now = [0.0]
 
     def clock() -> float:
@@ -222,20 +168,16 @@ def test_a_clock_that_jumps_is_not_noticed(library, jump_s):
                     now[0] = jump_s
 
             wish = Wish(url=f"http://127.0.0.1:{port}/", title="bbb", trace=constant(4e6, 0.02))
-            return await watch(wish, luma, listener=listen)
+            return await watch(wish, tmp_path / "shown.y", listener=listen)
 
-    from tempfile import TemporaryDirectory
-
-    with TemporaryDirectory() as folder:
-        luma = Path(folder) / "shown.y"
-        played = run_virtual(main())
+    played = run_virtual(main())
     shown = sum(event.frames for event in played.events if hasattr(event, "enhanced_frames"))
     assert shown == FRAMES
     assert not [event for event in played.events if isinstance(event, Failed)]
 
 
 def test_viewers_who_vanish_in_mid_segment_leave_nothing_behind(library):
-    with serve(library) as (process, url):
+    with serving("--library", str(library)) as (url, process):
         port = int(url.rstrip("/").rsplit(":", 1)[1])
         request = b"GET /titles/bbb/video/720p/seg-00001.m4s HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -266,16 +208,11 @@ def test_a_segment_that_is_corrupt_on_the_disk_is_frozen_over(library, tmp_path)
         body = bytearray(file.read_bytes())
         body[len(body) // 4 :] = os.urandom(len(body) - len(body) // 4)
         file.write_bytes(body)
-    with serve(tmp_path / "library") as (_, url):
+    with served("--library", str(tmp_path / "library")) as url:
         summary = view(url).summary
         assert (summary.frames, summary.ended) == (FRAMES, "finished")
         assert 0 < summary.late_frames <= 50, "the second segment's frames, and no others"
-        assert metric(url, 'toprung_http_requests_total{method="GET",route="getSessionSegment",status="500"') == 0
-
-
-def _children(process: subprocess.Popen[str]) -> list[int]:
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    return [int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+        assert counted(url, 'toprung_http_requests_total{method="GET",route="getSessionSegment",status="500"') == 0
 
 
 def _open_files(process: subprocess.Popen[str]) -> int:

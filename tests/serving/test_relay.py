@@ -11,7 +11,7 @@ from pathlib import Path
 
 import redis.asyncio
 from aiohttp.test_utils import TestClient, TestServer
-from redis_server import running_redis
+from redis_server import redis_in, running_redis
 
 from server import relay
 from server.app import create_app
@@ -55,7 +55,7 @@ async def test_a_watcher_hears_of_sessions_that_other_processes_serve(settings: 
 
 async def test_without_the_store_the_watcher_is_told_and_hears_of_its_own_process(settings: Settings, tmp_path: Path):
     async with AsyncExitStack() as stack:
-        with running_redis(tmp_path) as url:
+        with redis_in(tmp_path) as (url, _):
             one, other = await two_servers(stack, settings, url)
             lines = feed(one)
             assert await anext(lines) == ("", "live")
@@ -64,7 +64,7 @@ async def test_without_the_store_the_watcher_is_told_and_hears_of_its_own_proces
         assert [await anext(lines) for _ in range(2)] == [(mine, "started"), (mine, "decided")]
         late = feed(one)
         assert [await anext(late) for _ in range(4)][2:] == [("", "live"), ("", "alone")]
-        with running_redis(tmp_path):
+        with redis_in(tmp_path):
             assert await anext(lines) == ("", "together")
             assert [await anext(lines) for _ in range(2)] == [(theirs, "started"), (theirs, "decided")]
 

@@ -3,56 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import tomllib
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 from redis_server import running_redis
-
-SERVE = [sys.executable, "-m", "abr", "serve"]
-
-
-def environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("TOPRUNG_")}
-
-
-@contextmanager
-def serving(*options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    process = subprocess.Popen(
-        [*SERVE, "--port", "0", *options],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
-    )
-    try:
-        url = process.stdout.readline().strip()
-        assert url.startswith("http://127.0.0.1:"), process.stderr.read()
-        yield url, process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def run(*options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*SERVE, *options], capture_output=True, text=True, env=environment(), timeout=60)
-
-
-def get(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=10) as answer:
-        return answer.read()
+from serve_process import ask, opened, run, serving
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_says_its_url_on_stdout_serves_and_stops_when_told(library, number):
-    with serving("--library", str(library), "--log-json") as (url, process):
-        assert json.loads(get(f"{url}titles"))["titles"][0]["id"] == "bbb"
+    with serving("--library", str(library), "--log-json", "--log-level", "info") as (url, process):
+        assert json.loads(ask(f"{url}titles")[1])["titles"][0]["id"] == "bbb"
         process.send_signal(number)
         output, errors = process.communicate(timeout=20)
     assert process.returncode == 0
@@ -65,17 +27,13 @@ def test_two_servers_with_one_redis_share_sessions(library):
     with running_redis() as redis_url:
         options = ("--library", str(library), "--redis-url", redis_url)
         with serving(*options) as (one, _), serving(*options) as (other, _):
-            asked = urllib.request.Request(
-                f"{one}sessions", data=b'{"title": "bbb"}', headers={"Content-Type": "application/json"}
-            )
-            with urllib.request.urlopen(asked, timeout=10) as answer:
-                path = answer.headers["Location"].lstrip("/")
-            segments = [get(f"{base}{path}/video/1.m4s") for base in (one, other, one)]
-            get(f"{other}{path}/video/2.m4s")
+            path = opened(one)
+            segments = [ask(f"{base}{path}/video/1.m4s")[1] for base in (one, other, one)]
+            ask(f"{other}{path}/video/2.m4s")[1]
             assert len(set(segments)) == 1
-            choices = json.loads(get(f"{one}{path}"))["choices"]
+            choices = json.loads(ask(f"{one}{path}")[1])["choices"]
             assert [choice["segment"] for choice in choices] == [0, 1]
-            assert len(get(f"{one}{path}/log").splitlines()) == 2
+            assert len(ask(f"{one}{path}/log")[1].splitlines()) == 2
 
 
 @pytest.mark.parametrize(
@@ -86,7 +44,7 @@ def test_two_servers_with_one_redis_share_sessions(library):
         (("--library", "/tmp", "--controller", "toprun"), "Did you mean 'toprung'"),
         (("--library", "/tmp", "--add-controller", "/nowhere.py:X"), "does not exist"),
         (("--library", "/tmp", "--config", "/nowhere.toml"), "Cannot read the settings file"),
-        (("--library", "/tmp", "--host", "256.0.0.1", "--port", "0"), "Cannot listen on 256.0.0.1:0"),
+        (("--library", "/tmp", "--host", "256.0.0.1"), "Cannot listen on 256.0.0.1:0"),
     ],
 )
 def test_what_cannot_be_served_is_one_clear_sentence_and_exit_code_2(options, said):
@@ -97,7 +55,7 @@ def test_what_cannot_be_served_is_one_clear_sentence_and_exit_code_2(options, sa
 
 
 def test_a_redis_that_is_not_there_is_said_at_the_start(library):
-    result = run("--library", str(library), "--redis-url", "redis://:pw@127.0.0.1:1/0", "--port", "0")
+    result = run("--library", str(library), "--redis-url", "redis://:pw@127.0.0.1:1/0")
     assert result.returncode == 1
     assert "Redis at redis://:***@127.0.0.1:1/0 does not answer" in result.stderr
     assert "Traceback" not in result.stderr
@@ -105,8 +63,8 @@ def test_a_redis_that_is_not_there_is_said_at_the_start(library):
 
 def test_the_settings_can_be_printed(tmp_path):
     file = tmp_path / "s.toml"
-    file.write_text("port = 1234\n")
+    file.write_text("session_ttl_s = 1234\n")
     result = run("--config", str(file), "--library", "/x", "--print-config")
     assert result.returncode == 0
     printed = tomllib.loads(result.stdout)
-    assert (printed["port"], printed["library"], printed["session_ttl_s"]) == (1234, "/x", 3600.0)
+    assert (printed["session_ttl_s"], printed["library"], printed["host"]) == (1234.0, "/x", "127.0.0.1")

@@ -8,11 +8,12 @@ import pytest
 from aiohttp.test_utils import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from serving import logged
 
 from abr import cmcd
 from abr.cmcd import ViewerState, from_viewer
 from abr.control import Download
-from abr.events import Decided, Seen, loads_log
+from abr.events import Decided, Seen
 from abr.structured import Token
 
 
@@ -21,11 +22,7 @@ async def seen_after(client: TestClient, path: str, number: int, **how: object) 
     answer = await client.get(f"{path}/video/{number}.m4s", **how)
     assert answer.status == 200
     await answer.read()
-    return (await decisions(client, path))[-1].seen
-
-
-async def decisions(client: TestClient, path: str) -> list[Decided]:
-    return [event for event in loads_log(await (await client.get(f"{path}/log")).read()) if isinstance(event, Decided)]
+    return (await logged(client, path, Decided))[-1].seen
 
 
 async def test_our_own_keys_are_believed_to_the_millisecond(client, opened):
@@ -105,7 +102,7 @@ async def test_a_clock_that_jumps_back_is_survived(client, opened, clock):
     clock.now_s -= 3_000
     seen = await seen_after(client, path, 2)
     assert seen.buffer_s <= 2.0
-    assert all(event.t_s >= 0 for event in await decisions(client, path))
+    assert all(event.t_s >= 0 for event in await logged(client, path, Decided))
 
 
 async def test_times_beyond_all_reason_are_cut_to_what_the_log_can_hold(client, opened):
@@ -158,4 +155,4 @@ async def test_whatever_cmcd_says_media_flows_and_the_log_stays_readable(client,
         *(client.get(f"{path}/video/{n}.m4s", headers={"CMCD-Request": header}, params=params) for n in (1, 2, 3))
     )
     assert [answer.status for answer in answers] == [200, 200, 200]
-    assert len(await decisions(client, path)) == 3, "loads_log checks every bound"
+    assert len(await logged(client, path, Decided)) == 3, "loads_log checks every bound"

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,26 +14,30 @@ import redis
 
 
 @contextmanager
-def running_redis(at: Path | None = None) -> Iterator[str]:
-    """Starts one (its socket in `at`, else in a folder of its own) and yields its URL; skips the test when the machine
-    has no redis-server."""
+def running_redis() -> Iterator[str]:
+    """Starts one in a folder of its own and yields its URL."""
+    with tempfile.TemporaryDirectory(prefix="toprung-redis-") as folder, redis_in(Path(folder)) as (url, _):
+        yield url
+
+
+@contextmanager
+def redis_in(folder: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Starts one with its socket in `folder`: its URL, and its process. Skips the test when the machine has none."""
     program = shutil.which("redis-server")
     if program is None:
         pytest.skip("no redis-server on this machine; install Debian's package redis-server")
-    with nullcontext(at) if at else tempfile.TemporaryDirectory(prefix="toprung-redis-") as folder:
-        socket = Path(folder) / "redis.sock"
-        options = ["--port", "0", "--unixsocket", str(socket), "--save", "", "--appendonly", "no", "--dir", str(folder)]
-        process = subprocess.Popen([program, *options], stdout=subprocess.PIPE, text=True)
-        try:
-            assert process.stdout is not None
-            for line in process.stdout:  # blocks until it says so, rather than asking again and again
-                if "eady to accept connections" in line:
-                    break
-            else:
-                raise RuntimeError("redis-server ended before it was ready")
-            redis.Redis.from_url(f"unix://{socket}").ping()
-            yield f"unix://{socket}"
-        finally:
-            process.terminate()
-            process.wait(timeout=10)
-            process.stdout and process.stdout.close()
+    socket = folder / "redis.sock"
+    options = ["--port", "0", "--unixsocket", str(socket), "--save", "", "--appendonly", "no", "--dir", str(folder)]
+    process = subprocess.Popen([program, *options], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:  # blocks until it says so, rather than asking again and again
+            if "eady to accept connections" in line:
+                break
+        else:
+            raise RuntimeError("redis-server ended before it was ready")
+        redis.Redis.from_url(f"unix://{socket}").ping()
+        yield f"unix://{socket}", process
+    finally:
+        process.terminate()
+        process.communicate(timeout=10)

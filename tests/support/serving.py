@@ -6,13 +6,16 @@ import asyncio
 import hashlib
 import shutil
 from pathlib import Path
+from typing import TypeVar
 
+from aiohttp.test_utils import TestClient
 from titles import prepared_library
 
 from abr.control import Controller, Decision, Observation
 from abr.controllers.guard import decide
 from abr.device import Device, DeviceProfile, Measurement
 from abr.enhancement import ENHANCEMENTS_FILE, Chunk, EnhancementTable, EnhancerEntry, Family, Offer, Tier
+from abr.events import loads_log
 from abr.formats import dumps_pretty
 from abr.media import Quality, Rendition, Title
 from abr.options import PriceList
@@ -25,6 +28,9 @@ CHUNK_FILE = "enhancers/content-low-180p-1.safetensors"
 CHUNK_SHA256 = hashlib.sha256(CHUNK).hexdigest()
 
 
+E = TypeVar("E")
+
+
 def take(state: SessionState, heard: Heard, title: Title, prices: PriceList, by: Controller, segment: int, **at):
     """`server.decisions.take` by a controller that is asked at once."""
 
@@ -32,6 +38,12 @@ def take(state: SessionState, heard: Heard, title: Title, prices: PriceList, by:
         return decide(by, seen)
 
     return asyncio.run(decisions.take(state, heard, title, prices, ask, segment, **at))
+
+
+async def logged(client: TestClient, path: str, kind: type[E]) -> list[E]:
+    """The events of one kind in the log of the session at `path`."""
+    log = loads_log(await (await client.get(f"{path}/log")).read())
+    return [event for event in log if isinstance(event, kind)]
 
 
 def enhanced_library(folder: Path) -> Path:
