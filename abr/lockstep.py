@@ -226,7 +226,10 @@ class Networks:
         return len(self._first)
 
     def fetch(self, start_s: Floats, size_bytes: Floats) -> tuple[Floats, Floats]:
-        """Latency of a request at `start_s` and the instant of its last byte; see `Trace.fetch_s`. All (M,)."""
+        """Latency of a request at `start_s` and the instant of its last byte; see `Trace.fetch_s`.
+
+        All (M,); of a single trace of any shapes that go together.
+        """
         length_s, total = self._time.length, self._bits.length
         latency_s = self._latency_s[self._find(self._time, start_s % length_s, right=True)]
         flow_s = start_s + latency_s

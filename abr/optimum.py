@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from abr.control import Decision, Observation
+from abr.lockstep import Networks
 from abr.options import Floats, PriceList, told
 from abr.playback import SLACK_S
 from abr.qoe import STALL_PER_S
@@ -45,29 +46,6 @@ class _States:
         return _States(self.now_s[kept], self.buffer_s[kept], self.backlog_s[kept], self.score[kept], self.option[kept])
 
 
-class _Network:
-    """A trace's transfer times for whole arrays of downloads at once."""
-
-    def __init__(self, trace: Trace) -> None:
-        self._trace = trace
-        self._ends_s = np.concatenate([[0.0], np.cumsum(trace.duration_s)])
-        self._bits = np.concatenate([[0.0], np.cumsum(trace.duration_s * trace.throughput_bps)])
-        self._rates = trace.throughput_bps
-
-    def fetch_s(self, start_s: Floats, size_bytes: Floats) -> Floats:
-        """The array form of `Trace.fetch_s`."""
-        length_s, total = self._ends_s[-1], self._bits[-1]
-        spans = np.searchsorted(self._ends_s[1:-1], start_s % length_s, side="right")
-        flow_s = start_s + self._trace.latency_s[spans]
-        cycles, inside_s = np.divmod(flow_s, length_s)
-        target = np.interp(inside_s, self._ends_s, self._bits) + size_bytes * 8
-        more, rest = np.divmod(target, total)
-        more, rest = np.where(rest > 0, more, more - 1), np.where(rest > 0, rest, total)
-        spans = np.minimum(np.searchsorted(self._bits, rest, side="left"), len(self._rates)) - 1
-        inside_s = self._ends_s[spans + 1] - (self._bits[spans + 1] - rest) / self._rates[spans]
-        return np.asarray(np.maximum(flow_s, (cycles + more) * length_s + inside_s))
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Optimum:
     """A plan and the QoE that it reaches in the simulator."""
@@ -92,9 +70,9 @@ def optimum(
     of all these the `beam` with the best score plus `buffer_value` points for each buffered second. Title weights
     are taken as owned. time_step_s, backlog_step_s: how near is nearly.
     """
-    network, plain = _Network(trace), np.array(plain_of(prices), dtype=np.intp)
+    network, plain = Networks([trace]), np.array(plain_of(prices), dtype=np.intp)
     options = np.flatnonzero(told(prices.vmaf, prices.size_bytes, prices.compute_s, prices.lead_s).all(axis=0))
-    start_s = network.fetch_s(np.zeros(1), prices.size_bytes[:1, plain[0]])
+    _, start_s = network.fetch(np.zeros(1), prices.size_bytes[:1, plain[0]])
     states = _States(
         start_s, prices.duration_s[:1].copy(), np.zeros(1), prices.vmaf[:1, plain[0]].copy(), plain[:1].copy()
     )
@@ -117,14 +95,15 @@ def optimum(
 
 
 def _grow(
-    prices: PriceList, network: _Network, states: _States, segment: int, options: Indices, buffer_max_s: float
+    prices: PriceList, network: Networks, states: _States, segment: int, options: Indices, buffer_max_s: float
 ) -> tuple[_States, Indices]:
     """Every state followed by every option whose enhancement ends in time."""
     duration_s = float(prices.duration_s[segment])
     wait_s = np.clip(states.buffer_s + duration_s - buffer_max_s, 0.0, states.buffer_s)
     sizes, which = np.unique(prices.size_bytes[segment, options], return_inverse=True)
     now_s = (states.now_s + wait_s)[:, None]
-    taken_s = (network.fetch_s(np.repeat(now_s, len(sizes), axis=1), sizes[None]) - now_s)[:, which]
+    _, end_s = network.fetch(now_s, sizes)
+    taken_s = (end_s - now_s)[:, which]
     left_s = (states.buffer_s - wait_s)[:, None] - taken_s
     compute_s = prices.compute_s[segment, options]
     queued_s = np.maximum((states.backlog_s - wait_s)[:, None] - taken_s, 0.0)
