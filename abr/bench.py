@@ -21,7 +21,7 @@ from abr.arena import (
     run,
     track_quietly,
 )
-from abr.formats import dumps_pretty
+from abr.formats import dumps_pretty, save
 from abr.optimum import optimum
 from abr.plots import cdf_panels
 
@@ -80,13 +80,13 @@ def bench_abr(
     results = {name: run(arena, make()) for name, make in track_quietly(chosen.items(), "controllers")}
     best = None if no_optimum else _optimum(arena, beam)
     report = summary(arena, results, best)
-    if plot is not None:
-        panels = {name: {controller: result.qoe(name) for controller, result in results.items()} for name in arena.sets}
-        plot.write_text(cdf_panels(panels, axis="QoE"), encoding="utf-8")
     if as_json:
         sys.stdout.write(dumps_pretty(report).decode())
     else:
         _show(results, best, report)
+    if plot is not None:
+        panels = {name: {controller: result.qoe(name) for controller, result in results.items()} for name in arena.sets}
+        save(plot, cdf_panels(panels, axis="QoE").encode())
 
 
 def _optimum(arena: Arena, beam: int) -> dict[str, list[float]]:

@@ -1,16 +1,15 @@
 """Common Media Server Data (CTA-5006): what the server answers. CMSD-Dynamic is an RFC 8941 list of strings, one for
-each server on the way, with parameters; CMSD-Static is a flat set of keys that belong to the object itself."""
+each server on the way, with parameters. Nothing here writes CMSD-Static."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 from abr.errors import FormatError
 from abr.structured import INTEGER_MAX, Cursor, Token, Value, dumps_item, dumps_pair, loads_pair
 
-STATIC = "CMSD-Static"
 DYNAMIC = "CMSD-Dynamic"
 SERVER = "toprung"
 """The name under which our server signs its entry in CMSD-Dynamic."""
@@ -51,25 +50,6 @@ def dumps_dynamic(hops: Iterable[Hop]) -> str:
         dumps_item(hop.server) + "".join(";" + dumps_pair(_lower(key), value) for key, value in hop.keys.items())
         for hop in hops
     )
-
-
-def loads_static(text: str) -> dict[str, Value]:
-    """Read a CMSD-Static header. Raises FormatError."""
-    cursor = Cursor(text.strip(" "), STATIC)
-    keys: dict[str, Value] = {}
-    more = not cursor.done
-    while more:
-        key, value = loads_pair(cursor)
-        if key in keys or len(keys) >= _MEMBERS_MAX:
-            raise FormatError(f"{STATIC} names {key!r} twice or has more than {_MEMBERS_MAX} keys.")
-        keys[key] = value
-        more = cursor.comma()
-    return keys
-
-
-def dumps_static(keys: Mapping[str, Value]) -> str:
-    """The inverse of `loads_static`; keys sorted."""
-    return ",".join(dumps_pair(_lower(key), keys[key]) for key in sorted(keys))
 
 
 def chosen(

@@ -14,9 +14,9 @@ from rich.table import Column, Table
 
 from abr.control import Controller
 from abr.controllers import CONTROLLERS, make_controller
-from abr.errors import InputError, StorageError
+from abr.errors import InputError
 from abr.events import dumps_log
-from abr.formats import dumps_pretty
+from abr.formats import dumps_pretty, save
 from abr.lockstep import Sessions, simulate_many
 from abr.movies import load_title
 from abr.options import PriceList
@@ -122,7 +122,7 @@ def simulate(
     if log is not None:
         first = run_session(prices, traces[0], chosen, buffer_max_s=buffer_max_s)
         events = log_of(first, title=title.name, controller=controller, network=traces[0].name)
-        _write(log, dumps_log(events))
+        save(log, dumps_log(events))
     _show(compare_all(prices, traces, {controller: chosen}, buffer_max_s), as_json)
 
 
@@ -163,7 +163,7 @@ def compare(
     traces = [trace for path in trace_paths for trace in read_traces(path)]
     rows = compare_all(prices, traces, {name: make_controller(name) for name in dict.fromkeys(names)}, buffer_max_s)
     if plot is not None:
-        _write(plot, plot_text(rows, plot.suffix).encode())
+        save(plot, plot_text(rows, plot.suffix).encode())
     _show(rows, as_json)
 
 
@@ -184,13 +184,6 @@ def plot_text(rows: Sequence[Row], suffix: str) -> str:
     }
     svg = cdf_panels(panels, axis="over traces")
     return svg if suffix == ".svg" else f"<!doctype html><meta charset=utf-8><title>Controllers compared</title>{svg}"
-
-
-def _write(path: Path, data: bytes) -> None:
-    try:
-        path.write_bytes(data)
-    except OSError as error:
-        raise StorageError(f"Cannot write {path}: {error.strerror}.") from error
 
 
 def _show(rows: Sequence[Row], as_json: bool) -> None:

@@ -49,3 +49,11 @@ def load(path: Path, kind: type[T]) -> T:
     except OSError as error:
         raise StorageError(f"Cannot read {path}: {error.strerror}.") from error
     return loads(data, kind, what=str(path))
+
+
+def save(path: Path, data: bytes) -> None:
+    """Write what a command was asked to leave in a file; StorageError when the disk refuses."""
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise StorageError(f"Cannot write {path}: {error.strerror}.") from error

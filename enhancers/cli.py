@@ -212,8 +212,7 @@ def plan_ladder(title: str, library: Path, source: Path | None, output: Path, as
     from dataclasses import asdict
 
     from abr.enhancement import ENHANCEMENTS_FILE, EnhancementTable
-    from abr.errors import StorageError
-    from abr.formats import dumps, dumps_pretty, load
+    from abr.formats import dumps, dumps_pretty, load, save
     from enhancers.ladder import plan_ladder as plan_of
     from enhancers.titles import open_title
 
@@ -221,18 +220,15 @@ def plan_ladder(title: str, library: Path, source: Path | None, output: Path, as
     table = load(prepared.folder / ENHANCEMENTS_FILE, EnhancementTable)
     with progress_bar() as progress:
         plan, trials = plan_of(prepared, table, progress)
-    try:
-        output.write_bytes(dumps_pretty(plan))
-    except OSError as error:
-        raise StorageError(f"Cannot write {output}: {error.strerror}.") from error
     if as_json:
         tried = [asdict(trial) | {"rendition": trial.rendition.id} for trial in trials]
         click.echo(dumps({"plan": plan, "trials": tried}).decode())
-        return
-    for rung in plan.rungs:
+    for rung in () if as_json else plan.rungs:
         reached = f"{rung.kbps:8.0f} kbit/s  VMAF {rung.vmaf:6.2f}  {rung.enhancer}"
         click.echo(f"{rung.height_px:>5} lines  crf {rung.crf:<4g}{reached}")
-    click.echo(str(output))
+    save(output, dumps_pretty(plan))
+    if not as_json:
+        click.echo(str(output))
 
 
 @click.command(context_settings=_SHOW_DEFAULT)
@@ -276,6 +272,7 @@ def bench_enhance(
     """
     from tempfile import TemporaryDirectory
 
+    from abr.formats import save
     from enhancers.bench_enhance import Asked, plots, run
 
     asked = Asked(
@@ -293,10 +290,10 @@ def bench_enhance(
     )
     with TemporaryDirectory(prefix="toprung-bench-") as aside, progress_bar() as progress:
         found = run(clip, library or Path(aside), asked, progress)
+    click.echo(json.dumps(found.as_json()) if as_json else found.as_text())
     if plot is not None:
         for ending, drawing in plots(found).items():
-            plot.with_suffix(ending).write_text(drawing)
-    click.echo(json.dumps(found.as_json()) if as_json else found.as_text())
+            save(plot.with_suffix(ending), drawing.encode())
 
 
 def _numbers(text: str | None) -> tuple[float, ...]:

@@ -15,7 +15,8 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from abr.errors import FormatError, StorageError
+from abr.errors import FormatError
+from abr.formats import save
 from enhancers.backends import BACKENDS
 from enhancers.backends.openvino import unfolded
 from enhancers.base import PlainScaler
@@ -135,10 +136,7 @@ def exported(weights: Weights, weights_sha256: str, output: Path) -> int:
         raise FormatError(
             f"ONNX Runtime's picture is {worst} of 255 away from ours; at most {DIFFERENCE_MAX} is right."
         )
-    try:
-        output.write_bytes(data)
-    except OSError as error:
-        raise StorageError(f"Cannot write {output}: {error.strerror}.") from error
+    save(output, data)
     return worst
 
 

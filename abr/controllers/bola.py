@@ -75,7 +75,7 @@ class Bola:
 class BolaE:
     """BOLA-E (Spiteri et al., MMSys 2018, 3): a placeholder stands for buffer that a fast network could have filled.
 
-    memory: (placeholder seconds, session time, buffer then).
+    memory: (placeholder seconds,).
     """
 
     gamma_p: float = 5.0

@@ -19,7 +19,7 @@ from abr.arena import interval
 from abr.bench import bench_abr
 from abr.control import Download, Observation
 from abr.controllers import make_controller
-from abr.errors import FormatError, InputError
+from abr.errors import FormatError, InputError, StorageError
 from abr.forecast import believe, nodes
 from abr.movies import classic_prices, load_benchmark, load_title
 from abr.optimum import Scripted, optimum
@@ -230,6 +230,14 @@ def test_bench_prints_what_it_promises(folder):
     assert "gap_closed" in report and (folder / "plot.svg").read_text().startswith("<svg")
     without = json.loads(bench(folder, "--controllers", "lowest", "--no-optimum", "--json").stdout)
     assert "optimum" not in without and list(without["controllers"]) == ["lowest"]
+
+
+def test_a_plot_that_cannot_be_written_costs_no_figures(folder):
+    result = bench(
+        folder, "--controllers", "lowest", "--no-optimum", "--json", "--plot", str(folder / "no" / "plot.svg")
+    )
+    assert isinstance(result.exception, StorageError) and "Cannot write" in str(result.exception)
+    assert list(json.loads(result.stdout)["controllers"]) == ["lowest"]
     assert "toprung" in bench(folder, "--no-optimum").stdout
 
 
