@@ -125,9 +125,8 @@ def filters(footage: Footage) -> list[tuple[str, str]]:
     if coded != (width, height) == (coded[0] & ~1, coded[1] & ~1):
         chain.append(("crop", f"{width}:{height}:0:0"))
         coded = (width, height)
-    if coded != (width, height) or footage.full_range or footage.matrix == "rgb":
-        chain.append(("scale", f"{width}:{height}:flags=bicubic+accurate_rnd:{_ranges(footage)}"))
-    if footage.pixel_format != PIXEL_FORMAT:
+    if coded != (width, height) or footage.full_range or footage.pixel_format != PIXEL_FORMAT:
+        chain.append(("scale", f"{width}:{height}:flags=bicubic+accurate_rnd:{_colours(footage)}"))
         chain.append(("format", PIXEL_FORMAT))
     if footage.matrix in _SPACES:
         untouched = "iprimaries=bt709:primaries=bt709:itrc=bt709:trc=bt709:irange=tv:range=tv"
@@ -138,10 +137,12 @@ def filters(footage: Footage) -> list[tuple[str, str]]:
     return chain
 
 
-def _ranges(footage: Footage) -> str:
+def _colours(footage: Footage) -> str:
+    """Matrix and range, both ways: a scaler that is told of neither takes the picture to another matrix by itself."""
     if footage.matrix == "rgb":
         return "out_color_matrix=bt709:out_range=limited"
-    return f"in_range={'full' if footage.full_range else 'limited'}:out_range=limited"
+    ranges = f"in_range={'full' if footage.full_range else 'limited'}:out_range=limited"
+    return f"in_color_matrix={footage.matrix}:out_color_matrix={footage.matrix}:{ranges}"
 
 
 def _filtered(frames: Iterable[VideoFrame], footage: Footage, chain: list[tuple[str, str]]) -> Iterator[VideoFrame]:

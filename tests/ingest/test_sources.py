@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 import av
+import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -152,6 +153,46 @@ def test_full_range_becomes_limited(tmp_path: Path) -> None:
     assert footage.full_range
     (frame,) = islice(display_frames(source, footage), 1)
     assert luma(frame).mean() == pytest.approx(79.6, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("pixel_format", "size_px", "codec"),
+    [
+        ("yuv420p10le", (192, 108), "ffv1"),
+        ("yuv422p", (192, 108), "ffv1"),
+        ("yuv444p", (193, 109), "ffv1"),
+        ("yuvj420p", (192, 108), "mjpeg"),
+        ("yuv420p", (2400, 1350), "mpeg4"),  # larger than any display
+    ],
+)
+@pytest.mark.parametrize("space", [1, 2])  # tagged as BT.709, and not tagged
+def test_formats_and_sizes_are_brought_over_without_a_change_of_colour(
+    tmp_path: Path, pixel_format: str, size_px: tuple[int, int], codec: str, space: int
+) -> None:
+    source = tmp_path / "flat.mkv"
+    with av.open(source, "w") as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = *size_px, pixel_format
+        stream.codec_context.colorspace, stream.codec_context.color_range = space, 2 if "j" in pixel_format else 1
+        rgb = np.full((size_px[1], size_px[0], 3), (170, 120, 40), np.uint8)
+        for index in range(2):
+            frame = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(format=pixel_format)
+            frame.pts, frame.time_base, frame.colorspace = index, Fraction(1, 25), space
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with av.open(source) as container:
+        coded = [float(plane.mean()) for plane in _planes(next(container.decode(video=0)))]
+    footage = msgspec.structs.replace(probe(source), matrix="bt709")  # small pictures without a tag count as BT.601
+    shown = [float(plane.mean()) for plane in _planes(next(display_frames(source, footage)))]
+    if "j" in pixel_format:
+        coded = [16 + coded[0] * 219 / 255, *(128 + (each - 128) * 224 / 255 for each in coded[1:])]
+    assert shown == pytest.approx([each / (4 if "10" in pixel_format else 1) for each in coded], abs=1)
+
+
+def _planes(frame: av.VideoFrame) -> list[np.ndarray]:
+    kind = np.uint16 if "10" in frame.format.name else np.uint8
+    rows = [np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, -1).view(kind) for plane in frame.planes]
+    return [row[:, : plane.width] for row, plane in zip(rows, frame.planes, strict=True)]
 
 
 def test_the_largest_moving_picture_is_chosen(tmp_path: Path) -> None:
