@@ -32,7 +32,8 @@ class Recipe:
     """How long and how to train. Ends at `steps`, or after `seconds` of training; the other is 0.
 
     With `steps` the result depends on the seed, the data and the thread count alone.
-    exit_weights: the loss weight of each exit, cheapest first. detail_weight: of the detail lost beside the L1 loss.
+    exit_weights: the loss weight of each exit, cheapest first.
+    detail_weight: of the detail lost beside the L1 loss, at the deepest exit; at each one before it `detail_step` less.
     """
 
     steps: int = 0
@@ -43,6 +44,7 @@ class Recipe:
     average_decay: float = 0.998
     exit_weights: tuple[float, ...] = (0.3, 0.3, 1.0)
     detail_weight: float = DETAIL_WEIGHT
+    detail_step: float = 0.0
     threads: int = 1
 
     def __post_init__(self) -> None:
@@ -52,6 +54,10 @@ class Recipe:
     def progress(self, steps: int, seconds: float) -> float:
         """How far training is, 0–1."""
         return min(1.0, steps / self.steps if self.steps else seconds / self.seconds)
+
+    def detail_at(self, exit_: int) -> float:
+        """The weight of the detail lost at the `exit_`-th exit, cheapest first."""
+        return max(0.0, self.detail_weight - self.detail_step * (len(self.exit_weights) - 1 - exit_))
 
     def rate_at(self, progress: float) -> float:
         """Linear warm-up, then a cosine down to a hundredth (Smith and Topin 2019: one cycle)."""
@@ -138,10 +144,11 @@ class _Run:
             residuals = self.trunk(low, tuple(shares))
         wanted = target - plain
         losses = [functional.smooth_l1_loss(residual.float(), wanted, beta=_BETA) for residual in residuals]
-        if weight := self.recipe.detail_weight:
+        if self.recipe.detail_weight:
             detail = Detail(target)
+            weights = (self.recipe.detail_at(self.trunk.exits.index(depth)) for depth in shares)
             lost = (detail.lost(plain + residual.float()) for residual in residuals)
-            losses = [loss + weight * share for loss, share in zip(losses, lost, strict=True)]
+            losses = [loss + weight * share for loss, weight, share in zip(losses, weights, lost, strict=True)]
         loss = torch.stack([share * loss for share, loss in zip(shares.values(), losses, strict=True)]).sum()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -68,6 +69,12 @@ def test_more_weight_on_detail_shows_more_of_it() -> None:
         return float(truth.lost(picture.unsqueeze(1).float() / 255))
 
     assert lost(0.5) < 0.9 * lost(0.0)
+
+
+def test_deeper_exits_can_be_asked_for_more_detail() -> None:
+    recipe = Recipe(steps=1, detail_weight=0.18, detail_step=0.05)
+    assert [recipe.detail_at(exit_) for exit_ in range(3)] == pytest.approx([0.08, 0.13, 0.18])
+    assert [replace(recipe, detail_weight=0.04).detail_at(exit_) for exit_ in range(3)] == pytest.approx([0, 0, 0.04])
 
 
 def _tensors(seed: int, state: Path | None = None, stop_at: float = 2.0) -> dict[str, torch.Tensor]:
