@@ -14,7 +14,7 @@ from abr.enhancement import ENHANCEMENTS_FILE, EnhancementTable
 from abr.errors import FormatError, InputError
 from abr.formats import load
 from abr.media import TITLE_FILE, Title
-from abr.options import Choice, Floats, PriceList, price
+from abr.options import VMAF_MAX, Choice, Floats, PriceList, price
 
 Rate = Annotated[float, Meta(gt=0, le=1e9)]
 Size = Annotated[float, Meta(gt=0, le=1e13)]
@@ -78,8 +78,8 @@ def enhanced_prices(movie: Movie, enhance: Enhance, name: str) -> PriceList:
         plain = base[rate] if rate < rates - 1 else np.full(segments, TOP_VMAF)
         columns.append((Choice(rendition=rate), sizes[:, rate], 0.0, plain))
         levels = enhance.enhanced_vmaf[rate] if rate < len(enhance.enhanced_vmaf) else []
-        for level, row in zip(enhance.levels, levels, strict=False):
-            speed_fps = _cell(enhance.enhancement_fps, rate, enhance.levels.index(level), name)
+        for column, (level, row) in enumerate(zip(enhance.levels, levels, strict=False)):
+            speed_fps = _cell(enhance.enhancement_fps, rate, column, name)
             vmaf = _table(row, (segments,), f"{name}: enhanced_vmaf of rate {rate}, {level}")
             if speed_fps > 0 and (vmaf >= 0).any():
                 compute_s = enhance.frame_rate * movie.segment_duration_ms / 1000 / speed_fps
@@ -92,7 +92,7 @@ def enhanced_prices(movie: Movie, enhance: Enhance, name: str) -> PriceList:
                     )
                 )
     vmaf_table = np.array([column[3] for column in columns]).T
-    if np.nanmin(vmaf_table) < 0 or np.nanmax(vmaf_table) > 110:
+    if np.nanmin(vmaf_table) < 0 or np.nanmax(vmaf_table) > VMAF_MAX:
         raise FormatError(f"{name}: a VMAF lies outside 0 to 100.")
     return _prices(
         movie,

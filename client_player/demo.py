@@ -26,6 +26,7 @@ from client_player.serving import command, serve_arguments, serving
 
 SAMPLE = Path(__file__).parent / "sample"
 TITLE = "bbb_60s"
+SOURCE = SAMPLE / f"{TITLE}.mp4"
 AUDIO_BITRATE = "64k"
 """On 3G, sound at the usual 128 kbit/s would cost as much as the lowest rung of the picture."""
 METERED = ("--vmaf-every", 13)
@@ -52,7 +53,6 @@ VIEWERS = (
 
 @click.command(context_settings={"show_default": True})
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("build/demo"), help="Results.")
-@click.option("--source", type=click.Path(path_type=Path, exists=True), default=SAMPLE / "bbb_60s.mp4", help="Clip.")
 @click.option(
     "--trace",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
@@ -61,7 +61,7 @@ VIEWERS = (
 )
 @click.option("--trace-start-s", type=click.FloatRange(0), default=345.0, help="Begin this far into the trace.")
 @click.option("--train-seconds", type=click.IntRange(min=0), default=60, help="Training to watch; 0 skips it.")
-def demo(out: Path, source: Path, trace: Path, trace_start_s: float, train_seconds: int) -> None:
+def demo(out: Path, trace: Path, trace_start_s: float, train_seconds: int) -> None:
     """Prepare, train, serve and play a real clip over a real 3G trace, and compare three viewers."""
     started_s = time.monotonic()
     talk = Console(stderr=True)
@@ -69,15 +69,15 @@ def demo(out: Path, source: Path, trace: Path, trace_start_s: float, train_secon
     profile = out / "device.json"
     out.mkdir(parents=True, exist_ok=True)
     with _step(talk, "Encode the clip once into a bitrate ladder, and measure each rung"):
-        _toprung(talk, "prepare", source, "--library", library, "--audio-bitrate", AUDIO_BITRATE, *METERED)
+        _toprung(talk, "prepare", SOURCE, "--library", library, "--audio-bitrate", AUDIO_BITRATE, *METERED)
     with _step(talk, "Measure how fast this device enhances"):
         _toprung(talk, "profile", "--quick", "--output", profile)
     with _step(talk, "Attach the sample's trained enhancers, and measure what each one buys"):
-        _toprung(talk, "train", TITLE, "--library", library, "--source", source, "--weights", SAMPLE / "weights")
+        _toprung(talk, "train", TITLE, "--library", library, "--source", SOURCE, "--weights", SAMPLE / "weights")
     if train_seconds:
         with _step(talk, f"Train the smallest tier for {train_seconds} s, to see it work (kept apart)"):
             trial = ("--tiers", "low", "--seconds", train_seconds, "--dry-run")
-            _toprung(talk, "train", TITLE, "--library", library, "--source", source, *trial)
+            _toprung(talk, "train", TITLE, "--library", library, "--source", SOURCE, *trial)
     viewers: dict[str, dict[str, Any]] = {}
     _say(talk, *serve_arguments(library))
     with serving(library) as url:
@@ -86,7 +86,7 @@ def demo(out: Path, source: Path, trace: Path, trace_start_s: float, train_secon
                 network = ("--trace", trace, "--trace-start-s", trace_start_s)
                 device = ("--profile", profile, "--speed", "max")
                 folder = out / viewer.key
-                asked = ("--title", TITLE, "--families", viewer.families, "--source", source, "--out", folder)
+                asked = ("--title", TITLE, "--families", viewer.families, "--source", SOURCE, "--out", folder)
                 _toprung(talk, "play", url, *asked, *network, *device)
                 viewers[viewer.key] = json.loads((folder / "summary.json").read_text())
     summary = {
