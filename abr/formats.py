@@ -57,3 +57,14 @@ def save(path: Path, data: bytes) -> None:
         path.write_bytes(data)
     except OSError as error:
         raise StorageError(f"Cannot write {path}: {error.strerror}.") from error
+
+
+def save_whole(path: Path, data: bytes) -> None:
+    """The same at once, its folder made: nobody who reads it, or was killed meanwhile, finds half of it."""
+    aside = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside.write_bytes(data)
+        aside.replace(path)
+    except OSError as error:
+        raise StorageError(f"Cannot write {path}: {error.strerror}.") from error

@@ -67,10 +67,6 @@ class Trace:
     def _span(self, time_s: float) -> int:
         return min(bisect_right(self._ends_s, time_s % self._ends_s[-1]), len(self._ends_s) - 1)
 
-    def throughput_at(self, time_s: float) -> float:
-        """Bits per second at `time_s` ≥ 0."""
-        return self._bps[self._span(time_s)]
-
     def latency_at(self, time_s: float) -> float:
         """Seconds from a request at `time_s` ≥ 0 to its first byte."""
         return self._latency[self._span(time_s)]

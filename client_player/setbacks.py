@@ -17,7 +17,7 @@ from msgspec import Meta
 
 from abr.device import DeviceProfile, Measurement, Milliseconds
 from abr.errors import FormatError, StorageError
-from abr.formats import Record, dumps_pretty, load
+from abr.formats import Record, dumps_pretty, load, save_whole
 
 SETBACKS_FILE = "setbacks.json"
 HELD_S = 3600.0
@@ -94,10 +94,4 @@ def read(path: Path) -> Setbacks:
 
 def write(path: Path, setbacks: Setbacks) -> None:
     """Raises StorageError."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_suffix(".part")
-        aside.write_bytes(dumps_pretty(setbacks))
-        aside.replace(path)
-    except OSError as error:
-        raise StorageError(f"Cannot write {path}: {error.strerror}.") from error
+    save_whole(path, dumps_pretty(setbacks))

@@ -10,6 +10,7 @@ from abr.clock import SessionClock
 from abr.control import Download
 from abr.errors import StorageError
 from abr.events import AnyEvent, Decided, Downloaded, Ended, EventBatch, Failed, dumps_line, dumps_log
+from abr.formats import save_whole
 
 POST_EVERY_S = 5.0
 _BATCH_MAX = 200
@@ -82,12 +83,7 @@ class SessionLog:
             theirs.get(event.segment, event) if isinstance(event, Decided) else event for event in self.events
         ]
         if self._path is not None:
-            try:
-                aside = self._path.with_suffix(".part")
-                aside.write_bytes(dumps_log(self.events))
-                aside.replace(self._path)
-            except OSError as error:
-                raise StorageError(f"Cannot write the session log {self._path}: {error.strerror}.") from error
+            save_whole(self._path, dumps_log(self.events))
 
     def close(self) -> None:
         if self._file is not None:

@@ -14,7 +14,7 @@ import torch
 
 from abr.enhancement import Tier
 from abr.errors import FormatError, InputError, StorageError
-from abr.formats import Record, dumps_pretty, load
+from abr.formats import Record, dumps_pretty, load, save_whole
 from abr.media import Identifier, Positive, Title
 from abr.quality import Luma, crop, score_pairs
 from enhancers import catalog
@@ -129,7 +129,7 @@ def write_network(
 
 def write_card(folder: Path, card: WeightsCard) -> None:
     """The last file of a weights folder: without it the folder is not complete."""
-    (folder / WEIGHTS_FILE).write_bytes(dumps_pretty(card))
+    save_whole(folder / WEIGHTS_FILE, dumps_pretty(card))
 
 
 def read_weights(folder: Path, title: Title) -> tuple[WeightsCard, dict[str, list[bytes]]]:

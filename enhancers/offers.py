@@ -10,7 +10,7 @@ import numpy as np
 
 from abr.enhancement import EnhancementTable, Family, Offer, Tier
 from abr.errors import FormatError, StorageError
-from abr.formats import Record, dumps, load
+from abr.formats import Record, dumps, load, save_whole
 from abr.media import Quality, Rendition, Title
 from abr.quality import Scores, meter_of
 from enhancers import catalog
@@ -113,7 +113,7 @@ def measured(
             if done[number] is None:
                 progress(f"Measuring {len(found)} enhancers", number / len(parts))
                 scores = _measure_block(prepared, block, truth, subjects)
-                _save(work / f"scores-{key}-{number}.json", scores)
+                save_whole(work / f"scores-{key}-{number}.json", dumps(scores))
                 done[number] = scores
     return _qualities(prepared, [scores for scores in done if scores is not None])
 
@@ -152,15 +152,6 @@ def _load(path: Path) -> _BlockScores | None:
         return load(path, _BlockScores)
     except (StorageError, FormatError):  # not measured yet, or cut off in the middle
         return None
-
-
-def _save(path: Path, scores: _BlockScores) -> None:
-    aside = path.with_suffix(".part")
-    try:
-        aside.write_bytes(dumps(scores))
-        aside.replace(path)
-    except OSError as error:
-        raise StorageError(f"Cannot save measurements to {path}: {error.strerror}.") from error
 
 
 def worthwhile(found: Sequence[Candidate], qualities: Mapping[str, Quality], title: Title) -> list[Candidate]:

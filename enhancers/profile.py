@@ -17,7 +17,7 @@ import numpy as np
 from abr.device import Device, DeviceProfile, Measurement
 from abr.enhancement import Tier
 from abr.errors import FormatError, StorageError
-from abr.formats import dumps_pretty, load
+from abr.formats import dumps_pretty, load, save_whole
 from enhancers import catalog
 from enhancers.backends import BACKENDS, AnyNetwork, runnable
 from enhancers.base import Enhancer
@@ -54,18 +54,8 @@ def profile_device(output: Path | None, *, quick: bool, force: bool, progress: P
         if held is not None and held.weights_hash == key:
             return path, held
     found = DeviceProfile(device=this_device(), measurements=tuple(measurements(quick, progress)), weights_hash=key)
-    _write(path, found)
+    save_whole(path, dumps_pretty(found))
     return path, found
-
-
-def _write(path: Path, found: DeviceProfile) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}.part")
-        aside.write_bytes(dumps_pretty(found))
-        aside.replace(path)
-    except OSError as error:
-        raise StorageError(f"Cannot write the profile to {path}: {error.strerror}.") from error
 
 
 def profile_networks(path: Path, found: DeviceProfile, networks: Sequence[Foreign], *, quick: bool) -> DeviceProfile:
@@ -81,7 +71,7 @@ def profile_networks(path: Path, found: DeviceProfile, networks: Sequence[Foreig
     names = {measurement.architecture for measurement in more}
     held = tuple(each for each in found.measurements if each.architecture not in names)
     found = msgspec.structs.replace(found, measurements=(*held, *more))
-    _write(path, found)
+    save_whole(path, dumps_pretty(found))
     return found
 
 

@@ -23,7 +23,6 @@ from server.sessions import SessionState
 KEY_CHARACTERS = 16
 READ_MAX = 2048
 """Ids remembered as read; reading one costs some microseconds."""
-ID_LENGTH_MAX = 256
 _NONCE_BYTES, _TAG_BYTES = 12, 16
 _ID = re.compile(r"[A-Za-z0-9_-]{40,256}")
 

@@ -4,23 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 
 class Turns:
-    """Locks by name. Taking one that is free waits for nothing."""
+    """Locks by name: after `begin` comes `end`, whatever happens between. Taking one that is free waits for nothing."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
-
-    @asynccontextmanager
-    async def of(self, name: str) -> AsyncIterator[None]:
-        await self.begin(name)
-        try:
-            yield
-        finally:
-            self.end(name)
 
     async def begin(self, name: str) -> None:
         queue = self._waiting.get(name)

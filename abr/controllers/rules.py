@@ -33,11 +33,6 @@ class Ladder:
     rate_of: Floats
     rung_of: Indices
 
-    def rung(self, menu: Menu, option: int) -> int:
-        """The rung of the rendition that `option` plays."""
-        rendition = menu.choices[option].rendition
-        return next((k for k, o in enumerate(self.options) if menu.choices[o].rendition == rendition), 0)
-
     def last_rung(self, seen: Observation) -> int:
         """The rung of the choice before this one; the lowest at the start."""
         if seen.last is None:

@@ -24,7 +24,7 @@ from abr.formats import load
 from abr.media import Quality, Title
 from enhancers.base import PlainScaler
 from enhancers.cli import train
-from enhancers.content import WEIGHTS_FILE
+from enhancers.content import WEIGHTS_FILE, WeightsCard, write_card
 from enhancers.job import working_on
 from enhancers.offers import Candidate, worthwhile
 from enhancers.pricing import Subject, blocks, joined, kept_frames, measure, quality, references
@@ -179,6 +179,19 @@ def test_a_rehearsal_trains_and_changes_nothing(library: Path) -> None:
 
 
 _COMMAND = [sys.executable, "-m", "abr", "train"]
+
+
+def test_killed_while_it_says_that_training_is_over_it_has_not_said_so(tmp_path: Path, monkeypatch) -> None:
+    whole = Path.write_bytes
+
+    def killed(path: Path, data: bytes) -> int:
+        whole(path, data[: len(data) // 2])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "write_bytes", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write_card(tmp_path, WeightsCard(title="t", source_name="s", source_sha256="0", made_by="m", networks=()))
+    assert not (tmp_path / WEIGHTS_FILE).exists()
 
 
 @pytest.mark.slow
