@@ -184,6 +184,7 @@ def _rate_or_none(before: Sequence[Point], after: Sequence[Point]) -> float | No
 class Asked:
     """What to do. Seconds: of training a ladder (0: TRAIN_TIMES the clip), of measuring a network (0: no speeds).
 
+    prepare: options of toprung prepare; usual: those of the usual ladder only.
     weights: a folder of trained weights for the usual ladder, instead of training. curve_s: training times to plot.
     """
 
@@ -194,6 +195,7 @@ class Asked:
     every_frames: int
     speed_seconds: float
     prepare: Sequence[str] = ()
+    usual: Sequence[str] = ()
     weights: Path | None = None
     curve_s: tuple[float, ...] = ()
     seed: int = 1
@@ -203,7 +205,8 @@ class Asked:
 def run(clip: Path, library: Path, asked: Asked, progress: Progress) -> Found:
     """Do it all inside `library`; titles that are there already are used. Raises ToprungError's kin."""
     seconds: dict[str, float] = {}
-    prepared = prepared_title(clip, library, ("--vmaf-every", str(asked.every_frames), *asked.prepare))
+    prepare = ("--vmaf-every", str(asked.every_frames), *asked.prepare)
+    prepared = prepared_title(clip, library, (*prepare, *asked.usual))
     table = _attached(prepared, asked, asked.weights, seconds, "usual", progress)
     usual = rows(prepared, table, asked.speed_seconds)
     curve = training_curve(prepared, asked, progress) if asked.curve_s else []
@@ -213,8 +216,7 @@ def run(clip: Path, library: Path, asked: Asked, progress: Progress) -> Found:
         path = library / f"{prepared.title.id}.{LADDER_FILE}"
         path.write_bytes(dumps_pretty(plan))
         id_ = f"{prepared.title.id[:_ID_LENGTH_MAX]}{_PLANNED}"
-        options = ("--vmaf-every", str(asked.every_frames), *asked.prepare, "--ladder", str(path), "--id", id_)
-        second = prepared_title(clip, library, options)
+        second = prepared_title(clip, library, (*prepare, "--ladder", str(path), "--id", id_))
         lifted = _attached(second, asked, None, seconds, "planned", progress)
         planned = rows(second, lifted, asked.speed_seconds)
     return Found(clip=clip.name, usual=usual, planned=planned, training=curve, seconds=seconds)
