@@ -28,6 +28,9 @@ WEIGHTS_FILE = "weights.json"
 STORAGE = "I8"
 PATCH_PX = 32
 _CALIBRATION_FRAMES = 6
+_DEEPER = 0.25
+"""Up to ×2 each deeper exit weighs detail by so much of the recipe's weight more: asked for as much as the one before
+it, it may show less (see BENCHMARKS)."""
 
 
 class TrainedChunk(Record, frozen=True):
@@ -91,7 +94,10 @@ def train_rendition(
     trunk.absorb({name: torch.from_numpy(tensor) for name, tensor in generic.tensors.items()})
     sampler = PatchSampler([pairs], patch_px=PATCH_PX * full.squeeze, seed=seed, flips=False)
     shares = (*(0.3 for _ in exits[:-1]), 1.0)
-    return fit(trunk, sampler, replace(recipe, exit_weights=shares), state=state, report=report)
+    step = _DEEPER * recipe.detail_weight if full.squeeze > 1 else 0.0
+    most = recipe.detail_weight + step * (len(exits) - 1)
+    own = replace(recipe, exit_weights=shares, detail_weight=most, detail_step=step)
+    return fit(trunk, sampler, own, state=state, report=report)
 
 
 def weights_of(trained: Trained, tiers: Sequence[Tier], pairs: Pairs, source_sha256: str, note: str = "") -> Weights:
