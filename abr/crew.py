@@ -29,6 +29,8 @@ Work = Callable[[J, Tell], R]
 """What to do with one job. It and its jobs and results can be pickled."""
 
 ATTEMPTS = 2
+START_METHOD = "spawn"
+"""A fork of a process with threads of codecs may wait for ever for one of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +85,7 @@ class LocalCrew:
         self._at_once = at_once
         self._listener = listener
         self._memory_bytes = memory_bytes or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        # spawn, unless the program chose: nothing of ours may be lost in a fork of a process with threads
-        self._processes = multiprocessing.get_context(multiprocessing.get_start_method(allow_none=True) or "spawn")
+        self._processes = multiprocessing.get_context(START_METHOD)
 
     def work(self, function: Work[J, R], jobs: Sequence[J]) -> Iterator[Finished[J, R]]:
         waiting = deque((job, 1) for job in jobs)

@@ -9,7 +9,7 @@ import sys
 from functools import partial
 
 import pytest
-from crew_jobs import do
+from crew_jobs import do, here, inherited
 
 from abr.crew import Failure, LocalCrew
 from abr.errors import InputError
@@ -36,6 +36,12 @@ def test_a_job_that_fails_leaves_the_others_alone(outcomes):
     assert "a bug" in found["breaks"].sentence
 
 
+def test_no_process_is_a_fork_of_one_with_threads(monkeypatch):
+    """Nor of a crew after the first, before which Python has settled on a way to start processes of its own."""
+    monkeypatch.setattr("crew_jobs.here", [*here, "the parent's"])
+    assert [done.outcome for _ in range(2) for done in LocalCrew(1).work(inherited, ["job"])] == [[], []]
+
+
 def test_a_process_that_dies_is_replaced_once(outcomes):
     found, told = outcomes
     assert found["dies once"] == "dies once well"
@@ -55,7 +61,7 @@ PARENT = """
 import sys
 from pathlib import Path
 from abr.crew import LocalCrew
-from crew_jobs import do
+from crew_jobs import do, here, inherited
 for _ in LocalCrew(1, lambda *told: print(told, flush=True)).work(do, [("hangs", Path(sys.argv[1]))]):
     pass
 """

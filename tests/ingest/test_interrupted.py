@@ -15,9 +15,10 @@ KILLED = -9
 FLAGS = ["--preset", "ultrafast", "--heights", "64,108", "--segment-seconds", "1", "--vmaf-every", "60"]
 
 CHILD = """
-import multiprocessing, os, signal, sys
+import os, signal, sys
 from pathlib import Path
-multiprocessing.set_start_method("fork")  # so that what is changed here is changed in the process that prepares
+from abr import crew
+crew.START_METHOD = "fork"  # so that what is changed here is changed in the process that prepares
 moment, count = sys.argv.pop(1), int(sys.argv.pop(1))
 
 def dies(function, happens):

@@ -10,6 +10,13 @@ from pathlib import Path
 from abr.crew import Tell
 from abr.errors import MediaError
 
+here: list[str] = []
+
+
+def inherited(_job: str, _tell: Tell) -> list[str]:
+    """What of the parent's memory is in this process."""
+    return here
+
 
 def do(job: tuple[str, Path], tell: Tell) -> str:
     """`how` says what happens; a file of that name in the folder remembers that it was tried."""
