@@ -86,7 +86,10 @@ def train_rendition(
     state: Path | None = None,
     report: Callable[[float, float], None] = lambda _progress, _loss: None,
 ) -> Trained:
-    """Train one rendition's trunk from the generic weights."""
+    """Train one rendition's trunk from the generic weights.
+
+    recipe: its exit weights are set here, and up to ×2 its weight of detail is that of the lightest exit.
+    """
     exits = exits_of(tiers)
     full = catalog.architecture(pairs.scale)
     generic = loads_chunks(catalog.generic_chunks(full))
