@@ -2,39 +2,57 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+# Where torch comes from on machines without NVIDIA's driver, if that answers; make TORCH_INDEX= asks pip's usual index alone.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+TORCH := $(shell sed -n 's/.*"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check players bench fuzz soak clean
+.PHONY: help install demo test check docs lint-web players bench fuzz soak compose-check clean
 
 help:  ## show this
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; try make PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q -e .
+	@[ -z "$(TORCH_INDEX)" ] || command -v nvidia-smi >/dev/null \
+		|| $(BIN)/pip install -qq --no-deps --retries 1 --timeout 10 --index-url $(TORCH_INDEX) $(TORCH) \
+		|| echo "$(TORCH_INDEX) does not give $(TORCH): it comes from pip's usual index, where it may bring gigabytes of CUDA."
+	$(BIN)/pip install -q -e '.[all]'
 	@touch $@
 
 $(VENV)/.developing: $(VENV)/.installed
-	$(BIN)/pip install -q -e '.[dev]'
+	$(BIN)/pip install -q -e '.[dev,docs]'
 	@touch $@
 
-install: $(VENV)/.installed  ## make the virtual environment with toprung in it
+install: $(VENV)/.installed  ## make the virtual environment with toprung and all its extras in it
 
-demo: $(VENV)/.installed  ## prepare, train, serve and play a real clip over a real 3G trace (under 12 minutes)
+demo: $(VENV)/.installed  ## prepare, train, serve and play a real clip over a real 3G trace (ten minutes or more)
 	$(BIN)/toprung demo --out build/demo
 
-check: $(VENV)/.developing  ## lint, types, directions of imports
+node_modules/.installed: package-lock.json
+	@command -v npm >/dev/null || sh tests/support/install_programs.sh npm
+	npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+lint-web: node_modules/.installed  ## lint and layout of the pages' scripts and styles (npm comes by apt when it is missing)
+	node_modules/.bin/eslint --max-warnings 0 server/web
+	node_modules/.bin/prettier --check --log-level warn server/web
+
+check: $(VENV)/.developing lint-web docs  ## lint, types, directions of imports, the documentation
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: $(VENV)/.developing  ## the documentation as a site: build/site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 test: check  ## check, then every test (Redis, Prometheus, nginx, Chromium and npm come by apt when they are missing)
 	@{ command -v redis-server && command -v prometheus && PATH="$$PATH:/usr/sbin" command -v nginx; } >/dev/null \
 		|| sh tests/support/install_programs.sh redis-server prometheus nginx-light
 	@sh tests/support/install_browser.sh
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n auto
 
 players: $(VENV)/.developing  ## every stock player × standard and server-driven manifests, in a real Chromium (FILM=client_player/sample/bbb_60s.mp4: a minute of it)
 	@sh tests/support/install_browser.sh
@@ -49,5 +67,8 @@ fuzz: check  ## ten thousand of each fuzzed CMCD string, event batch and manifes
 soak: $(VENV)/.installed  ## an hour of viewers in some minutes: memory, file descriptors and errors left behind
 	$(BIN)/toprung bench soak
 
+compose-check: $(VENV)/.developing  ## bring the composition up on this machine with Debian's Docker, ask every part (root, apt; ten minutes)
+	sh tests/support/compose_check.sh $(BIN)/python
+
 clean:  ## remove what builds and tests leave
-	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .schemathesis

@@ -28,9 +28,11 @@ class LazyGroup(click.Group):
         self.lazy = lazy
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """The subcommands in the order of the table."""
         return list(self.lazy)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the subcommand, or None for an unknown name."""
         if cmd_name not in self.lazy:
             return None
         module, _, attribute = self.lazy[cmd_name].where.partition(":")
@@ -39,6 +41,7 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write names and summaries without importing anything."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, lazy.summary) for name, lazy in self.lazy.items()])
 
@@ -47,15 +50,31 @@ bench = LazyGroup(
     {
         "prepare": Lazy("server.ingest.bench:bench_prepare", "Our ladder encode against the ffmpeg command line."),
         "emulator": Lazy("client_player.emulate.bench:bench_emulator", "The link emulator against its own traces."),
-        "enhance": Lazy("enhancers.cli:bench_enhance", "What enhancers buy a clip: each rung, and BD-rate."),
-        "runtime": Lazy("enhancers.cli:bench_runtime", "Enhancers: frames a second and share of the peak."),
+        "enhance": Lazy("enhancers.cli.train:bench_enhance", "What enhancers buy a clip: each rung, and BD-rate."),
+        "runtime": Lazy("enhancers.cli.train:bench_runtime", "Enhancers: frames a second and share of the peak."),
         "serve": Lazy("server.bench.cli:bench_serve", "Plain and decided segments against nginx, on one core."),
+        "experiment": Lazy(
+            "server.bench.experiment:bench_experiment", "Simulated viewers through a real server's experiment."
+        ),
         "soak": Lazy("server.bench.soak:bench_soak", "Thousands of sessions through one server: what stays behind?"),
-        "reuse": Lazy("enhancers.cli:bench_reuse", "Anchors and motion against enhancing every frame."),
-        "abr": Lazy("abr.bench:bench_abr", "Every controller on every trace set, against the offline optimum."),
-        "simulator": Lazy("abr.bench_simulator:bench_simulator", "The simulator against a Sabre-style event loop."),
-        "live": Lazy("client_player.bench_live:bench_live", "Real sessions against the simulator's forecast of each."),
-        "deadline": Lazy("client_player.bench_deadline:bench_deadline", "Late frames when half the processor goes."),
+        "reuse": Lazy("enhancers.cli.train:bench_reuse", "Anchors and motion against enhancing every frame."),
+        "pairs": Lazy(
+            "enhancers.cli.ratings:bench_pairs", "Blind pairs of lifted and plain clips, for people to rate."
+        ),
+        "ratings": Lazy(
+            "enhancers.cli.ratings:bench_ratings", "What people preferred: shares and Bradley–Terry scores."
+        ),
+        "abr": Lazy(
+            "abr.evaluation.bench_abr:bench_abr", "Every controller on every trace set, against the offline optimum."
+        ),
+        "group": Lazy(
+            "abr.evaluation.bench_group:bench_group", "Viewers on one link: decided together, alone, and by dash.js."
+        ),
+        "simulator": Lazy(
+            "abr.evaluation.bench_simulator:bench_simulator", "The simulator against a Sabre-style event loop."
+        ),
+        "live": Lazy("client_player.bench.live:bench_live", "Real sessions against the simulator's forecast of each."),
+        "deadline": Lazy("client_player.bench.deadline:bench_deadline", "Late frames when half the processor goes."),
     },
     name="bench",
     help="Measure Toprung against named peers, in one run.",
@@ -64,25 +83,29 @@ bench = LazyGroup(
 root = LazyGroup(
     {
         "prepare": Lazy("server.ingest.cli:prepare", "Encode a source once into a bitrate ladder: a title."),
-        "train": Lazy("enhancers.cli:train", "Train a title's own enhancers and measure what they buy."),
+        "list": Lazy("server.media.cli:list_titles", "List the titles of a library."),
+        "show": Lazy("server.media.cli:show", "Show one title: renditions, quality, enhancers."),
+        "set": Lazy("server.ingest.cli:set_title", "Say whether titles may be enhanced."),
+        "remove": Lazy("server.media.cli:remove", "Remove titles from a library."),
+        "train": Lazy("enhancers.cli.train:train", "Train a title's own enhancers and measure what they buy."),
         "import-model": Lazy(
-            "enhancers.models_cli:import_model", "Offer your own network (ONNX, safetensors) with a title."
+            "enhancers.cli.models:import_model", "Offer your own network (ONNX, safetensors) with a title."
         ),
-        "export": Lazy("enhancers.models_cli:export", "Write a network as ONNX, for other programs."),
-        "plan-ladder": Lazy("enhancers.cli:plan_ladder", "Plan the ladder that pays once rungs are lifted."),
-        "profile": Lazy("enhancers.cli:profile", "Measure how fast this device runs each enhancer."),
+        "export": Lazy("enhancers.cli.models:export", "Write a network as ONNX, for other programs."),
+        "plan-ladder": Lazy("enhancers.cli.train:plan_ladder", "Plan the ladder that pays once rungs are lifted."),
+        "profile": Lazy("enhancers.cli.train:profile", "Measure how fast this device runs each enhancer."),
         "serve": Lazy("server.cli:serve", "Serve a library of titles, choosing per segment and viewer."),
         "play": Lazy("client_player.cli:play", "Play a title headless over a network trace; write a report."),
         "emulate": Lazy("client_player.emulate.cli:emulate", "Put a network link in front of a server, by a trace."),
-        "simulate": Lazy("abr.compare:simulate", "Run one controller over traces in the simulator."),
-        "compare": Lazy("abr.compare:compare", "Compare controllers over traces in the simulator."),
+        "simulate": Lazy("abr.evaluation.compare:simulate", "Run one controller over traces in the simulator."),
+        "compare": Lazy("abr.evaluation.compare:compare", "Compare controllers over traces in the simulator."),
         "report": Lazy("client_player.cli:report", "Make the HTML report of a session log."),
         "doctor": Lazy("client_player.doctor:doctor", "Check that this machine has all that Toprung needs."),
         "demo": Lazy("client_player.demo:demo", "Prepare, train, serve and play a real clip, and compare."),
         "bench": Lazy("abr.cli:bench", "Measure Toprung against named peers, in one run."),
     },
     name="toprung",
-    help="Neural-enhanced adaptive video streaming: every rung looks like the top rung.",
+    help="Neural-enhanced adaptive video streaming: low rungs look better.",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 root = click.version_option(version("toprung"), prog_name="toprung")(root)
@@ -94,11 +117,11 @@ def main() -> None:
         # click catches Exit itself here and returns its code; a command that succeeds returns something else or 0.
         sys.exit(code if isinstance(code := root(standalone_mode=False), int) else 0)
     except click.exceptions.Abort:
-        print("Stopped.", file=sys.stderr)
+        click.echo("Stopped.", err=True)
         sys.exit(130)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except ToprungError as error:
-        print(f"toprung: {error}", file=sys.stderr)
+        click.echo(f"toprung: {error}", err=True)
         sys.exit(error.exit_code)

@@ -1,6 +1,7 @@
 """The tree of errors Toprung raises on purpose. Each message says what was given, what was expected, what to do.
 
 ToprungError            exit code 1
+├── ControllerError     a user's controller failed while it was measured
 ├── InputError          exit code 2: the user can mend it
 │   ├── MediaError      a media file that cannot be used
 │   ├── FormatError     a file or message that does not follow its format
@@ -18,6 +19,10 @@ class ToprungError(Exception):
     """Base of every deliberate error; `exit_code` is what the command line ends with."""
 
     exit_code = 1
+
+
+class ControllerError(ToprungError):
+    """A controller failed, so that the figures are not its own."""
 
 
 class InputError(ToprungError):

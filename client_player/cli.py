@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from abr.device import DeviceProfile
-    from abr.enhancement import Family
-    from client_player.session import Outcome
-    from client_player.wish import Wish
+    from abr.core.device import DeviceProfile
+    from abr.core.enhancement import Family
+    from client_player.session.request import PlayRequest
+    from client_player.session.run import SessionOutcome
 
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 title_folder = click.option(
@@ -33,6 +33,13 @@ _INTERRUPTED = 130
 @click.option("--trace-start-s", type=click.FloatRange(0), default=0.0, help="Begin this far into the trace.")
 @click.option("--title", default="", help="Which title, if the server has several.")
 @click.option("--families", default="content,generic,own", help="Enhancers to allow: none, or some of these.")
+@click.option(
+    "--quality",
+    "currency",
+    type=click.Choice(["trusted", "vmaf"]),
+    default="trusted",
+    help="What counts, with --local.",
+)
 @click.option("--controller", default="", help="Who decides, by its name on the server.  [default: the server's]")
 @click.option("--local", is_flag=True, help="Decide here, by any standard manifest; --controller may be FILE.py:CLASS.")
 @click.option("--profile", type=FILE, help="Device profile.  [default: what `toprung profile` left behind]")
@@ -49,6 +56,7 @@ def play(
     trace_start_s: float,
     title: str,
     families: str,
+    currency: str,
     controller: str,
     local: bool,
     profile: Path | None,
@@ -65,28 +73,31 @@ def play(
     URL is that of a Toprung server, or of a title's manifest on one; with --local, of any static DASH manifest.
     Ctrl-C stops and still writes what was seen.
     """
-    from abr.traces import read_trace
-    from client_player.wish import Wish
+    from abr.core.enhancement import Currency
+    from abr.simulation.trace_formats import read_trace
+    from client_player.session.request import PlayRequest
 
     allowed = allowed_families(families)
-    wish = Wish(
+    enhancing = bool(allowed) and _can_enhance()
+    request = PlayRequest(
         url=url,
         title=title,
         trace=read_trace(trace).begun_at(trace_start_s) if trace else None,
-        profile=_profile(profile) if allowed else None,
+        profile=_profile(profile) if enhancing else None,
         families=allowed,
+        currency=Currency(currency),
         controller=controller,
         local=local,
         buffer_max_s=buffer_max_s,
         virtual_time=speed == "max",
         sink=sink,
         every=every,
-        source=source,
+        source_file=source,
         out=out,
-        setbacks=_setbacks() if allowed and not profile else None,
+        slow_enhancers_file=_slow_enhancers_file() if enhancing and not profile else None,
     )
-    outcome = _played(wish)
-    _print(outcome, out, as_json)
+    outcome = _play_with_progress(request)
+    _print_outcome(outcome, out, as_json)
     return _INTERRUPTED if outcome.summary.partial else 0
 
 
@@ -101,27 +112,29 @@ def report(log: Path, library: Path | None, title_url: str, trace: Path | None, 
 
     Title and measured quality are those that `toprung play --out` left beside the log, unless you say otherwise.
     """
-    from client_player.archive import open_archive
-    from client_player.report import write_report
+    from client_player.session.archive import open_archive
+    from client_player.session.report import write_report
 
     write_report(open_archive(log, library=library, title_url=title_url, trace=trace), output)
     click.echo(output)
 
 
-def _played(wish: Wish) -> Outcome:
-    from client_player.progress import Progress
-    from client_player.session import play as play_session
+def _play_with_progress(request: PlayRequest) -> SessionOutcome:
+    from client_player.session.progress import PlayProgress
+    from client_player.session.run import play as play_session
 
-    with Progress() as progress:
-        return play_session(wish, listener=progress.hear, on_bytes=progress.received, on_measured=progress.measured)
+    with PlayProgress() as progress:
+        return play_session(
+            request, listener=progress.show_event, on_bytes=progress.count_bytes, on_measured=progress.count_measured
+        )
 
 
-def _print(outcome: Outcome, out: Path | None, as_json: bool) -> None:
+def _print_outcome(outcome: SessionOutcome, out: Path | None, as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from abr.formats import dumps
-    from client_player.summary import as_table
+    from abr.records import dumps
+    from client_player.session.summary import as_table
 
     if as_json:
         click.echo(dumps(outcome.summary).decode())
@@ -135,7 +148,8 @@ def _print(outcome: Outcome, out: Path | None, as_json: bool) -> None:
 
 
 def allowed_families(text: str) -> tuple[Family, ...]:
-    from abr.enhancement import Family
+    """The families that `--families` names. Raises InputError for unknown ones."""
+    from abr.core.enhancement import Family
     from abr.errors import InputError
 
     names = [] if text.strip() == "none" else [name.strip() for name in text.split(",")]
@@ -145,15 +159,27 @@ def allowed_families(text: str) -> tuple[Family, ...]:
     return tuple(Family(name) for name in names)
 
 
+def _can_enhance() -> bool:
+    """Whether the packages for it are installed; says so when they are not."""
+    from abr.extras import MissingExtraError, require
+
+    try:
+        require("Enhancement", "player")
+    except MissingExtraError as error:
+        click.echo(f"Playing without enhancement. {error}", err=True)
+        return False
+    return True
+
+
 def _profile(path: Path | None) -> DeviceProfile | None:
     """The profile given, or else this device's own, measured quickly if it has never been."""
-    from abr.device import DeviceProfile
+    from abr.core.device import DeviceProfile
     from abr.errors import ToprungError
-    from abr.formats import load
+    from abr.records import load
 
     if path is not None:
         return load(path, DeviceProfile)
-    from enhancers.profile import profile_device
+    from enhancers.measurement.device_profile import profile_device
 
     try:
         with _status("Measuring how fast this device enhances (once) …"):
@@ -164,16 +190,16 @@ def _profile(path: Path | None) -> DeviceProfile | None:
     return found
 
 
-def _setbacks() -> Path:
+def _slow_enhancers_file() -> Path:
     """Beside this device's own profile."""
-    from client_player.setbacks import SETBACKS_FILE
-    from enhancers.profile import cache_folder
+    from abr.files import cache_folder
+    from client_player.playback.slow_enhancers import SLOW_ENHANCERS_FILE
 
-    return cache_folder() / SETBACKS_FILE
+    return cache_folder() / SLOW_ENHANCERS_FILE
 
 
 def _status(text: str) -> AbstractContextManager[object]:
     from rich.console import Console
 
-    talk = Console(stderr=True)
-    return talk.status(text) if talk.is_terminal else nullcontext()
+    console = Console(stderr=True)
+    return console.status(text) if console.is_terminal else nullcontext()

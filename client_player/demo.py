@@ -18,25 +18,36 @@ from pathlib import Path
 from typing import Any
 
 import click
+import jinja2
 from rich.console import Console
 from rich.table import Table
 
 from abr.errors import ToprungError
-from client_player.serving import command, serve_arguments, serving
+from abr.extras import require
+from client_player.server_process import build_command, serve_arguments, serving
 
 SAMPLE = Path(__file__).parent / "sample"
 TITLE = "bbb_60s"
 SOURCE = SAMPLE / f"{TITLE}.mp4"
 AUDIO_BITRATE = "64k"
 """On 3G, sound at the usual 128 kbit/s would cost as much as the lowest rung of the picture."""
-METERED = ("--vmaf-every", 13)
+METERED = ("--vmaf-every", 13, "--panel-every", 5)
 """Half as many frames scored as usual, to be quick; like the usual step it shares no factor with a segment's frames."""
-KEYS = ("frames", "vmaf_seen", "vmaf_neg_seen", "vmaf_promised", "stall_s", "mbytes", "enhanced_share", "late_frames")
+OVERVIEW_FILE = "index.html"
+KEYS = (
+    *("frames", "quality_seen", "quality_promised", "vmaf_seen", "vmaf_neg_seen", "vmaf_promised", "panel_seen"),
+    *("panel_plain", "stall_s", "mbytes", "enhanced_share", "late_frames"),
+)
 """What summary.json says of each viewer."""
 
 
+_MEMBERS = {"ssimulacra2": "SSIMULACRA 2", "psnr_hvs_db": "PSNR-HVS", "ms_ssim": "MS-SSIM", "erqa": "ERQA"}
+_DIGITS = {"ssimulacra2": 1, "psnr_hvs_db": 2, "ms_ssim": 4, "erqa": 3}
+"""Members of the panel that the table shows: their names in it, and digits after the point."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Viewer:
+class DemoViewer:
     """One of the viewers set side by side: its key in summary.json, what it may enhance with, and its name."""
 
     key: str
@@ -45,9 +56,9 @@ class Viewer:
 
 
 VIEWERS = (
-    Viewer(key="plain", families="none", label="plain"),
-    Viewer(key="generic", families="generic", label="generic"),
-    Viewer(key="content_aware", families="content", label="content-aware"),
+    DemoViewer(key="plain", families="none", label="plain"),
+    DemoViewer(key="generic", families="generic", label="generic"),
+    DemoViewer(key="content_aware", families="content", label="content-aware"),
 )
 
 
@@ -63,31 +74,32 @@ VIEWERS = (
 @click.option("--train-seconds", type=click.IntRange(min=0), default=60, help="Training to watch; 0 skips it.")
 def demo(out: Path, trace: Path, trace_start_s: float, train_seconds: int) -> None:
     """Prepare, train, serve and play a real clip over a real 3G trace, and compare three viewers."""
+    require("The demo", "train")
     started_s = time.monotonic()
-    talk = Console(stderr=True)
+    console = Console(stderr=True)
     library = out / "library"
     profile = out / "device.json"
     out.mkdir(parents=True, exist_ok=True)
-    with _step(talk, "Encode the clip once into a bitrate ladder, and measure each rung"):
-        _toprung(talk, "prepare", SOURCE, "--library", library, "--audio-bitrate", AUDIO_BITRATE, *METERED)
-    with _step(talk, "Measure how fast this device enhances"):
-        _toprung(talk, "profile", "--quick", "--output", profile)
-    with _step(talk, "Attach the sample's trained enhancers, and measure what each one buys"):
-        _toprung(talk, "train", TITLE, "--library", library, "--source", SOURCE, "--weights", SAMPLE / "weights")
+    with _step(console, "Encode the clip once into a bitrate ladder, and measure each rung"):
+        _toprung(console, "prepare", SOURCE, "--library", library, "--audio-bitrate", AUDIO_BITRATE, *METERED)
+    with _step(console, "Measure how fast this device enhances"):
+        _toprung(console, "profile", "--quick", "--output", profile)
+    with _step(console, "Attach the sample's trained enhancers, and measure what each one buys"):
+        _toprung(console, "train", TITLE, "--library", library, "--source", SOURCE, "--weights", SAMPLE / "weights")
     if train_seconds:
-        with _step(talk, f"Train the smallest tier for {train_seconds} s, to see it work (kept apart)"):
+        with _step(console, f"Train the smallest tier for {train_seconds} s, to see it work (kept apart)"):
             trial = ("--tiers", "low", "--seconds", train_seconds, "--dry-run")
-            _toprung(talk, "train", TITLE, "--library", library, "--source", SOURCE, *trial)
+            _toprung(console, "train", TITLE, "--library", library, "--source", SOURCE, *trial)
     viewers: dict[str, dict[str, Any]] = {}
-    _say(talk, *serve_arguments(library))
+    _print_command(console, *serve_arguments(library))
     with serving(library) as url:
         for viewer in VIEWERS:
-            with _step(talk, f"Play over {trace.stem}: {viewer.label}"):
+            with _step(console, f"Play over {trace.stem}: {viewer.label}"):
                 network = ("--trace", trace, "--trace-start-s", trace_start_s)
                 device = ("--profile", profile, "--speed", "max")
                 folder = out / viewer.key
                 asked = ("--title", TITLE, "--families", viewer.families, "--source", SOURCE, "--out", folder)
-                _toprung(talk, "play", url, *asked, *network, *device)
+                _toprung(console, "play", url, *asked, *network, *device)
                 viewers[viewer.key] = json.loads((folder / "summary.json").read_text())
     summary = {
         "viewers": {key: {name: result[name] for name in KEYS} for key, result in viewers.items()},
@@ -98,47 +110,81 @@ def demo(out: Path, trace: Path, trace_start_s: float, train_seconds: int) -> No
     }
     path = out / "summary.json"
     path.write_text(json.dumps(summary, indent=1) + "\n")
+    (out / OVERVIEW_FILE).write_text(render_overview(summary), encoding="utf-8")
     _show(viewers, out)
-    talk.print(f"Took {summary['seconds']} s. Figures: {path}", soft_wrap=True)
+    console.print(f"Took {summary['seconds']} s. Figures: {path}", soft_wrap=True)
+
+
+_HEADINGS = ("viewer", "quality", "VMAF", "NEG", *_MEMBERS.values(), "stalls s", "MB", "enhanced", "late")
+
+
+def _format_figures(figures: dict[str, Any]) -> tuple[str, ...]:
+    """What each column but the first says of one viewer."""
+    return (
+        f"{figures['quality_seen']:.1f}",
+        f"{figures['vmaf_seen']:.1f}",
+        f"{figures['vmaf_neg_seen']:.1f}",
+        *(_member(figures["panel_seen"], name) for name in _MEMBERS),
+        f"{figures['stall_s']:.1f}",
+        f"{figures['mbytes']:.2f}",
+        f"{figures['enhanced_share']:.0%}",
+        f"{figures['late_frames'] / max(1, figures['frames']):.1%}",
+    )
+
+
+def _member(panel: dict[str, float] | None, name: str) -> str:
+    return f"{panel[name]:.{_DIGITS[name]}f}" if panel and name in panel else "–"
+
+
+def render_overview(summary: dict[str, Any]) -> str:
+    """The page that sets the three viewers' reports side by side, from what summary.json holds."""
+    viewers = summary["viewers"]
+    best_seen = max(viewers[viewer.key]["quality_seen"] for viewer in VIEWERS)
+    rows = [
+        {
+            "label": viewer.label,
+            "report": f"{viewer.key}/report.html",
+            "cells": [
+                {"text": text, "best": column == 0 and viewers[viewer.key]["quality_seen"] == best_seen}
+                for column, text in enumerate(_format_figures(viewers[viewer.key]))
+            ],
+        }
+        for viewer in VIEWERS
+    ]
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("client_player", "."), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    return environment.get_template("demo.html.j2").render(summary | {"headings": _HEADINGS, "rows": rows})
 
 
 def _show(viewers: dict[str, dict[str, Any]], out: Path) -> None:
     table = Table(title="The same trace, the same controller, three viewers")
-    for heading in ("viewer", "VMAF", "NEG", "promised", "stalls s", "MB", "enhanced", "late"):
+    for heading in _HEADINGS:
         table.add_column(heading, justify="left" if heading == "viewer" else "right")
     for viewer in VIEWERS:
-        figures = viewers[viewer.key]
-        table.add_row(
-            viewer.label,
-            f"{figures['vmaf_seen']:.1f}",
-            f"{figures['vmaf_neg_seen']:.1f}",
-            f"{figures['vmaf_promised']:.1f}",
-            f"{figures['stall_s']:.1f}",
-            f"{figures['mbytes']:.2f}",
-            f"{figures['enhanced_share']:.0%}",
-            f"{figures['late_frames'] / figures['frames']:.1%}",
-        )
+        table.add_row(viewer.label, *_format_figures(viewers[viewer.key]))
     console = Console()
     console.print(table)
     for viewer in VIEWERS:
         console.print(f"Report, {viewer.label}: {out / viewer.key / 'report.html'}", soft_wrap=True)
+    console.print(f"All three side by side: {out / OVERVIEW_FILE}", soft_wrap=True)
 
 
 @contextmanager
-def _step(talk: Console, words: str) -> Iterator[None]:
+def _step(console: Console, words: str) -> Iterator[None]:
     started_s = time.monotonic()
-    talk.print(f"\n[bold]{words}[/bold]")
+    console.print(f"\n[bold]{words}[/bold]")
     yield
-    talk.print(f"[dim]{time.monotonic() - started_s:.0f} s[/dim]")
+    console.print(f"[dim]{time.monotonic() - started_s:.0f} s[/dim]")
 
 
-def _toprung(talk: Console, *arguments: object) -> None:
-    """Run one subcommand; its talk goes to the terminal. Raises ToprungError when it fails."""
-    _say(talk, *arguments)
-    code = subprocess.run(command(*arguments), stdout=sys.stderr, check=False).returncode
+def _toprung(console: Console, *arguments: object) -> None:
+    """Run one subcommand; its output goes to stderr. Raises ToprungError when it fails."""
+    _print_command(console, *arguments)
+    code = subprocess.run(build_command(*arguments), stdout=sys.stderr, check=False).returncode
     if code:
         raise ToprungError(f"`toprung {arguments[0]}` ended with exit code {code}; what went wrong is said above.")
 
 
-def _say(talk: Console, *arguments: object) -> None:
-    talk.print(f"[dim]$ toprung {shlex.join(map(str, arguments))}[/dim]", soft_wrap=True, highlight=False)
+def _print_command(console: Console, *arguments: object) -> None:
+    console.print(f"[dim]$ toprung {shlex.join(map(str, arguments))}[/dim]", soft_wrap=True, highlight=False)

@@ -11,11 +11,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import distributions, version
 from pathlib import Path
 from typing import Literal
 
 import click
+
+from abr.extras import missing, packages_of
 
 _PYTHON_MIN = (3, 11)
 _CODECS: tuple[tuple[str, Literal["r", "w"]], ...] = (
@@ -28,6 +30,14 @@ _CODECS: tuple[tuple[str, Literal["r", "w"]], ...] = (
 _DISK_MIN_BYTES = 2 << 30
 _PORT = 8080
 _SLOW_S = 120
+EXTRAS = {
+    "player": "enhance while playing, and measure this device",
+    "train": "train enhancers",
+    "onnx": "import and export networks",
+    "state": "keep sessions over restarts of a server",
+    "ray": "prepare and train on several machines",
+}
+"""What somebody gains by each extra of the package."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +66,9 @@ def doctor(as_json: bool) -> None:
 
 
 def examine() -> list[Finding]:
-    """Every check in turn; a check that breaks is a finding too."""
-    return [_safely(check) for check in CHECKS]
+    """Every check in turn; a check that breaks is a finding too. What is left out on purpose is not checked."""
+    checks = (*CHECKS, *(() if missing("player") else PLAYER_CHECKS), *(() if missing("train") else TRAIN_CHECKS))
+    return [*map(_safely, checks), *map(extra, EXTRAS)]
 
 
 def _safely(check: Callable[[], Finding]) -> Finding:
@@ -79,6 +90,7 @@ def _line(finding: Finding) -> str:
 
 
 def python() -> Finding:
+    """Whether this Python is new enough."""
     found = ".".join(map(str, sys.version_info[:3]))
     return Finding(
         name="Python",
@@ -89,26 +101,30 @@ def python() -> Finding:
 
 
 def packages() -> Finding:
-    """Everything that pyproject.toml asks for is installed; versions are pip's business."""
-    missing = []
-    for requirement in requires("toprung") or []:
-        if "extra ==" in requirement:
-            continue
-        name = requirement.split(";")[0].split("[")[0]
-        name = name[: next((at for at, char in enumerate(name) if char in "<>=!~ "), len(name))]
-        try:
-            version(name)
-        except PackageNotFoundError:
-            missing.append(name)
+    """Everything that the base install asks for is there; versions are pip's business."""
+    lacking = missing()
     return Finding(
         name="Packages",
-        ok=not missing,
-        found=f"missing: {', '.join(missing)}" if missing else "all installed",
-        advice=f"pip install {' '.join(missing)}",
+        ok=not lacking,
+        found=f"missing: {', '.join(lacking)}" if lacking else "all installed",
+        advice=f"pip install {' '.join(lacking)}",
+    )
+
+
+def extra(name: str) -> Finding:
+    """What an extra brings; not having it is a choice."""
+    lacking = missing(name)
+    return Finding(
+        name=f"Extra {name}",
+        ok=not lacking,
+        found=f"without {', '.join(lacking)}" if lacking else ", ".join(packages_of(name)),
+        advice=f"To {EXTRAS[name]}: pip install 'toprung[{name}]'.",
+        needed=False,
     )
 
 
 def pyav() -> Finding:
+    """Whether PyAV has the codecs that preparing and playing need."""
     import av
     from av.codec import Codec
 
@@ -129,7 +145,7 @@ def pyav() -> Finding:
 
 def quality_meter() -> Finding:
     """The static ffmpeg with libvmaf."""
-    from abr.quality import ffmpeg_program
+    from abr.quality.vmaf import ffmpeg_program
 
     program = ffmpeg_program()
     answer = subprocess.run([program, "-hide_banner", "-filters"], capture_output=True, text=True, timeout=_SLOW_S)
@@ -142,6 +158,8 @@ def quality_meter() -> Finding:
 
 
 def openvino() -> Finding:
+    """Whether OpenVINO finds the processor."""
+    importlib.import_module("enhancers")  # first: it keeps OpenVINO from reporting its import
     module = importlib.import_module("openvino")
     devices = module.Core().available_devices
     return Finding(
@@ -152,14 +170,27 @@ def openvino() -> Finding:
     )
 
 
+def pytorch() -> Finding:
+    """A build for CUDA takes gigabytes, and helps only beside NVIDIA's driver."""
+    for_cuda = any((found.name or "").startswith("nvidia-") for found in distributions())
+    return Finding(
+        name="PyTorch",
+        ok=not for_cuda or shutil.which("nvidia-smi") is not None,
+        found=f"{version('torch')}, built {'with' if for_cuda else 'without'} CUDA",
+        advice="There is no NVIDIA driver here: the README tells how to install the CPU build, gigabytes smaller.",
+        needed=False,
+    )
+
+
 def generic_enhancers() -> Finding:
     """The weights that ship with the program are there; otherwise this raises, and says which are not."""
-    from enhancers.profile import weights_hash
+    from enhancers.measurement.device_profile import weights_hash
 
     return Finding(name="Generic enhancers", ok=True, found=f"installed, {weights_hash()[:12]}")
 
 
 def disk() -> Finding:
+    """Whether the working folder has room."""
     free = shutil.disk_usage(Path.cwd()).free
     return Finding(
         name="Disk",
@@ -170,6 +201,7 @@ def disk() -> Finding:
 
 
 def temporary_folder() -> Finding:
+    """Whether the temporary folder can be written to and has room."""
     import tempfile
 
     with tempfile.NamedTemporaryFile() as file:
@@ -202,7 +234,9 @@ def port() -> Finding:
 
 
 def device_profile() -> Finding:
-    from enhancers.profile import cache_folder, weights_hash
+    """Whether this device has measured itself."""
+    from abr.files import cache_folder
+    from enhancers.measurement.device_profile import weights_hash
 
     path = cache_folder() / f"device-{weights_hash()[:16]}.json"
     return Finding(
@@ -215,6 +249,7 @@ def device_profile() -> Finding:
 
 
 def processor() -> Finding:
+    """How many cores there are, and whether they have fast integer instructions."""
     flags = _processor_flags()
     fast = [name for name in ("avx512_vnni", "avx_vnni", "avx2") if name in flags]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -240,11 +275,10 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     packages,
     pyav,
     quality_meter,
-    openvino,
-    generic_enhancers,
     processor,
     disk,
     temporary_folder,
     port,
-    device_profile,
 )
+PLAYER_CHECKS: tuple[Callable[[], Finding], ...] = (openvino, generic_enhancers, device_profile)
+TRAIN_CHECKS: tuple[Callable[[], Finding], ...] = (pytorch,)

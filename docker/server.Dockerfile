@@ -2,14 +2,15 @@
 #   docker build -f docker/server.Dockerfile -t toprung-server .
 FROM python:3.11-slim AS build
 WORKDIR /src
-COPY docker/server-requirements.txt .
-RUN pip install --no-cache-dir --prefix=/install -r server-requirements.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY abr abr
 COPY client_player client_player
 COPY enhancers enhancers
 COPY server server
-RUN pip install --no-cache-dir --no-deps --prefix=/install .
+# The server opens no video: codecs and the quality meter, most of the base install's bytes, stay out.
+RUN pip install --no-cache-dir --prefix=/install . \
+    && rm -r /install/lib/python3*/site-packages/av /install/lib/python3*/site-packages/av.libs \
+        /install/lib/python3*/site-packages/imageio_ffmpeg
 
 FROM python:3.11-slim
 COPY --from=build /install /usr/local

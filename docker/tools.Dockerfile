@@ -2,14 +2,12 @@
 #   docker build -f docker/tools.Dockerfile -t toprung-tools .
 FROM python:3.11-slim AS build
 WORKDIR /src
-COPY docker/tools-requirements.txt .
-RUN pip install --no-cache-dir --prefix=/install -r tools-requirements.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY abr abr
 COPY client_player client_player
 COPY enhancers enhancers
 COPY server server
-RUN pip install --no-cache-dir --no-deps --prefix=/install .
+RUN pip install --no-cache-dir --prefix=/install '.[player]'
 
 FROM python:3.11-slim
 COPY --from=build /install /usr/local

@@ -3,38 +3,63 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 from aiohttp import web
 
-from abr.control import Controller
 from abr.controllers import CONTROLLERS
+from abr.controllers.toprung.plan_library import PlanLibrary, PlanMaker
+from abr.core.control import Controller
+from abr.core.enhancement import Currency
 from abr.errors import InputError, UnknownNameError
 from abr.registry import Registry
-from server.context import CONTEXT, Context
-from server.desk import Desk
-from server.feed import Feed
-from server.library import Library
-from server.limits import Limits
-from server.media import Shelf
-from server.middleware import Guard, add_headers
-from server.pages import page_files
-from server.pulse import beating
-from server.redis_store import RedisStore
-from server.relay import relaying
-from server.routes import ENDPOINTS, description
-from server.seal import Seal
+from server.clock import Clock
+from server.context import CONTEXT, SETTINGS, Context
+from server.experiments.experiment import Experiment, read_experiment
+from server.experiments.memory_tallies import MemoryTallies
+from server.experiments.redis_tallies import RedisTallies
+from server.experiments.service import RunningExperiment
+from server.experiments.tally import TallyStore
+from server.http.middleware import RequestGuard, add_headers
+from server.http.pages import page_files
+from server.http.routes import ENDPOINTS, description
+from server.media.kept_versions import dropping_outlived
+from server.media.library import Library
+from server.media.library_check import check_library
+from server.media.title_cache import TitleCache
+from server.monitoring.event_feed import EventFeed
+from server.monitoring.feed_relay import relaying
+from server.monitoring.loop_lag import measuring_lag
+from server.monitoring.metrics import Metrics
+from server.open_files import budget, limit
+from server.rate_limits import RateLimits
+from server.session_service import ControllerRunner, SessionRepository, SessionService
+from server.sessions.memory_store import MemoryStore
+from server.sessions.redis_store import RedisStore
+from server.sessions.session_ids import SessionIds
+from server.sessions.store import SessionStore
 from server.settings import Settings
-from server.store import Clock, MemoryStore, SessionStore
-from server.telemetry import Telemetry
 
 VERSION = version("toprung")
 
+log = logging.getLogger("toprung.media")
+
 Controllers = Registry[Callable[[], Controller]]
+
+
+class Deciders(NamedTuple):
+    """Who may decide, the experiment that compares some of them, and what makes their plans, if not the server."""
+
+    controllers: dict[str, Controller]
+    experiment: Experiment | None
+    make_plan: PlanMaker | None
 
 
 def create_app(
@@ -43,54 +68,118 @@ def create_app(
     store: SessionStore | None = None,
     registry: Controllers = CONTROLLERS,
     clock: Clock = time.time,
+    make_plan: PlanMaker | None = None,
 ) -> web.Application:
-    """The server as an aiohttp application. The store defaults to the one that the settings name, and is closed
-    with the app. Raises InputError for a controller that is not there; starting the app raises it for the library.
+    """The server as an aiohttp application.
+
+    The store defaults to the one that the settings name, and is closed with the app. make_plan: called in a thread; by
+    default plans are computed there. Raises InputError for a controller that is not there; starting the app raises it
+    for the library.
     """
+    controllers = _controllers(settings, registry)
+    experiment = read_experiment(settings.experiment, controllers) if settings.experiment else None
     store = make_store(settings, clock) if store is None else store
-    telemetry = Telemetry(clock, VERSION)
-    shelf = Shelf(
-        Library(Path(settings.library)),
-        clock,
-        cache_bytes_max=settings.cache_bytes_max,
-        cache_file_bytes_max=settings.cache_file_bytes_max,
-    )
-    feed = Feed(clock)
-    desk = Desk(
-        shelf=shelf,
-        store=store,
-        controllers=_controllers(settings, registry),
-        default_controller=settings.controller,
-        clock=clock,
-        telemetry=telemetry,
-        feed=feed,
-    )
     endpoints = [*ENDPOINTS, description(VERSION)]
-    app = web.Application(middlewares=[Guard(endpoints).middleware()], client_max_size=settings.body_bytes_max)
-    app[CONTEXT] = Context(
-        settings=settings,
-        shelf=shelf,
-        desk=desk,
-        feed=feed,
-        telemetry=telemetry,
-        limits=Limits(settings),
-        clock=clock,
-        version=VERSION,
-    )
+    app = web.Application(middlewares=[RequestGuard(endpoints).middleware()], client_max_size=settings.body_bytes_max)
+    app[SETTINGS] = settings
     for endpoint in endpoints:
         if endpoint.method == "GET":
             app.router.add_get(endpoint.path, endpoint.handler, allow_head=True)
         else:
             app.router.add_route(endpoint.method, endpoint.path, endpoint.handler)
     app.on_response_prepare.append(add_headers)
-    app.on_shutdown.append(_hang_up)
-    app.cleanup_ctx.append(lambda _app: _ready(settings, store, desk, telemetry))
-    if settings.redis_url:
-        app.cleanup_ctx.append(lambda _app: _related(settings, feed))
+    app.on_shutdown.append(_close_feed)
+    deciders = Deciders(controllers, experiment, make_plan)
+    app.cleanup_ctx.append(lambda app: _run(app, settings, store, deciders, clock))
     return app
 
 
-async def _hang_up(app: web.Application) -> None:
+async def _run(
+    app: web.Application, settings: Settings, store: SessionStore, deciders: Deciders, clock: Clock
+) -> AsyncIterator[None]:
+    """Makes the context that requests use.
+
+    Fails at start, rather than at the first viewer, when library or store are not there.
+    """
+    if emptiness := await asyncio.to_thread(check_library, settings.library):
+        log.warning("%s", emptiness)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(store.close)
+        await asyncio.to_thread(page_files)  # else the first visitor would wait, and all with them
+        await store.ping()
+        secret = settings.secret or await store.shared_secret(secrets.token_urlsafe(32))
+        ids, metrics = SessionIds(secret), Metrics(clock, VERSION)
+        running = _start_experiment(deciders.experiment, settings, ids, metrics, clock)
+        if running:
+            stack.push_async_callback(running.close)
+        repository = SessionRepository(store, ids, clock, metrics)
+        plans = PlanLibrary(make=deciders.make_plan)
+        runner = ControllerRunner(deciders.controllers, settings.controller, metrics, plans)
+        stack.callback(runner.close)
+        context = app[CONTEXT] = _make_context(settings, repository, runner, metrics, clock, running)
+        await stack.enter_async_context(measuring_lag(context.metrics))
+        await stack.enter_async_context(dropping_outlived(Path(settings.library)))
+        if settings.redis_url:
+            relay = relaying(settings.redis_url, context.feed, timeout_s=settings.redis_timeout_s)
+            await stack.enter_async_context(relay)
+        yield
+
+
+def _start_experiment(
+    experiment: Experiment | None, settings: Settings, ids: SessionIds, metrics: Metrics, clock: Clock
+) -> RunningExperiment | None:
+    """Its tallies are kept where sessions are."""
+    if experiment is None:
+        return None
+    arms, key, ttl_s = len(experiment.arms), experiment.key(settings.quality), settings.session_ttl_s
+    tallies: TallyStore
+    if settings.redis_url:
+        tallies = RedisTallies(settings.redis_url, key, arms, ttl_s=ttl_s, timeout_s=settings.redis_timeout_s)
+    else:
+        tallies = MemoryTallies(arms, clock, ttl_s=ttl_s, visits_max=settings.sessions_max)
+    return RunningExperiment(experiment, key, tallies, ids, metrics)
+
+
+def _make_context(
+    settings: Settings,
+    repository: SessionRepository,
+    controllers: ControllerRunner,
+    metrics: Metrics,
+    clock: Clock,
+    experiment: RunningExperiment | None,
+) -> Context:
+    feed = EventFeed(clock, is_shared=bool(settings.redis_url))
+    descriptors = budget(limit())
+    title_cache = TitleCache(
+        Library(Path(settings.library)),
+        clock,
+        cache_bytes_max=settings.cache_bytes_max,
+        cache_file_bytes_max=settings.cache_file_bytes_max,
+        open_files_max=descriptors.cached_files,
+    )
+    sessions = SessionService(
+        title_cache=title_cache,
+        repository=repository,
+        controllers=controllers,
+        currency=Currency(settings.quality),
+        clock=clock,
+        metrics=metrics,
+        feed=feed,
+        experiment=experiment,
+    )
+    return Context(
+        settings=settings,
+        title_cache=title_cache,
+        sessions=sessions,
+        feed=feed,
+        metrics=metrics,
+        limits=RateLimits(settings, connections_max=descriptors.connections),
+        clock=clock,
+        version=VERSION,
+    )
+
+
+async def _close_feed(app: web.Application) -> None:
     """Watchers would stay for ever, and a server that stops waits for its requests."""
     app[CONTEXT].feed.close()
 
@@ -103,6 +192,7 @@ def make_store(settings: Settings, clock: Clock) -> SessionStore:
             clock,
             ttl_s=settings.session_ttl_s,
             log_events_max=settings.log_events_max,
+            log_session_bytes_max=settings.log_session_bytes_max,
             timeout_s=settings.redis_timeout_s,
         )
     return MemoryStore(
@@ -110,28 +200,11 @@ def make_store(settings: Settings, clock: Clock) -> SessionStore:
         ttl_s=settings.session_ttl_s,
         sessions_max=settings.sessions_max,
         log_events_max=settings.log_events_max,
+        log_session_bytes_max=settings.log_session_bytes_max,
         log_bytes_max=settings.log_bytes_max,
+        profile_bytes_max=settings.profile_bytes_max,
         ticks=time.monotonic if clock is time.time else None,
     )
-
-
-async def _ready(settings: Settings, store: SessionStore, desk: Desk, telemetry: Telemetry) -> AsyncIterator[None]:
-    """Fails at start, rather than at the first viewer, when library or store are not there."""
-    if not settings.library or not await asyncio.to_thread(Path(settings.library).is_dir):
-        raise InputError(f"There is no library folder at {settings.library!r}; `toprung prepare` makes one.")
-    try:
-        await asyncio.to_thread(page_files)  # else the first visitor would wait, and all with them
-        await store.ping()
-        desk.seal = Seal(settings.secret or await store.shared_secret(secrets.token_urlsafe(32)))
-        async with beating(telemetry):
-            yield
-    finally:
-        await store.close()
-
-
-async def _related(settings: Settings, feed: Feed) -> AsyncIterator[None]:
-    async with relaying(settings.redis_url, feed, timeout_s=settings.redis_timeout_s):
-        yield
 
 
 def _controllers(settings: Settings, registry: Controllers) -> dict[str, Controller]:

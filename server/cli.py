@@ -17,8 +17,15 @@ import click
 @click.option("--state", type=click.Path(file_okay=False), help="Keep sessions in a folder, over restarts.")
 @click.option("--workers", "worker_count", type=click.IntRange(1, 256), help="Processes to serve with.  [default: 1]")
 @click.option("--controller", help="Who decides when a viewer names nobody.  [default: toprung]")
+@click.option("--experiment", metavar="NAME=CONTROLLER,…", help="Draw viewers into arms: a=toprung,b=bola.")
+@click.option("--quality", type=click.Choice(["trusted", "vmaf"]), help="What decisions count.  [default: trusted]")
 @click.option("--add-controller", "controllers", multiple=True, metavar="FILE.py:CLASS", help="Offer your own too.")
 @click.option("--config", "config", type=click.Path(dir_okay=False, path_type=Path), help="TOML file of settings.")
+@click.option(
+    "--fast-path/--no-fast-path",
+    default=None,
+    help="Answer playing viewers without going through aiohttp, at a fraction of the processor time.  [default: on]",
+)
 @click.option("--log-level", help="debug, info, warning or error.  [default: info]")
 @click.option("--log-json", is_flag=True, default=None, help="Log lines as JSON.")
 @click.option("--print-config", is_flag=True, help="Print the settings that would be used, as TOML, and stop.")
@@ -34,7 +41,7 @@ def serve(config: Path | None, print_config: bool, controllers: tuple[str, ...],
     if print_config:
         click.echo(dumps_toml(settings), nl=False)
         return
-    from server.logs import configure
+    from server.logging_setup import configure
     from server.workers import serve as serve_until_told
 
     configure(settings.log_level, as_json=settings.log_json)

@@ -6,29 +6,34 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from server.desk import Desk
-from server.feed import Feed
-from server.limits import Limits
-from server.media import Shelf
+from server.clock import Clock
+from server.media.title_cache import TitleCache
+from server.monitoring.event_feed import EventFeed
+from server.monitoring.metrics import Metrics
+from server.rate_limits import RateLimits
+from server.session_service import SessionService
 from server.settings import Settings
-from server.store import Clock
-from server.telemetry import Telemetry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
+    """What handlers share: one of each for an app."""
+
     settings: Settings
-    shelf: Shelf
-    desk: Desk
-    feed: Feed
-    telemetry: Telemetry
-    limits: Limits
+    title_cache: TitleCache
+    sessions: SessionService
+    feed: EventFeed
+    metrics: Metrics
+    limits: RateLimits
     clock: Clock
     version: str
 
 
 CONTEXT = web.AppKey("context", Context)
+"""There once the app has started."""
+SETTINGS = web.AppKey("settings", Settings)
 
 
-def context(request: web.Request) -> Context:
+def get_context(request: web.Request) -> Context:
+    """The context of the app that serves this request."""
     return request.app[CONTEXT]

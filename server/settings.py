@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
+from abr.core.enhancement import Currency
 from abr.errors import FormatError, InputError
 
 ENVIRONMENT_PREFIX = "TOPRUNG_"
@@ -42,6 +44,11 @@ class Settings:
     trusted_peers see them."""
     controller: str = "toprung"
     """Chosen when a viewer names none."""
+    experiment: str = ""
+    """Arms among which viewers who name no controller are drawn, such as `a=toprung,b=bola` (server.experiments).
+    Empty: no experiment."""
+    quality: str = "trusted"
+    """What decisions and QoE count: trusted, the part of a lift that the panel attests, or vmaf."""
     controllers: tuple[str, ...] = ()
     """The operator's own controllers, `path/to/file.py:Class`, offered under the class's name.
     Separated by commas in the environment."""
@@ -51,8 +58,14 @@ class Settings:
     """Sessions kept in memory; the one unheard of for longest goes first."""
     log_events_max: int = 4096
     """Events kept of one session, the newest."""
+    log_session_bytes_max: int = 2 << 20
+    """Bytes of events kept of one session, the newest."""
     log_bytes_max: int = 64 << 20
     """Bytes of all session logs kept in memory."""
+    profile_bytes_max: int = 64 << 20
+    """Bytes of all device profiles kept in memory."""
+    state_bytes_max: int = 512 << 20
+    """Memory of the Valkey that `state` runs; beyond it, what would expire first is forgotten."""
     body_bytes_max: int = 256 << 10
     """Largest request body."""
     request_timeout_s: float = 30.0
@@ -64,13 +77,15 @@ class Settings:
     head_bytes_max: int = 32 << 10
     """Largest head of a request."""
     connections_max: int = 8192
-    """Connections of one process; more are turned away."""
+    """Connections of one process; more are turned away. Fewer where the system's limit of open files is low."""
     peer_connections_max: int = 256
     """Connections that one address may have at once."""
     peer_requests_per_s: float = 200.0
     """Requests that one address may make, with a burst of five seconds' worth; 0 for no limit."""
     peer_sessions_per_s: float = 10.0
     """Sessions that one address may open, with a burst of five seconds' worth; 0 for no limit."""
+    peer_posted_bytes_per_s: float = 256 << 10
+    """Bytes of request bodies that one address may send, with a burst of five seconds' worth; 0 for no limit."""
     trusted_peers: tuple[str, ...] = ("127.0.0.1", "::1")
     """Addresses without limits, that see the operator's pages: this machine, reverse proxies that limit for themselves.
     Separated by commas in the environment."""
@@ -80,6 +95,16 @@ class Settings:
     """Memory for small files."""
     cache_file_bytes_max: int = 256 << 10
     """Files up to this size are served from memory, larger ones by sendfile."""
+    fast_path: bool = True
+    """Whether a playing viewer's requests are answered without going through aiohttp, at a fraction of the processor
+    time (server.connection). Off, all of them go through aiohttp, with the same answers; a proxy is then sent
+    files' bytes even if it could send them by itself."""
+    accel_location: str = ""
+    """Location, such as `/library/`, under which a reverse proxy of ours has the library, to send files by itself
+    (X-Accel-Redirect). It says so in X-Accel-Location, and is believed when it is a trusted peer. Empty: never."""
+    path_prefix: str = ""
+    """Path, such as `/video`, under which a reverse proxy shows this server, having taken it off. URLs in answers begin
+    with it. A proxy that says X-Forwarded-Prefix need not be set here."""
     allow_origin: str = "*"
     """Access-Control-Allow-Origin."""
     log_level: str = "info"
@@ -91,13 +116,22 @@ class Settings:
                 raise InputError(f"Setting {name} is {getattr(self, name)}; it must be above zero.")
         if not 0 <= self.port <= 65535:
             raise InputError(f"Setting port is {self.port}; a port is 0 to 65535.")
+        if self.accel_location and not _LOCATION.fullmatch(self.accel_location):
+            raise InputError(f"Setting accel_location is {self.accel_location!r}; it looks like /library/.")
+        if self.path_prefix and not _PREFIX.fullmatch(self.path_prefix):
+            raise InputError(f"Setting path_prefix is {self.path_prefix!r}; it looks like /video.")
+        if self.quality not in list(Currency):
+            raise InputError(f"Setting quality is {self.quality!r}; it is one of {', '.join(Currency)}.")
         if self.log_level not in LOG_LEVELS:
             raise InputError(f"Setting log_level is {self.log_level!r}; it is one of {', '.join(LOG_LEVELS)}.")
 
 
+_LOCATION = re.compile(r"/[A-Za-z0-9._-]{1,64}/")
+_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]{1,64}){1,8}/?")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 _POSITIVE = (
     *("session_ttl_s", "sessions_max", "log_events_max", "log_bytes_max", "body_bytes_max"),
+    *("log_session_bytes_max", "profile_bytes_max", "state_bytes_max"),
     *("worker_count", "redis_timeout_s"),
     *(
         "request_timeout_s",

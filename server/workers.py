@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import multiprocessing
+import os
 import signal
 import socket
 import sys
@@ -17,6 +18,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import click
+
 from abr.errors import InputError, ToprungError
 from server.settings import Settings
 
@@ -28,38 +31,50 @@ Announce = Callable[[int], None]
 
 
 def serve(settings: Settings, announce: Announce) -> None:
-    """Serves until told to stop by SIGTERM or SIGINT; `announce` is given the port once all workers listen."""
+    """Serves until told to stop by SIGTERM, SIGINT or SIGHUP; `announce` is given the port once all workers listen."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # a worker has one core; read when numpy is first imported
     with ExitStack() as around:
         if settings.state:
             if settings.redis_url:
                 raise InputError("Settings state and redis_url both say where sessions live; give one of them.")
-            from server.embedded import embedded_store
+            from server.embedded_redis import embedded_store
 
-            settings = replace(settings, redis_url=around.enter_context(embedded_store(Path(settings.state))))
+            store = embedded_store(Path(settings.state), bytes_max=settings.state_bytes_max)
+            settings = replace(settings, redis_url=around.enter_context(store))
         if settings.worker_count == 1:
             asyncio.run(_serve(settings, announce))
             return
         if not settings.redis_url:
             raise InputError("Several workers must share their sessions; give --redis-url, or --state DIR.")
-        from server.exposition import shared_metrics
+        from server.monitoring.prometheus_export import shared_metrics
 
         around.enter_context(shared_metrics())
         holder = around.enter_context(_held_port(settings.host, settings.port))
-        _Crew(replace(settings, port=holder.getsockname()[1])).serve(announce)
+        _WorkerGroup(replace(settings, port=holder.getsockname()[1])).serve(announce)
 
 
 async def _serve(settings: Settings, announce: Announce, *, shared_port: bool = False) -> None:
     from server.app import create_app
-    from server.door import listening
+    from server.connection.listener import listening
+    from server.open_files import raise_limit
+    from server.sessions.plan_process import planning
 
-    app = create_app(settings)
-    async with listening(app, settings.host, settings.port, shared_port=shared_port) as port:
-        stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        _settle_memory()
-        announce(port)
-        await stop.wait()
+    raise_limit()
+    with planning() as plans:
+        app = create_app(settings, make_plan=plans.make)
+        async with listening(app, settings.host, settings.port, shared_port=shared_port) as port:
+            stop = asyncio.Event()
+            for number in _stop_signals():
+                asyncio.get_running_loop().add_signal_handler(number, stop.set)
+            _settle_memory()
+            announce(port)
+            await stop.wait()
+
+
+def _stop_signals() -> tuple[signal.Signals, ...]:
+    """SIGHUP, which a terminal sends as it closes, is one of them, unless it was told to be ignored (nohup)."""
+    is_ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return (signal.SIGTERM, signal.SIGINT) if is_ignored else (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def _settle_memory() -> None:
@@ -81,7 +96,7 @@ def _held_port(host: str, port: int) -> socket.socket:
     return holder
 
 
-class _Crew:
+class _WorkerGroup:
     """The workers, and who looks after them."""
 
     def __init__(self, settings: Settings) -> None:
@@ -92,7 +107,7 @@ class _Crew:
 
     def serve(self, announce: Announce) -> None:
         waker, woken = self._context.Pipe(duplex=False)[::-1]
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _stop_signals():
             signal.signal(number, lambda *_: self._wake(waker))
         try:
             self._workers = [self._start() for _ in range(self._settings.worker_count)]
@@ -125,12 +140,12 @@ class _Crew:
         return process, ready
 
     def _replace(self) -> None:
-        from server.exposition import worker_ended
+        from server.monitoring.prometheus_export import worker_ended
 
         for index, (process, ready) in enumerate(self._workers):
             if process.is_alive() or process.pid is None:
                 continue
-            print(f"toprung: worker {process.pid} ended ({process.exitcode}); starting another", file=sys.stderr)
+            click.echo(f"toprung: worker {process.pid} ended ({process.exitcode}); starting another", err=True)
             worker_ended(process.pid)
             ready.close()
             time.sleep(AGAIN_AFTER_S)
@@ -149,7 +164,7 @@ class _Crew:
 
 
 def _work(settings: Settings, tell: Connection) -> None:
-    from server.logs import configure
+    from server.logging_setup import configure
 
     configure(settings.log_level, as_json=settings.log_json)
 
@@ -160,7 +175,7 @@ def _work(settings: Settings, tell: Connection) -> None:
     try:
         asyncio.run(_serve(settings, ready, shared_port=True))
     except ToprungError as error:
-        print(f"toprung: {error}", file=sys.stderr)
+        click.echo(f"toprung: {error}", err=True)
         sys.exit(error.exit_code)
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from abr.control import Controller
+from abr.controllers.bba import BufferBased
 from abr.controllers.bola import Bola, BolaE
 from abr.controllers.bones import Bones, BonesAuto, BonesMonitor
-from abr.controllers.buffer import BufferBased
 from abr.controllers.dynamic import Dynamic
 from abr.controllers.fixed import Fixed
 from abr.controllers.greedy import greedy
-from abr.controllers.joint import Toprung
 from abr.controllers.mpc import RobustMpc
-from abr.controllers.rate import Throughput
+from abr.controllers.rate_based import Throughput
+from abr.controllers.toprung.controller import Toprung
+from abr.core.control import Controller
 from abr.errors import InputError
 from abr.registry import Registry
 
@@ -53,5 +53,5 @@ def make_controller(name: str) -> Controller:
     except Exception as error:
         raise InputError(f"The controller {name} cannot be made: {type(error).__name__}: {error}.") from error
     if not callable(getattr(controller, "decide", None)):
-        raise InputError(f"The controller {name} has no method decide(seen); see abr.control.Controller.")
+        raise InputError(f"The controller {name} has no method decide(observation); see abr.core.control.Controller.")
     return controller

@@ -7,72 +7,57 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from abr.control import Decision, Observation
-from abr.controllers.rate import affordable_rung, affordable_rungs
-from abr.controllers.rules import Ladder, ladder, start, starting, step_down
-from abr.crowd import Crowd, Decisions, Indices
-from abr.options import Floats
+from abr.controllers.batch import ObservationBatch
+from abr.controllers.common import per_title
+from abr.controllers.ladder import LadderController, RungChoice, ladder_of
+from abr.controllers.rate_based import affordable_rung
+from abr.core.arrays import Indices, Number, namespace_of
+from abr.core.control import Observation
+from abr.core.options import PriceList
 
 PLACEHOLDER_STEPS = 40
 
 
-def utilities(rungs: Ladder) -> list[float]:
-    """Logarithm of each rate over the lowest."""
-    return [math.log(rate / rungs.bps[0]) for rate in rungs.bps]
+@per_title
+def utilities(prices: PriceList) -> list[float]:
+    """Logarithm of each rung's rate over the lowest."""
+    rates = ladder_of(prices).bps
+    return [math.log(rate / rates[0]) for rate in rates]
 
 
-def bola_rung(seen: Observation, buffer_s: float, gamma_p: float) -> int:
+def bola_rung(observation: Observation | ObservationBatch, buffer_s: Number, gamma_p: float) -> int | Indices:
     """The rung with the best drift plus penalty: argmax (V (utility + γp) - buffer) / rate. The lower on a tie."""
-    rungs = ladder(seen.menu)
-    utility = utilities(rungs)
-    weight_s = max(seen.buffer_max_s - float(seen.menu.duration_s[0]), 0.0) / (utility[-1] + gamma_p)
-    scores = [(weight_s * (u + gamma_p) - buffer_s) / rate for u, rate in zip(utility, rungs.bps, strict=True)]
-    return scores.index(max(scores))
+    menu = observation.menu
+    utility, rates = utilities(menu), ladder_of(menu).bps
+    weight_s = max(observation.buffer_max_s - float(menu.duration_s[0]), 0.0) / (utility[-1] + gamma_p)
+    scores = [(weight_s * (u + gamma_p) - buffer_s) / rate for u, rate in zip(utility, rates, strict=True)]
+    return np.argmax(np.stack(scores), axis=0) if isinstance(buffer_s, np.ndarray) else scores.index(max(scores))
 
 
-def bola_rungs(seen: Crowd, buffer_s: Floats, gamma_p: float) -> Indices:
-    """`bola_rung` for each session."""
-    rungs = ladder(seen.prices)
-    utility = np.array(utilities(rungs))
-    weight_s = max(seen.buffer_max_s - seen.segment_s, 0.0) / (utility[-1] + gamma_p)
-    return np.asarray(np.argmax((weight_s * (utility + gamma_p) - buffer_s[:, None]) / rungs.rate_of, axis=1))
-
-
-def without_overreach(rung: int, last: int, affordable: int) -> int:
+def without_overreach(rung: int | Indices, last: int | Indices, affordable: int | Indices) -> int | Indices:
     """BOLA-U: climb above the affordable rung one step at a time, so that the choice does not swing."""
-    if rung <= last or rung <= affordable:
-        return rung
-    return last if last > affordable else last + 1
-
-
-def without_overreach_many(rung: Indices, last: Indices, affordable: Indices) -> Indices:
-    """`without_overreach` for each session."""
-    held = np.where(last > affordable, last, last + 1)
-    return np.where((rung <= last) | (rung <= affordable), rung, held)
+    where = namespace_of(rung).where
+    climbed = where(last > affordable, last, last + 1)
+    limited: int | Indices = where((rung <= last) | (rung <= affordable), rung, climbed)
+    return limited
 
 
 @dataclass(frozen=True, slots=True)
-class Bola:
+class Bola(LadderController):
     """gamma_p: the utility of playing without a stall, against that of quality."""
 
     gamma_p: float = 5.0
 
-    def decide(self, seen: Observation) -> Decision:
-        if starting(seen):
-            return start(seen)
-        wanted = bola_rung(seen, seen.buffer_s, self.gamma_p)
-        rung = without_overreach(wanted, ladder(seen.menu).last_rung(seen), affordable_rung(seen, 1.0)[0])
-        reason = f"bola: buffer {seen.buffer_s:.1f} s scores rung {wanted + 1} best, plays {rung + 1}"
-        return Decision(option=step_down(seen.menu, rung), reason=reason)
-
-    def decide_many(self, seen: Crowd) -> Decisions:
-        rungs = ladder(seen.prices)
-        wanted = bola_rungs(seen, seen.buffer_s, self.gamma_p)
-        return rungs.play(without_overreach_many(wanted, rungs.rung_of[seen.last], affordable_rungs(seen, 1.0)))
+    def choose(self, observation: Observation | ObservationBatch) -> RungChoice:
+        """The rung that the buffer scores best, without overreaching the throughput."""
+        best, buffer_s = bola_rung(observation, observation.buffer_s, self.gamma_p), observation.buffer_s
+        last, affordable = ladder_of(observation.menu).last_rung(observation.last), affordable_rung(observation, 1.0)
+        rung = without_overreach(best, last, affordable[0])
+        return RungChoice(rung, lambda: f"bola: buffer {buffer_s:.1f} s scores rung {best + 1} best, plays {rung + 1}")
 
 
 @dataclass(frozen=True, slots=True)
-class BolaE:
+class BolaE(LadderController):
     """BOLA-E (Spiteri et al., MMSys 2018, 3): a placeholder stands for buffer that a fast network could have filled.
 
     memory: (placeholder seconds,).
@@ -81,44 +66,27 @@ class BolaE:
     gamma_p: float = 5.0
     safety: float = 0.9
 
-    def decide(self, seen: Observation) -> Decision:
-        if starting(seen):
-            return start(seen)
-        rungs = ladder(seen.menu)
-        affordable = affordable_rung(seen, self.safety)[0]
-        placeholder_s = self._placeholder(seen, affordable)
-        wanted = bola_rung(seen, seen.buffer_s + placeholder_s, self.gamma_p)
-        rung = without_overreach(wanted, rungs.last_rung(seen), affordable)
-        reason = f"bola_e: buffer {seen.buffer_s:.1f} s + {placeholder_s:.1f} s placeholder, plays rung {rung + 1}"
-        return Decision(option=step_down(seen.menu, rung), reason=reason, memory=(placeholder_s,))
+    def choose(self, observation: Observation | ObservationBatch) -> RungChoice:
+        """As BOLA, with the placeholder counted as buffer."""
+        affordable, buffer_s = affordable_rung(observation, self.safety)[0], observation.buffer_s
+        placeholder_s = self._placeholder_s(observation, affordable)
+        best = bola_rung(observation, buffer_s + placeholder_s, self.gamma_p)
+        rung = without_overreach(best, ladder_of(observation.menu).last_rung(observation.last), affordable)
+        return RungChoice(
+            rung,
+            lambda: f"bola_e: buffer {buffer_s:.1f} s + {placeholder_s:.1f} s placeholder, plays rung {rung + 1}",
+            (placeholder_s,),
+        )
 
-    def decide_many(self, seen: Crowd) -> Decisions:
-        rungs, affordable = ladder(seen.prices), affordable_rungs(seen, self.safety)
-        placeholder_s = self._placeholders(seen, affordable)
-        wanted = bola_rungs(seen, seen.buffer_s + placeholder_s, self.gamma_p)
-        rung = without_overreach_many(wanted, rungs.rung_of[seen.last], affordable)
-        return rungs.play(rung, placeholder_s[:, None])
-
-    def _placeholder(self, seen: Observation, affordable: int) -> float:
-        """At the start: as much as makes BOLA choose what the throughput affords; later what is left of it."""
-        room_s = max(0.0, seen.buffer_max_s - float(seen.menu.duration_s[0]) - seen.buffer_s)
-        if seen.memory:
-            return min(seen.memory[0], room_s)
-        for step in range(PLACEHOLDER_STEPS + 1):
+    def _placeholder_s(self, observation: Observation | ObservationBatch, affordable: int | Indices) -> Number:
+        """At the start: the least that makes BOLA choose what the throughput affords; later what is left of it."""
+        xp, buffer_s = namespace_of(observation.buffer_s), observation.buffer_s
+        room_s = xp.maximum(0.0, observation.buffer_max_s - float(observation.menu.duration_s[0]) - buffer_s)
+        if observation.memory:
+            return xp.minimum(observation.memory[0], room_s)  # type: ignore[no-any-return]
+        least_s: Number = room_s
+        for step in range(PLACEHOLDER_STEPS, -1, -1):
             placeholder_s = room_s * step / PLACEHOLDER_STEPS
-            if bola_rung(seen, seen.buffer_s + placeholder_s, self.gamma_p) >= affordable:
-                return placeholder_s
-        return room_s
-
-    def _placeholders(self, seen: Crowd, affordable: Indices) -> Floats:
-        """`_placeholder` for each session."""
-        room_s = np.maximum(0.0, seen.buffer_max_s - seen.segment_s - seen.buffer_s)
-        if seen.memory.shape[1]:
-            return np.minimum(seen.memory[:, 0], room_s)
-        found_s, open_ = room_s.copy(), np.ones(len(room_s), dtype=bool)
-        for step in range(PLACEHOLDER_STEPS + 1):
-            placeholder_s = room_s * step / PLACEHOLDER_STEPS
-            enough = open_ & (bola_rungs(seen, seen.buffer_s + placeholder_s, self.gamma_p) >= affordable)
-            found_s = np.where(enough, placeholder_s, found_s)
-            open_ &= ~enough
-        return found_s
+            suffices = bola_rung(observation, buffer_s + placeholder_s, self.gamma_p) >= affordable
+            least_s = xp.where(suffices, placeholder_s, least_s)
+        return least_s

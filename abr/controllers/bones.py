@@ -7,22 +7,24 @@ from dataclasses import dataclass, replace
 import msgspec
 import numpy as np
 
-from abr.control import Decision, Flight, Observation
-from abr.controllers.rules import expected, ladder, per_title, quiet, start, starting, step_down
-from abr.crowd import Crowd, Decisions, nothing_kept
-from abr.options import Floats, Menu, PriceList, told
+from abr.controllers.batch import ColumnController, DecisionBatch, ObservationBatch
+from abr.controllers.common import estimate_throughput, ignore_holes, is_starting, per_title
+from abr.controllers.ladder import ladder_of, start, step_down
+from abr.core.arrays import Floats, Indices, Number, namespace_of
+from abr.core.control import Decision, DownloadInFlight, Observation
+from abr.core.options import Menu, PriceList, known_cells
 
 
 @per_title
 def mean_vmaf(prices: PriceList) -> Floats:
     """(O,) mean quality of each option over the title; -inf where none is known."""
-    known = told(prices.vmaf)
-    totals = np.where(known, prices.vmaf, 0.0).sum(axis=0)
+    known = known_cells(prices.quality)
+    totals = np.where(known, prices.quality, 0.0).sum(axis=0)
     return np.where(known.any(axis=0), totals / np.maximum(known.sum(axis=0), 1), -np.inf)
 
 
 @dataclass(frozen=True, slots=True)
-class Bones:
+class Bones(ColumnController):
     """gamma_p: reward of playing on, in VMAF points. aggressiveness: multiplies the weight V of quality.
 
     Objective (their section 4): least (buffer·p + backlog·compute - V (quality + γp)) / segment bytes, where V =
@@ -35,30 +37,27 @@ class Bones:
     aggressiveness: float = 1.0
     skip: tuple[str, ...] = ()
 
-    def decide(self, seen: Observation) -> Decision:
-        if starting(seen):
-            return start(seen)
-        scores = self.scores(seen.menu, seen.menu.weights_bytes, seen.buffer_max_s, seen.buffer_s, seen.backlog_s)
+    def decide(self, observation: Observation) -> Decision:
+        """Play the option with the least score."""
+        if is_starting(observation):
+            return start(observation)
+        menu, buffer_s, backlog_s = observation.menu, observation.buffer_s, observation.backlog_s
+        scores = self.scores(menu, menu.weights_bytes, observation.buffer_max_s, buffer_s, backlog_s)
         option = int(np.argmin(scores))
         if not np.isfinite(scores[option]):
-            return Decision(option=step_down(seen.menu, 0), reason="bones: nothing else is offered")
+            return Decision(option=step_down(menu, 0), reason="bones: nothing else is offered")
         reason = (
-            f"bones: buffer {seen.buffer_s:.1f} s, backlog {seen.backlog_s:.1f} s, score {scores[option]:.3g} "
+            f"bones: buffer {buffer_s:.1f} s, backlog {backlog_s:.1f} s, score {scores[option]:.3g} "
             f"is least of {np.isfinite(scores).sum()}"
         )
         return Decision(option=option, reason=reason)
 
-    def decide_many(self, seen: Crowd) -> Decisions:
-        return self._decide_many(seen, 1.0)
-
-    def _decide_many(self, seen: Crowd, tuned: Floats | float) -> Decisions:
-        """tuned: (M, 1) or one number that the aggressiveness is multiplied by."""
-        buffer_s, backlog_s = seen.buffer_s[:, None], seen.backlog_s[:, None]
-        scores = self.scores(seen.menu, seen.weights_bytes, seen.buffer_max_s, buffer_s, backlog_s, tuned)
-        best = np.argmin(scores, axis=1)
-        known = np.isfinite(scores[np.arange(len(best)), best])
-        option = np.where(known, best, ladder(seen.prices).options[0])
-        return Decisions(option=option, memory=nothing_kept(len(option)))
+    def decide_columns(self, batch: ObservationBatch, tuning: Floats | float = 1.0) -> DecisionBatch:
+        """The options with the least scores. tuning: (M, 1) or one number that multiplies the aggressiveness."""
+        buffer_s, backlog_s = batch.buffer_s[:, None], batch.backlog_s[:, None]
+        scores = self.scores(batch.menu, batch.weights_bytes, batch.buffer_max_s, buffer_s, backlog_s, tuning)
+        possible = np.isfinite(scores.min(axis=1))
+        return DecisionBatch(option=np.where(possible, scores.argmin(axis=1), ladder_of(batch.menu).options[0]))
 
     def scores(
         self,
@@ -67,14 +66,14 @@ class Bones:
         buffer_max_s: float,
         buffer_s: Floats | float,
         backlog_s: Floats | float,
-        tuned: Floats | float = 1.0,
+        tuning: Floats | float = 1.0,
     ) -> Floats:
         """The objective of each option, infinite where it cannot be: (O,), or (M, O) given columns (M, 1)."""
-        with quiet():
+        with ignore_holes():
             size_bytes = menu.size_bytes[0] + weights_bytes / menu.segments_left
-            scores = self.objective(menu, buffer_max_s, buffer_s, backlog_s, tuned) / size_bytes
+            scores = self.objective(menu, buffer_max_s, buffer_s, backlog_s, tuning) / size_bytes
         late = (menu.compute_s[0] > 0) & (backlog_s + menu.lead_s[0] > buffer_s)
-        hole = ~told(menu.vmaf[0], menu.size_bytes[0]) | ~np.isfinite(scores)
+        hole = ~known_cells(menu.quality[0], menu.size_bytes[0]) | ~np.isfinite(scores)
         skipped = [choice.enhancer in self.skip for choice in menu.choices]
         return np.where(late | hole | skipped, np.inf, scores)
 
@@ -84,17 +83,17 @@ class Bones:
         buffer_max_s: float,
         buffer_s: Floats | float,
         backlog_s: Floats | float,
-        tuned: Floats | float = 1.0,
+        tuning: Floats | float = 1.0,
     ) -> Floats:
         """Drift less reward of each option, before it is divided by the bytes."""
         quality, duration_s = mean_vmaf(menu), float(menu.duration_s[0])
         best = quality[np.isfinite(quality)].max() + self.gamma_p
-        weight = tuned * self.aggressiveness * max(buffer_max_s - duration_s, 0.0) * duration_s / best
-        with quiet():
+        weight = tuning * self.aggressiveness * max(buffer_max_s - duration_s, 0.0) * duration_s / best
+        with ignore_holes():
             drift = buffer_s * duration_s + backlog_s * menu.compute_s[0]
             return np.asarray(drift - weight * (quality + self.gamma_p))
 
-    def at(self, seen: Observation) -> Bones:
+    def at(self, observation: Observation) -> Bones:
         """These very settings; see `BonesAuto.at`."""
         return self
 
@@ -111,28 +110,34 @@ The reward γp came out at 10 nearly everywhere.
 
 
 @dataclass(frozen=True, slots=True)
-class BonesAuto:
+class BonesAuto(ColumnController):
     """BONES with its aggressiveness tuned to the throughput of the session."""
 
     bones: Bones = Bones()
 
-    def decide_many(self, seen: Crowd) -> Decisions:
-        share = seen.expected.throughput_bps / ladder(seen.prices).bps[-1]
-        step = np.clip((share * (len(MULTIPLIERS) - 1)).astype(np.intp) - 1, 0, len(MULTIPLIERS) - 1)
-        return self.bones._decide_many(seen, np.array(MULTIPLIERS)[step][:, None])
-
-    def decide(self, seen: Observation) -> Decision:
-        if starting(seen):
-            return start(seen)
-        tuned = self.at(seen)
-        decision = tuned.decide(seen)
+    def decide(self, observation: Observation) -> Decision:
+        """As BONES, with the aggressiveness that the throughput calls for."""
+        if is_starting(observation):
+            return start(observation)
+        tuned = self.at(observation)
+        decision = tuned.decide(observation)
         return msgspec.structs.replace(decision, reason=f"{decision.reason}, aggressiveness {tuned.aggressiveness}")
 
-    def at(self, seen: Observation) -> Bones:
-        """BONES as tuned for what the session has seen."""
-        share = expected(seen).throughput_bps / ladder(seen.menu).bps[-1]
-        step = min(max(int(share * (len(MULTIPLIERS) - 1)) - 1, 0), len(MULTIPLIERS) - 1)
-        return replace(self.bones, aggressiveness=MULTIPLIERS[step])
+    def decide_columns(self, batch: ObservationBatch) -> DecisionBatch:
+        """As BONES, each session with the aggressiveness that its throughput calls for."""
+        return self.bones.decide_columns(batch, np.array(MULTIPLIERS)[_multiplier(batch)][:, None])
+
+    def at(self, observation: Observation) -> Bones:
+        """BONES as tuned for the throughput that the session is expected to have."""
+        return replace(self.bones, aggressiveness=MULTIPLIERS[_multiplier(observation)])
+
+
+def _multiplier(observation: Observation | ObservationBatch) -> int | Indices:
+    """The index into MULTIPLIERS for one session, or (M,) of them."""
+    share = estimate_throughput(observation).throughput_bps / ladder_of(observation.menu).bps[-1]
+    xp, last = namespace_of(share), len(MULTIPLIERS) - 1
+    steps: Number = xp.minimum(xp.maximum(share * last - 1, 0), last)
+    return steps.astype(np.intp) if isinstance(steps, np.ndarray) else int(steps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,14 +149,17 @@ class BonesMonitor:
 
     bones: Bones | BonesAuto = Bones()
 
-    def decide(self, seen: Observation) -> Decision:
-        return self.bones.decide(seen)
+    def decide(self, observation: Observation) -> Decision:
+        """See Controller."""
+        return self.bones.decide(observation)
 
-    def reconsider(self, seen: Observation, flight: Flight) -> int | None:
+    def reconsider(self, observation: Observation, flight: DownloadInFlight) -> int | None:
+        """See AbandoningController."""
         left_bytes = flight.size_bytes - flight.done_bytes
-        if starting(seen) or left_bytes <= 0:
+        if is_starting(observation) or left_bytes <= 0:
             return None
-        menu, bones, buffers = seen.menu, self.bones.at(seen), (seen.buffer_max_s, seen.buffer_s, seen.backlog_s)
+        menu, bones = observation.menu, self.bones.at(observation)
+        buffers = observation.buffer_max_s, observation.buffer_s, observation.backlog_s
         scores = bones.scores(menu, menu.weights_bytes, *buffers)
         now = float(bones.objective(menu, *buffers)[flight.option]) / left_bytes
         other = int(np.argmin(scores))

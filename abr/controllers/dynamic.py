@@ -4,45 +4,35 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from abr.control import Decision, Observation
-from abr.controllers.bola import bola_rung, bola_rungs, without_overreach, without_overreach_many
-from abr.controllers.rate import affordable_rung, affordable_rungs
-from abr.controllers.rules import ladder, start, starting, step_down
-from abr.crowd import Crowd, Decisions
+from abr.controllers.batch import ObservationBatch
+from abr.controllers.bola import bola_rung, without_overreach
+from abr.controllers.ladder import LadderController, RungChoice, ladder_of
+from abr.controllers.rate_based import affordable_rung
+from abr.core.arrays import namespace_of
+from abr.core.control import Observation
 
 
 @dataclass(frozen=True, slots=True)
-class Dynamic:
+class Dynamic(LadderController):
     """switch_s: buffer at which the rules change places. memory: (1.0 while BOLA rules,)."""
 
     switch_s: float = 10.0
     safety: float = 0.9
     gamma_p: float = 5.0
 
-    def decide(self, seen: Observation) -> Decision:
-        if starting(seen):
-            return start(seen)
-        by_rate = affordable_rung(seen, self.safety)[0]
-        wanted = bola_rung(seen, seen.buffer_s, self.gamma_p)
-        by_buffer = without_overreach(wanted, ladder(seen.menu).last_rung(seen), by_rate)
-        bola = bool(seen.memory and seen.memory[0])
-        if not bola and seen.buffer_s >= self.switch_s and by_buffer >= by_rate:
-            bola = True
-        elif bola and seen.buffer_s < self.switch_s and by_buffer < by_rate:
-            bola = False
-        rung = by_buffer if bola else by_rate
-        rule = "BOLA" if bola else "throughput"
-        reason = f"dynamic: {rule} rules at buffer {seen.buffer_s:.1f} s, plays rung {rung + 1}"
-        return Decision(option=step_down(seen.menu, rung), reason=reason, memory=(float(bola),))
+    def choose(self, observation: Observation | ObservationBatch) -> RungChoice:
+        """Follow throughput while the buffer is low, and BOLA once it is not."""
+        buffer_s, where = observation.buffer_s, namespace_of(observation.buffer_s).where
+        by_rate = affordable_rung(observation, self.safety)[0]
+        best = bola_rung(observation, buffer_s, self.gamma_p)
+        by_buffer = without_overreach(best, ladder_of(observation.menu).last_rung(observation.last), by_rate)
+        is_full, is_higher = buffer_s >= self.switch_s, by_buffer >= by_rate
+        bola_ruled = observation.memory[0] > 0 if observation.memory else False
+        bola_rules = where(bola_ruled, is_full | is_higher, is_full & is_higher)
+        rung = where(bola_rules, by_buffer, by_rate)
 
-    def decide_many(self, seen: Crowd) -> Decisions:
-        rungs, by_rate = ladder(seen.prices), affordable_rungs(seen, self.safety)
-        wanted = bola_rungs(seen, seen.buffer_s, self.gamma_p)
-        by_buffer = without_overreach_many(wanted, rungs.rung_of[seen.last], by_rate)
-        bola = seen.memory[:, 0] > 0 if seen.memory.shape[1] else np.zeros(len(by_rate), dtype=bool)
-        begins = ~bola & (seen.buffer_s >= self.switch_s) & (by_buffer >= by_rate)
-        ends = bola & (seen.buffer_s < self.switch_s) & (by_buffer < by_rate)
-        bola = (bola | begins) & ~ends
-        return rungs.play(np.where(bola, by_buffer, by_rate), bola[:, None].astype(np.float64))
+        def reason() -> str:
+            rule = "BOLA" if bola_rules else "throughput"
+            return f"dynamic: {rule} rules at buffer {buffer_s:.1f} s, plays rung {rung + 1}"
+
+        return RungChoice(rung, reason, (where(bola_rules, 1.0, 0.0),))

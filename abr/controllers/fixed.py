@@ -6,25 +6,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from abr.control import Decision, Observation
-from abr.controllers.rules import ladder, step_down
-from abr.crowd import Crowd, Decisions
+from abr.controllers.batch import ObservationBatch
+from abr.controllers.ladder import LadderController, RungChoice, ladder_of
+from abr.core.control import Decision, Observation
 
 
 @dataclass(frozen=True, slots=True)
-class Fixed:
+class Fixed(LadderController):
     """Plays rung `rung` of the ladder, plain: 0 is the lowest, -1 the highest."""
 
     rung: int = -1
 
-    def decide(self, seen: Observation) -> Decision:
-        rungs = len(ladder(seen.menu).options)
-        rung = self._of(rungs)
-        return Decision(option=step_down(seen.menu, rung), reason=f"fixed: rung {rung + 1} of {rungs}")
+    def decide(self, observation: Observation) -> Decision:
+        """Play the rung, or the nearest that there is, from the first segment on."""
+        return self.decide_rung(observation)
 
-    def decide_many(self, seen: Crowd) -> Decisions:
-        rungs = ladder(seen.prices)
-        return rungs.play(np.full(len(seen.buffer_s), self._of(len(rungs.options))))
-
-    def _of(self, rungs: int) -> int:
-        return min(self.rung, rungs - 1) if self.rung >= 0 else max(rungs + self.rung, 0)
+    def choose(self, observation: Observation | ObservationBatch) -> RungChoice:
+        """The rung, or the nearest that there is."""
+        rungs = len(ladder_of(observation.menu).options)
+        rung = min(self.rung, rungs - 1) if self.rung >= 0 else max(rungs + self.rung, 0)
+        every = np.full(len(observation), rung) if isinstance(observation, ObservationBatch) else rung
+        return RungChoice(every, lambda: f"fixed: rung {rung + 1} of {rungs}")

@@ -3,13 +3,41 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
-from abr.control import Controller, Decision, Observation
-from abr.controllers.rules import expected, in_time, offered, starting
-from abr.crowd import Crowd, CrowdController, Decisions
+from abr.controllers.batch import ColumnController, DecisionBatch, ObservationBatch
+from abr.controllers.common import estimate_throughput, is_starting, per_title
+from abr.core.arrays import Floats, Indices, Number, namespace_of
+from abr.core.control import BatchController, Controller, Decision, Observation
+from abr.core.options import Menu, PriceList, known_cells
+
+
+class _Enhanced(NamedTuple):
+    """The E options of a segment that are enhanced in real time: (E,) each."""
+
+    options: Indices
+    rendition: Indices
+    lead_s: Floats
+    vmaf: Floats
+
+
+@lru_cache(maxsize=1024)
+def _enhanced(menu: Menu) -> _Enhanced:
+    compute_s, lead_s, vmaf = menu.compute_s[0], menu.lead_s[0], menu.quality[0]
+    is_real_time = (compute_s > 0) & (compute_s <= menu.duration_s[0])
+    options = np.flatnonzero(is_real_time & known_cells(vmaf, lead_s, menu.size_bytes[0]))
+    rendition = np.array([menu.choices[option].rendition for option in options], dtype=np.intp)
+    return _Enhanced(options, rendition, lead_s[options], vmaf[options])
+
+
+@per_title
+def _rendition_of(prices: PriceList) -> Indices:
+    """(O,) the rendition of each option."""
+    return np.array([choice.rendition for choice in prices.choices], dtype=np.intp)
 
 
 class Greedy:
@@ -22,65 +50,68 @@ class Greedy:
         self._classic = classic
         self._weights_share = weights_share
 
-    def decide(self, seen: Observation) -> Decision:
-        chosen = self._classic.decide(seen)
-        if starting(seen):
+    def decide(self, observation: Observation) -> Decision:
+        """Let the classic controller choose, then add the best enhancer that is affordable."""
+        chosen, menu = self._classic.decide(observation), observation.menu
+        options = _enhanced(menu).options
+        if is_starting(observation) or not len(options):
             return chosen
-        option = max(self._candidates(seen, chosen.option), key=lambda i: float(seen.menu.vmaf[0, i]))
-        if option == chosen.option:
+        rate_bps, buffer_s = estimate_throughput(observation).throughput_bps, observation.buffer_s
+        vmaf = self._affordable_vmaf(menu, chosen.option, menu.weights_bytes, buffer_s, observation.backlog_s, rate_bps)
+        best = int(vmaf.argmax())
+        gain, option = float(vmaf[best] - menu.quality[0, chosen.option]), int(options[best])
+        if not gain > 0:
             return chosen
-        gain = float(seen.menu.vmaf[0, option] - seen.menu.vmaf[0, chosen.option])
-        reason = f"{chosen.reason}; {seen.menu.choices[option].enhancer} adds {gain:.1f} VMAF"
+        reason = f"{chosen.reason}; {menu.choices[option].enhancer} adds {gain:.1f} VMAF"
         return msgspec.structs.replace(chosen, option=option, reason=reason)
 
-    def _candidates(self, seen: Observation, chosen: int) -> list[int]:
-        menu = seen.menu
-        rate_bps = expected(seen).throughput_bps
-        download_s = float(menu.size_bytes[0, chosen]) * 8 / rate_bps
-        idle_s = seen.buffer_s - download_s - max(0.0, seen.backlog_s - download_s)
-        weights_max_bytes = self._weights_share * seen.buffer_s * rate_bps / 8
-        return [chosen] + [
-            i
-            for i in np.flatnonzero(menu.compute_s[0] > 0).tolist()
-            if menu.choices[i].rendition == menu.choices[chosen].rendition
-            and offered(menu, i)
-            and in_time(seen, i)
-            and menu.compute_s[0, i] <= menu.duration_s[0]
-            and menu.lead_s[0, i] <= idle_s
-            and menu.weights_bytes[i] <= weights_max_bytes
-        ]
+    def _affordable_vmaf(
+        self,
+        menu: Menu,
+        chosen: int | Indices,
+        weights_bytes: Floats,
+        buffer_s: Number,
+        backlog_s: Number,
+        rate_bps: Number,
+    ) -> Floats:
+        """The quality of each enhanced option, -inf where it is not affordable in place of the one chosen.
 
-
-class GreedyMany(Greedy):
-    """The same around a controller that decides for a crowd."""
-
-    def __init__(self, classic: CrowdController, weights_share: float = 0.25) -> None:
-        super().__init__(classic, weights_share)
-        self._many = classic
-
-    def decide_many(self, seen: Crowd) -> Decisions:
-        chosen, menu, everyone = self._many.decide_many(seen), seen.menu, np.arange(len(seen.buffer_s))
-        enhanced = np.flatnonzero(menu.compute_s[0] > 0)
-        if not len(enhanced):
-            return chosen
-        rendition = np.array([choice.rendition for choice in menu.choices])
-        rate_bps, buffer_s, backlog_s = seen.expected.throughput_bps, seen.buffer_s, seen.backlog_s
-        download_s = menu.size_bytes[0, chosen.option] * 8 / rate_bps
-        idle_s = buffer_s - download_s - np.maximum(0.0, backlog_s - download_s)
-        lead_s = menu.lead_s[0, enhanced]
+        (E,) for one session; (M, E) for M of them, given as columns (M, 1), weights_bytes as (M, O).
+        """
+        maximum, rendition = namespace_of(buffer_s).maximum, _rendition_of(menu)
+        download_s = menu.size_bytes[0, chosen] * 8 / rate_bps
+        idle_s = buffer_s - download_s - maximum(0.0, backlog_s - download_s)
+        enhanced = _enhanced(menu)
         possible = (
-            (rendition[enhanced] == rendition[chosen.option][:, None])
-            & (backlog_s[:, None] + lead_s <= buffer_s[:, None])
-            & (menu.compute_s[0, enhanced] <= menu.duration_s[0])
-            & (lead_s <= idle_s[:, None])
-            & (seen.weights_bytes[:, enhanced] <= (self._weights_share * buffer_s * rate_bps / 8)[:, None])
+            (enhanced.rendition == rendition[chosen])
+            & (backlog_s + enhanced.lead_s <= buffer_s)
+            & (enhanced.lead_s <= idle_s)
+            & (weights_bytes[..., enhanced.options] <= self._weights_share * buffer_s * rate_bps / 8)
         )
-        vmaf = np.where(possible, menu.vmaf[0, enhanced], -np.inf)
-        best = vmaf.argmax(axis=1)
-        better = vmaf[everyone, best] > menu.vmaf[0, chosen.option]
-        return replace(chosen, option=np.where(better, enhanced[best], chosen.option))
+        return np.where(possible, enhanced.vmaf, -np.inf)
+
+
+class GreedyBatch(Greedy, ColumnController):
+    """The same around a controller that decides for several sessions at once."""
+
+    def __init__(self, classic: BatchController, weights_share: float = 0.25) -> None:
+        super().__init__(classic, weights_share)
+        self._classic_batch = classic
+
+    def decide_columns(self, batch: ObservationBatch) -> DecisionBatch:
+        """Let the classic controller choose for all, then add the best enhancers that are affordable."""
+        chosen, menu = DecisionBatch.of(self._classic_batch.decide_batch(batch)), batch.menu
+        options = _enhanced(menu).options
+        if not len(options):
+            return chosen
+        columns = (batch.buffer_s, batch.backlog_s, batch.expected.throughput_bps)
+        buffer_s, backlog_s, rate_bps = (column[:, None] for column in columns)
+        weights_bytes, option = batch.weights_bytes, chosen.option[:, None]
+        vmaf = self._affordable_vmaf(menu, option, weights_bytes, buffer_s, backlog_s, rate_bps)
+        gains = vmaf.max(axis=1) > menu.quality[0, chosen.option]
+        return replace(chosen, option=np.where(gains, options[vmaf.argmax(axis=1)], chosen.option))
 
 
 def greedy(classic: Controller) -> Greedy:
-    """`classic` with enhancers, for crowds too if it decides for them."""
-    return GreedyMany(classic) if isinstance(classic, CrowdController) else Greedy(classic)
+    """`classic` with enhancers; for several sessions at once if it decides so."""
+    return GreedyBatch(classic) if isinstance(classic, BatchController) else Greedy(classic)

@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 import click
 import numpy as np
 
-from abr.formats import Record
-from abr.options import Floats
-from abr.traces import Trace, constant, make
+from abr.core.arrays import Floats
+from abr.records import Record
+from abr.simulation.traces import Trace, constant, make
 from client_player.emulate.proxy import emulating
 
 LATENCY_S = 0.04
@@ -58,13 +58,13 @@ class Arrivals(NamedTuple):
     """From a small request to its first byte, several times."""
 
 
-def accuracy(trace: Trace, epoch_s: float, seconds: float, arrivals: Arrivals, bare_s: float) -> Accuracy:
+def judge(trace: Trace, epoch_s: float, seconds: float, arrivals: Arrivals, bare_s: float) -> Accuracy:
     """Hold arrivals, beginning with the first, against a trace whose instant 0 was at `epoch_s`."""
     begin_s = float(arrivals.time_s[0]) - epoch_s
     end_s = begin_s + seconds
-    tenths = _errors(trace, epoch_s, begin_s, end_s, 0.1, arrivals)
+    tenths = _relative_errors(trace, epoch_s, begin_s, end_s, 0.1, arrivals)
     judged = float(trace.throughput_bps.min()) >= TENTHS_FROM_BPS
-    came = _until(arrivals, epoch_s + end_s) - _until(arrivals, epoch_s + begin_s)
+    came = _bytes_until(arrivals, epoch_s + end_s) - _bytes_until(arrivals, epoch_s + begin_s)
     expected = trace.bytes_between(begin_s, end_s)
     latency_s = float(np.median(arrivals.pings_s))
     return Accuracy(
@@ -72,44 +72,46 @@ def accuracy(trace: Trace, epoch_s: float, seconds: float, arrivals: Arrivals, b
         seconds=seconds,
         bytes_expected=round(expected),
         total=round(abs(came - expected) / expected, 6),
-        worst_second=round(float(_errors(trace, epoch_s, begin_s, end_s, 1.0, arrivals).max()), 6),
+        worst_second=round(float(_relative_errors(trace, epoch_s, begin_s, end_s, 1.0, arrivals).max()), 6),
         worst_tenth=round(float(tenths.max()), 6) if judged else None,
         latency_ms=round(latency_s * 1e3, 2),
         latency_added_error_ms=round((latency_s - trace.latency_at(0.0) - bare_s) * 1e3, 2),
     )
 
 
-def _errors(trace: Trace, epoch_s: float, begin_s: float, end_s: float, width_s: float, arrivals: Arrivals) -> Floats:
+def _relative_errors(
+    trace: Trace, epoch_s: float, begin_s: float, end_s: float, width_s: float, arrivals: Arrivals
+) -> Floats:
     """Relative error of each whole window of `width_s`."""
     edges_s = np.arange(begin_s, end_s + 1e-9, width_s)
-    came = np.diff([_until(arrivals, epoch_s + edge_s) for edge_s in edges_s])
+    came = np.diff([_bytes_until(arrivals, epoch_s + edge_s) for edge_s in edges_s])
     expected = np.array([trace.bytes_between(a, b) for a, b in pairwise(edges_s.tolist())])
     return np.asarray(np.abs(came - expected) / expected)
 
 
-def _until(arrivals: Arrivals, time_s: float) -> float:
+def _bytes_until(arrivals: Arrivals, time_s: float) -> float:
     index = int(np.searchsorted(arrivals.time_s, time_s, side="right"))
     return float(arrivals.total_bytes[index - 1]) if index else 0.0
 
 
 async def measure(trace: Trace, seconds: float) -> Accuracy:
     """Run the emulator here, and the one who reads from it in a process of its own."""
-    server = await asyncio.start_server(_endless, "127.0.0.1", 0)
+    server = await asyncio.start_server(_serve_endless, "127.0.0.1", 0)
     async with server:
         upstream = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-        bare = await _watched(upstream, 0.2)
+        bare = await _run_watcher(upstream, 0.2)
         async with emulating(trace, upstream) as emulated:
-            arrivals = await _watched(emulated.url, seconds + 0.3)
+            arrivals = await _run_watcher(emulated.url, seconds + 0.3)
             epoch_s = emulated.emulator.epoch_s
-    return accuracy(trace, epoch_s, seconds, arrivals, float(np.median(bare.pings_s)))
+    return judge(trace, epoch_s, seconds, arrivals, float(np.median(bare.pings_s)))
 
 
-async def _endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _serve_endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """For each byte asked, one back; after an `E`, bytes without end."""
     try:
-        while asked := await reader.read(1):
-            writer.write(asked)
-            while asked == b"E":
+        while request := await reader.read(1):
+            writer.write(request)
+            while request == b"E":
                 writer.write(bytes(16 << 10))
                 await writer.drain()
     except ConnectionError:
@@ -118,11 +120,11 @@ async def _endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
         writer.close()
 
 
-async def _watched(url: str, seconds: float) -> Arrivals:
+async def _run_watcher(url: str, seconds: float) -> Arrivals:
     command = (sys.executable, "-m", "client_player.emulate.bench", url, str(seconds))
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-    told, _ = await process.communicate()
-    times_s, totals, pings_s = json.loads(told)
+    output, _ = await process.communicate()
+    times_s, totals, pings_s = json.loads(output)
     return Arrivals(np.array(times_s), np.array(totals, dtype=np.float64), tuple(pings_s))
 
 
@@ -132,17 +134,17 @@ def watch(url: str, seconds: float) -> tuple[list[float], list[int], list[float]
     totals: list[int] = []
     pings_s: list[float] = []
     target = urlsplit(url)
-    with socket.create_connection((target.hostname, target.port)) as plug:
-        plug.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    with socket.create_connection((target.hostname, target.port)) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for _ in range(PINGS):
             asked_s = time.monotonic()
-            plug.sendall(b"p")
-            plug.recv(1)
+            connection.sendall(b"p")
+            connection.recv(1)
             pings_s.append(time.monotonic() - asked_s)
-        plug.sendall(b"E")
+        connection.sendall(b"E")
         total = 0
         while not times_s or times_s[-1] - times_s[0] < seconds:
-            total += len(plug.recv(1 << 20))
+            total += len(connection.recv(1 << 20))
             times_s.append(time.monotonic())
             totals.append(total)
     return times_s, totals, pings_s
@@ -155,7 +157,7 @@ def bench_emulator(seconds: float, as_json: bool) -> None:
     """Emulate constant and stepping links; measure totals, every second, every 100 ms and latency against the trace."""
     results = [asyncio.run(measure(trace, seconds)) for trace in CASES]
     if as_json:
-        from abr.formats import dumps
+        from abr.records import dumps
 
         click.echo(dumps(results).decode())
         return
@@ -181,4 +183,4 @@ def _show(results: Sequence[Accuracy]) -> None:
 
 
 if __name__ == "__main__":
-    print(json.dumps(watch(sys.argv[1], float(sys.argv[2]))))
+    click.echo(json.dumps(watch(sys.argv[1], float(sys.argv[2]))))

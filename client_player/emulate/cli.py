@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from abr.traces import Trace
+    from abr.simulation.traces import Trace
 
 
 @click.command(context_settings={"show_default": True})
@@ -30,7 +30,7 @@ def emulate(trace: Path, trace_start_s: float, upstream: str, listen: int, host:
     All connections share the link; each request is held back for the trace's latency. When ready, one line on stdout
     tells the URL. Works for whatever speaks HTTP over TCP.
     """
-    from abr.traces import read_trace
+    from abr.simulation.trace_formats import read_trace
 
     asyncio.run(_emulate(read_trace(trace).begun_at(trace_start_s), upstream, host, listen))
 

@@ -1,4 +1,4 @@
-"""The bottleneck: which bytes may have left by now. Pure; time comes in."""
+"""The emulated bottleneck link: how many bytes have left it at a given time. Pure; time is an argument."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from abr.traces import Trace
+from abr.simulation.traces import Trace
 
 TURN_BYTES = 1448
-"""Lanes take turns of this many bytes: what one TCP segment carries."""
+"""Flows take turns of this many bytes: what one TCP segment carries."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -43,27 +43,27 @@ class Link:
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class Lane:
+class Flow:
     """What waits of one connection. blocked: its receiver takes no more, and leaves its share to the others."""
 
     waiting: bytearray = field(default_factory=bytearray)
     blocked: bool = False
 
 
-L = TypeVar("L", bound=Lane)
+L = TypeVar("L", bound=Flow)
 
 
-def shared(lanes: deque[L], count: int) -> Iterator[tuple[L, bytes]]:
-    """Take `count` bytes out of the lanes, in turns, beginning with the one whose turn it is.
+def share_link(flows: deque[L], count: int) -> Iterator[tuple[L, bytes]]:
+    """Take `count` bytes out of the flows, in turns, beginning with the one whose turn it is.
 
-    The lanes that are not blocked must hold at least that many.
+    The flows that are not blocked must hold at least that many.
     """
     while count > 0:
-        lane = lanes[0]
-        lanes.rotate(-1)
-        if lane.blocked or not lane.waiting:
+        flow = flows[0]
+        flows.rotate(-1)
+        if flow.blocked or not flow.waiting:
             continue
-        piece = bytes(lane.waiting[: min(TURN_BYTES, count)])
-        del lane.waiting[: len(piece)]
+        piece = bytes(flow.waiting[: min(TURN_BYTES, count)])
+        del flow.waiting[: len(piece)]
         count -= len(piece)
-        yield lane, piece
+        yield flow, piece

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from abr.errors import InputError
-from abr.traces import Trace
-from client_player.emulate.link import Lane, Link, shared
+from abr.simulation.traces import Trace
+from client_player.emulate.link import Flow, Link, share_link
 
 TICK_S = 0.001
 """Bytes leave at most this often; an event loop sleeps no finer."""
@@ -29,11 +29,11 @@ UNREAD_MAX_BYTES = 256 << 10
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class _Connection(Lane):
-    """A player's connection: the lane of its answers, and where they go."""
+class _Connection(Flow):
+    """A player's connection: the flow of its answers, and where they go."""
 
     player: asyncio.StreamWriter
-    room: asyncio.Event = field(default_factory=asyncio.Event)
+    space: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Emulator:
@@ -43,8 +43,8 @@ class Emulator:
         self._host, self._port = host, port
         self._loop = asyncio.get_running_loop()
         self._link = Link(trace=trace)
-        self._lanes: deque[_Connection] = deque()
-        self._waits = asyncio.Event()
+        self._flows: deque[_Connection] = deque()
+        self._has_bytes = asyncio.Event()
         self._epoch_s: float | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -66,42 +66,42 @@ class Emulator:
         self._tasks.add(task)
         self.now_s()
         connection = _Connection(player=writer)
-        self._lanes.append(connection)
+        self._flows.append(connection)
         try:
-            from_server, to_server = await self._upstream()
-            requests = asyncio.create_task(self._requests(reader, to_server))
+            from_server, to_server = await self._connect_upstream()
+            requests = asyncio.create_task(self._forward_requests(reader, to_server))
             try:
-                await self._answers(from_server, connection)
+                await self._queue_answers(from_server, connection)
             finally:
                 requests.cancel()
                 to_server.close()
         except (OSError, asyncio.CancelledError):
             pass  # either side hung up, or `close` does: asyncio's streams would report a cancelled task as a fault
         finally:
-            self._lanes.remove(connection)
+            self._flows.remove(connection)
             writer.close()
             self._tasks.discard(task)
 
-    async def _upstream(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def _connect_upstream(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """With a small window: else the kernel would take from the server at once what the link has not carried."""
         last: OSError | None = None
         for family, kind, protocol, _, address in await self._loop.getaddrinfo(
             self._host, self._port, type=socket.SOCK_STREAM
         ):
-            plug = socket.socket(family, kind, protocol)
-            plug.setblocking(False)
-            plug.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, AHEAD_MIN_BYTES)
+            connected = socket.socket(family, kind, protocol)
+            connected.setblocking(False)
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, AHEAD_MIN_BYTES)
             try:
-                await self._loop.sock_connect(plug, address)
-                return await asyncio.open_connection(sock=plug, limit=READ_BYTES)
+                await self._loop.sock_connect(connected, address)
+                return await asyncio.open_connection(sock=connected, limit=READ_BYTES)
             except OSError as error:
-                plug.close()
+                connected.close()
                 last = error
         raise last or OSError(f"{self._host} has no address")
 
-    async def _requests(self, player: asyncio.StreamReader, server: asyncio.StreamWriter) -> None:
+    async def _forward_requests(self, player: asyncio.StreamReader, server: asyncio.StreamWriter) -> None:
         """Pass on what the player sends, each piece the trace's latency after it came."""
-        held: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(maxsize=64)
+        delayed: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(maxsize=64)
 
         async def listen() -> None:
             while True:
@@ -110,14 +110,14 @@ class Emulator:
                 except ConnectionError:
                     piece = b""
                 now_s = self.now_s()
-                await held.put((now_s + self._link.trace.latency_at(now_s), piece))
+                await delayed.put((now_s + self._link.trace.latency_at(now_s), piece))
                 if not piece:
                     return
 
         listening = asyncio.create_task(listen())
         try:
             while True:
-                due_s, piece = await held.get()
+                due_s, piece = await delayed.get()
                 await asyncio.sleep(max(0.0, due_s - self.now_s()))
                 if not piece:
                     if server.can_write_eof():
@@ -128,58 +128,58 @@ class Emulator:
         finally:
             listening.cancel()
 
-    async def _answers(self, server: asyncio.StreamReader, connection: _Connection) -> None:
+    async def _queue_answers(self, server: asyncio.StreamReader, connection: _Connection) -> None:
         """Queue what the server sends; returns when it has ended and all of it has left."""
         while piece := await server.read(READ_BYTES):
             self.offer(connection, piece)
-            while len(connection.waiting) >= self._ahead_bytes():
-                await self._emptied(connection)
+            while len(connection.waiting) >= self._ahead_max_bytes():
+                await self._wait_for_space(connection)
         while connection.waiting:
-            await self._emptied(connection)
+            await self._wait_for_space(connection)
         with suppress(ConnectionError):
             await connection.player.drain()
 
-    async def _emptied(self, connection: _Connection) -> None:
+    async def _wait_for_space(self, connection: _Connection) -> None:
         """Returns when some of what waits has left. Raises ConnectionResetError when the player is gone."""
         if connection.player.is_closing():
             raise ConnectionResetError("the player hung up")
-        connection.room.clear()
-        await connection.room.wait()
+        connection.space.clear()
+        await connection.space.wait()
 
-    def _ahead_bytes(self) -> int:
+    def _ahead_max_bytes(self) -> int:
         now_s = self.now_s()
         return max(AHEAD_MIN_BYTES, int(self._link.trace.bytes_between(now_s, now_s + AHEAD_S)))
 
     def offer(self, connection: _Connection, piece: bytes) -> None:
         """These bytes have reached the link."""
-        if not any(lane.waiting for lane in self._lanes):
+        if not any(flow.waiting for flow in self._flows):
             self._link.wake(self.now_s())
-            self._waits.set()
+            self._has_bytes.set()
         connection.waiting += piece
 
     async def carry(self) -> None:
         """Move bytes for ever."""
         while True:
-            await self._waits.wait()
+            await self._has_bytes.wait()
             self._move()
-            if any(lane.waiting for lane in self._lanes):
+            if any(flow.waiting for flow in self._flows):
                 now_s = self.now_s()
                 await asyncio.sleep(max(TICK_S, self._link.next_s() - now_s))
             else:
-                self._waits.clear()
+                self._has_bytes.clear()
 
     def _move(self) -> None:
         """Let go what the link has carried by now."""
-        for lane in self._lanes:
-            lane.blocked = _unread_bytes(lane) > UNREAD_MAX_BYTES
-        now_s, waiting = self.now_s(), sum(len(lane.waiting) for lane in self._lanes if not lane.blocked)
+        for flow in self._flows:
+            flow.blocked = _count_unread(flow) > UNREAD_MAX_BYTES
+        now_s, waiting = self.now_s(), sum(len(flow.waiting) for flow in self._flows if not flow.blocked)
         if not waiting:
             self._link.wake(now_s)
             return
-        for lane, piece in shared(self._lanes, self._link.take(now_s, waiting)):
-            if not lane.player.is_closing():
-                lane.player.write(piece)
-            lane.room.set()
+        for flow, piece in share_link(self._flows, self._link.take(now_s, waiting)):
+            if not flow.player.is_closing():
+                flow.player.write(piece)
+            flow.space.set()
 
     async def close(self) -> None:
         """Hang up on everybody."""
@@ -188,7 +188,7 @@ class Emulator:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-def _unread_bytes(connection: _Connection) -> int:
+def _count_unread(connection: _Connection) -> int:
     return 0 if connection.player.is_closing() else connection.player.transport.get_write_buffer_size()
 
 

@@ -7,15 +7,12 @@ import statistics
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
-from abr.cmcd import ViewerState, from_viewer, to_headers
-from abr.control import Download
-from abr.formats import dumps
-from abr.structured import Token
-from server.bench.load import Measured, Viewer, connect, run
+from server.bench.crowd import ATTACKERS, attack, crowd, opening, openings, session_viewer
+from server.bench.load import LoadClient, LoadResult, connect, run
 from server.bench.peers import HOST, Peer, nginx, redis, toprung, use_last_core
 from server.bench.title import (
     PLAIN_COPIES,
@@ -24,17 +21,16 @@ from server.bench.title import (
     SEGMENTS,
     TITLE_ID,
     plain_folder,
-    profile,
     write_library,
 )
-from server.desk import SessionRequest
 
 VIEWERS = 32
 OPEN_RATE_PER_S = 500
-CROWD = 5000
+SESSIONS_AT_ONCE = 5000
 """Sessions on one core, as the target has it; their requests are offered at the rate at which they would come."""
 SESSIONS = 2000
 SESSION_SEGMENTS = 20
+CROWD_S = 60.0
 SERVER_OPTIONS = ("--log-level", "warning")
 
 Say = Callable[[str], None]
@@ -43,8 +39,11 @@ Say = Callable[[str], None]
 @click.command("serve")
 @click.option("--seconds", type=click.FloatRange(0.2), default=4.0, show_default=True, help="Length of each.")
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Times that each is taken.")
+@click.option("--profiles", type=click.IntRange(1), default=500, show_default=True, help="Kinds of device.")
+@click.option("--titles", type=click.IntRange(1, 1000), default=20, show_default=True, help="Titles they watch.")
+@click.option("--only", type=click.Choice(["crowd"]), help="Measure this part alone, without nginx and Redis.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def bench_serve(seconds: float, rounds: int, as_json: bool) -> None:
+def bench_serve(seconds: float, rounds: int, profiles: int, titles: int, only: str | None, as_json: bool) -> None:
     """Measure what plain and decided segments cost the server, beside nginx sending the same files on the same core.
 
     Processor time is the server process's own, as the kernel counts it; medians over rounds in which the programs
@@ -52,26 +51,58 @@ def bench_serve(seconds: float, rounds: int, as_json: bool) -> None:
     """
     use_last_core()
     with tempfile.TemporaryDirectory(prefix="toprung-bench-") as name:
-        found = measure(Path(name), seconds, rounds, lambda line: click.echo(line, err=True))
-    if as_json:
-        print(json.dumps(found, indent=1))
+        kinds, say = Kinds(profiles, titles), lambda line: click.echo(line, err=True)
+        if only:
+            found = {"crowd": measure_crowd(Path(name), kinds, say)}
+        else:
+            found = measure(Path(name), seconds, rounds, kinds, say)
+    if as_json or only:
+        click.echo(json.dumps(found, indent=1))
         return
     for kind, row in found["plain"].items():
-        print(f"plain {kind}: {row['us']:.0f} µs, nginx {row['nginx_us']:.0f} µs: {row['ratio']:.2f} × nginx a core")
+        click.echo(
+            f"plain {kind}: {row['us']:.0f} µs, nginx {row['nginx_us']:.0f} µs: {row['ratio']:.2f} × nginx a core"
+        )
     for store, row in found["decided"].items():
-        print(
+        click.echo(
             f"decided 200 kB, {store}: {row['us']:.0f} µs, {row['together']:.1f} at once; at {OPEN_RATE_PER_S}/s "
-            f"{row['us_at_rate']:.0f} µs, p99 to first byte {row['first_byte_p99_ms']:.2f} ms; as {CROWD} sessions ask "
+            f"{row['us_at_rate']:.0f} µs, p99 to first byte {row['first_byte_p99_ms']:.2f} ms; "
+            f"as {SESSIONS_AT_ONCE} sessions ask "
             f"{row['us_of_crowd']:.0f} µs, {row['first_byte_p99_ms_of_crowd']:.2f} ms"
         )
-    print(f"sessions a core at {SEGMENT_S:.0f} s segments: {found['sessions_per_core']:.0f}")
-    print(f"memory a session: {found['session_bytes']:.0f} bytes")
+    click.echo(f"sessions a core at {SEGMENT_S:.0f} s segments: {found['sessions_per_core']:.0f}")
+    click.echo(f"memory a session: {found['session_bytes']:.0f} bytes")
 
 
-def measure(folder: Path, seconds: float, rounds: int, say: Say) -> dict[str, Any]:
+class Kinds(NamedTuple):
+    """How many kinds of device watch how many titles."""
+
+    profiles: int
+    titles: int
+
+
+def measure_crowd(folder: Path, kinds: Kinds, say: Say) -> dict[str, Any]:
+    """SESSIONS viewers from the first minute on; and viewers who play while others attack (`server.bench.crowd`)."""
+    library = folder / "many"
+    write_library(library, kinds.titles)
+    with toprung(library, *SERVER_OPTIONS) as server:
+        found = crowd(server, SESSIONS, *kinds, seconds=CROWD_S)
+    decided = found["decided"]
+    say(
+        f"{SESSIONS} viewers with {kinds.profiles} devices on {kinds.titles} titles: {found['us']:.0f} µs a segment, "
+        f"p50 {decided['p50_ms']:.1f} ms, p99 {decided['p99_ms']:.1f} ms; {found['resident_bytes'] / 1e6:.0f} MB"
+    )
+    with toprung(library, *SERVER_OPTIONS) as server:
+        found["attack"] = attack(server, *kinds, seconds=CROWD_S / 3)
+    alone, attacked = (found["attack"][name]["p99_ms"] for name in ("alone", "attacked"))
+    say(f"p99 while {ATTACKERS} connections send new devices: {attacked:.1f} ms, before {alone:.1f} ms")
+    return found
+
+
+def measure(folder: Path, seconds: float, rounds: int, kinds: Kinds, say: Say) -> dict[str, Any]:
     """All figures; processor time in microseconds a request."""
     library = folder / "library"
-    write_library(library)
+    write_library(library, kinds.titles)
     with (
         nginx(library, folder) as peer,
         redis(folder) as url,
@@ -79,14 +110,21 @@ def measure(folder: Path, seconds: float, rounds: int, say: Say) -> dict[str, An
         toprung(library, *SERVER_OPTIONS, "--redis-url", url) as shared,
     ):
         plain = {kind: _plain(kind, peer, memory, seconds, rounds, say) for kind in PLAIN_FILES}
-        decided = {"memory": _decided(memory, seconds, rounds, say), "redis": _decided(shared, seconds, rounds, say)}
+        decided = {
+            name: _decided(server, kinds, seconds, rounds, say)
+            for name, server in (("memory", memory), ("redis", shared))
+        }
         session_bytes = _session_bytes(library, folder, say)
+    many = measure_crowd(folder, kinds, say)
     return {
         "plain": plain,
         "decided": decided,
         "sessions_per_core": SEGMENT_S * 1e6 / decided["memory"]["us_of_crowd"],
         "sessions_per_core_redis": SEGMENT_S * 1e6 / decided["redis"]["us_of_crowd"],
         "session_bytes": session_bytes,
+        "crowd": many,
+        "profiles": kinds.profiles,
+        "titles": kinds.titles,
         "seconds": seconds,
         "rounds": rounds,
     }
@@ -109,11 +147,12 @@ def _plain(kind: str, peer: Peer, ours: Peer, seconds: float, rounds: int, say: 
     }
 
 
-def _decided(server: Peer, seconds: float, rounds: int, say: Say) -> dict[str, float]:
+def _decided(server: Peer, kinds: Kinds, seconds: float, rounds: int, say: Say) -> dict[str, float]:
     first_s = _first_viewer_cpu_s(server)
-    viewers = [_session_viewer(server) for _ in range(VIEWERS)]
+    following = openings(*kinds)
+    viewers = [session_viewer(server, following) for _ in range(VIEWERS)]
     _cost(server, viewers, 1.0)
-    costs, together, rates = [], [], (OPEN_RATE_PER_S, CROWD / SEGMENT_S)
+    costs, together, rates = [], [], (OPEN_RATE_PER_S, SESSIONS_AT_ONCE / SEGMENT_S)
     offered: dict[float, list[tuple[float, float]]] = {rate: [] for rate in rates}
     for _ in range(rounds):
         before = [server.counted(name) for name in _DECIDED]
@@ -131,7 +170,7 @@ def _decided(server: Peer, seconds: float, rounds: int, say: Say) -> dict[str, f
     )
     say(f"first viewer of the title: {first_s:.1f} s of processor for {SEGMENTS} segments, plans included")
     say(f"decided: {us:.0f} µs, {statistics.median(together):.1f} at once; {us_at_rate:.0f} at {OPEN_RATE_PER_S}/s")
-    say(f"p99 {p99_ms:.2f} ms; of {CROWD} sessions {us_of_crowd:.0f} µs, p99 {p99_ms_of_crowd:.2f} ms")
+    say(f"p99 {p99_ms:.2f} ms; of {SESSIONS_AT_ONCE} sessions {us_of_crowd:.0f} µs, p99 {p99_ms_of_crowd:.2f} ms")
     return {
         "us": us,
         "us_spread": max(costs) - min(costs),
@@ -152,19 +191,21 @@ def _first_viewer_cpu_s(server: Peer) -> float:
     """Plays the title once. Plans are made on the way, once for each title and kind of device, for all to share."""
     before_s = server.cpu_s()
     turns = iter((True, False))
-    viewer = _session_viewer(server, more=lambda: next(turns))
+    viewer = session_viewer(server, opening, more=lambda: next(turns))
     run([viewer], 600.0)
     viewer.connection.close()
     return server.cpu_s() - before_s
 
 
-def _cost(server: Peer, viewers: list[Viewer], seconds: float, per_s: float | None = None) -> tuple[float, Measured]:
+def _cost(
+    server: Peer, viewers: list[LoadClient], seconds: float, per_s: float | None = None
+) -> tuple[float, LoadResult]:
     before_s = server.cpu_s()
     load = run(viewers, seconds, per_s)
     return (server.cpu_s() - before_s) / load.requests * 1e6, load
 
 
-def _plain_viewer(server: Peer, kind: str, start: int) -> Viewer:
+def _plain_viewer(server: Peer, kind: str, start: int) -> LoadClient:
     folder = f"/titles/{TITLE_ID}/video/{plain_folder(kind)}"
     requests = [
         f"GET {folder}/seg-{index + 1:05d}.m4s HTTP/1.1\r\nHost: bench\r\n\r\n".encode()
@@ -172,44 +213,6 @@ def _plain_viewer(server: Peer, kind: str, start: int) -> Viewer:
     ]
     turn = iter(range(start, 1 << 60))
     return connect(HOST, server.port, lambda _: requests[next(turn) % PLAIN_COPIES])
-
-
-def _session_viewer(server: Peer, segments: int = SEGMENTS, more: Callable[[], bool] = lambda: True) -> Viewer:
-    """Opens a session, then plays it from the first segment on, and opens another while there are to be more."""
-    body = dumps(SessionRequest(title=TITLE_ID, profile=profile()))
-    opening = b"POST /sessions HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
-    opening += b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
-    path, number, now_s = "", 0, 0.0
-
-    def ask(head: bytes) -> bytes | None:
-        nonlocal path, number, now_s
-        if b"\r\nLocation: " in head:
-            path, number, now_s = head.partition(b"\r\nLocation: ")[2].partition(b"\r\n")[0].decode(), 0, 0.0
-        if not path or number == segments:
-            path = ""
-            return opening if more() else None
-        number, now_s = number + 1, now_s + SEGMENT_S
-        return _segment_request(path, number, now_s)
-
-    return connect(HOST, server.port, ask)
-
-
-def _segment_request(path: str, number: int, now_s: float) -> bytes:
-    """As our player asks: its buffer, backlog, time, last download and weights in CMCD."""
-    state = ViewerState(
-        buffer_s=8.0 + number % 7,
-        backlog_s=0.1 * (number % 5),
-        now_s=now_s,
-        playing=True,
-        download=Download(
-            started_s=now_s - 2.0, duration_s=1.0 + number % 3 / 4, latency_s=0.05, size_bytes=200_000 + number
-        ),
-        owned=(),
-    )
-    keys = from_viewer(state) | {"ot": Token("v"), "sf": Token("d"), "st": Token("v"), "sid": path[10:26], "d": 4000}
-    keys |= {"cid": TITLE_ID, "bl": 8000, "mtp": 3100}
-    headers = "".join(f"{name}: {value}\r\n" for name, value in to_headers(keys).items())
-    return f"GET {path}/video/{number}.m4s HTTP/1.1\r\nHost: bench\r\n{headers}\r\n".encode()
 
 
 def _session_bytes(library: Path, folder: Path, say: Say) -> float:
@@ -234,7 +237,7 @@ def _play_sessions(server: Peer, count: int) -> None:
         left -= 1
         return left >= 0
 
-    viewers = [_session_viewer(server, segments=SESSION_SEGMENTS, more=more) for _ in range(8)]
+    viewers = [session_viewer(server, opening, segments=SESSION_SEGMENTS, more=more) for _ in range(8)]
     run(viewers, 600.0)
     for viewer in viewers:
         viewer.connection.close()

@@ -17,9 +17,12 @@ SILENCE_MAX_S = 10.0
 
 
 @dataclass(slots=True)
-class Viewer:
-    """One connection. `ask` gives its next request, from the head of the answer before it (empty at first), or None
-    when there is no more to ask."""
+class LoadClient:
+    """One connection.
+
+    ask: gives its next request, from the head of the answer before it (empty at first), or None when there is no more
+    to ask.
+    """
 
     ask: Callable[[bytes], bytes | None]
     connection: socket.socket
@@ -29,10 +32,12 @@ class Viewer:
     asked_s: float = 0.0
     waited_s: float = 0.0
     idle: bool = True
+    counted: bool = True
+    """Whether its requests are part of the result."""
 
 
 @dataclass(slots=True)
-class Measured:
+class LoadResult:
     """first_byte_s: from each request to the first byte of its answer. seconds: of the whole run."""
 
     first_byte_s: list[float] = field(default_factory=list)
@@ -41,26 +46,29 @@ class Measured:
 
     @property
     def requests(self) -> int:
+        """How many were answered."""
         return len(self.first_byte_s)
 
     def percentile_s(self, percent: float) -> float:
+        """Time to the first byte that so many percent of the requests kept below."""
         ordered = sorted(self.first_byte_s)
         return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
 
 
-def connect(host: str, port: int, ask: Callable[[bytes], bytes | None]) -> Viewer:
+def connect(host: str, port: int, ask: Callable[[bytes], bytes | None]) -> LoadClient:
+    """A client with a connection of its own, which has asked for nothing yet."""
     connection = socket.create_connection((host, port), timeout=SILENCE_MAX_S)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return Viewer(ask=ask, connection=connection)
+    return LoadClient(ask=ask, connection=connection)
 
 
-def run(viewers: list[Viewer], seconds: float, per_s: float | None = None) -> Measured:
+def run(viewers: list[LoadClient], seconds: float, per_s: float | None = None) -> LoadResult:
     """Ask for `seconds`, then wait for the answers under way.
 
     Each viewer asks again as soon as it has its answer; with `per_s`, requests are instead begun at that rate by
     viewers in turn, and a request that no viewer is free for waits, which counts as waiting for the first byte.
     """
-    buffer, found = bytearray(_READ_BYTES), Measured()
+    buffer, found = bytearray(_READ_BYTES), LoadResult()
     with selectors.DefaultSelector() as waiting:
         for viewer in viewers:
             waiting.register(viewer.connection, selectors.EVENT_READ, viewer)
@@ -87,7 +95,7 @@ def run(viewers: list[Viewer], seconds: float, per_s: float | None = None) -> Me
     return found
 
 
-def _ask(viewer: Viewer, due_s: float) -> bool:
+def _ask(viewer: LoadClient, due_s: float) -> bool:
     request = viewer.ask(viewer.head)
     if request is None:
         return False
@@ -96,12 +104,12 @@ def _ask(viewer: Viewer, due_s: float) -> bool:
     return True
 
 
-def _read(viewer: Viewer, buffer: bytearray, found: Measured) -> None:
+def _read(viewer: LoadClient, buffer: bytearray, found: LoadResult) -> None:
     count = viewer.connection.recv_into(buffer)
     if not count:
         raise ToprungError("The server hung up in the middle of an answer.")
     found.size_bytes += count
-    if not viewer.head:
+    if not viewer.head and viewer.counted:
         found.first_byte_s.append(time.perf_counter() - viewer.asked_s)
     if viewer.left < 0:
         viewer.head += bytes(memoryview(buffer)[: min(count, 4096)])

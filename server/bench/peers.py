@@ -43,9 +43,13 @@ class Peer:
     pid: int
 
     def cpu_s(self) -> float:
-        """Processor time of all its threads so far, to the nanosecond (Linux: scheduler statistics)."""
-        threads = Path(f"/proc/{self.pid}/task").iterdir()
+        """Processor time of all its threads and of the processes it started, to the nanosecond (Linux: schedstat)."""
+        threads = [thread for pid in self._pids() for thread in Path(f"/proc/{pid}/task").iterdir()]
         return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9
+
+    def loop_cpu_s(self) -> float:
+        """That of its first thread alone, which serves all viewers; others read files, another process plans."""
+        return int(Path(f"/proc/{self.pid}/task/{self.pid}/schedstat").read_text().split()[0]) / 1e9
 
     def counted(self, name: str) -> float:
         """One of our servers' counters, summed over its labels."""
@@ -54,8 +58,13 @@ class Peer:
         return sum(map(float, lines))
 
     def resident_bytes(self) -> int:
-        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE")
+        """Memory that it and the processes it started hold now; pages that several share are counted once in all."""
+        rollups = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in self._pids()]
+        return sum(int(kilobytes) for text in rollups for kilobytes in re.findall(r"^Pss: +(\d+)", text, re.M)) << 10
+
+    def _pids(self) -> list[int]:
+        tasks = Path(f"/proc/{self.pid}/task").iterdir()
+        return [self.pid, *(int(child) for task in tasks for child in (task / "children").read_text().split())]
 
 
 def program(name: str, package: str) -> str:
@@ -68,7 +77,7 @@ def program(name: str, package: str) -> str:
 
 @contextmanager
 def nginx(library: Path, folder: Path) -> Iterator[Peer]:
-    """nginx as one process serving `library` below /titles/, with sendfile and its open file cache."""
+    """Nginx as one process serving `library` below /titles/, with sendfile and its open file cache."""
     port = _free_port()
     config = folder / "nginx.conf"
     config.write_text(_NGINX.format(folder=folder, port=port, library=library))

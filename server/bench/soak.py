@@ -11,6 +11,7 @@ import socket
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from pathlib import Path
@@ -19,13 +20,13 @@ from typing import Any
 import click
 from prometheus_client.parser import text_string_to_metric_families
 
+from abr.core.events import Downloaded, Ended, EventBatch, Playing, Shown
 from abr.errors import ToprungError
-from abr.events import Downloaded, Ended, EventBatch, Playing, Shown
-from abr.formats import dumps
-from server.bench.load import Viewer, connect, run
+from abr.records import dumps
+from server.bench.crowd import openings
+from server.bench.load import LoadClient, connect, run
 from server.bench.peers import HOST, Peer, toprung, use_last_core
-from server.bench.title import TITLE_ID, profile, write_library
-from server.desk import SessionRequest
+from server.bench.title import write_library
 
 VIEWERS = 64
 SEGMENTS_EACH = 3
@@ -40,41 +41,45 @@ CLOSE_MAX_S = 20.0
 
 @click.command("soak")
 @click.option("--sessions", type=click.IntRange(100), default=20_000, show_default=True)
+@click.option("--profiles", type=click.IntRange(1), default=500, show_default=True, help="Kinds of device.")
+@click.option("--titles", type=click.IntRange(1, 1000), default=20, show_default=True, help="Titles they watch.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def bench_soak(sessions: int, as_json: bool) -> None:
+def bench_soak(sessions: int, profiles: int, titles: int, as_json: bool) -> None:
     """Send thousands of sessions through one server; measure what memory, files and errors they leave behind."""
     use_last_core()
     with tempfile.TemporaryDirectory(prefix="toprung-soak-") as name:
-        found = soak(Path(name), sessions)
+        found = soak(Path(name), sessions, profiles, titles)
     if as_json:
-        print(json.dumps(found, indent=1))
+        click.echo(json.dumps(found, indent=1))
         return
-    print(f"{found['sessions']} sessions, {found['requests']} requests in {found['seconds']:.0f} s")
-    print(f"memory: {found['memory_bytes'][0] / 2**20:.1f} → {found['memory_bytes'][1] / 2**20:.1f} MiB", end=", ")
-    print(f"{found['memory_growth']:+.1%} after warming up")
-    print(f"file descriptors: {found['files_before']} before, {found['files_after']} after")
-    print(f"errors logged: {found['errors_logged']}, answers of 5xx: {found['server_errors']}")
+    click.echo(f"{found['sessions']} sessions, {found['requests']} requests in {found['seconds']:.0f} s")
+    click.echo(
+        f"memory: {found['memory_bytes'][0] / 2**20:.1f} → {found['memory_bytes'][1] / 2**20:.1f} MiB, ", nl=False
+    )
+    click.echo(f"{found['memory_growth']:+.1%} after warming up")
+    click.echo(f"file descriptors: {found['files_before']} before, {found['files_after']} after")
+    click.echo(f"errors logged: {found['errors_logged']}, answers of 5xx: {found['server_errors']}")
 
 
-def soak(folder: Path, sessions: int) -> dict[str, Any]:
+def soak(folder: Path, sessions: int, profiles: int = 1, titles: int = 1) -> dict[str, Any]:
     """The figures. Raises ToprungError when the server says something wrong or nothing."""
-    write_library(folder / "library")
+    write_library(folder / "library", titles)
     (folder / "soak.toml").write_text(f'session_ttl_s = {TTL_S}\nlog_level = "warning"\nlog_json = true\n')
     log = folder / "server.log"
     with toprung(folder / "library", "--config", str(folder / "soak.toml"), log=log) as server:
         _scrape(server)
         files_before = _files(server)
-        crowd, began_s = Crowd(), time.monotonic()
-        memory = _rounds(server, crowd, sessions)
+        group, began_s = ViewerGroup(openings(profiles, titles)), time.monotonic()
+        memory = _rounds(server, group, sessions)
         seconds = time.monotonic() - began_s
         files_after = _settled(server, files_before)
         counted = _scrape(server)
-        if counted["toprung_sessions_started_total"] != crowd.opened:
-            raise ToprungError(f"The server counted {counted} where {crowd.opened} sessions were opened.")
+        if counted["toprung_sessions_started_total"] != group.opened:
+            raise ToprungError(f"The server counted {counted} where {group.opened} sessions were opened.")
     early, late = statistics.median(memory[:5]), statistics.median(memory[-5:])
     return {
-        "sessions": crowd.opened,
-        "requests": crowd.requests,
+        "sessions": group.opened,
+        "requests": group.requests,
         "seconds": round(seconds, 1),
         "memory_bytes": [early, late],
         "memory_growth": late / early - 1,
@@ -87,23 +92,24 @@ def soak(folder: Path, sessions: int) -> dict[str, Any]:
 
 
 @dataclass(slots=True)
-class Crowd:
+class ViewerGroup:
     """All viewers together."""
 
+    next_opening: Callable[[], bytes]
     opened: int = 0
     requests: int = 0
     ended: int = field(default=0)
 
 
-def _rounds(server: Peer, crowd: Crowd, sessions: int) -> list[int]:
+def _rounds(server: Peer, group: ViewerGroup, sessions: int) -> list[int]:
     """Rounds of ROUND_S until enough sessions were opened; the server's memory after each, once it is warm."""
     memory: list[int] = []
-    viewers = [_viewer(server, crowd) for _ in range(VIEWERS)]
-    while crowd.opened < sessions:
-        crowd.requests += run(viewers, ROUND_S).requests
+    viewers = [_viewer(server, group) for _ in range(VIEWERS)]
+    while group.opened < sessions:
+        group.requests += run(viewers, ROUND_S).requests
         for index in range(HANG_UPS):
             _hang_up(server, index)
-        if crowd.opened >= WARM_SHARE * sessions:
+        if group.opened >= WARM_SHARE * sessions:
             memory.append(server.resident_bytes())
     for viewer in viewers:
         viewer.connection.close()
@@ -112,9 +118,8 @@ def _rounds(server: Peer, crowd: Crowd, sessions: int) -> list[int]:
     return memory
 
 
-def _viewer(server: Peer, crowd: Crowd) -> Viewer:
+def _viewer(server: Peer, group: ViewerGroup) -> LoadClient:
     """Opens a session, takes some segments, reports, ends it, and comes again."""
-    opening = _post("/sessions", dumps(SessionRequest(title=TITLE_ID, profile=profile())))
     report = dumps(_report())
     path, step = "", 0
 
@@ -124,16 +129,16 @@ def _viewer(server: Peer, crowd: Crowd) -> Viewer:
             path = head.partition(b"\r\nLocation: ")[2].partition(b"\r\n")[0].decode()
         step += 1
         if step == 1:
-            crowd.opened += 1
-            return opening
+            group.opened += 1
+            return group.next_opening()
         if step <= 1 + SEGMENTS_EACH:
             bl = 1000 * step
             return f"GET {path}/video/{step - 1}.m4s HTTP/1.1\r\nHost: soak\r\nCMCD-Request: bl={bl}\r\n\r\n".encode()
         if step == 2 + SEGMENTS_EACH:
             return _post(f"{path}/events", report)
         step = 0
-        crowd.ended += 1
-        if crowd.ended % VANISH_EVERY == 0:
+        group.ended += 1
+        if group.ended % VANISH_EVERY == 0:
             return ask(b"")
         return f"DELETE {path} HTTP/1.1\r\nHost: soak\r\n\r\n".encode()
 

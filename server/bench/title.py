@@ -1,4 +1,4 @@
-"""A library to measure with: a title of eleven minutes, with enhancers on offer, whose files hold noise.
+"""A library to measure with: titles of eleven minutes, with enhancers on offer, whose files hold noise.
 
 The server neither reads nor cares what is in a segment. Its tables say what a ladder of 180p to 1080p costs, but each
 file holds SEGMENT_BYTES, so that every decided segment weighs the same, whatever was decided.
@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from abr.device import Device, DeviceProfile, Measurement
-from abr.enhancement import ENHANCEMENTS_FILE, Chunk, EnhancementTable, EnhancerEntry, Family, Offer, Tier
-from abr.formats import dumps
-from abr.media import TITLE_FILE, Meter, Quality, Rendition, Source, Title, segment_file
+from abr.core.device import Device, DeviceProfile, Measurement
+from abr.core.enhancement import ENHANCEMENTS_FILE, Chunk, EnhancementTable, EnhancerEntry, Family, Offer, Tier
+from abr.core.title import TITLE_FILE, Meter, Quality, Rendition, Source, Title, segment_file
+from abr.records import dumps
 
 TITLE_ID = "bench"
 SEGMENTS = 160
@@ -43,26 +43,35 @@ _METER = Meter(
 )
 
 
-def write_library(root: Path) -> None:
-    """Writes the title below `root`: about 100 MB of names, 40 MB of disk."""
-    folder = root / TITLE_ID
+def write_library(root: Path, titles: int = 1) -> None:
+    """Writes the titles below `root`: each about 100 MB of names, all together 40 MB of disk."""
     noise = np.random.default_rng(_SEED)
-    bodies = folder / "bodies"
+    bodies = root / TITLE_ID / "bodies"
     bodies.mkdir(parents=True)
     for index in range(_BODIES):
         (bodies / str(index)).write_bytes(noise.bytes(SEGMENT_BYTES))
+    for number in range(titles):
+        _write_title(root / title_id(number), bodies, noise)
+    for name, size_bytes in PLAIN_FILES.items():
+        target = root / TITLE_ID / "video" / plain_folder(name)
+        target.mkdir()
+        for index in range(PLAIN_COPIES):
+            (target / segment_file(index)).write_bytes(noise.bytes(size_bytes))
+
+
+def title_id(number: int) -> str:
+    """The id of one of the titles; TITLE_ID is the first."""
+    return f"{TITLE_ID}-{number}" if number else TITLE_ID
+
+
+def _write_title(folder: Path, bodies: Path, noise: np.random.Generator) -> None:
     renditions = [_rendition(*rung, noise) for rung in _RUNGS]
     for rendition in renditions:
         target = folder / "video" / rendition.id
         target.mkdir(parents=True)
         for segment in range(SEGMENTS):
             os.link(bodies / str(segment % _BODIES), target / segment_file(segment))
-    for name, size_bytes in PLAIN_FILES.items():
-        target = folder / "video" / plain_folder(name)
-        target.mkdir()
-        for index in range(PLAIN_COPIES):
-            (target / segment_file(index)).write_bytes(noise.bytes(size_bytes))
-    title = _title(tuple(renditions))
+    title = _title(folder.name, tuple(renditions))
     (folder / ENHANCEMENTS_FILE).write_bytes(dumps(_table(title)))
     (folder / TITLE_FILE).write_bytes(dumps(title))
 
@@ -72,9 +81,19 @@ def plain_folder(name: str) -> str:
     return f"plain-{PLAIN_FILES[name]}"
 
 
-def profile() -> DeviceProfile:
-    """A device that runs every enhancer of the title in real time."""
+def profile(number: int = 0) -> DeviceProfile:
+    """A device that runs every enhancer of the title in real time; any other number: one that measured as it happens.
+
+    Those are from ten times as fast to ten times as slow, each measurement with an error of its own.
+    """
     sizes = [(width, height) for width, height, _, _ in _RUNGS if f"{height}p" in _LIFTED]
+    chance = np.random.default_rng([_SEED, number])
+    usual = float(np.exp(chance.uniform(-np.log(10), np.log(10)))) if number else 1.0
+    times = {
+        (size, tier): usual * float(np.exp(chance.normal(0, 0.3))) if number else 1.0
+        for size in sizes
+        for tier in _COST_MS
+    }
     return DeviceProfile(
         device=Device(name="bench", processor="bench", cores=4, memory_bytes=8 << 30),
         measurements=tuple(
@@ -84,8 +103,8 @@ def profile() -> DeviceProfile:
                 height_px=height,
                 backend="bench",
                 threads=2,
-                p50_ms=0.9 * cost_ms,
-                p95_ms=cost_ms,
+                p50_ms=0.9 * cost_ms * times[(width, height), tier],
+                p95_ms=cost_ms * times[(width, height), tier],
             )
             for width, height in sizes
             for tier, cost_ms in _COST_MS.items()
@@ -108,9 +127,9 @@ def _rendition(width: int, height: int, mbps: float, vmaf: float, noise: np.rand
     )
 
 
-def _title(renditions: tuple[Rendition, ...]) -> Title:
+def _title(name: str, renditions: tuple[Rendition, ...]) -> Title:
     return Title(
-        id=TITLE_ID,
+        id=name,
         display_width_px=1920,
         display_height_px=1080,
         frame_rate=(25, 1),

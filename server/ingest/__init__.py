@@ -1,1 +1,1 @@
-"""Prepares a title: probe, plan a ladder, encode, package, price, publish."""
+"""Prepares a title: probe, plan a ladder, encode, package, measure, publish."""

@@ -24,15 +24,16 @@ from typing import Any
 import click
 
 from abr.errors import ToprungError
-from abr.quality import ffmpeg_program, ffmpeg_version
+from abr.files import write_file
+from abr.media.display_filters import display_filters
+from abr.media.probe import SourceInfo, probe
+from abr.media.source_frames import display_frames
+from abr.quality.vmaf import ffmpeg_program, ffmpeg_version
 from server.ingest.cli import parse_heights
 from server.ingest.encode import Write, encode_ladder
-from server.ingest.frames import display_frames, filters
+from server.ingest.encode_settings import EncodeSettings, segment_length, x264_options
 from server.ingest.ladder import Rung
 from server.ingest.prepare import plan_ladder
-from server.ingest.probe import Footage, probe
-from server.ingest.recipe import Recipe, segment_length, x264_options
-from server.ingest.segments import write_file
 
 
 @click.command("prepare")
@@ -46,24 +47,26 @@ def bench_prepare(source: Path, pairs: int, heights: str | None, preset: str, as
 
     Video only, without quality measurement; a ratio above 1 means that Toprung is faster.
     """
-    found = compare(source, Recipe(heights_px=parse_heights(heights), preset=preset), pairs)
+    result = compare(source, EncodeSettings(heights_px=parse_heights(heights), preset=preset), pairs)
     if as_json:
-        print(json.dumps(found))
+        click.echo(json.dumps(result))
         return
-    print(f"Toprung {found['toprung_s']:.2f} s, ffmpeg {found['ffmpeg_s']:.2f} s (medians of {pairs})")
-    print(f"CPU seconds: {found['ratio_cpu_vs_ffmpeg']:.2f} × fewer")
-    print(f"{found['ratio_vs_ffmpeg']:.2f} × the speed of ffmpeg {found['ffmpeg']} ({found['ffmpeg_threads']} threads)")
+    click.echo(f"Toprung {result['toprung_s']:.2f} s, ffmpeg {result['ffmpeg_s']:.2f} s (medians of {pairs})")
+    click.echo(f"CPU seconds: {result['ratio_cpu_vs_ffmpeg']:.2f} × fewer")
+    click.echo(
+        f"{result['ratio_vs_ffmpeg']:.2f} × the speed of ffmpeg {result['ffmpeg']} ({result['ffmpeg_threads']} threads)"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cost:
-    """What one run took: seconds on the wall, and of all cores together."""
+class EncodeCost:
+    """What one run took: wall-clock seconds, and CPU seconds of all cores together."""
 
     wall_s: float
     cpu_s: float
 
 
-def compare(source: Path, recipe: Recipe, pairs: int) -> dict[str, Any]:
+def compare(source: Path, recipe: EncodeSettings, pairs: int) -> dict[str, Any]:
     """Time both, `pairs` times in turn. Raises InputError for a source that cannot be used, ToprungError for ffmpeg.
 
     ratio_vs_ffmpeg: median over the pairs of ffmpeg's wall seconds over ours; ratio_cpu_vs_ffmpeg: the same of CPU
@@ -72,9 +75,9 @@ def compare(source: Path, recipe: Recipe, pairs: int) -> dict[str, Any]:
     footage = probe(source)
     rungs = plan_ladder(source, footage, recipe)
     version = ffmpeg_version()  # also loads the program into the page cache, as ours is loaded by now
-    ours: list[Cost] = []
+    ours: list[EncodeCost] = []
     variants: dict[str, int | None] = {"auto": None, "1": 1}
-    peers: dict[str, list[Cost]] = {name: [] for name in variants}
+    peers: dict[str, list[EncodeCost]] = {name: [] for name in variants}
     with tempfile.TemporaryDirectory(prefix="toprung-bench-") as folder:
         home = Path(folder)
         commands = {name: peer_command(source, footage, rungs, recipe, home, n) for name, n in variants.items()}
@@ -99,22 +102,22 @@ def compare(source: Path, recipe: Recipe, pairs: int) -> dict[str, Any]:
         "toprung_bytes": bytes_ours,
         "ffmpeg_bytes": bytes_peer,
         "rungs": [f"{rung.width_px}x{rung.height_px}" for rung in rungs],
-        "recipe": recipe.words(),
+        "recipe": recipe.describe(),
         "cores": os.cpu_count(),
     }
 
 
 def peer_command(
-    source: Path, footage: Footage, rungs: Sequence[Rung], recipe: Recipe, folder: Path, threads: int | None
+    source: Path, footage: SourceInfo, rungs: Sequence[Rung], recipe: EncodeSettings, folder: Path, threads: int | None
 ) -> list[str]:
     """The ffmpeg command that does what `encode_ladder` does. threads: for each encoder, or x264's own choice."""
     labels = [f"v{index}" for index in range(len(rungs))]
-    same = "".join(f"{name}={arguments}," for name, arguments in filters(footage))
+    same = "".join(f"{name}={arguments}," for name, arguments in display_filters(footage))
     graph = f"[0:{footage.video_stream}]{same}split={len(rungs)}" + "".join(f"[s{label}]" for label in labels)
     for label, rung in zip(labels, rungs, strict=True):
         graph += f";[s{label}]scale={rung.width_px}:{rung.height_px}:flags=bicubic,format=yuv420p[{label}]"
     length = segment_length(recipe, footage.rate)
-    command = [ffmpeg_program(), "-v", "error", "-nostdin", "-y", "-i", str(source), "-filter_complex", graph]
+    command = [ffmpeg_program(), "-v", "error", "-nostdin", "-y", "-i", f"file:{source}", "-filter_complex", graph]
     for label, rung in zip(labels, rungs, strict=True):
         options = x264_options(rung, recipe, threads=threads)
         command += ["-map", f"[{label}]", "-c:v", "libx264", "-force_key_frames", f"expr:eq(mod(n,{length}),0)"]
@@ -123,7 +126,7 @@ def peer_command(
     return command
 
 
-def _encode(source: Path, footage: Footage, rungs: Sequence[Rung], recipe: Recipe, folder: Path) -> None:
+def _encode(source: Path, footage: SourceInfo, rungs: Sequence[Rung], recipe: EncodeSettings, folder: Path) -> None:
     def into(rung: Rung) -> Write:
         home = folder / rung.id
         home.mkdir(parents=True)
@@ -138,10 +141,10 @@ def _run_peer(command: Sequence[str]) -> None:
         raise ToprungError(f"The ffmpeg command failed: {done.stderr.strip()}")
 
 
-def _cost_of(run: Callable[[], None]) -> Cost:
+def _cost_of(run: Callable[[], None]) -> EncodeCost:
     cpu_s, started_s = _cpu_s(), time.perf_counter()
     run()
-    return Cost(wall_s=round(time.perf_counter() - started_s, 4), cpu_s=round(_cpu_s() - cpu_s, 4))
+    return EncodeCost(wall_s=round(time.perf_counter() - started_s, 4), cpu_s=round(_cpu_s() - cpu_s, 4))
 
 
 def _cpu_s() -> float:

@@ -1,8 +1,9 @@
-"""`toprung prepare`: sources in, titles out."""
+"""`toprung prepare`: turns video files into titles."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from operator import mul
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -11,9 +12,11 @@ import click
 import msgspec
 
 from abr.errors import InputError
+from abr.time_limit import Duration
 
 if TYPE_CHECKING:
-    from abr.media import Title
+    from abr.core.title import Title
+    from server.ingest.jobs import PrepareJob
     from server.ingest.prepare import Prepared
 
 MIN_RATE_BPS = 16_000
@@ -37,7 +40,24 @@ _PRESETS = ["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "s
 @click.option("--segment-seconds", type=click.FloatRange(0.5, 30), default=2, show_default=True)
 @click.option("--audio-bitrate", metavar="RATE", default="128k", show_default=True)
 @click.option("--vmaf-every", type=click.IntRange(1), default=7, show_default=True, help="Score one frame in so many.")
+@click.option(
+    "--panel-every",
+    type=click.IntRange(0),
+    default=3,
+    show_default=True,
+    help="Let the panel of quality meters judge one segment in so many; 0: none, so that VMAF alone counts.",
+)
 @click.option("--force", is_flag=True, help="Replace a title that is there already.")
+@click.option("--accept-short", is_flag=True, help="Take a file that ends before its header says so as it is.")
+@click.option("--no-enhancement", is_flag=True, help="Its makers do not want its pictures enhanced: offer nothing.")
+@click.option(
+    "--time-limit",
+    "limit_s",
+    type=Duration(),
+    default="24h",
+    show_default=True,
+    help="For each SOURCE, from when it has its turn.",
+)
 @click.option("--jobs", "at_once", type=click.IntRange(1), help="Sources at a time.  [default: 1; a Ray machine each]")
 @click.option("--ray", metavar="ADDRESS", help="Spread over a Ray cluster: local, auto or ray://HOST:PORT.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a title.")
@@ -53,26 +73,30 @@ def prepare(
     segment_seconds: float,
     audio_bitrate: str,
     vmaf_every: int,
+    panel_every: int,
     force: bool,
+    accept_short: bool,
+    no_enhancement: bool,
+    limit_s: float,
     at_once: int | None,
     ray: str | None,
     as_json: bool,
 ) -> None:
     """Encode each SOURCE once into a bitrate ladder, measure it, and add it to the library.
 
-    Each is read in a process of its own, whose end harms no other. Interrupted, run the same command again: it
-    continues. Prints the folder of each title as it is done.
+    Each is read in a process of its own, whose end harms no other. Interrupted, or over its limit, run the same
+    command again: it continues. Prints the folder of each title as it is done. Sources that would have the same name
+    are numbered.
     """
     if title_id and len(sources) > 1:
         raise click.UsageError("--id names one title; give one SOURCE with it.")
     if ladder and heights:
         raise click.UsageError("Give --ladder or --heights, not both.")
-    from abr.crew import Failure, crew_of
-    from server.ingest.jobs import Job, check_apart, prepare_job
-    from server.ingest.progress import shown
-    from server.ingest.recipe import Recipe
+    from server.ingest.encode_settings import EncodeSettings
+    from server.ingest.identifiers import identifiers_of
+    from server.ingest.jobs import PrepareJob
 
-    recipe = Recipe(
+    recipe = EncodeSettings(
         heights_px=parse_heights(heights),
         caps_bps=tuple(sorted(parse_cap(cap) for cap in caps)),
         crf=crf,
@@ -81,28 +105,75 @@ def prepare(
         segment_s=segment_seconds,
         audio_bps=parse_rate(audio_bitrate),
         vmaf_every=vmaf_every,
+        panel_every=panel_every,
     )
-    check_apart(sources)
-    here = [
-        Job(source=source.absolute(), library=library.absolute(), recipe=recipe, title_id=title_id, force=force)
-        for source in sources
+    library = library.absolute()
+    jobs = [
+        PrepareJob(
+            source=source,
+            library=library,
+            recipe=recipe,
+            title_id=title_id or name,
+            force=force,
+            accept_short=accept_short,
+            no_enhancement=no_enhancement,
+        )
+        for source, name in identifiers_of(source.absolute() for source in sources).items()
     ]
-    exit_code, out = 0, sys.stdout
+    sys.exit(_prepare_all(jobs, ray, at_once, limit_s, as_json))
+
+
+@click.command("set", no_args_is_help=True)
+@click.argument("titles", nargs=-1, required=True, metavar="TITLE...")
+@click.option(
+    "--library",
+    "root",
+    required=True,
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder of titles.",
+)
+@click.option("--enhancement/--no-enhancement", "permitted", required=True, help="Whether pictures may be enhanced.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a title.")
+def set_title(titles: tuple[str, ...], root: Path, permitted: bool, as_json: bool) -> None:
+    """Say of each TITLE whether its pictures may be enhanced, without preparing it anew.
+
+    Of one that may not, nothing offers an enhancer, and training and import refuse it. What it was trained with is put
+    aside and comes back with --enhancement. A running server sees the change within a second or two.
+    """
+    from server.ingest.permission import permit_enhancement
+    from server.media.library import Library
+
+    for name in dict.fromkeys(titles):
+        title = permit_enhancement(Library(root), name, permitted)
+        told = {"title": title.id, "enhancement": permitted}
+        said = f"{title.id} may{'' if permitted else ' not'} be enhanced."
+        click.echo(msgspec.json.encode(told).decode() if as_json else said)
+
+
+def _prepare_all(
+    jobs: Sequence[PrepareJob], ray: str | None, at_once: int | None, limit_s: float, as_json: bool
+) -> int:
+    """Print each title as it is done; returns the exit code. Raises the error of a job that is the only one."""
+    from abr.jobs.local_pool import JobFailure
+    from abr.jobs.pool import make_pool
+    from abr.progress import show_progress
+    from server.ingest.jobs import prepare_job
+
+    exit_code, out = 0, sys.stdout  # bars take over sys.stdout
     try:
-        with shown() as listener:
-            crew = crew_of(ray, at_once, listener)
-            for finished in crew.work(prepare_job, here):
-                if isinstance(finished.outcome, Failure):
-                    if len(sources) == 1:
-                        raise finished.outcome.error()
-                    print(f"toprung: {finished.outcome.sentence}", file=sys.stderr)
-                    exit_code = max(exit_code, finished.outcome.exit_code)
-                else:
-                    _tell(finished.outcome, as_json, out)
+        with show_progress() as listener:
+            for finished in make_pool(ray, at_once, listener, limit_s=limit_s).work(prepare_job, jobs):
+                if not isinstance(finished.outcome, JobFailure):
+                    _print_title(finished.outcome, as_json, out)
+                    continue
+                if len(jobs) == 1:
+                    raise finished.outcome.error()
+                click.echo(f"toprung: {finished.outcome.sentence}", file=sys.stderr)
+                exit_code = max(exit_code, finished.outcome.exit_code)
     except KeyboardInterrupt:
-        print("Run the same command again to continue from here.", file=sys.stderr)
+        click.echo("Run the same command again to continue from here.", file=sys.stderr)
         raise
-    sys.exit(exit_code)
+    return exit_code
 
 
 def parse_heights(text: str | None) -> tuple[int, ...] | None:
@@ -119,8 +190,8 @@ def read_plan(path: Path | None) -> tuple[tuple[int, float], ...]:
     """(height, CRF) of each rung of a plan file; nothing without a file. Raises FormatError or StorageError."""
     if path is None:
         return ()
-    from abr.formats import load
-    from abr.ladder import LadderPlan
+    from abr.core.ladder_plan import LadderPlan
+    from abr.records import load
 
     return tuple((rung.height_px, rung.crf) for rung in load(path, LadderPlan).rungs)
 
@@ -145,18 +216,21 @@ def parse_rate(text: str) -> int:
     return bps
 
 
-def _tell(prepared: Prepared, as_json: bool, out: TextIO) -> None:
+def _print_title(prepared: Prepared, as_json: bool, out: TextIO) -> None:
     title = prepared.title
+    for note in prepared.notes:
+        click.echo(f"toprung: {title.source.name}: {note}.", file=sys.stderr)
     if as_json:
-        print(msgspec.json.encode(summary_of(prepared)).decode(), file=out, flush=True)
+        click.echo(msgspec.json.encode(summary_of(prepared)).decode(), file=out)
         return
-    print(prepared.folder, file=out, flush=True)
+    click.echo(prepared.folder, file=out)
     if prepared.already:
-        print(f"{title.id} is in the library already, from the same file by the same recipe.", file=sys.stderr)
+        click.echo(f"{title.id} is in the library already, from the same file by the same recipe.", file=sys.stderr)
         return
-    print(f"{title.id}: {title.duration_s:.2f} s in {prepared.took_s:.1f} s", file=sys.stderr)
+    origin = "" if title.source.name.startswith(f"{title.id}.") else f" ({title.source.name})"
+    click.echo(f"{title.id}{origin}: {title.duration_s:.2f} s in {prepared.took_s:.1f} s", file=sys.stderr)
     for rung in summary_of(prepared)["renditions"]:
-        print(
+        click.echo(
             "  {id:>6} {width_px}x{height_px:<5} {average_kbps:7.0f} kbit/s  VMAF {vmaf:6.2f}  NEG {vmaf_neg:6.2f}"
             "  SSIM {ssim:.4f}  PSNR {psnr_y_db:.2f} dB".format_map(rung),
             file=sys.stderr,
@@ -173,6 +247,7 @@ def summary_of(prepared: Prepared) -> dict[str, Any]:
         "seconds": round(prepared.took_s, 3),
         "duration_s": title.duration_s,
         "segments": len(title.segment_frames),
+        "notes": list(prepared.notes),
         "renditions": [
             {
                 "id": rendition.id,

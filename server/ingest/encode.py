@@ -1,7 +1,7 @@
 """Encode all rungs at once: one decode feeds a thread per rung, each with its own scaler, x264 and muxer.
 
-The slowest rung sets the pace, so the top one goes first wherever a core is free. A rung's x264 gets as many threads as
-its share of the pixels earns it; more of them only cost CPU.
+The slowest rung limits the whole, so the top rung's thread has the highest priority. A rung's x264 gets threads by its
+share of all pixels: more of them only cost CPU.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from fractions import Fraction
 from queue import Queue
 from typing import TYPE_CHECKING
 
+from abr.core.title import Positive, segment_file
 from abr.errors import ToprungError
-from abr.formats import Record
-from abr.media import Positive, segment_file
-from server.ingest.frames import PIXEL_FORMAT
+from abr.media.display_filters import PIXEL_FORMAT
+from abr.records import Record
+from server.ingest.cmaf import AVC1_INIT_FILE, FRAGMENTED, INIT_FILE, CmafCutter, as_avc1
+from server.ingest.encode_settings import EncodeSettings, segment_length, x264_options
 from server.ingest.ladder import Rung
-from server.ingest.recipe import Recipe, segment_length, x264_options
-from server.ingest.segments import FRAGMENTED, INIT_FILE, Cutter
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
@@ -33,7 +33,7 @@ Write = Callable[[str, bytes], None]
 
 _QUEUE_FRAMES = 24
 _NICE = 4
-"""How far the lower rungs stand back for the top one, in steps of nice(2)."""
+"""Niceness of the lower rungs' threads against the top one, as in nice(2)."""
 _SHORTEST_SEGMENT_S = Fraction(1, 4)
 """A shorter rest of the title joins the segment before it."""
 _SCALER = "BICUBIC"
@@ -42,7 +42,7 @@ _NONE, _INTRA = 0, 1
 
 
 class EncodedRung(Record, frozen=True):
-    """What one rung turned out to be, measured on what was written."""
+    """One encoded rung: codec string, and bytes and frames of each segment as written."""
 
     id: str
     codecs: str
@@ -54,7 +54,7 @@ class EncodedRung(Record, frozen=True):
 def encode_ladder(
     frames: Iterable[VideoFrame],
     rungs: Sequence[Rung],
-    recipe: Recipe,
+    recipe: EncodeSettings,
     rate: Fraction,
     write: Callable[[Rung], Write],
     *,
@@ -62,36 +62,36 @@ def encode_ladder(
 ) -> tuple[EncodedRung, ...]:
     """Encode display frames (pts on the grid, time base 1/rate) to every rung, lowest first.
 
-    Segments start at the same frames in all rungs. Whatever fails first, in any thread, stops all and is raised here:
+    Segments start at the same frames in all rungs. The first error in any thread stops all and is raised here:
     StorageError from `write`, ToprungError from x264.
     """
     segment_frames = segment_length(recipe, rate)
     writers = {rung.id: write(rung) for rung in rungs}
     threads = threads_of(rungs, os.cpu_count() or 1)
     options = {rung.id: x264_options(rung, recipe, threads=threads[rung.id]) for rung in rungs}
-    lanes = [_Lane(rung, options[rung.id], rate, writers[rung.id]) for rung in rungs]
-    for lane in lanes[:-1]:
-        lane.nice = _NICE
-    first = _connect(lanes)
+    encoders = [_RungEncoder(rung, options[rung.id], rate, writers[rung.id]) for rung in rungs]
+    for encoder in encoders[:-1]:
+        encoder.nice = _NICE
+    first = _share_scaling(encoders)
     try:
-        for lane in lanes:
-            lane.thread.start()
-        for frame in with_key_frames(frames, segment_frames, int(_SHORTEST_SEGMENT_S * rate)):
-            for lane in first:
-                lane.queue.put(frame)
-            _raise_error(lanes)
+        for encoder in encoders:
+            encoder.thread.start()
+        for frame in mark_key_frames(frames, segment_frames, int(_SHORTEST_SEGMENT_S * rate)):
+            for encoder in first:
+                encoder.queue.put(frame)
+            _raise_error(encoders)
             advance(1)
     except BaseException:
-        for lane in lanes:
-            lane.abandon()
+        for encoder in encoders:
+            encoder.abandon()
         raise
     finally:
-        for lane in first:
-            lane.queue.put(None)
-        for lane in lanes:
-            lane.thread.join()
-    _raise_error(lanes)
-    return tuple(lane.encoded() for lane in lanes)
+        for encoder in first:
+            encoder.queue.put(None)
+        for encoder in encoders:
+            encoder.thread.join()
+    _raise_error(encoders)
+    return tuple(encoder.result() for encoder in encoders)
 
 
 def threads_of(rungs: Sequence[Rung], cores: int) -> dict[str, int]:
@@ -100,49 +100,49 @@ def threads_of(rungs: Sequence[Rung], cores: int) -> dict[str, int]:
     return {rung.id: max(1, round(cores * rung.pixels / pixels)) for rung in rungs}
 
 
-def _raise_error(lanes: Iterable[_Lane]) -> None:
-    for lane in lanes:
-        if lane.error:
-            raise lane.error
+def _raise_error(encoders: Iterable[_RungEncoder]) -> None:
+    for encoder in encoders:
+        if encoder.error:
+            raise encoder.error
 
 
-def _connect(lanes: Sequence[_Lane]) -> list[_Lane]:
-    """Let a lane take its frames from a rung at least twice its size, which is cheaper to scale than the display frame.
+def _share_scaling(encoders: Sequence[_RungEncoder]) -> list[_RungEncoder]:
+    """Let an encoder take frames from a rung at least twice its size: cheaper to scale than the display frame.
 
-    Returns the lanes that take display frames.
+    Returns the encoders that take display frames.
     """
-    first: list[_Lane] = []
-    for lane in lanes:
-        larger = [other for other in lanes if other.rung.height_px >= 2 * lane.rung.height_px]
+    first: list[_RungEncoder] = []
+    for encoder in encoders:
+        larger = [other for other in encoders if other.rung.height_px >= 2 * encoder.rung.height_px]
         nearest = min(larger, key=lambda other: other.rung.pixels, default=None)
-        if nearest is None or nearest is lanes[-1]:
-            first.append(lane)
+        if nearest is None or nearest is encoders[-1]:
+            first.append(encoder)
         else:
-            nearest.feeds.append(lane)
+            nearest.feeds.append(encoder)
     return first
 
 
-def with_key_frames(frames: Iterable[VideoFrame], segment_frames: int, shortest_frames: int) -> Iterator[VideoFrame]:
+def mark_key_frames(frames: Iterable[VideoFrame], segment_frames: int, shortest_frames: int) -> Iterator[VideoFrame]:
     """Mark every `segment_frames`-th frame as a key frame, unless fewer than `shortest_frames` would follow it."""
     ahead: deque[VideoFrame] = deque()
     index = 0
     for frame in frames:
         ahead.append(frame)
         if len(ahead) > shortest_frames:
-            yield _marked(ahead.popleft(), index % segment_frames == 0)
+            yield _mark_key_frame(ahead.popleft(), index % segment_frames == 0)
             index += 1
     while ahead:
         starts = index == 0 or (index % segment_frames == 0 and len(ahead) >= shortest_frames)
-        yield _marked(ahead.popleft(), starts)
+        yield _mark_key_frame(ahead.popleft(), starts)
         index += 1
 
 
-def _marked(frame: VideoFrame, key: bool) -> VideoFrame:
+def _mark_key_frame(frame: VideoFrame, key: bool) -> VideoFrame:
     frame.pict_type = _INTRA if key else _NONE
     return frame
 
 
-class _Lane:
+class _RungEncoder:
     """One rung's thread. It always empties its queue, also after a failure, so that nobody waits for it forever."""
 
     def __init__(self, rung: Rung, options: dict[str, str], rate: Fraction, write: Write) -> None:
@@ -153,20 +153,20 @@ class _Lane:
         self.write = write
         self.queue: Queue[VideoFrame | None] = Queue(_QUEUE_FRAMES)
         self.error: BaseException | None = None
-        self._cutter = Cutter()
+        self._cutter = CmafCutter()
         self._segment_bytes: list[int] = []
         self._segment_frames: list[int] = []
         self._ended = False
         self._abandoned = False
-        self.feeds: list[_Lane] = []
+        self.feeds: list[_RungEncoder] = []
         """Lower rungs that are scaled from this one's frames."""
         self.thread = threading.Thread(target=self._run, name=f"encode-{rung.id}", daemon=True)
 
     def abandon(self) -> None:
-        """Throw the rest away: whoever feeds the lanes has failed."""
+        """Drop the frames to come: the thread that delivers them has failed."""
         self._abandoned = True
 
-    def encoded(self) -> EncodedRung:
+    def result(self) -> EncodedRung:
         return EncodedRung(
             id=self.rung.id,
             codecs=avc_codecs(self._cutter.init),
@@ -188,8 +188,8 @@ class _Lane:
             self.error = error
         for _ in self._frames():
             pass
-        for lane in self.feeds:
-            lane.queue.put(None)
+        for encoder in self.feeds:
+            encoder.queue.put(None)
 
     def _frames(self) -> Iterator[VideoFrame]:
         while not self._ended:
@@ -213,8 +213,8 @@ class _Lane:
                 frame, self.rung.width_px, self.rung.height_px, PIXEL_FORMAT, interpolation=_SCALER
             )
             scaled.pts, scaled.time_base, scaled.pict_type = frame.pts, frame.time_base, frame.pict_type
-            for lane in self.feeds:
-                lane.queue.put(scaled)
+            for encoder in self.feeds:
+                encoder.queue.put(scaled)
             self._mux(container, stream, scaled)
         if not self._abandoned:
             self._mux(container, stream, None)
@@ -242,6 +242,7 @@ class _Lane:
         for segment in self._cutter.take():
             if not self._segment_bytes:
                 self.write(INIT_FILE, self._cutter.init)
+                self.write(AVC1_INIT_FILE, as_avc1(self._cutter.init))
             self.write(segment_file(len(self._segment_bytes)), segment)
             self._segment_bytes.append(len(segment))
 

@@ -1,47 +1,43 @@
-"""Preparing many sources: what one of them needs, and the function that a crew runs for each."""
+"""Preparing many sources: what one of them needs, and the function that a job pool runs for each."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from abr.crew import Tell
-from abr.errors import InputError
-from server.ingest.prepare import Prepared, identifier_of, prepare_title
-from server.ingest.progress import told
-from server.ingest.recipe import Recipe
-from server.library import Library
+from abr.jobs.local_pool import Tell
+from abr.progress import bars_reporting_to
+from server.ingest.encode_settings import EncodeSettings
+from server.ingest.identifiers import readable_name
+from server.ingest.prepare import Prepared, prepare_title
+from server.media.library import Library
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """One source on its way into a library. Its paths mean the same wherever it is done."""
+class PrepareJob:
+    """One source on its way into a library. Paths are absolute, so that any machine can run it."""
 
     source: Path
     library: Path
-    recipe: Recipe
+    recipe: EncodeSettings
     title_id: str | None = None
     force: bool = False
+    accept_short: bool = False
+    no_enhancement: bool = False
 
     def __str__(self) -> str:
-        return self.source.name
+        return readable_name(self.source)
 
 
-def prepare_job(job: Job, tell: Tell) -> Prepared:
+def prepare_job(job: PrepareJob, tell: Tell) -> Prepared:
     """Raises as `prepare_title` does."""
     return prepare_title(
-        job.source, Library(job.library), job.recipe, title_id=job.title_id, force=job.force, bars=told(tell)
+        job.source,
+        Library(job.library),
+        job.recipe,
+        title_id=job.title_id,
+        force=job.force,
+        accept_short=job.accept_short,
+        no_enhancement=job.no_enhancement,
+        bars=bars_reporting_to(tell),
     )
-
-
-def check_apart(sources: Iterable[Path]) -> None:
-    """InputError when two of the sources would become the same title."""
-    named: dict[str, Path] = {}
-    for source in sources:
-        other = named.setdefault(identifier_of(source), source)
-        if other is not source:
-            raise InputError(
-                f"{other} and {source} would both become the title {identifier_of(source)!r}; "
-                "prepare them one by one, with --id."
-            )

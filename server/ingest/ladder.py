@@ -11,9 +11,9 @@ from fractions import Fraction
 
 import msgspec
 
+from abr.core.title import Identifier, Positive
 from abr.errors import InputError
-from abr.formats import Record
-from abr.media import Identifier, Positive
+from abr.records import Record
 
 NOMINAL_HEIGHTS_PX = (180, 240, 360, 480, 720, 1080)
 DIVISORS = (2, 3, 4, 6)
@@ -41,6 +41,7 @@ class Rung(Record, frozen=True):
 
     @property
     def pixels(self) -> int:
+        """Of one picture."""
         return self.width_px * self.height_px
 
 
@@ -54,7 +55,7 @@ def plan_sizes(width_px: int, height_px: int, heights_px: Sequence[int] | None =
     if heights_px is None:
         chosen = _nominal(width_px, height_px)
     else:
-        _check(heights_px, short_px)
+        _check_heights(heights_px, short_px)
         chosen = sorted(set(heights_px))
     return tuple(_rung(width_px, height_px, height) for height in chosen)
 
@@ -66,7 +67,7 @@ def planned_sizes(width_px: int, height_px: int, planned: Sequence[tuple[int, fl
     """
     short_px = min(width_px, height_px)
     heights = [height for height, _ in planned]
-    _check(heights, short_px)
+    _check_heights(heights, short_px)
     if len(set(planned)) < len(planned) or heights[-1] != short_px:
         raise InputError(f"The ladder plan must have different rungs and end with one of {short_px} lines.")
     rungs = [msgspec.structs.replace(_rung(width_px, height_px, height), crf=crf) for height, crf in planned]
@@ -79,7 +80,7 @@ def planned_sizes(width_px: int, height_px: int, planned: Sequence[tuple[int, fl
 def caps_from_samples(
     rungs: Sequence[Rung], sampled_bytes: Sequence[Sequence[int]], segment_s: float, given_bps: Mapping[int, int]
 ) -> tuple[Rung, ...]:
-    """Put a cap on each rung from the sizes of its sampled segments; a cap given for its height wins.
+    """Put a cap on each rung from the sizes of its sampled segments, unless the user gives one for its height.
 
     sampled_bytes: (rungs, samples). Computed caps rise strictly with the rungs.
     """
@@ -104,11 +105,11 @@ def check_caps(rungs: Sequence[Rung], caps_bps: Iterable[tuple[int, int]]) -> No
 
 def _nominal(width_px: int, height_px: int) -> list[int]:
     short_px = min(width_px, height_px)
-    below = [_snapped(nominal, width_px, height_px) for nominal in NOMINAL_HEIGHTS_PX if nominal < short_px]
+    below = [_snap(nominal, width_px, height_px) for nominal in NOMINAL_HEIGHTS_PX if nominal < short_px]
     return [*sorted({height for height in below if height < short_px * _TOO_CLOSE}), short_px]
 
 
-def _snapped(nominal_px: int, width_px: int, height_px: int) -> int:
+def _snap(nominal_px: int, width_px: int, height_px: int) -> int:
     short_px = min(width_px, height_px)
     exact = [short_px // k for k in DIVISORS if width_px % (2 * k) == 0 and height_px % (2 * k) == 0]
     near = [height for height in exact if abs(height - nominal_px) <= nominal_px * _SNAP]
@@ -132,7 +133,7 @@ def _short(rung: Rung) -> int:
     return min(rung.width_px, rung.height_px)
 
 
-def _check(heights_px: Sequence[int], short_px: int) -> None:
+def _check_heights(heights_px: Sequence[int], short_px: int) -> None:
     if not heights_px:
         raise InputError("The ladder has no rung; give heights such as 180,360,720.")
     for height in heights_px:

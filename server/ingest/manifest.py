@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import groupby, pairwise
+from pathlib import PurePath
 from xml.etree import ElementTree
 
-from abr.enhancement import ENHANCEMENTS_FILE
-from abr.media import AudioTrack, Rendition, Title, segment_file
+import msgspec
+
+from abr.core.enhancement import ENHANCEMENTS_FILE
+from abr.core.title import AudioTrack, Rendition, Title, segment_file
+from abr.media.languages import UNKNOWN
+from server.ingest.audio import FRAME_SAMPLES, frame_ends
+from server.ingest.cmaf import AVC1_INIT_FILE, INIT_FILE
 from server.ingest.encode import timescale
-from server.ingest.segments import INIT_FILE
-from server.ingest.sound import FRAME_SAMPLES, frame_ends
+from server.media.versions import version_folder
 
 Element = ElementTree.Element
 
@@ -39,21 +44,23 @@ def manifests(title: Title) -> dict[str, bytes]:
         DRIVEN_MEDIA_FILE: driven_media_playlist(title),
     }
     for rendition in title.renditions:
-        files[f"{rendition.id}.m3u8"] = media_playlist(f"video/{rendition.id}", title.segment_duration_s)
+        folder = f"video/{rendition.id}"
+        files[f"{rendition.id}.m3u8"] = media_playlist(folder, AVC1_INIT_FILE, title.segment_duration_s)
     for track in title.audio:
-        files[f"{track.id}.m3u8"] = media_playlist(f"audio/{track.id}", audio_durations_s(title))
+        files[f"{track.id}.m3u8"] = media_playlist(f"audio/{track.id}", INIT_FILE, audio_durations_s(title))
     return files
 
 
 def standard_mpd(title: Title) -> bytes:
-    """The MPD for any player: one Representation a rendition."""
+    """The MPD for any player: one Representation a rendition. `avc1`, since some players take no `avc3`."""
     mpd, period = _presentation(title)
     video = _video_set(title, period, title.renditions[-1])
-    offer = ElementTree.Element("SupplementalProperty", schemeIdUri=ENHANCEMENT_URN, value=ENHANCEMENTS_FILE)
-    video.insert(0, offer)  # the schema wants it before Role
-    _template(video, title, f"video/$RepresentationID$/{_NAMES}", f"video/$RepresentationID$/{INIT_FILE}")
+    if not title.no_enhancement:
+        offer = ElementTree.Element("SupplementalProperty", schemeIdUri=ENHANCEMENT_URN, value=ENHANCEMENTS_FILE)
+        video.insert(0, offer)  # the schema wants it before Role
+    _template(video, title, f"video/$RepresentationID$/{_NAMES}", f"video/$RepresentationID$/{AVC1_INIT_FILE}")
     for rendition in title.renditions:
-        _representation(video, title, rendition, rendition.id, rendition.bandwidth_bps)
+        _representation(video, title, _as_avc1(rendition), rendition.id, rendition.bandwidth_bps)
     _audio_sets(title, period, base=None)
     return _xml(mpd)
 
@@ -61,31 +68,32 @@ def standard_mpd(title: Title) -> bytes:
 def driven_mpd(title: Title) -> bytes:
     """The MPD of a session: one video Representation whose segments the server picks from all renditions.
 
-    To be served as /sessions/<id>/manifest.mpd; the sound comes from /titles/<title>/. Codecs and bandwidth are those
-    of the most demanding rendition.
+    To be served as /sessions/<id>/manifest.mpd; the sound comes from below /titles/<title>/. Codecs and bandwidth are
+    those of the most demanding rendition.
     """
     mpd, period = _presentation(title)
-    mpd.insert(0, _client_data_reporting())
+    mpd.insert(1, _client_data_reporting())  # the schema wants it after ProgramInformation
     top = title.renditions[-1]
     video = _video_set(title, period, top)
     _template(video, title, "video/$Number$.m4s", f"video/{INIT_FILE}")
     bandwidth_bps = max(rendition.bandwidth_bps for rendition in title.renditions)
     _representation(video, title, top, DRIVEN_ID, bandwidth_bps)
-    _audio_sets(title, period, base=f"../../titles/{title.id}/")
+    _audio_sets(title, period, base=_title_base(title))
     return _xml(mpd)
 
 
 def master_playlist(title: Title) -> bytes:
+    """The HLS playlist of all variants."""
     lines = _master_head(title, base="")
     for rendition in title.renditions:
-        lines += _variant(title, rendition, rendition.bandwidth_bps, f"{rendition.id}.m3u8")
+        lines += _variant(title, _as_avc1(rendition), rendition.bandwidth_bps, f"{rendition.id}.m3u8")
     return ("\n".join(lines) + "\n").encode()
 
 
 def driven_master_playlist(title: Title) -> bytes:
     """The HLS twin of `driven_mpd`, to be served as /sessions/<id>/master.m3u8 beside `driven_media_playlist`."""
     bandwidth_bps = max(rendition.bandwidth_bps for rendition in title.renditions)
-    lines = _master_head(title, base=f"../../titles/{title.id}/")
+    lines = _master_head(title, base=_title_base(title))
     lines += _variant(title, title.renditions[-1], bandwidth_bps, "video.m3u8")
     return ("\n".join(lines) + "\n").encode()
 
@@ -96,16 +104,28 @@ def driven_media_playlist(title: Title) -> bytes:
     return _media_playlist(f"video/{INIT_FILE}", title.segment_duration_s, uris)
 
 
-def media_playlist(folder: str, durations_s: Sequence[float]) -> bytes:
+def media_playlist(folder: str, init_file: str, durations_s: Sequence[float]) -> bytes:
+    """The HLS playlist of one folder's segments."""
     uris = [f"{folder}/{segment_file(segment)}" for segment in range(len(durations_s))]
-    return _media_playlist(f"{folder}/{INIT_FILE}", durations_s, uris)
+    return _media_playlist(f"{folder}/{init_file}", durations_s, uris)
+
+
+def _as_avc1(rendition: Rendition) -> Rendition:
+    """As the other init segment describes it."""
+    return msgspec.structs.replace(rendition, codecs=rendition.codecs.replace("avc3.", "avc1."))
+
+
+def _title_base(title: Title) -> str:
+    """From a session's manifests to the title's files."""
+    return f"../../titles/{title.id}/{version_folder(title.version)}"
 
 
 def _master_head(title: Title, base: str) -> list[str]:
     lines = ["#EXTM3U", "#EXT-X-VERSION:7", "#EXT-X-INDEPENDENT-SEGMENTS"]
     for track in title.audio:
+        language = "" if track.language == UNKNOWN else f'LANGUAGE="{track.language}",'
         lines.append(
-            f'#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="audio",NAME="{track.id}",DEFAULT=YES,AUTOSELECT=YES,'
+            f'#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="audio",NAME="{track.id}",{language}DEFAULT=YES,AUTOSELECT=YES,'
             f'CHANNELS="{track.channels}",URI="{base}{track.id}.m3u8"'
         )
     return lines
@@ -169,7 +189,15 @@ def _presentation(title: Title) -> tuple[Element, Element]:
         minBufferTime=_duration(2 * longest_s),
         maxSegmentDuration=_duration(longest_s),
     )
+    about = ElementTree.SubElement(mpd, "ProgramInformation")
+    ElementTree.SubElement(about, "Title").text = _shown_name(title)
     return mpd, ElementTree.SubElement(mpd, "Period", id="0", start="PT0S", duration=_duration(title.duration_s))
+
+
+def _shown_name(title: Title) -> str:
+    """The name that people gave the file. XML has no place for control characters."""
+    stem = PurePath(title.source.name).stem
+    return "".join(letter for letter in stem if letter.isprintable()) or title.id
 
 
 def _client_data_reporting() -> Element:
@@ -238,7 +266,7 @@ def _audio_sets(title: Title, period: Element, base: str | None) -> None:
             mimeType="audio/mp4",
             segmentAlignment="true",
             startWithSAP="1",
-            lang="und",
+            lang=track.language,
         )
         ElementTree.SubElement(sound, "Role", schemeIdUri="urn:mpeg:dash:role:2011", value="main")
         if base:

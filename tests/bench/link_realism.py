@@ -17,7 +17,7 @@ from aiohttp import ClientSession, web
 from rich.console import Console
 from rich.table import Table
 
-from abr.traces import constant
+from abr.simulation.traces import constant
 from client_player.emulate.proxy import emulating
 
 CASES = ((0.5e6, 50_000), (0.5e6, 200_000), (5e6, 200_000), (5e6, 1_000_000), (50e6, 1_000_000), (50e6, 5_000_000))

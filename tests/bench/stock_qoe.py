@@ -7,7 +7,7 @@ trace anew: dash.js with its default ABR (Dynamic) on the standard manifest, and
 session, telling the server no more than CMCD. Driven: the server chooses each segment. Advised: the player chooses, by
 the standard manifest, and the server caps it by CMSD (Shaka obeys). Quality is that of the heights really shown (by
 requestVideoFrameCallback), from the title's tables; a picture that stands still for over a quarter of a second is a
-stall, whatever the player calls it. QoE is abr.qoe.experience, as everywhere.
+stall, whatever the player calls it. QoE is abr.core.qoe.experience, as everywhere.
 """
 
 from __future__ import annotations
@@ -23,18 +23,19 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+sys.path += [str(folder) for folder in (Path(__file__).parents[1] / "support").iterdir() if folder.is_dir()]
 
 from browser import chromium
 from served import serving
 from stock_players import Viewing, opened_session, segment_of, stage, watch
 
-from abr.formats import Record, dumps
-from abr.media import Title
-from abr.qoe import experience
-from abr.traces import Trace, read_trace
+from abr.core.qoe import experience
+from abr.core.title import Title
+from abr.records import Record, dumps
+from abr.simulation.trace_formats import read_trace
+from abr.simulation.traces import Trace
 from client_player.emulate.proxy import emulating
-from server.library import Library
+from server.media.library import Library
 
 BUFFER_S = 18.0
 """dash.js's default target; a lone Representation would else be buffered for 30 s, as being at its top quality."""
@@ -80,7 +81,7 @@ def judge(trace: str, abr: str, title: Title, viewing: Viewing) -> Watched:
         trace=trace,
         abr=abr,
         qoe=round(lived.qoe, 2),
-        vmaf=round(lived.vmaf, 2),
+        vmaf=round(lived.quality, 2),
         oscillation=round(lived.oscillation, 2),
         stalls=len(frozen_s),
         stall_s=round(stall_s, 2),

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from pathlib import Path
 
 import pytest
 from browser import Browser, Watched, chromium
 from lifted import QUICK, SLOW, generic_library, lifted_library
+from player_page import CLAIM, played, ready, until
 from served import serving
 from viewers import EAGER, of_kind
 
-from abr.enhancement import Tier
-from abr.events import Decided, Downloaded, Ended, Playing, Shown, Stalled, Started, Stepped, loads_log
-from enhancers.catalog import architecture
+from abr.core.enhancement import Tier
+from abr.core.events import Decided, Downloaded, Ended, Playing, Shown, Stalled, Started, Stepped, loads_log
+from enhancers.networks.catalog import architecture
 
-CLAIM = """async (claims) => {
-  const { Thread } = await import("/web/player/thread.js");
-  const kinds = await new Thread().ask("kinds");
-  const measurements = claims.map(([architecture, p95_ms]) => (
-    { architecture, width_px: 320, height_px: 180, backend: "webgpu", threads: 1, p50_ms: p95_ms, p95_ms }));
-  const kept = { kind: "WebGPU", adapter: "a device that was faster once", measurements, kinds: JSON.stringify(kinds) };
-  localStorage.setItem("toprung.profile.1", JSON.stringify(kept));
-}"""
 WATCH = """() => {
   const video = document.getElementById("video");
   window.seen = { waits: 0, gapMs: 0 };
@@ -43,24 +35,17 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(lifted_library(tmp_path_factory.mktemp("lifted")))
 
 
-async def ready(page: Watched) -> None:
-    await page.tab.wait_for_selector("#begin:enabled", timeout=60_000)
-
-
-async def until(page: Watched, condition: str) -> None:
-    """Wait for a JavaScript condition. Playwright's own way of waiting needs eval, which the pages' policy forbids."""
-    look = f"new Promise((done) => {{ const look = () => (({condition}) ? done() : setTimeout(look, 30)); look(); }})"
-    async with asyncio.timeout(60):
-        await page.tab.evaluate(look)
-
-
-async def played(page: Watched, seconds: float) -> None:
-    await until(page, f"document.getElementById('video').currentTime > {seconds}")
-
-
 async def log_of(page: Watched) -> list:
     text = await page.tab.evaluate("fetch(document.querySelector('#session a').href + '/log').then((a) => a.text())")
     return loads_log(text.encode())
+
+
+async def log_of_ended(page: Watched) -> list:
+    """The log when the page is left, as soon as the last events that it sends have arrived."""
+    await page.tab.evaluate("window.dispatchEvent(new Event('pagehide'))")
+    while not of_kind(events := await log_of(page), Ended):
+        await page.tab.wait_for_timeout(50)
+    return events
 
 
 def spoke_only_to(page: Watched, url: str) -> None:
@@ -69,7 +54,6 @@ def spoke_only_to(page: Watched, url: str) -> None:
     assert page.refused == []
 
 
-@pytest.mark.timeout(180)
 async def test_a_device_that_has_become_slow_steps_down_within_a_second_and_plays_on(library):
     async with serving(library, EAGER) as url, chromium(software_gpu=True) as browser:
         page = await browser.open(url)
@@ -98,9 +82,7 @@ async def test_a_device_that_has_become_slow_steps_down_within_a_second_and_play
         assert played_s > 0.95 * passed_s - 0.1, "the film goes on at its own pace"
         await still_frame(page)
         await watched_live(browser, url, page)
-        await page.tab.evaluate("window.dispatchEvent(new Event('pagehide'))")
-        await page.tab.wait_for_timeout(300)
-        events = await log_of(page)
+        events = await log_of_ended(page)
     spoke_only_to(page, url)
     assert not of_kind(events, Stalled)
     assert of_kind(events, Stepped)[0].from_enhancer == "content-high"
@@ -114,7 +96,6 @@ async def test_a_device_that_has_become_slow_steps_down_within_a_second_and_play
     assert of_kind(events, Playing) and of_kind(events, Started) and of_kind(events, Ended)
 
 
-@pytest.mark.timeout(120)
 async def test_a_title_without_networks_of_its_own_is_lifted_by_the_generic_ones(tmp_path):
     async with serving(str(generic_library(tmp_path)), EAGER) as url, chromium(software_gpu=True) as browser:
         page = await browser.open(f"{url}qoe")
@@ -125,12 +106,10 @@ async def test_a_title_without_networks_of_its_own_is_lifted_by_the_generic_ones
         await until(page, "performance.getEntriesByName('toprung: generic-low ready').length")
         await page.tab.keyboard.press("k")
         await page.tab.click("#compare")
-        await page.tab.wait_for_selector("#canvas:not([hidden])", timeout=30_000)
+        await page.tab.wait_for_selector("#canvas:not([hidden])")
         assert "generic-low" in await page.tab.inner_text("#badge")
         await page.screenshot("player-generic")
-        await page.tab.evaluate("window.dispatchEvent(new Event('pagehide'))")
-        await page.tab.wait_for_timeout(300)
-        came = of_kind(await log_of(page), Downloaded)
+        came = of_kind(await log_of_ended(page), Downloaded)
     spoke_only_to(page, url)
     assert [event.name for event in came if event.kind == "weights"] == ["generic-x4-1.safetensors"]
 
@@ -149,7 +128,7 @@ async def still_frame(page: Watched) -> None:
     """Paused with the split open, a frame is lifted however slow the device is."""
     await page.tab.keyboard.press("k")
     await page.tab.click("#compare")
-    await page.tab.wait_for_selector("#canvas:not([hidden])", timeout=30_000)
+    await page.tab.wait_for_selector("#canvas:not([hidden])")
     assert "content-high" in await page.tab.inner_text("#badge")
     at = page.tab.locator("#at")
     await at.focus()
@@ -180,7 +159,6 @@ async def watched_live(browser: Browser, url: str, page: Watched) -> None:
     spoke_only_to(live, url)
 
 
-@pytest.mark.timeout(120)
 async def test_pages_work_by_keyboard_at_phone_width_in_the_dark(tmp_path):
     library = str(lifted_library(tmp_path, slow=False))
     async with serving(library, EAGER) as url, chromium(software_gpu=True) as browser:

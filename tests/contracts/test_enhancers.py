@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from networks import low_frames, psnr_db, random_weights, source_frames
+from networks import low_frames, psnr_db, random_weights, source_frames, with_chroma
 
-from abr.enhancement import Tier
-from enhancers import catalog
-from enhancers.architectures.plain import parse
-from enhancers.backends import runnable
-from enhancers.backends.openvino import OpenVinoSum
-from enhancers.base import Enhancer, PlainScaler
-from enhancers.checkpoint import loads_chunks
-from enhancers.frames import Frame, frame_of
-from enhancers.runtime import open_weights
+from abr.core.enhancement import Tier
+from enhancers.networks import catalog
+from enhancers.networks.checkpoint import Weights, loads_chunks
+from enhancers.networks.plain import parse
+from enhancers.runtime.backends import runnable
+from enhancers.runtime.backends.openvino import OpenVinoSum
+from enhancers.runtime.enhancer import Enhancer, PlainScaler
+from enhancers.runtime.frames import Frame, frame_of
+from enhancers.runtime.loader import open_weights
 
 Opener = Callable[[tuple[int, int], tuple[int, int]], Enhancer]
 
@@ -125,6 +126,33 @@ def test_backends_agree(architecture: str) -> None:
     assert psnr_db(shown["openvino-bf16"], shown["torch"]) > 50
     assert psnr_db(shown["torch-bf16"], shown["torch"]) > 50
     assert psnr_db(shown["openvino-int8"], shown["torch"]) > 42
+
+
+@pytest.mark.parametrize("architecture", ["plain-m1c16x1.5d2", "plain-m1c16x2d2", "plain-m1c16x3", "plain-m1c16x4"])
+def test_backends_agree_on_chroma(architecture: str) -> None:
+    """As on luma, and luma is the same with and without a chroma part."""
+    weights = with_chroma(random_weights(parse(architecture)))
+    scale = weights.architecture.scale
+    size_px, display_px = (161, 91), (int(161 * scale), int(91 * scale))
+    frame = low_frames(*size_px)[1]
+
+    def shown(backend: str, of: Weights) -> tuple[np.ndarray, ...]:
+        opened = open_weights(of, "", size_px=size_px, display_px=display_px, backend=backend)
+        return tuple(plane.copy() for plane in opened.enhance(frame).planes())
+
+    with_part = {backend: shown(backend, weights) for backend in runnable()}
+    without = shown("openvino-int8", replace(weights, chroma=None))
+    assert np.array_equal(with_part["openvino-int8"][0], without[0])
+    plain = PlainScaler(*size_px, *display_px).enhance(frame)
+    assert all(np.array_equal(a, b) for a, b in zip(without[1:], (plain.u, plain.v), strict=True))
+    for plane in (1, 2):
+        reference = with_part["torch"][plane]
+        assert psnr_db(reference, without[plane]) < 45  # the part really changed the picture
+        for backend in ("openvino-fp32", "onnxruntime"):
+            assert np.abs(with_part[backend][plane].astype(int) - reference).max() <= 1
+        for backend in ("openvino-bf16", "torch-bf16"):
+            assert psnr_db(with_part[backend][plane], reference) > 50
+        assert psnr_db(with_part["openvino-int8"][plane], reference) > 42
 
 
 @pytest.mark.parametrize("share", [1.0, 0.91])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from clips import make_clip
 
-from server.library import Library
+from server.media.library import Library
 
 KILLED = -9
 FLAGS = ["--preset", "ultrafast", "--heights", "64,108", "--segment-seconds", "1", "--vmaf-every", "60"]
@@ -17,7 +17,7 @@ FLAGS = ["--preset", "ultrafast", "--heights", "64,108", "--segment-seconds", "1
 CHILD = """
 import os, signal, sys
 from pathlib import Path
-from abr import crew
+from abr.jobs import local_pool as crew
 crew.START_METHOD = "fork"  # so that what is changed here is changed in the process that prepares
 moment, count = sys.argv.pop(1), int(sys.argv.pop(1))
 
@@ -32,15 +32,15 @@ def dies(function, happens):
     return wrapped
 
 import server.ingest.prepare as prepare
-import server.ingest.work as work
+import server.ingest.checkpoints as work
 if moment == "write":       # count-th file of the title is about to be written
     prepare.write_file = dies(prepare.write_file, lambda *_: True)
 elif moment == "rename":    # the title is about to appear
     Path.rename = dies(Path.rename, lambda path, to: path.name == "title")
 elif moment == "discard":   # the title has appeared, the work is still there
-    work.Work.discard = dies(work.Work.discard, lambda _work: True)
+    work.Checkpoints.discard = dies(work.Checkpoints.discard, lambda _work: True)
 else:                       # a phase is done, its record not yet written
-    work.Work._save = dies(work.Work._save, lambda _work, phase, _found: phase == moment)
+    work.Checkpoints._save = dies(work.Checkpoints._save, lambda _work, phase, _found: phase == moment)
 from abr.cli import main
 sys.argv[0] = "toprung"
 main()

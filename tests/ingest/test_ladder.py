@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from abr.errors import InputError, MediaError
-from server.ingest.encode import threads_of, timescale, with_key_frames
-from server.ingest.frames import on_grid
+from abr.media.probe import display_size, tidy_rate
+from abr.media.source_frames import on_grid
+from server.ingest.audio import frame_ends
+from server.ingest.encode import mark_key_frames, threads_of, timescale
 from server.ingest.ladder import caps_from_samples, plan_sizes
-from server.ingest.probe import display_size, tidy_rate
-from server.ingest.sound import frame_ends
 
 SIDES = st.integers(32, 1080).map(lambda half: half * 2)
 
@@ -73,6 +73,10 @@ def test_caps_rise_with_the_rungs_and_yield_to_the_user() -> None:
         (Fraction(2997, 100), Fraction(30000, 1001)),
         (Fraction(19001, 317), Fraction(60000, 1001)),
         (Fraction(120), Fraction(60)),
+        (Fraction(144), Fraction(48)),
+        (Fraction(165), Fraction(55)),
+        (Fraction(100), Fraction(50)),
+        (Fraction(240000, 1001), Fraction(60000, 1001)),
         (Fraction(1), Fraction(8)),
         (Fraction(25, 2), Fraction(25, 2)),
     ],
@@ -101,7 +105,7 @@ class Marked:
 
 @given(st.integers(1, 400), st.integers(1, 120), st.integers(0, 30))
 def test_segments_start_where_they_should(count: int, length: int, shortest: int) -> None:
-    frames = list(with_key_frames((Marked() for _ in range(count)), length, shortest))  # type: ignore[misc]
+    frames = list(mark_key_frames((Marked() for _ in range(count)), length, shortest))  # type: ignore[misc]
     keys = [index for index, frame in enumerate(frames) if frame.pict_type]
     assert len(frames) == count
     assert keys[0] == 0

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from titles import prepared_library, prepared_title
 
 from abr.errors import FormatError, StorageError, UnknownNameError
-from server.library import Library
+from server.media.library import Library
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from mpegdash.parser import MPEGDASHParser
 from oracle import decode
 from titles import prepared_title
 
-from abr.media import Title, segment_file
+from abr.core.title import Title, segment_file
 from server.ingest.manifest import ENHANCEMENT_URN
 
 
@@ -39,9 +39,10 @@ def grid(title: Title) -> list[Fraction]:
     return [n / Fraction(*title.frame_rate) for n in range(sum(title.segment_frames))]
 
 
+@pytest.mark.parametrize("init", ["init.mp4", "init-avc1.mp4"])
 @pytest.mark.parametrize("rendition", ["180p", "240p", "360p", "720p"])
-def test_every_rendition_decodes_to_exactly_its_frames(title: Title, folder: Path, rendition: str) -> None:
-    files = [folder / "video" / rendition / "init.mp4", *sorted((folder / "video" / rendition).glob("seg-*"))]
+def test_every_rendition_decodes_to_exactly_its_frames(title: Title, folder: Path, rendition: str, init: str) -> None:
+    files = [folder / "video" / rendition / init, *sorted((folder / "video" / rendition).glob("seg-*"))]
     decoded = decode(b"".join(file.read_bytes() for file in files))
     assert decoded.times == grid(title)
     assert decoded.warnings == ""
@@ -61,11 +62,11 @@ def test_each_segment_alone_starts_on_a_key_frame_at_its_time(title: Title, fold
     for rendition in title.renditions:
         home = folder / "video" / rendition.id
         for segment, frames in enumerate(title.segment_frames):
-            data = (home / "init.mp4").read_bytes() + (home / segment_file(segment)).read_bytes()
-            decoded = decode(data)
-            assert len(decoded.times) == frames
-            assert decoded.times[0] == starts[segment] / Fraction(*title.frame_rate)
-            assert decoded.warnings == ""
+            for init in ("init.mp4", "init-avc1.mp4"):
+                decoded = decode((home / init).read_bytes() + (home / segment_file(segment)).read_bytes())
+                assert len(decoded.times) == frames
+                assert decoded.times[0] == starts[segment] / Fraction(*title.frame_rate)
+                assert decoded.warnings == ""
 
 
 def test_sound_lasts_as_long_as_the_picture_within_a_frame(title: Title, folder: Path) -> None:
@@ -83,6 +84,13 @@ def test_another_player_plays_the_mpd(title: Title, folder: Path, stream: str) -
     assert decoded.times[0] == 0
     if stream.startswith("v"):
         assert decoded.times == grid(title)
+
+
+@pytest.mark.parametrize("rendition", ["180p", "720p"])
+def test_another_player_plays_the_hls_playlists(title: Title, folder: Path, rendition: str) -> None:
+    decoded = decode(folder / f"{rendition}.m3u8")
+    assert decoded.warnings == ""
+    assert decoded.times == grid(title)
 
 
 def test_mpd_tells_the_truth_about_every_segment(title: Title, folder: Path) -> None:
@@ -107,17 +115,27 @@ def test_mpd_tells_the_truth_about_every_segment(title: Title, folder: Path) -> 
 def test_codecs_and_shape_are_what_the_files_carry(title: Title, folder: Path) -> None:
     video = MPEGDASHParser.parse(str(folder / "manifest.mpd")).periods[0].adaptation_sets[0]
     for representation in video.representations:
-        files = [folder / "video" / representation.id / name for name in ("init.mp4", segment_file(0))]
+        files = [folder / "video" / representation.id / name for name in ("init-avc1.mp4", segment_file(0))]
         part = folder.parents[1] / "joined.mp4"
         part.write_bytes(b"".join(file.read_bytes() for file in files))
         with av.open(part) as container:
             stream = container.streams.video[0]
-            assert stream.codec_tag == "avc3"
-            assert representation.codecs.startswith("avc3.64")
+            assert stream.codec_tag == "avc1"
+            assert representation.codecs.startswith("avc1.64")
             assert (stream.width, stream.height) == (representation.width, representation.height)
             assert stream.display_aspect_ratio == Fraction(16, 9)
             frame = next(container.decode(video=0))
             assert (frame.colorspace, frame.color_primaries, frame.color_trc, frame.color_range) == (1, 1, 1, 1)
+
+
+def test_what_the_server_drives_is_avc3_and_what_players_drive_is_avc1(title: Title, folder: Path) -> None:
+    """Segments of several rungs after one init segment need parameter sets in band; some players take `avc1` only."""
+    kinds = {name: (folder / name).read_text() for name in ("manifest.mpd", "master.m3u8", "driven.mpd", "driven.m3u8")}
+    for name, text in kinds.items():
+        wanted, other = ("avc3.", "avc1.") if name.startswith("driven") else ("avc1.", "avc3.")
+        assert wanted in text and other not in text, name
+    assert "init-avc1.mp4" in kinds["manifest.mpd"] and "init-avc1.mp4" in (folder / "180p.m3u8").read_text()
+    assert "init-avc1.mp4" not in kinds["driven.mpd"] + (folder / "driven-video.m3u8").read_text()
 
 
 def test_driven_mpd_offers_one_representation(title: Title, folder: Path) -> None:
@@ -128,7 +146,7 @@ def test_driven_mpd_offers_one_representation(title: Title, folder: Path) -> Non
     assert (driven.id, driven.codecs) == ("driven", title.renditions[-1].codecs)
     assert (template.media, template.initialization) == ("video/$Number$.m4s", "video/init.mp4")
     assert driven.bandwidth >= max(rendition.bandwidth_bps for rendition in title.renditions)
-    assert sound.base_urls[0].base_url_value == f"../../titles/{title.id}/"
+    assert sound.base_urls[0].base_url_value == f"../../titles/{title.id}/v-{title.version}/"
     assert sum((s.r or 0) + 1 for s in template.segment_timelines[0].Ss) == len(title.segment_frames)
 
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from abr.errors import StorageError
-from server.ingest.segments import Cutter, write_file
+from abr.files import write_file
+from server.ingest.cmaf import CmafCutter
 
 
 def box(kind: bytes, body: bytes) -> bytes:
@@ -25,7 +26,7 @@ def test_segments_do_not_depend_on_how_bytes_arrive(bodies: list[tuple[bytes, by
     header = box(b"ftyp", b"cmfc") + box(b"moov", b"m" * 30)
     fragments = [box(b"moof", moof) + box(b"mdat", mdat) for moof, mdat in bodies]
     stream = header + b"".join(fragments)
-    cutter, taken, offset, turn = Cutter(), [], 0, 0
+    cutter, taken, offset, turn = CmafCutter(), [], 0, 0
     while offset < len(stream):
         step = steps[turn % len(steps)]
         cutter.write(stream[offset : offset + step])

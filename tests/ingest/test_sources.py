@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import av
 import msgspec
@@ -16,21 +19,23 @@ from clips import make_clip
 from oracle import decode
 from titles import CLIP
 
+from abr.core.title import Title
 from abr.errors import InputError, MediaError
-from abr.media import Title
-from abr.quality import ffmpeg_program
+from abr.media.display_filters import check_filters
+from abr.media.interlacing import InterlaceMeter
+from abr.media.planes import luma_of
+from abr.media.probe import probe
+from abr.media.source_frames import display_frames, reference_frames
+from abr.quality.vmaf import ffmpeg_program
 from server.ingest.cli import prepare
-from server.ingest.frames import display_frames
+from server.ingest.encode_settings import CAP_WINDOW_S, EncodeSettings
 from server.ingest.prepare import prepare_title
-from server.ingest.pricing import luma
-from server.ingest.probe import probe
-from server.ingest.recipe import CAP_WINDOW_S, Recipe
-from server.library import Library
+from server.media.library import Library
 
-FAST = Recipe(preset="ultrafast", vmaf_every=30)
+FAST = EncodeSettings(preset="ultrafast", vmaf_every=30)
 
 
-def prepared(source: Path, recipe: Recipe = FAST) -> tuple[Title, Path]:
+def prepared(source: Path, recipe: EncodeSettings = FAST) -> tuple[Title, Path]:
     done = prepare_title(source, Library(source.parent / "library"), recipe, title_id="it")
     return done.title, done.folder
 
@@ -57,7 +62,7 @@ def test_a_title_shorter_than_a_segment_is_no_worse_for_it(tmp_path: Path) -> No
     source = make_clip(tmp_path / "short.mkv", frames=10, codec="ffv1", paint=lambda _w, _h, index: noise[index])
     rates_bps = []
     for segment_s in (0.5, 6):
-        recipe = Recipe(heights_px=(108,), preset="ultrafast", vmaf_every=30, segment_s=segment_s)
+        recipe = EncodeSettings(heights_px=(108,), preset="ultrafast", vmaf_every=30, segment_s=segment_s)
         title = prepare_title(source, Library(tmp_path / str(segment_s)), recipe).title
         rates_bps.append(title.renditions[0].average_bps)
     assert rates_bps[1] > 0.9 * rates_bps[0]
@@ -66,7 +71,7 @@ def test_a_title_shorter_than_a_segment_is_no_worse_for_it(tmp_path: Path) -> No
 @pytest.mark.parametrize("rate", [Fraction(60000, 1001), Fraction(30000, 1001), Fraction(24000, 1001), Fraction(60)])
 def test_segments_start_exactly_on_frames_at_broadcast_rates(tmp_path: Path, rate: Fraction) -> None:
     source = make_clip(tmp_path / "clip.mp4", rate=rate, frames=150, sound_s=150 / float(rate))
-    title, folder = prepared(source, Recipe(preset="ultrafast", vmaf_every=60, segment_s=1))
+    title, folder = prepared(source, EncodeSettings(preset="ultrafast", vmaf_every=60, segment_s=1))
     assert title.frame_rate == (rate.numerator, rate.denominator)
     length = round(rate)
     assert title.segment_frames[0] == length
@@ -89,9 +94,25 @@ def test_a_turned_phone_is_shown_upright(tmp_path: Path, rotation: int, corner: 
     assert (footage.display_width_px < footage.display_height_px) == (rotation in (90, 270))
     (frame,) = islice(display_frames(source, footage), 1)
     assert (frame.width, frame.height) == (footage.display_width_px, footage.display_height_px)
-    assert bright_corner(luma(frame)) == corner
+    assert bright_corner(luma_of(frame)) == corner
     expected = decoded_by_another(source, frame.width, frame.height)
-    assert np.corrcoef(luma(frame).ravel(), expected.ravel())[0, 1] > 0.99
+    assert np.corrcoef(luma_of(frame).ravel(), expected.ravel())[0, 1] > 0.99
+
+
+@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
+@pytest.mark.parametrize("flip", ["-display_hflip", "-display_vflip"])
+def test_a_mirrored_picture_is_shown_mirrored(tmp_path: Path, rotation: int, flip: str) -> None:
+    plain, source = make_clip(tmp_path / "plain.mp4", frames=3), tmp_path / "mirrored.mp4"
+    ffmpeg("-display_rotation", str(rotation), flip, "-i", str(plain), "-c", "copy", str(source))
+    footage = probe(source)
+    (frame,) = islice(display_frames(source, footage), 1)
+    assert (frame.width, frame.height) == (footage.display_width_px, footage.display_height_px)
+    expected = decoded_by_another(source, frame.width, frame.height)
+    assert np.corrcoef(luma_of(frame).ravel(), expected.ravel())[0, 1] > 0.99
+    title, _ = prepared(source)
+    check_filters(title.source.filters)
+    kept = next(reference_frames(source, title))
+    assert np.array_equal(luma_of(kept), luma_of(frame))
 
 
 def bright_corner(picture: np.ndarray) -> str:
@@ -133,18 +154,18 @@ def test_untagged_standard_definition_becomes_bt709(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "sd.mkv", frames=2, codec="ffv1", paint=red)
     footage = probe(source)
     with av.open(source) as container:
-        coded = luma(next(container.decode(video=0)))
+        coded = luma_of(next(container.decode(video=0)))
     (frame,) = islice(display_frames(source, footage), 1)
     # 16 + 219/255 · (Kr·200 + (1 - Kr)·40), Kr = 0.299 in BT.601 and 0.2126 in BT.709
     assert coded.mean() == pytest.approx(91.4, abs=1)
-    assert luma(frame).mean() == pytest.approx(79.6, abs=1)
+    assert luma_of(frame).mean() == pytest.approx(79.6, abs=1)
 
 
 def test_rgb_becomes_bt709(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "rgb.mkv", frames=2, codec="ffv1", pixel_format="bgr0", paint=red)
     (frame,) = islice(display_frames(source, probe(source)), 1)
     assert frame.format.name == "yuv420p"
-    assert luma(frame).mean() == pytest.approx(79.6, abs=1)
+    assert luma_of(frame).mean() == pytest.approx(79.6, abs=1)
 
 
 def test_full_range_becomes_limited(tmp_path: Path) -> None:
@@ -152,7 +173,7 @@ def test_full_range_becomes_limited(tmp_path: Path) -> None:
     footage = probe(source)
     assert footage.full_range
     (frame,) = islice(display_frames(source, footage), 1)
-    assert luma(frame).mean() == pytest.approx(79.6, abs=2)
+    assert luma_of(frame).mean() == pytest.approx(79.6, abs=2)
 
 
 @pytest.mark.parametrize(
@@ -211,6 +232,46 @@ def test_the_largest_moving_picture_is_chosen(tmp_path: Path) -> None:
     assert (footage.video_stream, footage.display_width_px) == (1, 128)
 
 
+@pytest.mark.parametrize("first", ["cover", "film"])
+@pytest.mark.parametrize("codec", ["mjpeg", "png"])
+@pytest.mark.parametrize("frames", [50, 5])
+def test_a_cover_without_a_flag_is_not_the_film(tmp_path: Path, first: str, codec: str, frames: int) -> None:
+    cover = make_clip(tmp_path / "cover.mkv", width_px=600, height_px=600, frames=1, codec="ffv1")
+    film = make_clip(tmp_path / "film.mkv", frames=frames)
+    source = tmp_path / "both.mkv"
+    inputs = {"cover": [cover, film], "film": [film, cover]}[first]
+    encoders = {cover: codec, film: "copy"}
+    ffmpeg(
+        *("-i", str(inputs[0]), "-i", str(inputs[1]), "-map", "0:v", "-map", "1:v"),
+        *("-c:v:0", encoders[inputs[0]], "-c:v:1", encoders[inputs[1]], "-disposition:v", "0", str(source)),
+    )
+    footage = probe(source)
+    assert (footage.display_width_px, footage.display_height_px) == (192, 108)
+    assert footage.duration_s == pytest.approx(frames / 25, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "largest"),
+    [
+        ([(160, 90), (640, 360)], (640, 360)),
+        ([(640, 360), (160, 90)], (640, 360)),
+        ([(160, 90), (320, 180), (640, 360), (320, 180)], (640, 360)),
+    ],
+)
+def test_a_recording_that_changes_size_has_the_largest(
+    tmp_path: Path, sizes: list[tuple[int, int]], largest: tuple[int, int]
+) -> None:
+    source = tmp_path / "grows.ts"
+    parts = [
+        make_clip(tmp_path / f"{n}.ts", width_px=width_px, height_px=height_px, frames=25).read_bytes()
+        for n, (width_px, height_px) in enumerate(sizes)
+    ]
+    source.write_bytes(b"".join(parts))
+    title, folder = prepared(source)
+    assert (title.display_width_px, title.display_height_px) == largest
+    assert len(video_times(folder, f"{largest[1]}p")) == 25 * len(sizes)
+
+
 @pytest.mark.parametrize("from_s", [0.0, 0.5])
 def test_sound_starts_when_it_did_in_the_source(tmp_path: Path, from_s: float) -> None:
     source = make_clip(tmp_path / "late.mkv", sound_s=1.5, sound_from_s=from_s)
@@ -228,12 +289,164 @@ def test_sound_starts_when_it_did_in_the_source(tmp_path: Path, from_s: float) -
 
 def test_interlaced_television_is_shown_in_whole_frames(tmp_path: Path) -> None:
     source = tmp_path / "tv.mpg"
-    weave = ["-vf", "setfield=tff", "-c:v", "mpeg2video", "-flags", "+ilme+ildct"]
-    ffmpeg("-i", str(make_clip(tmp_path / "film.mkv", frames=20)), *weave, str(source))
+    weave = ["-vf", "tinterlace=interleave_top,setfield=tff", "-c:v", "mpeg2video", "-flags", "+ilme+ildct"]
+    ffmpeg("-i", str(make_clip(tmp_path / "film.mkv", frames=40)), *weave, str(source))
     footage = probe(source)
     assert footage.interlaced
     frames = list(display_frames(source, footage))
     assert len(frames) == footage.frames_expected
+
+
+@pytest.mark.parametrize("kind", ["dv", "mpeg2"])
+def test_film_that_is_flagged_as_interlaced_is_not_blurred(tmp_path: Path, kind: str) -> None:
+    """Progressive segmented frames, as cameras write them: whole pictures in two fields."""
+    clip = str(make_clip(tmp_path / "film.mkv", width_px=720, height_px=576, frames=40, codec="ffv1"))
+    codec = {"dv": ["-c:v", "dvvideo", "-pix_fmt", "yuv420p"], "mpeg2": ["-c:v", "mpeg2video", "-q:v", "2"]}[kind]
+    source = tmp_path / {"dv": "film.avi", "mpeg2": "film.mpg"}[kind]
+    ffmpeg("-i", clip, "-vf", "setfield=tff", *codec, "-flags", "+ilme+ildct", str(source))
+    with av.open(source) as container:
+        coded = [(luma_of(frame).copy(), frame.interlaced_frame) for frame in container.decode(video=0)]
+    assert all(flag for _, flag in coded)
+    footage = msgspec.structs.replace(probe(source), matrix="bt709", display_width_px=720, display_height_px=576)
+    assert not footage.interlaced
+    for frame, (luma, _) in zip(display_frames(source, footage), coded, strict=True):
+        assert np.array_equal(luma_of(frame), luma)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
+def test_cuts_noise_and_standstills_do_not_look_interlaced(share: float) -> None:
+    """share: of the pictures that are woven of two moments; the others are whole, of many scenes."""
+    random, meter = np.random.default_rng(1), InterlaceMeter()
+    y, x = np.mgrid[:288, :352]
+    for index in range(300):
+        scene, at = index // 20, 3 * index * (index // 20 % 3 > 0)  # each third scene stands still
+        moments = [np.sin((x + at + shift) / (5 + scene)) * np.cos((y + scene) / 9) for shift in (0, 1.5)]
+        first, second = ((120 + 80 * moment + random.normal(0, 4, moment.shape)).clip(0, 255) for moment in moments)
+        if random.random() < share:
+            first[1::2] = second[1::2]
+        frame = av.VideoFrame.from_ndarray(first.astype(np.uint8), format="gray")
+        meter.add(cast("av.VideoFrame", SimpleNamespace(interlaced_frame=True, height=288, reformat=frame.reformat)))
+    assert meter.is_interlaced == (share > 0)
+
+
+@pytest.mark.parametrize("order", ["film first", "television first"])
+def test_only_pictures_that_are_interlaced_are_deinterlaced(tmp_path: Path, order: str) -> None:
+    clip = str(make_clip(tmp_path / "clip.mkv", frames=50, codec="ffv1"))
+    weave = ["-vf", "tinterlace=interleave_top,setfield=tff", "-flags", "+ilme+ildct"]
+    parts = {"film first": ([], weave), "television first": (weave, [])}[order]
+    source = tmp_path / "mixed.ts"
+    for index, part in enumerate(parts):
+        ffmpeg("-i", clip, *part, "-c:v", "mpeg2video", "-q:v", "2", "-r", "25", str(tmp_path / f"{index}.ts"))
+    source.write_bytes((tmp_path / "0.ts").read_bytes() + (tmp_path / "1.ts").read_bytes())
+    with av.open(source) as container:
+        coded = [(luma_of(frame).copy(), frame.interlaced_frame) for frame in container.decode(video=0)]
+    assert {flag for _, flag in coded} == {True, False}
+    frames = list(display_frames(source, msgspec.structs.replace(probe(source), matrix="bt709")))
+    assert len(frames) == len(coded)
+    combed = [combing(luma) for luma, flag in coded if flag]
+    mended = [combing(luma_of(frame)) for frame, (_, flag) in zip(frames, coded, strict=True) if flag]
+    assert np.mean(mended) < 0.75 * np.mean(combed)
+    for frame, (luma, flag) in zip(frames, coded, strict=True):
+        assert flag or np.array_equal(luma_of(frame), luma)
+
+
+def combing(luma: np.ndarray) -> float:
+    """How much lines differ from their neighbours."""
+    rows = luma.astype(int)
+    return float(np.abs(2 * rows[1:-1] - rows[:-2] - rows[2:]).mean())
+
+
+def test_a_recording_that_changes_its_shape_gets_bars_and_is_not_stretched(tmp_path: Path) -> None:
+    """A phone that is turned, or a window that is resized, while it is recorded."""
+    parts = [(320, 180), (180, 320), (240, 180)]
+    for index, (width, height) in enumerate(parts):
+        make_clip(tmp_path / f"{index}.ts", width_px=width, height_px=height, frames=25, paint=white)
+    source = tmp_path / "turned.ts"
+    source.write_bytes(b"".join((tmp_path / f"{index}.ts").read_bytes() for index in range(3)))
+    footage = msgspec.structs.replace(
+        probe(source), coded_width_px=320, coded_height_px=180, display_width_px=320, display_height_px=180
+    )
+    seen = {}
+    for frame in display_frames(source, footage):
+        lit = luma_of(frame) > 120
+        rows, columns = np.flatnonzero(lit.mean(axis=1) > 0.1), np.flatnonzero(lit.mean(axis=0) > 0.1)
+        seen.setdefault((columns[0], columns[-1] + 1, rows[0], rows[-1] + 1), frame.pts)
+    assert list(seen) == [(0, 320, 0, 180), (108, 210, 0, 180), (40, 280, 0, 180)]
+
+
+def test_preparing_ends_when_its_time_is_up(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "film.mp4")
+    arguments = [str(source), "--library", str(tmp_path / "library"), "--time-limit", "0.2s"]
+    done = CliRunner(catch_exceptions=True).invoke(prepare, arguments)
+    assert done.exit_code != 0 and "was not done after 0.2 s" in str(done.exception)
+    assert not (tmp_path / "library" / "film").exists()
+
+
+def white(width_px: int, height_px: int, _index: int) -> np.ndarray:
+    return np.full((height_px, width_px, 3), 230, np.uint8)
+
+
+@pytest.mark.parametrize("factor", [3, 40])
+def test_a_header_that_says_too_much_can_be_passed_over(tmp_path: Path, factor: int) -> None:
+    source = make_clip(tmp_path / "stale.mkv", frames=50)
+    data = bytearray(source.read_bytes())
+    at = data.index(b"\x44\x89\x88") + 3  # Duration, of eight bytes: RFC 9559, 5.1.2.10
+    (duration,) = struct.unpack_from(">d", data, at)
+    struct.pack_into(">d", data, at, duration * factor)
+    source.write_bytes(data)
+    arguments = [str(source), "--library", str(tmp_path / "library"), "--preset", "ultrafast", "--json"]
+    refused = CliRunner().invoke(prepare, arguments)
+    assert isinstance(refused.exception, InputError)
+    assert "--accept-short" in str(refused.exception)
+    ran = CliRunner().invoke(prepare, [*arguments, "--accept-short"])
+    assert ran.exit_code == 0
+    assert "ends after 2.0 s" in ran.stderr
+    title = Library(tmp_path / "library").title("stale")
+    assert sum(title.segment_frames) == 50
+    assert len(list(reference_frames(source, title))) == 50
+
+
+def test_an_animated_gif_becomes_a_title(tmp_path: Path) -> None:
+    source = tmp_path / "anim.gif"
+    ffmpeg("-i", str(make_clip(tmp_path / "clip.mkv", frames=50)), str(source))
+    title, _ = prepared(source)
+    assert title.duration_s == pytest.approx(2, abs=0.1)
+    assert title.fps == pytest.approx(25, rel=0.1)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_pictures_that_share_a_moment_are_not_lost_without_a_word(tmp_path: Path, share: float) -> None:
+    """share: of the FLV's tags, from its start, whose time is zero, as some recorders leave them."""
+    source = make_clip(tmp_path / "clip.flv", frames=50, codec="flv")
+    data, at, tags = bytearray(source.read_bytes()), 13, []
+    while at < len(data):
+        tags.append(at)
+        at += 15 + int.from_bytes(data[at + 1 : at + 4])
+    for at in tags[: int(share * len(tags))]:
+        data[at + 4 : at + 8] = bytes(4)
+    source.write_bytes(data)
+    if share == 1.0:
+        with pytest.raises(MediaError, match="without times"):
+            probe(source, accept_short=True)
+    else:
+        assert any("have a moment of their own" in note for note in probe(source).notes)
+
+
+@pytest.mark.parametrize("codec", ["flv", "libx264"])
+def test_flash_video_becomes_a_title(tmp_path: Path, codec: str) -> None:
+    title, _ = prepared(make_clip(tmp_path / "clip.flv", frames=50, codec=codec, sound_s=2))
+    assert title.duration_s == pytest.approx(2, abs=0.1)
+    assert title.audio
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mp4"])
+@pytest.mark.parametrize(("step_ms", "fps"), [(40, 25), (20, 50), (7, 48)])
+def test_a_recording_that_mostly_stands_still_has_the_rate_of_its_motion(
+    tmp_path: Path, suffix: str, step_ms: int, fps: int
+) -> None:
+    ticks = [start + step_ms * n for start in range(0, 5000, 1000) for n in range(8)]
+    title, _ = prepared(make_clip(tmp_path / f"screen.{suffix}", ticks=ticks))
+    assert title.fps == pytest.approx(fps, rel=0.05)
 
 
 def test_a_cap_holds(tmp_path: Path) -> None:
@@ -243,7 +456,7 @@ def test_a_cap_holds(tmp_path: Path) -> None:
     done = prepare_title(
         source,
         Library(tmp_path / "library"),
-        Recipe(preset="ultrafast", vmaf_every=60, heights_px=(180,), caps_bps=((180, cap_bps),)),
+        EncodeSettings(preset="ultrafast", vmaf_every=60, heights_px=(180,), caps_bps=((180, cap_bps),)),
         title_id="capped",
     )
     assert sum(done.title.renditions[0].segment_bytes) * 8 <= cap_bps * (done.title.duration_s + CAP_WINDOW_S)

@@ -6,18 +6,18 @@ import json
 import re
 import shutil
 import subprocess
-import sys
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import ip_address, ip_network
 from pathlib import Path
-from socket import create_connection, socket
 from urllib.parse import urlsplit
 
 import pytest
+from installation import Installation
+from nginx import nginx
 from prometheus import DOCKER, program
 from serve_process import ask, served
-from serving import enhanced_library
+from serving import FAST_PATH, enhanced_library
 from titles import CLIP
 
 PROXY = DOCKER / "nginx" / "nginx.conf"
@@ -27,30 +27,9 @@ COMPOSE = (DOCKER / "compose.yaml").read_text()
 @contextmanager
 def nginx_before(server: str, folder: Path) -> Iterator[str]:
     """The shipped nginx.conf in front of one server, on a free port; yields its URL."""
-    with socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    config = folder / "nginx.conf"
-    config.write_text(
-        PROXY.read_text()
-        .replace("listen 8080", f"listen 127.0.0.1:{port}")
-        .replace("server:8080", urlsplit(server).netloc)
-        .replace("/tmp/", f"{folder}/")
-        .replace("alias /library/", f"alias {folder}/library/")
-    )
-    command = [program("nginx"), "-c", str(config), "-e", str(folder / "error.log"), "-g", "daemon off; user root;"]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    try:
-        while process.poll() is None:
-            try:
-                create_connection(("127.0.0.1", port)).close()
-                break
-            except ConnectionRefusedError:
-                continue
-        yield f"http://127.0.0.1:{port}/"
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
+    configuration = PROXY.read_text().replace("server:8080", urlsplit(server).netloc)
+    with nginx(configuration.replace("alias /library/", f"alias {folder}/library/"), folder) as url:
+        yield url
 
 
 def test_nginx_takes_its_configuration(tmp_path):
@@ -83,10 +62,16 @@ def test_nginx_passes_on_sessions_ranges_and_cmcd_and_keeps_metrics_to_itself(tm
         assert ask(f"{server}metrics")[0] == 200
 
 
+@pytest.mark.skipif(not FAST_PATH, reason="without the fast path the server sends the bytes itself")
 def test_nginx_sends_by_itself_what_the_server_decides(tmp_path):
     (tmp_path / "library").mkdir()
     library = enhanced_library(tmp_path / "library")
-    with served("--library", str(library)) as server, nginx_before(server, tmp_path) as url:
+    config = tmp_path / "server.toml"
+    config.write_text("accel_location = '/library/'\n")
+    with (
+        served("--library", str(library), "--config", str(config)) as server,
+        nginx_before(server, tmp_path) as url,
+    ):
         session = json.loads(ask(f"{url}sessions", b'{"title": "bbb"}')[1])["id"]
         _, body, headers = ask(f"{url}sessions/{session}/video/1.m4s", CMCD_Request="bl=2000,mtp=3000")
         rendition = headers["Toprung-Rendition"]
@@ -104,43 +89,17 @@ def test_nginx_sends_by_itself_what_the_server_decides(tmp_path):
         assert asked[0] == 200 and asked[1], "only media is referred to"
 
 
-def test_the_tools_image_installs_all_that_prepare_and_play_import(tmp_path):
-    declared = tomllib.loads((DOCKER.parent / "pyproject.toml").read_text())["project"]["dependencies"]
-    lines = (DOCKER / "tools-requirements.txt").read_text().splitlines()
-    wanted = {line for line in lines if line and not line.startswith("#")}
-    assert wanted <= {line.split("  #")[0].strip() for line in declared}
-    absent = {re.split(r"[\[<>=]", line)[0].replace("-", "_") for line in set(declared) - wanted}
-    assert {"torch", "redis"} <= absent
+def test_the_tools_image_prepares_and_plays_with_nothing_but_what_it_holds(tmp_path):
+    extras = re.findall(r"pip install .*'\.\[(.+)\]'", (DOCKER / "tools.Dockerfile").read_text())
+    assert extras == ["player"]
+    image = Installation(tmp_path / "image", *extras)
     (tmp_path / "library").mkdir()
     with served("--library", str(enhanced_library(tmp_path / "library"))) as url:
-        plain = ("--families", "none", "--speed", "max", "--out", str(tmp_path / "report"))
-        without(absent, "play", url, "--title", "bbb", *plain)
+        plain = ("--families", "none", "--speed", "max", "--out", tmp_path / "report")
+        done = image.run("play", url, "--title", "bbb", *plain)
+    assert done.returncode == 0, done.stderr
     assert (tmp_path / "report" / "report.html").is_file()
-    without(
-        absent, "prepare", str(CLIP), "--library", str(tmp_path / "out"), "--heights", "90", "--preset", "ultrafast"
-    )
-
-
-WITHOUT = """
-import sys
-from importlib.abc import MetaPathFinder
-
-class Absent(MetaPathFinder):
-    def find_spec(self, name, path, target=None):
-        if name.partition(".")[0] in {absent}:
-            raise ModuleNotFoundError(name)
-
-sys.meta_path.insert(0, Absent())
-from abr.cli import main
-sys.argv[0] = "toprung"
-main()
-"""
-
-
-def without(absent: set[str], *arguments: str) -> None:
-    """Runs `toprung` as on a machine that lacks some packages."""
-    command = [sys.executable, "-c", WITHOUT.replace("{absent}", repr(absent)), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = image.run("prepare", CLIP, "--library", tmp_path / "out", "--heights", "90", "--preset", "ultrafast")
     assert done.returncode == 0, done.stderr
 
 
@@ -166,6 +125,21 @@ def test_compose_takes_the_composition(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert set(done.stdout.split()) == {"nginx", "server", "redis", "prepare", "viewer", "prometheus", "grafana"}
+
+
+def test_addresses_of_their_own_are_given_to_nobody_else():
+    """Else a server that starts first may take nginx's."""
+    given = ip_network(re.findall(r"ip_range: (\S+)", COMPOSE)[0])
+    subnet = ip_network(re.findall(r"subnet: (\S+)", COMPOSE)[0])
+    fixed = [ip_address(found) for found in re.findall(r"ipv4_address: (\S+)", COMPOSE)]
+    assert given.subnet_of(subnet) and len(fixed) == 2
+    assert all(address in subnet and address not in given for address in fixed)
+
+
+def test_the_servers_know_where_the_proxy_has_the_library():
+    told = re.search(r"X-Accel-Location (\S+);", (DOCKER / "nginx" / "nginx.conf").read_text())
+    assert told
+    assert f"TOPRUNG_ACCEL_LOCATION: {told[1]} " in COMPOSE
 
 
 def test_the_servers_trust_the_proxy_and_prometheus_by_their_addresses():

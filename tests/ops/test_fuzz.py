@@ -13,17 +13,17 @@ from hypothesis import strategies as st
 from serving import device_profile, enhancements, take
 from titles import prepared_title
 
-from abr.cmcd import HEADERS
 from abr.controllers import CONTROLLERS
+from abr.core.events import Downloaded, EventBatch
+from abr.core.options import price
 from abr.errors import FormatError
-from abr.events import Downloaded, EventBatch
-from abr.formats import dumps, loads
-from abr.options import price
-from client_player.manifest import SEGMENTS_ALL_MAX, TRACKS_MAX, URL_MAX_CHARS, loads_mpd
-from server.seen import sight
-from server.sessions import SessionState
-from server.telemetry import Telemetry
-from server.viewers import hear
+from abr.protocols.cmcd import HEADERS
+from abr.records import dumps, loads
+from client_player.source.mpd import SEGMENTS_ALL_MAX, TRACKS_MAX, URL_MAX_CHARS, loads_mpd
+from server.monitoring.metrics import Metrics
+from server.monitoring.shown_quality import quality_shown
+from server.sessions.observation import read_hints
+from server.sessions.state import SessionState
 
 TITLE, FOLDER = prepared_title()
 PRICES = price(TITLE, enhancements(TITLE), device_profile(TITLE))
@@ -48,7 +48,7 @@ CMCD = st.lists(ITEM, max_size=12).map(",".join) | st.text(max_size=200)
 
 
 class Request:
-    """What `hear` reads of a request."""
+    """What `read_hints` reads of a request."""
 
     def __init__(self, headers: dict[str, str], query: dict[str, str]) -> None:
         self.headers, self.query = headers, query
@@ -56,7 +56,7 @@ class Request:
 
 @given(query=CMCD, header=CMCD, name=st.sampled_from(HEADERS), segment=st.integers(0, 2))
 def test_whatever_cmcd_says_a_segment_is_decided(query, header, name, segment):
-    heard = hear(Request({name: header}, {"CMCD": query}))
+    heard = read_hints(Request({name: header}, {"CMCD": query}))
     state = SessionState(
         title="bbb", controller="bola", families=(), profile=b"", buffer_max_s=60.0, created_s=1.7e9, downloads=()
     )
@@ -102,7 +102,7 @@ BATCH = {
         {"event": "ended", "t_s": 5.0, "reason": "finished", "played_s": 5.0},
     ]
 }
-TELEMETRY = Telemetry(time.time, "test")
+TELEMETRY = Metrics(time.time, "test")
 
 
 @given(batch=damaged_json(BATCH))
@@ -121,7 +121,7 @@ def check_events(body: bytes) -> None:
     except FormatError as error:
         assert len(str(error)) < 400
         return
-    TELEMETRY.viewers.observe(events, "session", lambda event: sight(event, PRICES))
+    TELEMETRY.viewers.observe(events, "session", lambda event: quality_shown(event, PRICES))
 
 
 def test_a_rate_beyond_measure_does_not_spoil_the_sum():
@@ -130,7 +130,7 @@ def test_a_rate_beyond_measure_does_not_spoil_the_sum():
 
 
 def test_what_was_counted_of_fuzzed_events_can_still_be_scraped():
-    body, _ = TELEMETRY.scraped("application/openmetrics-text; version=1.0.0")
+    body, _ = TELEMETRY.exposition("application/openmetrics-text; version=1.0.0")
     lines = [line.split("# {")[0].split()[1] for line in body.decode().splitlines() if not line.startswith("#")]
     assert all(float(value) < float("inf") for value in lines)
 

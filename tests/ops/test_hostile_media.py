@@ -10,12 +10,12 @@ from clips import make_clip
 from hypothesis import settings
 from titles import CLIP
 
-from abr.crew import Failure, LocalCrew
-from server.ingest.jobs import Job, prepare_job
-from server.ingest.recipe import Recipe
-from server.library import Library
+from abr.jobs.local_pool import JobFailure, LocalPool
+from server.ingest.encode_settings import EncodeSettings
+from server.ingest.jobs import PrepareJob, prepare_job
+from server.media.library import Library
 
-RECIPE = Recipe(preset="ultrafast", heights_px=(54,), vmaf_every=60, segment_s=1)
+RECIPE = EncodeSettings(preset="ultrafast", heights_px=(54,), vmaf_every=60, segment_s=1)
 BRIEF, THOROUGH = 4, 200
 
 
@@ -42,19 +42,19 @@ def damaged(whole: bytes, seed: int) -> bytes:
     return bytes(data[: len(data) // chance.choice((1, 1, 1, 2))])
 
 
-def jobs(folder: Path) -> Iterator[Job]:
+def jobs(folder: Path) -> Iterator[PrepareJob]:
     small = make_clip(folder / "small.mp4", width_px=96, height_px=54, frames=30, sound_s=1.2).read_bytes()
     count = THOROUGH if settings.get_current_profile_name() == "thorough" else BRIEF
     for seed in range(count):
         source = folder / f"damaged-{seed}.mp4"
         source.write_bytes(damaged(CLIP.read_bytes() if seed % 20 == 19 else small, seed))
-        yield Job(source=source, library=folder / "library", recipe=RECIPE)
+        yield PrepareJob(source=source, library=folder / "library", recipe=RECIPE)
 
 
 def test_a_damaged_film_becomes_a_title_or_one_sentence(tmp_path):
-    crew = LocalCrew(2, memory_bytes=6 << 30)
+    crew = LocalPool(2, memory_bytes=6 << 30)
     done = list(crew.work(prepare_job, list(jobs(tmp_path))))
-    refused = [finished for finished in done if isinstance(finished.outcome, Failure)]
+    refused = [finished for finished in done if isinstance(finished.outcome, JobFailure)]
     for finished in refused:
         assert finished.outcome.exit_code == 2, finished
         assert "\n" not in finished.outcome.sentence, finished

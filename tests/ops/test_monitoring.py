@@ -21,10 +21,10 @@ from prometheus_client.parser import text_string_to_metric_families as prometheu
 from serve_process import ask, clean_environment, served
 from serving import CHUNK_FILE, device_profile, enhanced_library
 
-from abr.events import Downloaded, Ended, EventBatch, Failed, Playing, Shown, Stalled, Started, Stepped
-from abr.formats import dumps
-from server.exposition import shared_metrics, worker_ended
-from server.library import Library
+from abr.core.events import Downloaded, Ended, EventBatch, Failed, Playing, Shown, Stalled, Started, Stepped
+from abr.records import dumps
+from server.media.library import Library
+from server.monitoring.prometheus_export import shared_metrics, worker_ended
 
 DASHBOARDS = sorted((DOCKER / "grafana" / "dashboards").glob("*.json"))
 RULES = DOCKER / "prometheus" / "toprung.rules.yml"
@@ -32,7 +32,7 @@ OPENMETRICS = "application/openmetrics-text;version=1.0.0"
 NAME = re.compile(r"\btoprung_[a-z0-9_]+")
 
 CONTROLLERS = """
-from abr.control import Decision
+from abr.core.control import Decision
 
 class Swinging:
     def decide(self, seen):
@@ -117,6 +117,7 @@ def test_every_metric_on_a_dashboard_or_in_a_rule_is_in_a_scrape(server):
     there = {sample.name for family in prometheus_text(text.decode()) for sample in family.samples}
     named = {name for _, _, expression in dashboard_queries() for name in NAME.findall(expression)}
     assert len(named) > 30
+    assert {"toprung_promised_quality_sum", "toprung_viewer_quality_sum", "toprung_viewer_quality_bucket"} <= named
     assert named <= there
     assert set(NAME.findall(RULES.read_text())) <= there
 
@@ -147,7 +148,7 @@ def test_prometheus_answers_every_panel_with_sane_numbers(watched, panel, unit, 
     answers = [value for value in values if not math.isnan(value)]  # NaN: a quantile of nothing, for one of the labels
     assert answers, f"{panel} stays empty: {expression}"
     assert all(math.isfinite(value) and value >= 0 for value in answers), (expression, answers)
-    if unit == "percentunit" or "VMAF" in panel:
+    if unit == "percentunit" or panel in ("VMAF seen", "Quality seen"):
         assert max(answers) <= (1 if unit == "percentunit" else 100), (expression, answers)
 
 
@@ -194,15 +195,15 @@ def test_the_dashboard_shows_viewers_first_and_finds_its_datasource():
 
 COUNT = """
 import sys
-from server.telemetry import Telemetry
-from server.exposition import Exposition
-telemetry = Telemetry(lambda: 0.0, "1")
+from server.monitoring.metrics import Metrics
+from server.monitoring.prometheus_export import PrometheusExport
+metrics = Metrics(lambda: 0.0, "1")
 for index in range(int(sys.argv[1])):
-    telemetry.conflicts.inc()
-    telemetry.started.labels("toprung").inc()
-    telemetry.promised_vmaf.observe(index % 100, "session-of-" + sys.argv[1])
-telemetry.active.hear("somebody")
-print(telemetry.scraped("application/openmetrics-text; version=1.0.0")[0].decode(), flush=True)
+    metrics.conflicts.inc()
+    metrics.started.labels("toprung").inc()
+    metrics.promised_vmaf.observe(index % 100, "session-of-" + sys.argv[1])
+metrics.active.touch("somebody")
+print(metrics.exposition("application/openmetrics-text; version=1.0.0")[0].decode(), flush=True)
 sys.stdin.read()
 """
 

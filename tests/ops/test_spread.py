@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -38,10 +39,24 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def start(sources: Path, library: Path, *names: str, ray: bool = False) -> subprocess.Popen[str]:
+def start(
+    sources: Path, library: Path, *names: str, ray: bool = False, more: Sequence[str] = ()
+) -> subprocess.Popen[str]:
     files = [str(sources / f"{name}.mp4") for name in names]
     where = ("--ray", "local") if ray else ()
-    command = [sys.executable, "-m", "abr", "prepare", *files, "--library", str(library), *FLAGS, *where, "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "abr",
+        "prepare",
+        *files,
+        "--library",
+        str(library),
+        *FLAGS,
+        *where,
+        *more,
+        "--json",
+    ]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=clean_environment())
 
 
@@ -83,6 +98,17 @@ def test_ray_makes_the_same_titles_though_a_worker_is_killed(sources, here, tmp_
     assert killed
     assert sorted(json.loads(line)["title"] for line in output.splitlines()) == sorted(NAMES)
     assert contents(tmp_path) == contents(here)
+
+
+def test_a_time_limit_holds_on_ray(sources, tmp_path):
+    pytest.importorskip("ray")
+    process = start(sources, tmp_path, *NAMES[:2], ray=True, more=("--time-limit", "0.1s"))
+    output, errors = process.communicate()
+    assert (process.returncode, output) == (1, "")
+    assert sorted(errors.splitlines()) == [
+        f"toprung: {name}.mp4: was not done after 0.1 s, the limit." for name in NAMES[:2]
+    ]
+    assert not [entry for entry in tmp_path.iterdir() if not entry.name.startswith(".")]
 
 
 def kill_one(library: Path, process: subprocess.Popen[str]) -> bool:

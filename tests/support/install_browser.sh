@@ -7,6 +7,6 @@ wanted=
 command -v chromium >/dev/null || command -v chromium-browser >/dev/null || wanted=chromium
 command -v npm >/dev/null || wanted="$wanted npm"
 [ -z "$wanted" ] && exit 0
-as_root apt-get update -qq
+as_root apt-get -o DPkg::Lock::Timeout=600 update -qq
 # shellcheck disable=SC2086
-as_root apt-get install -y -qq --no-install-recommends $wanted
+as_root apt-get -o DPkg::Lock::Timeout=600 install -y -qq --no-install-recommends $wanted

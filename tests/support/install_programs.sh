@@ -3,5 +3,5 @@
 set -eu
 as_root() { if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi; }
 export DEBIAN_FRONTEND=noninteractive
-as_root apt-get update -qq
-as_root apt-get install -y -qq --no-install-recommends "$@"
+as_root apt-get -o DPkg::Lock::Timeout=600 update -qq
+as_root apt-get -o DPkg::Lock::Timeout=600 install -y -qq --no-install-recommends "$@"

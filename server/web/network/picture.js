@@ -19,7 +19,11 @@ async function copied(frame, layout, bytes, options = {}) {
 async function fromI420(frame, widthPx, heightPx) {
   const [w, h] = [(widthPx + 1) >> 1, (heightPx + 1) >> 1];
   const luma = widthPx * heightPx;
-  const layout = [{ offset: 0, stride: widthPx }, { offset: luma, stride: w }, { offset: luma + w * h, stride: w }];
+  const layout = [
+    { offset: 0, stride: widthPx },
+    { offset: luma, stride: w },
+    { offset: luma + w * h, stride: w },
+  ];
   if (frame.format === "I420A") layout.push({ offset: luma + 2 * w * h, stride: widthPx });
   const data = await copied(frame, layout, 2 * luma + 2 * w * h);
   return {
@@ -34,7 +38,10 @@ async function fromI420(frame, widthPx, heightPx) {
 async function fromNv12(frame, widthPx, heightPx) {
   const [w, h] = [(widthPx + 1) >> 1, (heightPx + 1) >> 1];
   const luma = widthPx * heightPx;
-  const layout = [{ offset: 0, stride: widthPx }, { offset: luma, stride: 2 * w }];
+  const layout = [
+    { offset: 0, stride: widthPx },
+    { offset: luma, stride: 2 * w },
+  ];
   const data = await copied(frame, layout, luma + 2 * w * h);
   const [u, v] = [new Uint8Array(w * h), new Uint8Array(w * h)];
   for (let i = 0, at = luma; i < w * h; i++) {
@@ -49,7 +56,13 @@ async function fromRgb(frame, widthPx, heightPx) {
   const layout = [{ offset: 0, stride: 4 * widthPx }];
   const data = await copied(frame, layout, 4 * widthPx * heightPx, { format: "RGBA", colorSpace: "srgb" });
   const [w, h] = [(widthPx + 1) >> 1, (heightPx + 1) >> 1];
-  const picture = { widthPx, heightPx, y: new Uint8Array(widthPx * heightPx), u: new Uint8Array(w * h), v: new Uint8Array(w * h) };
+  const picture = {
+    widthPx,
+    heightPx,
+    y: new Uint8Array(widthPx * heightPx),
+    u: new Uint8Array(w * h),
+    v: new Uint8Array(w * h),
+  };
   for (let row = 0, at = 0; row < heightPx; row++) {
     for (let column = 0; column < widthPx; column++, at += 4) {
       const [r, g, b] = [data[at], data[at + 1], data[at + 2]];
@@ -67,13 +80,17 @@ async function fromRgb(frame, widthPx, heightPx) {
 /** A picture of noise over a gradient: what networks are timed on. */
 export function pattern(widthPx, heightPx) {
   const chroma = () => new Uint8Array(((widthPx + 1) >> 1) * ((heightPx + 1) >> 1)).fill(128);
-  const y = Uint8Array.from({ length: widthPx * heightPx }, (_, i) => 40 + ((i % widthPx) * 150) / widthPx + ((i * 7919) % 23));
+  const y = Uint8Array.from(
+    { length: widthPx * heightPx },
+    (_, i) => 40 + ((i % widthPx) * 150) / widthPx + ((i * 7919) % 23),
+  );
   return { widthPx, heightPx, y, u: chroma(), v: chroma() };
 }
 
 /** How a picture lies in a network's working grid, with a border of one position around; and its size when lifted. */
 export function grid({ squeeze, scale }, widthPx, heightPx) {
-  const columns = Math.ceil(widthPx / squeeze), rows = Math.ceil(heightPx / squeeze);
+  const columns = Math.ceil(widthPx / squeeze),
+    rows = Math.ceil(heightPx / squeeze);
   const shown = { outWidthPx: Math.floor(widthPx * scale), outHeightPx: Math.floor(heightPx * scale) };
   return { columns, rows, pitch: columns + 2, area: (columns + 2) * (rows + 2), ...shown };
 }
@@ -92,5 +109,41 @@ export function packed(network, { widthPx, heightPx, y }, into) {
       into[at] = y[line + Math.min(column, widthPx - 1)] / 255;
     }
   }
+  return into;
+}
+
+/** How a picture lies in the grid of a chroma part; `plane` is of its chroma, as decoded, and `outPlane` of that shown. */
+export function chromaGrid({ fold, scale }, widthPx, heightPx) {
+  const place = grid({ squeeze: fold, scale }, widthPx, heightPx);
+  const half = (length) => (length + 1) >> 1;
+  const plane = { planeWidth: half(widthPx), planeHeight: half(heightPx) };
+  return { ...place, ...plane, outPlaneWidth: half(place.outWidthPx), outPlaneHeight: half(place.outHeightPx) };
+}
+
+/** Where the samples of a plane of chroma (0 for u, 1 for v) begin among the channels of a chroma part's input. */
+export const chromaChannel = ({ fold, squeeze }, plane) => fold ** 2 + plane * squeeze ** 2;
+
+/**
+ * The three planes for a chroma part, less their middle, in units of 0 to 1: channels of y, of u, of v at each position.
+ *
+ * `at(position, channel)` tells where a value goes in `into`. Last rows and columns are repeated as for `packed`.
+ */
+export function packedPlanes(chroma, picture, into, at) {
+  const { columns, rows, pitch, planeWidth, planeHeight } = chromaGrid(chroma, picture.widthPx, picture.heightPx);
+  const put = (plane, width, height, side, first) => {
+    for (let row = 0; row < rows * side; row++) {
+      const line = Math.min(row, height - 1) * width;
+      const base = (Math.floor(row / side) + 1) * pitch + 1;
+      const lane = first + (row % side) * side;
+      for (let column = 0; column < columns * side; column++) {
+        const value = (plane[line + Math.min(column, width - 1)] - 128) / 255;
+        into[at(base + Math.floor(column / side), lane + (column % side))] = value;
+      }
+    }
+  };
+  put(picture.y, picture.widthPx, picture.heightPx, chroma.fold, 0);
+  [picture.u, picture.v].forEach((plane, index) =>
+    put(plane, planeWidth, planeHeight, chroma.squeeze, chromaChannel(chroma, index)),
+  );
   return into;
 }

@@ -1,9 +1,11 @@
-// The `plain` family of networks, as enhancers/architectures/plain.py describes it: 3×3 convolutions with ReLU at low
+// The `plain` family of networks, as enhancers/networks/plain.py describes it: 3×3 convolutions with ReLU at low
 // resolution, then pixel shuffle over an interpolated skip.
 
 const PATTERN = /^plain-m(\d{1,2})c(\d{1,3})x(1\.5|2|3|4)(d2)?$/;
-const DEPTH_MAX = 64, WIDTH_MAX = 256;
+const DEPTH_MAX = 64,
+  WIDTH_MAX = 256;
 const SHUFFLES = [2, 3, 4];
+const USUAL_CHROMA = "m3c24"; // as enhancers/networks/catalog.py has it
 
 /**
  * `plain-m4c32x2d2` → {name, depth, width, scale, squeeze, shuffle, layers}; throws for what this page does not run.
@@ -26,6 +28,32 @@ export function architecture(name) {
   return { name, depth, width, scale, squeeze, shuffle, layers };
 }
 
+const CHROMA = /^m([1-9]\d?)c([1-9]\d{0,2})$/;
+
+/**
+ * The chroma part called `m3c24` beside a luma network, as enhancers/networks/chroma.py describes it.
+ *
+ * A position of its grid stands for fold × fold pixels of luma and squeeze × squeeze samples of each chroma plane.
+ */
+export function chromaPart(name, { scale, squeeze, shuffle }) {
+  const found = CHROMA.exec(name);
+  const [depth, width] = found ? found.slice(1).map(Number) : [0, 0];
+  if (!(depth >= 1 && depth <= DEPTH_MAX && width >= 1 && width <= WIDTH_MAX)) {
+    throw new Error(`${name} is not a chroma part that this page runs`);
+  }
+  const fold = 2 * squeeze;
+  const blocks = Array.from({ length: depth }, (_, index) => `chroma.block${index + 1}`);
+  const layers = [
+    { name: "chroma.head", inputs: fold ** 2 + 2 * squeeze ** 2, outputs: width },
+    ...blocks.map((block) => ({ name: block, inputs: width, outputs: width })),
+    { name: "chroma.tail", inputs: width, outputs: 2 * shuffle ** 2 },
+  ];
+  return { name, depth, width, scale, squeeze, fold, shuffle, layers };
+}
+
+/** Whether a layer is the last of its network: no ReLU follows it. */
+export const isTail = ({ name }) => name.replace("chroma.", "").startsWith("tail");
+
 /** Multiply-accumulates of one frame of this size. */
 export function macs({ layers, squeeze }, widthPx, heightPx) {
   const positions = Math.ceil(widthPx / squeeze) * Math.ceil(heightPx / squeeze);
@@ -37,10 +65,11 @@ export function untrained(name) {
   let seed = 1;
   const random = () => ((seed = (seed * 16807) % 2147483647) / 2147483647 - 0.5) * 0.2;
   const made = architecture(name);
+  const chroma = chromaPart(USUAL_CHROMA, made);
   const tensors = new Map();
-  for (const { name: layer, inputs, outputs } of made.layers) {
+  for (const { name: layer, inputs, outputs } of [...made.layers, ...chroma.layers]) {
     tensors.set(`${layer}.weight`, Float32Array.from({ length: outputs * inputs * 9 }, random));
     tensors.set(`${layer}.bias`, Float32Array.from({ length: outputs }, random));
   }
-  return { architecture: made, tensors };
+  return { architecture: made, chroma, tensors };
 }

@@ -48,11 +48,12 @@ export const REACH = 3;
 
 /**
  * The display scaler of plain playback (swscale's Lanczos), for each of the `shuffle` outputs of a position of the grid:
- * {from, weights}, weights summing to one, of samples counted from the position's first.
+ * {from, weights}, weights summing to one, of samples counted from the position's first. `shift`: of where samples are
+ * taken, in samples.
  */
-export function lanczos({ squeeze, shuffle }) {
+export function lanczos({ squeeze, shuffle }, shift = 0) {
   return range(0, shuffle - 1).map((output) => {
-    const centre = ((output + 0.5) * squeeze) / shuffle - 0.5;
+    const centre = ((output + 0.5) * squeeze) / shuffle - 0.5 + shift;
     const from = Math.floor(centre) - REACH + 1;
     const weights = range(0, 2 * REACH - 1).map((tap) => bell(from + tap - centre));
     const sum = weights.reduce((a, b) => a + b);
@@ -60,9 +61,14 @@ export function lanczos({ squeeze, shuffle }) {
   });
 }
 
+/** The shift of columns of chroma, which H.264 samples at the left of each pair of pixels, before scaling and after. */
+export const chromaShift = ({ scale }) => 0.25 - 0.25 / scale;
+
 function bell(x) {
   if (x === 0) return 1;
-  return Math.abs(x) < REACH ? (REACH * Math.sin(Math.PI * x) * Math.sin((Math.PI * x) / REACH)) / (Math.PI * x) ** 2 : 0;
+  return Math.abs(x) < REACH
+    ? (REACH * Math.sin(Math.PI * x) * Math.sin((Math.PI * x) / REACH)) / (Math.PI * x) ** 2
+    : 0;
 }
 
 /** One output of `lanczos` times `gain` as an expression; `sample(offset)` names a sample. */

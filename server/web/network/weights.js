@@ -1,17 +1,24 @@
-// Reads weights chunks, the same safetensors files that the Python player takes (enhancers/checkpoint.py tells the
+// Reads weights chunks, the same safetensors files that the Python player takes (enhancers/networks/checkpoint.py tells the
 // format). Whatever a chunk says is checked before it is used.
 
-import { architecture } from "./plain.js";
+import { architecture, chromaPart } from "./plain.js";
 
 const FORMAT = "toprung-plain-1";
+const CHROMA_FORMAT = "toprung-plain-2"; // a first chunk with a chroma part
 const HEADER_BYTES_MAX = 1 << 20;
 const VALUE_MAX = 1e4;
 const BYTES_OF = { F32: 4, F16: 2, I8: 1 };
 
-/** The network that chunks 1…k (ArrayBuffers, in order) amount to: {architecture, tensors: Map of Float32Array}. */
-export function readChunks(chunks) {
+/**
+ * The network that chunks 1…k (ArrayBuffers, in order) amount to: {architecture, chroma, tensors: Map of Float32Array}.
+ *
+ * chroma: the part that lifts chroma; null for weights that lift luma alone. strength: what the network adds to the plain
+ * luma is multiplied by this, in its last convolution.
+ */
+export function readChunks(chunks, strength = 1) {
   const tensors = new Map();
   let before = null;
+  let chroma = null;
   for (const [index, chunk] of chunks.entries()) {
     const { metadata, entry } = open(chunk);
     const made = architecture(metadata.architecture);
@@ -20,11 +27,23 @@ export function readChunks(chunks) {
     if (metadata.from !== after || made.depth <= after || !sameTrunk) {
       throw new Error(`chunk ${index + 1} of the weights does not continue the one before`);
     }
+    if (metadata.format === CHROMA_FORMAT) {
+      if (before) throw new Error(`chunk ${index + 1} of the weights has a chroma part, which only the first may have`);
+      chroma = chromaPart(metadata.chroma, made);
+      for (const layer of chroma.layers) read(layer, entry, tensors);
+    }
     for (const layer of made.layers.filter(({ name }) => belongs(name, after))) read(layer, entry, tensors);
     before = made;
   }
   if (!before) throw new Error("there are no weights");
-  return { architecture: before, tensors };
+  if (!(strength > 0 && strength <= 1)) throw new Error(`the weights are offered at strength ${strength}`);
+  for (const name of [`tail${before.depth}.weight`, `tail${before.depth}.bias`]) {
+    tensors.set(
+      name,
+      tensors.get(name).map((value) => value * strength),
+    );
+  }
+  return { architecture: before, chroma, tensors };
 }
 
 /** Whether a layer is in the chunk that comes after exit `after`. */
@@ -51,7 +70,8 @@ function open(chunk) {
   if (headerBytes > Math.min(HEADER_BYTES_MAX, chunk.byteLength - 8)) throw new Error("these weights are cut off");
   const header = JSON.parse(new TextDecoder().decode(new Uint8Array(chunk, 8, headerBytes)));
   const metadata = JSON.parse(header.__metadata__?.toprung ?? "{}");
-  if (metadata.format !== FORMAT) throw new Error(`these weights are not in the format ${FORMAT}`);
+  if (![FORMAT, CHROMA_FORMAT].includes(metadata.format))
+    throw new Error(`these weights are not in the format ${FORMAT}`);
   const data = chunk.slice(8 + headerBytes);
   return { metadata, entry: (name, shape, types) => tensor(header[name], data, name, shape, types) };
 }

@@ -41,11 +41,12 @@ export class Ladder {
   }
 
   #say(segment) {
-    const { rendition, enhancer, vmaf, reason } = this.#decisions.get(segment);
+    const { rendition, enhancer, vmaf, quality, reason } = this.#decisions.get(segment);
     const plain = this.title.plain_quality[rendition].vmaf[segment];
     const bold = document.createElement("b");
     bold.textContent = `Segment ${segment + 1}: ${rendition}${enhancer === "none" ? ", plain" : ` + ${enhancer}`}`;
-    const gain = enhancer === "none" ? `VMAF ${plain.toFixed(1)}` : `VMAF ${plain.toFixed(1)} → ${vmaf.toFixed(1)}`;
+    const lifted = `quality ${plain.toFixed(1)} → ${quality.toFixed(1)} (VMAF ${vmaf.toFixed(1)})`;
+    const gain = enhancer === "none" ? `quality ${plain.toFixed(1)}` : lifted;
     this.why.replaceChildren(bold, ` · ${gain} · ${reason}`);
   }
 

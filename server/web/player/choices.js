@@ -1,6 +1,21 @@
 // What may lift a segment here: the title's offers, what they cost on this device, and whose weights are held.
 
+import { architecture as parsed, macs } from "../network/plain.js";
+
+const PROCESSOR_MACS_PER_MS = 1e6; // measured on one core
+const PATIENCE_MS = 3000; // for a frame that stands still
 const mean = (values) => values.reduce((a, b) => a + b, 0) / (values.length || 1);
+
+/** Trusted quality of each segment, VMAF where a title tells nothing of a panel (abr.core.options). */
+export const countedQuality = ({ trusted, vmaf }) => (trusted?.length ? trusted : vmaf);
+
+/**
+ * Whether a candidate is for what the video shows. Where a rung's pixels are not quite square, as in 426 × 240, browsers
+ * tell the width that it is shown at, 427.
+ */
+export function fits({ widthPx, heightPx }, { videoWidth, videoHeight }) {
+  return heightPx === videoHeight && Math.abs(widthPx - videoWidth) <= 2;
+}
 
 export class Choices {
   #able = new Map();
@@ -8,6 +23,17 @@ export class Choices {
   /** measured: what `measure` found. weights: a Weights. decisionOf(segment): {rendition, enhancer}, or undefined. */
   constructor({ title, table, measured, weights, decisionOf }) {
     Object.assign(this, { title, table, measured, weights, decisionOf });
+  }
+
+  /** What was measured has changed. */
+  remeasured(measured) {
+    this.measured = measured;
+    this.#able.clear();
+  }
+
+  /** Whether anything is offered for a rendition. */
+  offers(rendition) {
+    return (this.table?.enhancers ?? []).some(({ name }) => this.offer(name, rendition));
   }
 
   /** The offer of an enhancer for a rendition, or null. */
@@ -20,7 +46,7 @@ export class Choices {
   of(segment) {
     const decision = this.decisionOf(segment);
     const decided = decision && this.offer(decision.enhancer, decision.rendition);
-    if (!decided) return [];
+    if (!decided || this.measured.kind === "Processor") return [];
     const limitMs = this.#costMs(decided);
     return this.#ables(decision.rendition).filter(({ costMs, offer }) => costMs <= limitMs && this.weights.owns(offer));
   }
@@ -28,7 +54,8 @@ export class Choices {
   /** The best for a frame that may take its time, whatever was decided, with its weights; undefined when there is none. */
   async best(segment, fits) {
     const rendition = this.decisionOf(segment)?.rendition;
-    const choice = rendition && this.#ables(rendition).find(fits);
+    const all = rendition ? this.#ables(rendition).filter(fits) : [];
+    const choice = all.find(({ costMs }) => costMs <= PATIENCE_MS) ?? all.sort((a, b) => a.costMs - b.costMs)[0];
     if (choice) await this.weights.acquire(choice.offer);
     return choice;
   }
@@ -37,21 +64,37 @@ export class Choices {
   #ables(rendition) {
     if (!this.#able.has(rendition)) {
       const offers = (this.table?.enhancers ?? []).map(({ name }) => [name, this.offer(name, rendition)]);
-      const able = offers.filter(([, offer]) => offer && this.#costMs(offer) < Infinity).map((each) => this.#candidate(...each));
-      this.#able.set(rendition, able.sort((a, b) => mean(b.offer.quality.vmaf) - mean(a.offer.quality.vmaf)));
+      const able = offers
+        .filter(([, offer]) => offer && this.#costMs(offer) < Infinity)
+        .map((each) => this.#candidate(...each));
+      this.#able.set(
+        rendition,
+        able.sort((a, b) => mean(countedQuality(b.offer.quality)) - mean(countedQuality(a.offer.quality))),
+      );
     }
     return this.#able.get(rendition);
   }
 
   #candidate(name, offer) {
     const { width_px: widthPx, height_px: heightPx } = this.#rung(offer);
-    const { architecture, rendition } = offer;
+    const { architecture, rendition, strength = 1 } = offer;
     const chunks = () => this.weights.joined(offer);
-    return { name, offer, architecture, widthPx, heightPx, key: `${name}@${rendition}`, costMs: this.#costMs(offer), chunks };
+    return {
+      name,
+      offer,
+      architecture,
+      strength,
+      widthPx,
+      heightPx,
+      key: `${name}@${rendition}`,
+      costMs: this.#costMs(offer),
+      chunks,
+    };
   }
 
   #costMs(offer) {
     const { width_px: widthPx, height_px: heightPx } = this.#rung(offer);
+    if (this.measured.kind === "Processor") return processorMs(offer.architecture, widthPx, heightPx);
     const found = this.measured.measurements.find(
       (each) => each.architecture === offer.architecture && each.width_px === widthPx && each.height_px === heightPx,
     );
@@ -60,5 +103,14 @@ export class Choices {
 
   #rung(offer) {
     return this.title.renditions.find(({ id }) => id === offer.rendition);
+  }
+}
+
+/** A network of a family that came later than this page costs Infinity. */
+function processorMs(name, widthPx, heightPx) {
+  try {
+    return macs(parsed(name), widthPx, heightPx) / PROCESSOR_MACS_PER_MS;
+  } catch {
+    return Infinity;
   }
 }

@@ -9,19 +9,21 @@ const nowMs = () => performance.timeOrigin + performance.now();
 
 export class Enhancer {
   on = true;
-  split = 0;  // share of the width that is shown as played plainly
+  split = 0; // share of the width that is shown as played plainly
   state = { name: "none", tookMs: 0, reason: "" };
   #busy = false;
-  #ready = new Map();  // network key → true, or the promise of it
-  #shown = null;  // what the frames of the segment on the screen came to
+  #ready = new Map(); // network key → true, or the promise of it
+  #shown = null; // what the frames of the segment on the screen came to
   #canvasFrame = -1;
   #frame = 0;
   #still = 0;
+  #standing = -1; // media time of the paused frame that is on the canvas
   #over = false;
+  #listening = new AbortController();
 
   /** `candidatesAt(mediaS)` → {segment, rendition, decided, candidates}; `changed` hears whenever `state` does. */
-  constructor({ video, canvas, thread, frameMs, candidatesAt, telemetry, bufferS, changed }) {
-    Object.assign(this, { video, canvas, thread, frameMs, candidatesAt, telemetry, bufferS, changed });
+  constructor({ video, canvas, thread, frameMs, on, split, candidatesAt, telemetry, bufferS, changed }) {
+    Object.assign(this, { video, canvas, thread, frameMs, on, split, candidatesAt, telemetry, bufferS, changed });
     this.keeper = new Keeper(frameMs);
     this.counts = { frames: 0, enhanced: 0, late: 0 };
     const next = (now, metadata) => {
@@ -30,61 +32,82 @@ export class Enhancer {
       video.requestVideoFrameCallback(next);
     };
     video.requestVideoFrameCallback(next);
-    video.addEventListener("seeking", () => this.#hide());
-    video.addEventListener("pause", () => this.still());
+    const { signal } = this.#listening;
+    video.addEventListener("seeking", () => this.#hide(), { signal });
+    for (const event of ["pause", "seeked"]) video.addEventListener(event, () => this.still(), { signal });
+    video.addEventListener("play", () => this.#resume(), { signal });
+    if (video.paused) this.still();
   }
 
   /** Make a network ready beforehand. */
   prepare(candidate) {
     if (this.#ready.has(candidate.key)) return this.#ready.get(candidate.key);
-    const { key, name, architecture, chunks, widthPx, heightPx } = candidate;
-    const loading = this.thread.ask("load", { key, name: architecture, chunks: chunks(), widthPx, heightPx }).then(
+    const { key, name, architecture, chunks, strength, widthPx, heightPx } = candidate;
+    const load = { key, name: architecture, chunks: chunks(), strength, widthPx, heightPx };
+    const loading = this.thread.ask("load", load).then(
       ({ tookMs }) => {
         this.#ready.set(key, true);
         performance.mark(`toprung: ${name} ready`);
         const reason = this.keeper.warmed(candidate, tookMs, nowMs());
         if (reason) this.#stepped(this.candidatesAt(this.video.currentTime), candidate, reason);
       },
-      (error) => this.telemetry.tell("failed", { what: "enhancer", detail: `${name}: ${error.message}`.slice(0, 1000) }),
+      (error) =>
+        this.telemetry.tell("failed", { what: "enhancer", detail: `${name}: ${error.message}`.slice(0, 1000) }),
     );
     this.#ready.set(key, loading);
     return loading;
   }
 
-  /** With the split open, a frame that stands still is lifted however long it takes. */
+  /** A frame that stands still is lifted however long it takes. */
   async still() {
     const { video } = this;
-    if (!this.on || !this.split || !video.paused || this.#busy) return;
+    if (!this.on || this.#over || this.#busy || !video.paused || !video.played.length) return;
+    if (video.currentTime === this.#standing) return;
     const mine = ++this.#still;
-    const { best } = this.candidatesAt(video.currentTime);
-    const candidate = await best?.();
-    if (!candidate || mine !== this.#still) return;
-    await this.prepare(candidate);
-    if (mine === this.#still && video.paused && !this.#busy) await this.#lift(candidate, Infinity);
+    const stands = () => mine === this.#still && video.paused && !this.#over;
+    try {
+      const { best } = this.candidatesAt(video.currentTime);
+      const candidate = await best?.();
+      if (!candidate || !stands()) return;
+      this.#show({ name: "none", reason: `lifting this frame with ${candidate.name}…`, working: true });
+      await this.prepare(candidate);
+      if (this.#ready.get(candidate.key) !== true) throw new Error(`${candidate.name} could not be made ready`);
+      if (stands() && !this.#busy) await this.#lift(candidate, Infinity, null, stands);
+    } catch (error) {
+      if (stands()) this.#show({ name: "none", reason: `this frame could not be lifted: ${error.message}` });
+    }
+  }
+
+  #resume() {
+    this.#still++;
+    if (this.#standing >= 0) this.#hide();
+    if (this.state.working || this.#standing >= 0) this.#show({ name: "none" });
+    this.#standing = -1;
   }
 
   setSplit(split) {
     this.split = split;
     if (!this.canvas.hidden) this.thread.ask("split", { split });
-    this.still();
   }
 
   setOn(on) {
     this.on = on;
-    if (on) this.still();
-    else this.#hide();
+    this.#still++;
+    this.#hide();
     this.#show({ name: "none", reason: on ? "" : "switched off" });
+    if (on) this.still();
   }
 
   stop() {
     this.#over = true;
+    this.#listening.abort();
     this.#closeSegment();
     this.#hide();
   }
 
   #onFrame({ mediaTime, expectedDisplayTime }) {
-    this.#still++;
     this.#frame++;
+    if (this.video.paused) return this.still();
     const at = this.candidatesAt(mediaTime);
     if (this.#shown?.segment !== at.segment) this.#openSegment(at);
     this.#shown.frames++;
@@ -92,7 +115,8 @@ export class Enhancer {
     const candidate = this.on ? this.keeper.pick(at.candidates, nowMs()) : null;
     if (!candidate) {
       this.#hide();
-      if (this.on && this.state.name !== "none") this.#show({ name: "none", reason: at.candidates.length ? this.state.reason : "" });
+      if (this.on && this.state.name !== "none")
+        this.#show({ name: "none", reason: at.candidates.length ? this.state.reason : "" });
       return;
     }
     if (this.#ready.get(candidate.key) !== true) {
@@ -111,31 +135,36 @@ export class Enhancer {
 
   #busySinceMs = 0;
 
-  async #lift(candidate, dueMs, at = null) {
+  /** `stands` tells whether a frame that took its time is still the one on the screen. */
+  async #lift(candidate, dueMs, at = null, stands = () => true) {
     const { key, name } = candidate;
-    const number = this.#frame, segment = this.#shown;
+    const number = this.#frame,
+      segment = this.#shown,
+      mediaS = this.video.currentTime;
     let frame;
     try {
       frame = new VideoFrame(this.video);
     } catch {
-      return;  // nothing on the screen yet
+      return; // nothing on the screen yet
     }
     this.#busy = true;
     this.#busySinceMs = nowMs();
     try {
       const { shown, tookMs, gone } = await this.thread.ask("frame", { frame, key, dueMs, split: this.split }, [frame]);
       if (gone) this.#ready.delete(key);
-      if (this.#over || !this.on || gone) return;
+      if (this.#over || !this.on || gone || !stands()) return;
       if (shown) this.#uncover(number, name, tookMs, at, segment);
       else this.#hide();
+      if (!at) this.#standing = mediaS;
       if (at && tookMs) this.#judge(at, { inTime: shown, tookMs });
     } catch (error) {
       this.#ready.set(key, Promise.resolve());
       this.#hide();
+      if (!at) this.#standing = mediaS; // it would only break again
       this.telemetry.tell("failed", { what: "enhancer", detail: `${name} broke: ${error.message}`.slice(0, 1000) });
     } finally {
       this.#busy = false;
-      if (!at) this.still();
+      if (this.video.paused) this.still();
     }
   }
 
@@ -148,7 +177,7 @@ export class Enhancer {
       segment.timesMs.push(tookMs);
       this.counts.enhanced++;
     }
-    this.#show({ name, tookMs, reason: at ? "" : "a frame that stands still" });
+    this.#show({ name, tookMs, still: !at });
   }
 
   /** Step down as soon as it is clear that the enhancer in use does not keep up. */
@@ -166,7 +195,12 @@ export class Enhancer {
     const to = this.keeper.pick(at.candidates, nowMs());
     if (!to) this.#hide();
     performance.mark(`toprung: stepped from ${from.name} to ${to?.name ?? "none"}`);
-    this.telemetry.tell("stepped", { segment: at.segment, from_enhancer: from.name, to_enhancer: to?.name ?? "none", reason });
+    this.telemetry.tell("stepped", {
+      segment: at.segment,
+      from_enhancer: from.name,
+      to_enhancer: to?.name ?? "none",
+      reason,
+    });
     this.#show({ name: to?.name ?? "none", reason: `stepped down from ${from.name}: ${reason}`, stepped: true });
   }
 
@@ -177,6 +211,7 @@ export class Enhancer {
 
   #hide() {
     this.canvas.hidden = true;
+    this.#standing = -1;
   }
 
   #openSegment({ segment, rendition, decided }) {
@@ -196,7 +231,7 @@ export class Enhancer {
       frames,
       enhanced_frames: enhanced,
       plain_frames: frames - enhanced,
-      late_frames: 0,  // one that would be late is not shown
+      late_frames: 0, // one that would be late is not shown
       buffer_s: this.bufferS(),
       enhance_p50_ms: percentile(0.5),
       enhance_p95_ms: percentile(0.95),

@@ -1,11 +1,11 @@
 // Which enhancer keeps its deadlines. Pure: time comes in. A candidate is {name, costMs}; lists begin with the best.
 
 const WINDOW_MS = 900;
-const MISSES_MIN = 4;  // fewer is a slip
+const MISSES_MIN = 4; // fewer is a slip
 const MISSED_SHARE = 0.25;
 const HOPELESS_FRAMES = 6;
 const BARRED_MS = 15_000;
-const ROOM = 0.8;  // of a frame's time that an enhancer may take
+const ROOM = 0.8; // of a frame's time that an enhancer may take
 
 export class Keeper {
   #barred = new Map();
@@ -51,7 +51,10 @@ export class Keeper {
   /** Leave the current candidate out for a while, twice as long each time, and all that would be too slow as well. */
   bar(candidates, nowMs) {
     const { name, costMs } = this.#current;
-    const took = this.#seen.map((frame) => frame.tookMs).filter(Boolean).sort((a, b) => a - b);
+    const took = this.#seen
+      .map((frame) => frame.tookMs)
+      .filter(Boolean)
+      .sort((a, b) => a - b);
     const slower = took.length ? Math.max(1, took[took.length >> 1] / costMs) : 1;
     for (const each of candidates) {
       if (each.name !== name && each.costMs * slower <= ROOM * this.frameMs) continue;

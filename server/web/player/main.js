@@ -1,164 +1,268 @@
-// The player page: picks a title, measures the device, opens a session, plays it, and shows what is going on.
+// The player page: picks a title, plays it at once, measures the device meanwhile, and shows what is going on.
 
-import { Choices } from "./choices.js";
-import { Enhancer } from "./enhancer.js";
 import { Ladder } from "../parts/ladder.js";
-import { HOPELESS, jobs, measure, profile } from "./profile.js";
-import { BUFFER_S, PUBLIC, Stream } from "./stream.js";
-import { Telemetry } from "./telemetry.js";
+import { at } from "../parts/root.js";
+import { countedQuality } from "./choices.js";
+import { Health } from "./health.js";
+import { Link, NETWORKS } from "./link.js";
+import { HOPELESS, UNMEASURED, fitting, jobs, measure, settled } from "./profile.js";
+import { Session, json } from "./session.js";
+import { hint, status } from "./status.js";
+import { BUFFER_S } from "./stream.js";
+import { rememberedLifts, rememberLifts } from "./switch.js";
 import { Thread } from "./thread.js";
-import { Weights } from "./weights.js";
+
+const LOAD_AGAIN_MS = 2000;
+const REMEMBERED_MS = 400; // how long a start waits for what an earlier visit measured
 
 const $ = (id) => document.getElementById(id);
-const text = (id, words) => ($(id).textContent = words);
-const json = async (url, options) => {
-  const answer = await fetch(url, options);
-  if (answer.status === 404 && !options) return null;
-  const body = await answer.json();
-  if (!answer.ok) throw new Error(body.detail ?? `the server answers ${answer.status}`);
-  return body;
+const text = (id, words) => {
+  if ($(id).textContent !== words) $(id).textContent = words; // what does not change is not read out again
 };
 const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
 const mean = (values) => values.reduce((a, b) => a + b, 0) / (values.length || 1);
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 const video = $("video");
-let loaded = null;  // {title, table, measured}: the title that is picked
-let showing = null;  // {stream, enhancer, telemetry, …}: the session that plays
+let loaded = null; // {title, table, wanted, frameMs, measured}: the title that is picked
+let showing = null; // {session, ladder}: what plays
 let thread = null;
+let asked = false; // the viewer wants to watch
+let opening = false;
+let renewing = ""; // why a new session is being opened
+let error = ""; // why the film cannot go on
+let measuring = "";
+let resumeS = 0; // where to go on after a failure
+
+const LOST = "lost by the server";
+const GONE = {
+  404: "the library no longer has it.",
+  410: "it was prepared anew meanwhile, and the version that you watched is gone.",
+}; // by what a request for a session is answered
+const health = new Health({ lost: () => renew(LOST) });
 
 async function begin() {
-  const { titles } = await json("/titles");
+  const { titles } = await json(at("titles"), {});
+  health.heard(200);
   if (!titles.length) throw new Error("This library has no titles yet; `toprung prepare film.mp4` makes one.");
-  for (const { id, duration_s: durationS } of titles) $("titles").add(new Option(`${id} (${clock(durationS)})`, id));
+  const options = titles.map(({ id, duration_s: durationS }) => new Option(`${id} (${clock(durationS)})`, id));
+  $("titles").replaceChildren(...options);
   const wanted = new URLSearchParams(location.search).get("title");
   if (titles.some(({ id }) => id === wanted)) $("titles").value = wanted;
   await pick();
 }
 
-/** Load what there is to know of the picked title, and measure what its networks cost here. */
+/** Load what there is to know of the picked title. */
 async function pick() {
   stop();
+  loaded = null;
+  resumeS = 0;
+  $("begin").disabled = $("play").disabled = true;
   const id = $("titles").value;
-  const [title, table] = await Promise.all([json(`/titles/${id}/title.json`), json(`/titles/${id}/enhancements.json`)]);
-  $("begin").disabled = true;
+  const [title, table] = await Promise.all(
+    ["title", "enhancements"].map((name) => json(at(`titles/${id}/${name}.json`))),
+  );
+  if ($("titles").value !== id) return;
+  if (!title) throw new Error(`The library no longer has ${id}; reload the page.`);
+  const frameMs = (1000 * title.frame_rate[1]) / title.frame_rate[0];
+  const mine = { title, table, frameMs, wanted: jobs(title, table), measured: null };
+  loaded = mine;
   text("heading", title.id);
   text("length", clock(title.segment_duration_s.reduce((a, b) => a + b, 0)));
   $("stage").style.aspectRatio = `${title.display_width_px} / ${title.display_height_px}`;
-  thread ??= new Thread(lost);
-  const frameMs = (1000 * title.frame_rate[1]) / title.frame_rate[0];
-  const wanted = jobs(title, table);
-  const measured = await measure(thread, wanted, frameMs, (words) => text("device", `${words}…`)).catch((error) => {
-    console.warn(error);
-    return { kind: null, adapter: "", measurements: [] };
-  });
-  if ($("titles").value !== id) return;
-  loaded = { title, table, measured, frameMs, wanted };
-  text("device", sayDevice(loaded));
   $("begin").disabled = $("play").disabled = false;
+  $("enhance").disabled = Boolean(title.no_enhancement);
+  mine.measuring = measureBeside(mine);
+  if (asked) await start();
 }
 
-function sayDevice({ measured: { kind, adapter, measurements }, wanted, frameMs }) {
-  if (!wanted.length) return "This title has no enhancers that run in a page; it plays plainly.";
-  if (!kind) return "This browser has neither WebGPU nor WebGL2 with float textures; the video plays plainly.";
-  const fits = measurements.filter((each) => each.p95_ms <= frameMs && wanted.some((job) => job.name === each.architecture));
-  const best = fits.at(-1) ?? measurements[0];
-  const atMost = best.p50_ms >= HOPELESS * frameMs * 0.99 ? "under " : "";  // not timed to its end
-  const fps = `${atMost}${Math.round((10 * 1000) / best.p50_ms) / 10}`;
-  const where = `${kind} on ${adapter || "this device"}`;
-  const what = `${best.architecture} at ${best.width_px}×${best.height_px}: ${fps} frames a second`;
-  return fits.length ? `${where}. ${what}.` : `${where}: too slow for this title (${what}). Playing plainly; pause with Before | after to see a frame lifted.`;
-}
-
-async function start() {
-  if (!loaded) return;
-  $("begin").hidden = true;
-  $("problem").hidden = true;
+/** Measure what the title's networks cost here, while the film may play already. */
+async function measureBeside(mine) {
   thread ??= new Thread(lost);
-  const { title, table, measured, frameMs } = loaded;
-  const request = { title: title.id, profile: profile(measured), buffer_max_s: BUFFER_S };
-  const session = await json("/sessions", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(request) });
-  const telemetry = new Telemetry(`/sessions/${session.id}`);
-  telemetry.playedS = () => video.currentTime;
-  telemetry.tell("started", {
-    session: session.id.slice(0, PUBLIC), title: title.id, controller: "", device: measured.adapter.slice(0, 128), network: "", software: "toprung web player",
+  measuring = "Looking at this device";
+  delete document.body.dataset.measured;
+  const say = (words) => mine === loaded && (measuring = words);
+  const measured = await measure(thread, mine.wanted, mine.frameMs, say).catch((problem) => {
+    console.warn(problem);
+    return UNMEASURED;
   });
-  const weights = new Weights(new URL(session.title_url, location.href), ({ name, sizeBytes, startedMs, durationMs }) =>
-    telemetry.tell("downloaded", {
-      kind: "weights", name, size_bytes: sizeBytes, started_s: telemetry.timeS(startedMs), latency_s: 0, duration_s: durationMs / 1000,
-    }),
-  );
-  const ladder = new Ladder($("ladder"), $("why"), title);
-  const choices = new Choices({ title, table, measured, weights, decisionOf: (segment) => stream.decisions.get(segment) });
-  const stream = new Stream({
-    video, session, title, choices, weights, telemetry,
-    decided: (segment, decision) => {
-      ladder.add(segment, decision);
-      const [first] = choices.of(segment);
-      return first && showing?.enhancer?.on ? showing.enhancer.prepare(first) : null;
-    },
-  });
-  const fits = ({ widthPx, heightPx }) => widthPx === video.videoWidth && heightPx === video.videoHeight;
-  const candidatesAt = (mediaS) => {
-    const segment = stream.segmentAt(mediaS);
-    const { rendition, enhancer: decided } = stream.decisions.get(segment) ?? {};
-    return { segment, rendition, decided, candidates: choices.of(segment).filter(fits), best: () => choices.best(segment, fits) };
-  };
-  showing = { stream, telemetry, title, ladder, session, choices };
-  const canvas = freshCanvas();
-  if (measured.kind) await thread.ask("start", { kind: measured.kind, canvas }, [canvas]);
-  showing.enhancer = new Enhancer({
-    video, canvas: $("canvas"), thread, frameMs, candidatesAt, telemetry, bufferS: () => stream.bufferS, changed: sayState,
-  });
-  showing.enhancer.on = $("enhance").ariaPressed === "true";
-  showing.enhancer.setSplit(splitShare());
-  stream.start();
-  showing.timer = setInterval(tick, 500);
-  const shown = session.id.slice(0, PUBLIC);
-  const link = Object.assign(document.createElement("a"), { href: `/qoe/${shown}`, textContent: shown });
+  if (mine !== loaded) return;
+  mine.measured = measured;
+  measuring = "";
+  text("device", sayDevice(mine));
+  document.body.dataset.measured = "yes";
+  if (showing?.session.loaded === mine) await equip(showing.session);
+}
+
+function sayDevice({ measured, title, wanted, frameMs }) {
+  if (title.no_enhancement) return "The makers of this title do not want its pictures enhanced; it plays plainly.";
+  if (!wanted.length) return "This title has no enhancers that run in a page; it plays plainly.";
+  const { kind, lifts } = settled(measured, wanted, frameMs);
+  const { adapter, measurements } = measured;
+  if (!measurements.length) {
+    return "This browser has neither WebGPU nor WebGL2 with float textures: a moving picture stays plain. Pause to see a frame lifted, by the processor.";
+  }
+  const best = fitting(measured, wanted, frameMs).at(-1) ?? measurements[0];
+  const atMost = best.p50_ms >= HOPELESS * frameMs * 0.99 ? "under " : ""; // not timed to its end
+  const fps = `${atMost}${Math.round((10 * 1000) / best.p50_ms) / 10}`;
+  const where = `${measured.kind} on ${adapter || "this device"}`;
+  const what = `${best.architecture} at ${best.width_px}×${best.height_px}: ${fps} frames a second`;
+  const by = kind === "Processor" ? ", by the processor" : "";
+  return lifts
+    ? `${where}. ${what}.`
+    : `${where}: too slow for a moving picture (${what}). Pause to see a frame lifted${by}.`;
+}
+
+/** Play the picked title, from a media time on. */
+async function start(atS = 0) {
+  asked = true;
+  if (!loaded || opening) return;
+  opening = true;
+  error = "";
+  $("begin").hidden = true;
+  say();
+  const mine = loaded;
+  try {
+    await Promise.race([mine.measuring, pause(REMEMBERED_MS)]);
+    const ladder = new Ladder($("ladder"), $("why"), mine.title);
+    const told = { decided: (...decision) => ladder.add(...decision), changed: sayState, renewed: sayLink };
+    const link = new Link($("network").value);
+    const session = await Session.open({ video, loaded: mine, link, health, lifts: lifts(), told });
+    health.heard(200);
+    if (mine !== loaded) return session.stop("stopped");
+    showing = { session, ladder };
+    session.stream.expectMeasurement(!mine.measured);
+    if (mine.measured) await equip(session);
+    session.stream.start(atS);
+    sayLink();
+  } finally {
+    opening = false;
+  }
+}
+
+/** Once the device is measured: lift frames, and have the server decide for a device that can. */
+async function equip(session) {
+  const { loaded: mine } = session;
+  thread ??= new Thread(lost);
+  await session.equip(thread, freshCanvas, { split: splitShare() }).catch((problem) => console.warn(problem));
+  session.stream.expectMeasurement(false);
+  const found = settled(mine.measured, mine.wanted, mine.frameMs);
+  if (found.lifts && !session.profiled && session === showing?.session) await renew("measured");
+}
+
+/** Have a new session in place of the one that plays, without a break. */
+async function renew(reason) {
+  if (!showing || renewing) return;
+  renewing = reason;
+  say();
+  try {
+    await showing.session.renew(reason);
+    health.heard(200);
+  } catch (problem) {
+    if (problem.status >= 400 && problem.status < 500) fail(problem);
+    else health.heard(0);
+    return;
+  } finally {
+    renewing = "";
+  }
+  await tellLifts(); // it may have changed meanwhile
+}
+
+/** Begin again where the picture is: over another network, or after a failure. */
+async function restart() {
+  if (loaded?.gone) return pick();
+  if (showing) resumeS = showing.session.stream.ended ? 0 : video.currentTime;
+  stop();
+  if (!loaded) return begin();
+  await start(resumeS);
+}
+
+function retry() {
+  if (!error && health.awayMs && showing) return health.ask(at(`sessions/${showing.session.id}`), { now: true });
+  return restart().catch(trouble);
+}
+
+function sayLink() {
+  const { shownId } = showing.session;
+  const link = Object.assign(document.createElement("a"), { href: at(`qoe/${shownId}`), textContent: shownId });
   $("session").replaceChildren("Session ", link);
 }
 
 /** A canvas can be handed to a worker only once. */
 function freshCanvas() {
-  const fresh = Object.assign(document.createElement("canvas"), { id: "canvas", hidden: true });
-  $("canvas").replaceWith(fresh);
-  return fresh.transferControlToOffscreen();
+  const canvas = Object.assign(document.createElement("canvas"), { id: "canvas", hidden: true });
+  $("canvas").replaceWith(canvas);
+  return { canvas, offscreen: canvas.transferControlToOffscreen() };
 }
 
 function stop() {
   if (!showing) return;
-  const { stream, enhancer, telemetry, timer } = showing;
+  const { session } = showing;
   showing = null;
-  clearInterval(timer);
-  enhancer?.stop();
-  telemetry.end("stopped", video.currentTime);
-  stream.stop();
-  $("begin").hidden = false;
+  session.stop("stopped");
   $("badge").hidden = true;
 }
 
 /** The device went away (a driver that was reset, say): play on plainly. */
 function lost(what) {
-  showing?.telemetry.tell("failed", { what: "enhancer", detail: `${what} was lost` });
-  showing?.enhancer?.stop();
-  if (showing) showing.enhancer = null;
+  const session = showing?.session;
+  session?.telemetry.tell("failed", { what: "enhancer", detail: `${what} was lost` });
+  session?.enhancer?.stop();
+  if (session) session.enhancer = null;
   thread = null;
   sayState({ name: "none", reason: `${what} was lost`, stepped: true });
 }
 
-function sayState({ name, tookMs, reason, stepped }) {
+function sayState({ name, tookMs, reason, stepped, still }) {
   const rung = video.videoHeight ? `${video.videoHeight}p` : "";
   const lifted = name !== "none";
-  const words = [lifted ? `${rung} lifted by ${name}` : `${rung}, plain`, lifted && tookMs ? `${tookMs.toFixed(0)} ms a frame` : "", reason];
+  const took = still ? ` in ${(tookMs / 1000).toFixed(1)} s` : tookMs ? ` · ${tookMs.toFixed(0)} ms a frame` : "";
+  const words = [lifted ? `${rung} lifted by ${name}${took}` : `${rung}, plain`, reason];
   text("badge", words.filter(Boolean).join(" · "));
   text("after", lifted ? name : "not lifted");
   $("badge").hidden = !showing && !stepped;
   $("badge").classList.toggle("stepped", Boolean(stepped));
+  if (still) tick(); // all else on the page tells of the same picture at once
+}
+
+/** Tell how playing goes, in words. */
+function say() {
+  const { stream } = showing?.session ?? {};
+  if (stream) {
+    stream.watch();
+    if (stream.ended) showing.session.telemetry.end("finished", video.currentTime);
+    if (!error && (health.awayMs || stream.stoodMs > 2000)) health.ask(at(`sessions/${showing.session.id}`));
+  }
+  const now = status({
+    loaded: Boolean(loaded),
+    asked,
+    began: Boolean(stream?.began),
+    paused: video.paused,
+    ended: Boolean(stream?.ended),
+    stoodMs: stream?.began ? stream.stoodMs : 0,
+    awayMs: health.awayMs,
+    bufferS: stream?.bufferS ?? 0,
+    error: error || stream?.error || "",
+    gone: Boolean(loaded?.gone),
+    measuring,
+    lost: renewing === LOST,
+  });
+  document.body.dataset.state = now.name;
+  text("state", now.words);
+  $("notice").hidden = !now.covers && !now.retry;
+  $("notice").classList.toggle("covers", now.covers);
+  text("notice-words", now.words);
+  $("retry").hidden = !now.retry;
+  if (now.retry) text("retry", now.retry);
+  $("begin").hidden = asked;
 }
 
 function tick() {
+  say();
   if (!showing) return;
-  const { stream, enhancer, title, ladder } = showing;
+  const { session, ladder } = showing;
+  const { stream, enhancer, choices } = session;
+  const { title } = session.loaded;
   const segment = stream.segmentAt(video.currentTime);
   const decision = stream.decisions.get(segment);
   ladder.show(segment);
@@ -167,23 +271,50 @@ function tick() {
   text("now", clock(video.currentTime));
   text("t-buffer", `${stream.bufferS.toFixed(1)} s`);
   text("t-buffer-more", `of at most ${BUFFER_S} s`);
-  text("t-stalls", String(stream.stalls.count));
-  text("t-stalls-more", `${stream.stalls.seconds.toFixed(1)} s in all`);
+  const { count, seconds } = stream.stalls;
+  text("t-stalls", String(count));
+  text("t-stalls-more", `${seconds.toFixed(1)} s in all`);
   const all = [...stream.decisions.values()].slice(-8);
   const rate = (8 * mean(all.map((d) => d.sizeBytes))) / (mean(all.map((d) => d.durationMs)) || 1);
   if (all.length) text("t-rate", rate > 1000 ? `${(rate / 1000).toFixed(1)} Mbit/s` : `${rate.toFixed(0)} kbit/s`);
   text("t-rate-more", "while the last segments came");
+  const lifted = enhancer && enhancer.state.name !== "none";
+  text("hint", hint({ title, decision, lifted, measuring, choices }));
   if (!decision) return;
   const plain = title.plain_quality[decision.rendition].vmaf[segment];
   const { frames, enhanced } = enhancer?.counts ?? { frames: 0, enhanced: 0 };
-  const lifted = enhancer && enhancer.state.name !== "none";
   text("t-picture", lifted ? `${decision.rendition} → ${title.display_height_px}p` : decision.rendition);
-  text("t-picture-more", `${((8 * decision.sizeBytes) / 1000 / title.segment_duration_s[segment]).toFixed(0)} kbit/s, ${lifted ? enhancer.state.name : "plain"}`);
-  const offer = lifted && showing.choices.offer(enhancer.state.name, decision.rendition);
-  text("t-vmaf", (offer ? offer.quality.vmaf[segment] : plain).toFixed(1));
-  text("t-vmaf-more", lifted ? `${plain.toFixed(1)} without the enhancer` : `decided: ${decision.enhancer === "none" ? "plain" : decision.enhancer}`);
+  text(
+    "t-picture-more",
+    `${((8 * decision.sizeBytes) / 1000 / title.segment_duration_s[segment]).toFixed(0)} kbit/s, ${lifted ? enhancer.state.name : "plain"}`,
+  );
+  const offer = lifted && choices.offer(enhancer.state.name, decision.rendition);
+  const shown = offer ? countedQuality(offer.quality)[segment] : plain;
+  text("t-quality", shown.toFixed(1));
+  text(
+    "t-quality-more",
+    lifted
+      ? `${plain.toFixed(1)} plain; VMAF ${(offer ? offer.quality.vmaf[segment] : plain).toFixed(1)}`
+      : `decided: ${decision.enhancer === "none" ? "plain" : decision.enhancer}`,
+  );
   text("t-share", frames ? `${Math.round((100 * enhanced) / frames)} %` : "0 %");
   text("t-share-more", `${enhanced} of ${frames} frames, none late`);
+}
+
+const lifts = () => $("enhance").ariaPressed === "true";
+
+/** The viewer's word on enhanced pictures holds for later visits, and the server decides by it. */
+function liftsChanged() {
+  rememberLifts(toggle($("enhance")));
+  showing?.session.setLifts(lifts());
+  return tellLifts();
+}
+
+/** Have the server decide by what the viewer wants, if it does not yet. */
+async function tellLifts() {
+  const session = showing?.session;
+  if (!session || session.lifts === session.toldLifts) return;
+  await renew(session.lifts ? "enhancement switched on" : "enhancement switched off");
 }
 
 const splitShare = () => ($("compare").ariaPressed === "true" ? Number($("at").value) / 100 : 0);
@@ -191,7 +322,7 @@ const splitShare = () => ($("compare").ariaPressed === "true" ? Number($("at").v
 function splitMoved() {
   $("split").hidden = $("compare").ariaPressed !== "true";
   $("stage").style.setProperty("--at", `${$("at").value}%`);
-  showing?.enhancer?.setSplit(splitShare());
+  showing?.session.enhancer?.setSplit(splitShare());
 }
 
 function toggle(button) {
@@ -199,42 +330,71 @@ function toggle(button) {
   return button.ariaPressed === "true";
 }
 
-const playOrPause = () => (showing ? (video.paused ? video.play() : video.pause()) : start().catch(trouble));
-
-function trouble(error) {
-  console.warn(error);
-  text("problem", error.message);
-  $("problem").hidden = false;
-  $("begin").hidden = Boolean(showing);
+/** Play or pause; before all is loaded the wish is kept. */
+function playOrPause() {
+  if (!showing) return start().catch(trouble);
+  if (showing.session.stream.ended) return restart().catch(trouble);
+  return video.paused ? video.play().catch(() => {}) : video.pause();
 }
 
-$("titles").addEventListener("change", () => pick().catch(trouble));
-$("begin").addEventListener("click", playOrPause);
-$("play").addEventListener("click", playOrPause);
-$("seek").addEventListener("input", () => (video.currentTime = Number($("seek").value)));
-$("mute").addEventListener("click", () => (video.muted = toggle($("mute"))));
-$("enhance").addEventListener("click", () => {
-  const on = toggle($("enhance"));
-  showing?.enhancer?.setOn(on);
+/** Something failed: keep trying when the server does not answer, say so when it will not help. */
+function trouble(problem) {
+  console.warn(problem);
+  if (problem.status === 0 || problem.status >= 500) {
+    health.heard(0);
+    setTimeout(() => !showing && restart().catch(trouble), LOAD_AGAIN_MS);
+  } else {
+    fail(problem);
+  }
+  say();
+}
+
+/** The film cannot go on. A title that was prepared anew, or removed, is loaded again when the viewer tries again. */
+function fail({ status, message }) {
+  const gone = loaded && GONE[status];
+  error = gone || message;
+  if (gone) loaded.gone = true;
+}
+
+for (const [name, { label }] of Object.entries(NETWORKS)) $("network").add(new Option(label, name));
+$("network").value = new URLSearchParams(location.search).get("network") ?? "";
+if ($("network").selectedIndex < 0) $("network").value = "";
+$("network").addEventListener("change", () => showing && restart().catch(trouble));
+$("titles").addEventListener("change", () => {
+  asked = false;
+  error = "";
+  pick().catch(trouble);
 });
+$("begin").addEventListener("click", playOrPause);
+$("retry").addEventListener("click", retry);
+$("play").addEventListener("click", playOrPause);
+$("seek").addEventListener("input", () => showing?.session.stream.seek(Number($("seek").value)));
+$("mute").addEventListener("click", () => (video.muted = toggle($("mute"))));
+$("enhance").ariaPressed = String(rememberedLifts());
+$("enhance").addEventListener("click", liftsChanged);
 $("compare").addEventListener("click", () => (toggle($("compare")), splitMoved()));
 $("at").addEventListener("input", splitMoved);
-$("full").addEventListener("click", () => (document.fullscreenElement ? document.exitFullscreen() : $("stage").requestFullscreen()));
+$("full").addEventListener("click", () =>
+  document.fullscreenElement ? document.exitFullscreen() : $("stage").requestFullscreen(),
+);
 video.addEventListener("click", playOrPause);
-for (const [event, sign, label] of [["play", "❚❚", "Pause"], ["pause", "▶", "Play"]]) {
+for (const [event, sign, label] of [
+  ["play", "❚❚", "Pause"],
+  ["pause", "▶", "Play"],
+]) {
   video.addEventListener(event, () => {
     text("play", sign);
     $("play").ariaLabel = label;
     $("seek").disabled = false;
   });
 }
-video.addEventListener("ended", () => showing?.telemetry.end("finished", video.currentTime));
-video.addEventListener("resize", () => showing && sayState(showing.enhancer?.state ?? { name: "none" }));
+video.addEventListener("ended", say);
+video.addEventListener("resize", () => showing && sayState(showing.session.enhancer?.state ?? { name: "none" }));
 
 const keys = {
   k: playOrPause,
-  ArrowLeft: () => (video.currentTime -= 5),
-  ArrowRight: () => (video.currentTime += 5),
+  ArrowLeft: () => showing?.session.stream.seek(Math.max(0, video.currentTime - 5)),
+  ArrowRight: () => showing?.session.stream.seek(Math.min(video.duration || 0, video.currentTime + 5)),
   e: () => $("enhance").click(),
   b: () => $("compare").click(),
   m: () => $("mute").click(),
@@ -246,4 +406,6 @@ document.addEventListener("keydown", (event) => {
   keys[event.key]?.();
 });
 
+setInterval(tick, 500);
+tick();
 begin().catch(trouble);

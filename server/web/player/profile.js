@@ -3,9 +3,12 @@
 import { architecture, macs } from "../network/plain.js";
 
 const KEPT = "toprung.profile.1";
-const BUDGET_MS = 300;  // of timing one network
-const OPEN_MS = { WebGPU: 4000, WebGL2: 600 };  // at most, to make a network ready; WebGL2 holds the page up meanwhile
-export const HOPELESS = 4;  // frames' time: a network that would take longer is not even timed
+const BUDGET_MS = 300; // of timing one network
+const OPEN_MS = { WebGPU: 4000, WebGL2: 600 }; // at most, to make a network ready; WebGL2 holds the page up meanwhile
+export const HOPELESS = 4; // frames' time: a network that would take longer is not even timed
+const SOFTWARE = /swiftshader|llvmpipe|softpipe|software|basic render/i;
+const CORE_MACS_PER_MS = 3e6; // of a software adapter at best; 1.7e6 was measured
+export const UNMEASURED = { kind: null, adapter: "", measurements: [] };
 
 /** All networks that a title offers and this page runs, cheapest first: [{name, widthPx, heightPx, macs}]. */
 export function jobs(title, table) {
@@ -15,9 +18,14 @@ export function jobs(title, table) {
     for (const { architecture: name, rendition } of offers) {
       const { width_px: widthPx, height_px: heightPx } = sizes.get(rendition);
       try {
-        found.set(`${name}@${widthPx}x${heightPx}`, { name, widthPx, heightPx, macs: macs(architecture(name), widthPx, heightPx) });
+        found.set(`${name}@${widthPx}x${heightPx}`, {
+          name,
+          widthPx,
+          heightPx,
+          macs: macs(architecture(name), widthPx, heightPx),
+        });
       } catch {
-        continue;  // a network of a family that came later than this page
+        continue; // a network of a family that came later than this page
       }
     }
   }
@@ -32,14 +40,16 @@ export async function measure(thread, wanted, frameMs, say) {
   const kinds = wanted.length ? await thread.ask("kinds") : [];
   const known = remembered(kinds);
   const missing = wanted.filter((job) => !known.measurements.some((each) => sameJob(each, job)));
-  if (!kinds.length || !missing.length) return kinds.length ? known : { kind: null, adapter: "", measurements: [] };
-  const kind = known.kind ?? (await quickest(thread, kinds, wanted[0], frameMs, say));
+  if (!kinds.length || !missing.length) return kinds.length ? known : UNMEASURED;
+  let pace = softwarePace(kinds); // milliseconds of a multiply-accumulate
+  const hopeless = pace * wanted[0].macs > HOPELESS * frameMs;
+  const kind = known.kind ?? (hopeless ? kinds[0].kind : await quickest(thread, kinds, wanted[0], frameMs, say));
   const found = { kind, adapter: kinds.find((each) => each.kind === kind).adapter, measurements: known.measurements };
-  let pace = 0;  // milliseconds of a multiply-accumulate
   for (const [index, job] of missing.entries()) {
     say(`Measuring this device: network ${index + 1} of ${missing.length}`);
     const guessed = pace * job.macs;
-    const timesMs = guessed > HOPELESS * frameMs ? [guessed] : ((await timed(thread, kind, job)) ?? [HOPELESS * frameMs]);
+    const timesMs =
+      guessed > HOPELESS * frameMs ? [guessed] : ((await timed(thread, kind, job)) ?? [HOPELESS * frameMs]);
     pace = median(timesMs) / job.macs;
     found.measurements.push(measurement(kind, job, timesMs));
   }
@@ -47,15 +57,37 @@ export async function measure(thread, wanted, frameMs, say) {
   return found;
 }
 
+/** The least that a software adapter needs for a multiply-accumulate; 0 where a GPU has to be asked itself. */
+function softwarePace(kinds) {
+  if (!kinds.every(({ adapter }) => SOFTWARE.test(adapter))) return 0;
+  return 1 / (CORE_MACS_PER_MS * (navigator.hardwareConcurrency || 1));
+}
+
+/** The measurements of networks that keep up with the film, in the order of `wanted`. */
+export function fitting({ measurements }, wanted, frameMs) {
+  return measurements.filter((each) => each.p95_ms <= frameMs && wanted.some((job) => sameJob(each, job)));
+}
+
+/**
+ * Where networks run in this session: on the kind that was measured, or on the processor when that kind is not even quick
+ * enough for a frame that stands still. `lifts`: whether some network keeps up with the film.
+ */
+export function settled(measured, wanted, frameMs) {
+  if (!wanted.length) return { ...UNMEASURED, lifts: false };
+  const lifts = fitting(measured, wanted, frameMs).length > 0;
+  const timed = measured.measurements.some((each) => each.p50_ms < 0.99 * HOPELESS * frameMs);
+  return { ...measured, lifts, kind: lifts || timed ? measured.kind : "Processor" };
+}
+
 /** What the server is told of this device. */
-export function profile({ kind, adapter, measurements }) {
+export function profile({ adapter, measurements }) {
   const device = {
     name: navigator.userAgentData?.platform || navigator.platform || "a browser",
     processor: adapter || "unknown",
     cores: navigator.hardwareConcurrency || 1,
     memory_bytes: (navigator.deviceMemory ?? 0) * 2 ** 30,
   };
-  return kind ? { device, measurements } : null;
+  return measurements.length ? { device, measurements } : null;
 }
 
 function remembered(kinds) {
@@ -77,7 +109,7 @@ async function quickest(thread, kinds, job, frameMs, say) {
     if (timesMs && median(timesMs) < frameMs / 2) return kind;
     if (timesMs && (!best || median(timesMs) < best.ms)) best = { kind, ms: median(timesMs) };
   }
-  return best?.kind ?? kinds[0].kind;  // too slow to play with, but a frame that stands still can wait
+  return best?.kind ?? kinds[0].kind; // too slow to play with, but a frame that stands still can wait
 }
 
 /** Milliseconds of each run; null when it did not work, or was not ready in time. */
@@ -101,5 +133,6 @@ function measurement(kind, { name, widthPx, heightPx }, timesMs) {
   };
 }
 
-const sameJob = (each, job) => each.architecture === job.name && each.width_px === job.widthPx && each.height_px === job.heightPx;
+const sameJob = (each, job) =>
+  each.architecture === job.name && each.width_px === job.widthPx && each.height_px === job.heightPx;
 const median = (values) => [...values].sort((a, b) => a - b)[(values.length - 1) >> 1];

@@ -2,43 +2,150 @@
 // with each request, hears what was decided with each answer, and fetches the weights that a decision needs.
 
 import { MediaPlayer } from "../vendor/dash.mediaplayer.min.js";
+import { at } from "../parts/root.js";
 
 export const BUFFER_S = 20;
-export const PUBLIC = 16;  // leading characters of a session id that may be told
-const OPEN_PATIENCE_MS = 1500;  // how long start-up waits for an enhancer to be ready
+const BUFFER_UNMEASURED_S = 6; // little, so that what was measured is soon heeded
+const FOREVER = 1e6; // attempts; the page tells what is going on meanwhile
+const RETRY_MS = 1500;
+const STOOD_MS = 1000; // a standstill this long counts even if the browser does not tell of it
+const SOUGHT_MS = 3000; // after a seek
+const DOWNLOAD_ERRORS = [10, 11, 15, 25, 26, 27, 28]; // dash.js' codes of downloads that failed
+export const PUBLIC = 16; // leading characters of a session id that may be told
+const OPEN_PATIENCE_MS = 1500; // how long start-up waits for an enhancer to be ready
 
 export class Stream {
-  decisions = new Map();  // segment → {rendition, enhancer, vmaf, reason, sizeBytes}
-  stalls = { count: 0, seconds: 0 };
+  decisions = new Map(); // segment → {rendition, enhancer, vmaf, quality, reason, sizeBytes}
+  error = ""; // why the player cannot go on
+  #stalls = { count: 0, seconds: 0 };
   #lastDownload = "";
   #notBeforeMs = 0;
   #stalledMs = 0;
+  #countedMs = 0; // a standstill is counted up to here
   #playing = false;
+  #moved = { atS: -1, atMs: performance.now() };
+  #sought = false; // by the viewer: that a picture takes a moment to come is no stall
+  #listening = new AbortController();
 
-  /** `decided` hears of each decision once its segment and weights are there, and may promise an enhancer for it. */
-  constructor({ video, session, title, choices, weights, telemetry, decided }) {
-    Object.assign(this, { video, session, title, choices, weights, telemetry, decided });
+  /**
+   * `decided` hears of each decision once its segment and weights are there, and may promise an enhancer for it.
+   * `health` hears how the server answers. `link`: the network that downloads come over.
+   */
+  constructor({ video, session, title, choices, weights, telemetry, link, health, decided }) {
+    Object.assign(this, { video, session, title, choices, weights, telemetry, link, health, decided });
     this.starts = title.segment_duration_s.reduce((starts, span) => [...starts, starts.at(-1) + span], [0]);
     this.player = MediaPlayer().create();
     this.player.updateSettings({
       streaming: {
-        buffer: { bufferTimeDefault: BUFFER_S, bufferTimeAtTopQuality: BUFFER_S, bufferTimeAtTopQualityLongForm: BUFFER_S },
+        retryAttempts: { MediaSegment: FOREVER, InitializationSegment: FOREVER, MPD: FOREVER },
+        retryIntervals: { MediaSegment: RETRY_MS, InitializationSegment: RETRY_MS, MPD: RETRY_MS },
         abr: { autoSwitchBitrate: { video: false, audio: false } },
         text: { defaultEnabled: false },
       },
     });
     this.player.addRequestInterceptor((request) => this.#asking(request));
     this.player.addResponseInterceptor((response) => this.#answered(response));
-    this.player.on("error", ({ error }) => telemetry.tell("failed", { what: "player", detail: String(error?.message).slice(0, 1000) }));
+    this.player.on("error", ({ error }) => this.#failed(error));
+    this.buffer(BUFFER_S);
     this.#listen();
   }
 
-  start() {
-    this.player.initialize(this.video, new URL(this.session.manifest_url, location.href).href, true);
+  /** Play from this media time on. */
+  start(atS = 0) {
+    const manifest = at(`sessions/${this.session.id}/manifest.mpd`);
+    this.player.initialize(this.video, manifest, true, atS || NaN);
   }
 
   stop() {
+    this.#listening.abort();
     this.player.destroy();
+  }
+
+  /** Keep little in the buffer while the device is not measured yet. */
+  expectMeasurement(expected) {
+    this.buffer(expected ? BUFFER_UNMEASURED_S : BUFFER_S);
+  }
+
+  buffer(seconds) {
+    const goal = {
+      bufferTimeDefault: seconds,
+      bufferTimeAtTopQuality: seconds,
+      bufferTimeAtTopQualityLongForm: seconds,
+    };
+    this.player.updateSettings({ streaming: { buffer: goal } });
+  }
+
+  /** Go on in another session of the same title, without a break: segments are the same, decisions are not. */
+  adopt(session, telemetry) {
+    const before = this.session.id;
+    this.player.addRequestInterceptor(async (request) => {
+      request.url = request.url.replace(`sessions/${before}/`, `sessions/${this.session.id}/`);
+      return request;
+    });
+    Object.assign(this, { session, telemetry });
+    if (this.#playing) telemetry.tell("playing", { startup_s: 0 });
+  }
+
+  /** How often and how long the picture stood still for want of data, the standstill of now included. */
+  get stalls() {
+    const { count, seconds } = this.#stalls;
+    const runningS = this.#stalledMs ? (performance.now() - this.#stalledMs) / 1000 : 0;
+    return { count: count + (runningS > 0.05), seconds: seconds + runningS };
+  }
+
+  get began() {
+    return this.#playing;
+  }
+
+  /** Whether the film is over; players pause just before the end when sound and picture are not of one length. */
+  get ended() {
+    const { ended, paused, currentTime, duration } = this.video;
+    return ended || (this.#playing && paused && currentTime > Math.min(duration || Infinity, this.starts.at(-1)) - 0.1);
+  }
+
+  /** How long the picture has not moved although it should. */
+  get stoodMs() {
+    const { paused, ended } = this.video;
+    return paused || ended ? 0 : performance.now() - this.#moved.atMs;
+  }
+
+  /** To be called now and then: sees a standstill that the browser does not tell of. */
+  watch() {
+    const { currentTime: atS, paused, ended, readyState } = this.video;
+    if (paused || ended || (atS !== this.#moved.atS && readyState > 2)) {
+      this.#moved = { atS, atMs: performance.now() };
+      this.endStall();
+    } else if (this.#playing && !this.#stalledMs && this.stoodMs > (this.#sought ? SOUGHT_MS : STOOD_MS)) {
+      this.#stalledMs = Math.max(this.#moved.atMs, this.#countedMs);
+    }
+  }
+
+  /** Go where the viewer wants to be. */
+  seek(toS) {
+    this.endStall();
+    this.#sought = true;
+    this.#notBeforeMs = 0;
+    this.#moved = { atS: -1, atMs: performance.now() };
+    this.video.currentTime = toS;
+  }
+
+  /** Count and tell the standstill of now, if there is one. */
+  endStall() {
+    if (!this.#stalledMs) return;
+    const durationS = (performance.now() - this.#stalledMs) / 1000;
+    this.#stalledMs = 0;
+    this.#countedMs = performance.now();
+    if (durationS < 0.05) return;
+    this.#stalls.count++;
+    this.#stalls.seconds += durationS;
+    this.telemetry.tell("stalled", { duration_s: durationS, segment: this.segmentAt(this.video.currentTime) });
+  }
+
+  #failed(error) {
+    const detail = String(error?.message ?? "the player does not say why").slice(0, 1000);
+    this.telemetry.tell("failed", { what: "player", detail });
+    if (DOWNLOAD_ERRORS.includes(error?.code)) this.health.heard(0);
+    else if (!this.video.error) this.error ||= detail.split("\n")[0];
   }
 
   /** The segment (0-based) on the screen at this media time. */
@@ -58,6 +165,7 @@ export class Stream {
 
   async #asking(request) {
     const number = this.#segmentOf(request.url);
+    request.toprungMs = performance.now();
     if (number === null) return request;
     const waitMs = Math.min(this.#notBeforeMs - performance.now(), 1000 * Math.max(0, this.bufferS - 2));
     if (waitMs > 0) await new Promise((resolve) => setTimeout(resolve, waitMs));
@@ -87,18 +195,25 @@ export class Stream {
 
   async #answered(response) {
     const segment = this.#segmentOf(response.url ?? response.request?.url);
-    if (segment === null || response.status >= 400 || !response.data) return response;
-    const named = headers(response);
+    const answers = response.status > 0 && response.status < 500;
+    if (segment !== null || !answers) this.health.heard(response.status); // other answers can come from the cache
+    if (response.status === 404 || response.status === 410) this.health.ask(at(`sessions/${this.session.id}`));
+    if (response.status >= 400 || !response.data) return response;
     const startedMs = response.request.toprungMs ?? performance.now();
+    await this.link.carry(response.data.byteLength ?? response.data.length ?? 0, startedMs);
+    if (segment === null) return response;
+    const named = headers(response);
     const timing = performance.getEntriesByName(response.request.url).at(-1);
     performance.clearResourceTimings();
     const durationMs = performance.now() - startedMs;
-    const latencyMs = timing?.responseStart ? Math.min(durationMs, timing.responseStart - timing.startTime) : 0;
+    const heardMs = timing?.responseStart ? timing.responseStart - timing.startTime : 0;
+    const latencyMs = Math.min(durationMs, Math.max(heardMs, this.link.latencyMs));
     const sizeBytes = response.data.byteLength;
     const decision = {
       rendition: named["toprung-rendition"],
       enhancer: named["toprung-enhancer"],
       vmaf: Number(named["toprung-promised-vmaf"]),
+      quality: Number(named["toprung-promised-quality"] ?? named["toprung-promised-vmaf"]),
       reason: named["toprung-reason"],
       sizeBytes,
       durationMs,
@@ -142,28 +257,23 @@ export class Stream {
 
   #listen() {
     const { video, telemetry } = this;
-    const on = (name, does) => video.addEventListener(name, does);
+    const { signal } = this.#listening;
+    const on = (name, does) => video.addEventListener(name, does, { signal });
     on("playing", () => {
       if (!this.#playing) telemetry.tell("playing", { startup_s: telemetry.timeS() });
       this.#playing = true;
-      if (this.#stalledMs) this.#stallOver();
+      this.#sought = false;
+      this.#moved = { atS: -1, atMs: performance.now() };
+      this.endStall();
     });
     on("waiting", () => {
-      if (this.#playing && !video.seeking && !video.ended && !this.#stalledMs) this.#stalledMs = performance.now();
+      if (this.#playing && !this.#sought && !video.ended && !this.#stalledMs) this.#stalledMs = performance.now();
     });
-    on("seeking", () => {
-      this.#stalledMs = 0;
-      this.#notBeforeMs = 0;
-    });
-  }
-
-  #stallOver() {
-    const durationS = (performance.now() - this.#stalledMs) / 1000;
-    this.#stalledMs = 0;
-    if (durationS < 0.05) return;
-    this.stalls.count++;
-    this.stalls.seconds += durationS;
-    this.telemetry.tell("stalled", { duration_s: durationS, segment: this.segmentAt(this.video.currentTime) });
+    on("pause", () => this.endStall());
+    on(
+      "error",
+      () => (this.error ||= `this browser cannot decode it (${video.error?.message || "it does not say why"})`),
+    );
   }
 }
 

@@ -28,6 +28,7 @@ export class Telemetry {
   /** The last word of this session. */
   end(reason, playedS) {
     if (this.#over) return;
+    this.ending?.();
     this.tell("ended", { reason, played_s: playedS });
     this.#over = true;
     clearInterval(this.#timer);
@@ -40,7 +41,7 @@ export class Telemetry {
     const events = this.#unsent.slice(0, BATCH_MAX);
     try {
       const answer = await fetch(this.url, { method: "POST", body: this.#batch() });
-      if (!answer.ok && answer.status < 500) return;  // the server will never take them
+      if (!answer.ok && answer.status < 500) return; // the server will never take them
     } catch {
       this.#unsent = [...events, ...this.#unsent].slice(0, 4096);
     }

@@ -2,16 +2,16 @@
 // brings chunks of its own; those of the generic networks come with the pages.
 
 import { architecture } from "../network/plain.js";
+import { at } from "../parts/root.js";
 
 export class Weights {
-  #chunks = new Map();  // sha256 → body
-  #shipped = new Map();  // file name → body
-  #generic = new Map();  // digest of all its weights → bodies, in order
+  #chunks = new Map(); // sha256 → body
+  #shipped = new Map(); // file name → body
+  #generic = new Map(); // digest of all its weights → bodies, in order
 
-  /** `tell` hears of each download: {name, sizeBytes, startedMs, durationMs}. */
-  constructor(titleUrl, tell) {
-    this.titleUrl = titleUrl;
-    this.tell = tell;
+  /** `tell` hears of each download: {name, sizeBytes, startedMs, durationMs}. `link`: the network it comes over. */
+  constructor(titleUrl, link, tell) {
+    Object.assign(this, { titleUrl, link, tell });
   }
 
   /** sha256 of each of the title's chunks held. */
@@ -20,12 +20,16 @@ export class Weights {
   }
 
   owns(offer) {
-    return isGeneric(offer) ? this.#generic.has(offer.weights_sha256) : offer.chunks.every(({ sha256 }) => this.#chunks.has(sha256));
+    return isGeneric(offer)
+      ? this.#generic.has(offer.weights_sha256)
+      : offer.chunks.every(({ sha256 }) => this.#chunks.has(sha256));
   }
 
   /** The bodies of an offer's chunks, in order. */
   joined(offer) {
-    return isGeneric(offer) ? this.#generic.get(offer.weights_sha256) : offer.chunks.map(({ sha256 }) => this.#chunks.get(sha256));
+    return isGeneric(offer)
+      ? this.#generic.get(offer.weights_sha256)
+      : offer.chunks.map(({ sha256 }) => this.#chunks.get(sha256));
   }
 
   /** Download what is missing: how many bytes. Throws when weights do not come, or are others than the table names. */
@@ -39,7 +43,7 @@ export class Weights {
     for (const { file, size_bytes: sizeBytes, sha256 } of chunks) {
       if (this.#chunks.has(sha256)) continue;
       const body = await this.#fetch(file, this.titleUrl);
-      const known = globalThis.crypto?.subtle ? await digest([body]) : sha256;  // only secure contexts can tell
+      const known = globalThis.crypto?.subtle ? await digest([body]) : sha256; // only secure contexts can tell
       if (body.byteLength !== sizeBytes || known !== sha256) throw new Error(`${file} is not what the table names`);
       this.#chunks.set(sha256, body);
       bytes += sizeBytes;
@@ -55,7 +59,7 @@ export class Weights {
     do {
       const file = `generic-x${architecture(name).scale}-${bodies.length + 1}.safetensors`;
       if (!this.#shipped.has(file)) {
-        this.#shipped.set(file, await this.#fetch(file, new URL("/web/generic/", location.href)));
+        this.#shipped.set(file, await this.#fetch(file, new URL(at("web/generic/"))));
         bytes += this.#shipped.get(file).byteLength;
       }
       bodies.push(this.#shipped.get(file));
@@ -69,6 +73,7 @@ export class Weights {
     const answer = await fetch(new URL(file, base), { signal: AbortSignal.timeout(20_000) });
     if (!answer.ok) throw new Error(`the server answers ${answer.status} for ${file}`);
     const body = await answer.arrayBuffer();
+    await this.link.carry(body.byteLength, startedMs);
     this.tell({ name: file, sizeBytes: body.byteLength, startedMs, durationMs: performance.now() - startedMs });
     return body;
   }

@@ -2,24 +2,26 @@
 
 import { architecture, untrained } from "../network/plain.js";
 import { pattern, planes } from "../network/picture.js";
+import { openProcessor } from "../network/processor.js";
 import { readChunks } from "../network/weights.js";
 import { openWebGl2 } from "../network/webgl2.js";
 import { openWebGpu } from "../network/webgpu.js";
 
-const OPENERS = { WebGPU: openWebGpu, WebGL2: openWebGl2 };
+const GPUS = { WebGPU: openWebGpu, WebGL2: openWebGl2 };
+const OPENERS = { ...GPUS, Processor: openProcessor };
 const NETWORKS_MAX = 6;
 const nowMs = () => performance.timeOrigin + performance.now();
 
-let backend = null;  // draws on the page's canvas once `start` has been told
-let scratch = null;  // what trials run on
-let last = null;  // the network whose picture is on the canvas
+let backend = null; // draws on the page's canvas once `start` has been told
+let scratch = null; // what trials run on
+let last = null; // the network whose picture is on the canvas
 const networks = new Map();
 
 const does = {
   /** The kinds of devices there are, the preferred one first: [{kind, adapter}]. */
   async kinds() {
     const found = [];
-    for (const [kind, open] of Object.entries(OPENERS)) {
+    for (const [kind, open] of Object.entries(GPUS)) {
       const opened = await open().catch(() => null);
       if (opened) found.push({ kind, adapter: opened.adapter });
       opened?.close();
@@ -51,7 +53,7 @@ const does = {
   async start({ kind, canvas }) {
     scratch?.close();
     scratch = null;
-    networks.clear();  // of another session, on a device that goes now
+    networks.clear(); // of another session, on a device that goes now
     last = null;
     const before = backend;
     backend = null;
@@ -63,17 +65,15 @@ const does = {
   },
 
   /** Make a network ready under `key`: {tookMs} of a frame once it is warm. */
-  async load({ key, name, chunks, widthPx, heightPx }) {
-    const made = readChunks(chunks);
-    if (made.architecture.name !== architecture(name).name) throw new Error(`the weights offered as ${name} are others`);
+  async load({ key, name, chunks, strength, widthPx, heightPx }) {
+    const made = readChunks(chunks, strength);
+    if (made.architecture.name !== architecture(name).name)
+      throw new Error(`the weights offered as ${name} are others`);
     const network = await backend.open(made, widthPx, heightPx);
-    const picture = pattern(widthPx, heightPx);
-    await network.run(picture, true);
-    const began = nowMs();
-    await network.run(picture, true);
-    const tookMs = nowMs() - began;
+    const compiles = backend.compiles ?? true;
+    const tookMs = compiles ? await warm(network, pattern(widthPx, heightPx)) : 0;
     networks.set(key, network);
-    if (!last) backend.present(network, 0);  // on a canvas that nobody sees yet: the first drawing takes longest
+    if (!last && compiles) backend.present(network, 0); // on a canvas that nobody sees yet: the first drawing takes longest
     for (const [old, other] of networks) {
       if (networks.size <= NETWORKS_MAX) break;
       if (other === last || other === network) continue;
@@ -90,7 +90,8 @@ const does = {
       const network = networks.get(key);
       if (!network) return { gone: true };
       const picture = await planes(frame);
-      if (picture.widthPx !== network.widthPx || picture.heightPx !== network.heightPx) return { shown: false, tookMs: 0 };
+      if (picture.widthPx !== network.widthPx || picture.heightPx !== network.heightPx)
+        return { shown: false, tookMs: 0 };
       await network.run(picture);
       const doneMs = nowMs();
       if (doneMs > dueMs) return { shown: false, tookMs: doneMs - began };
@@ -106,6 +107,14 @@ const does = {
     if (last) backend.present(last, split);
   },
 };
+
+/** Milliseconds of a frame after the first. */
+async function warm(network, picture) {
+  await network.run(picture, true);
+  const began = nowMs();
+  await network.run(picture, true);
+  return nowMs() - began;
+}
 
 self.onmessage = async ({ data: { id, task, ...rest } }) => {
   try {

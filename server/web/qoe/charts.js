@@ -38,7 +38,12 @@ export class Chart {
   #rebuild() {
     if (!this.#data) return;
     this.#plot?.destroy();
-    const axis = { stroke: colour("soft"), grid: { stroke: colour("line"), width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
+    const axis = {
+      stroke: colour("soft"),
+      grid: { stroke: colour("line"), width: 1 },
+      ticks: { show: false },
+      font: "12px system-ui, sans-serif",
+    };
     const options = {
       width: this.#width(),
       height: this.height,
@@ -47,10 +52,20 @@ export class Chart {
       legend: { live: true },
       scales: { x: { time: false }, y: this.log ? { distr: 3 } : { range: this.range ?? aboveZero } },
       axes: [
-        { ...axis, values: (_, ticks) => ticks.map(this.time), grid: { show: false }, space: 90, size: 28, incrs: STEPS_S },
+        {
+          ...axis,
+          values: (_, ticks) => ticks.map(this.time),
+          grid: { show: false },
+          space: 90,
+          size: 28,
+          incrs: STEPS_S,
+        },
         { ...axis, size: 52, space: 26 },
       ],
-      series: [{ label: "time", value: (_, x) => (x === null ? "–" : this.time(x)) }, ...this.series.map((each) => this.#series(each))],
+      series: [
+        { label: "time", value: (_, x) => (x === null ? "–" : this.time(x)) },
+        ...this.series.map((each) => this.#series(each)),
+      ],
       hooks: { drawClear: [(plot) => this.#shade(plot)] },
     };
     this.#plot = new uPlot(options, this.#data, this.box);
@@ -76,7 +91,8 @@ export class Chart {
     ctx.fillStyle = colour("stall");
     ctx.globalAlpha = 0.18;
     for (const [from, to] of this.bands()) {
-      const left = plot.valToPos(from, "x", true), right = plot.valToPos(to, "x", true);
+      const left = plot.valToPos(from, "x", true),
+        right = plot.valToPos(to, "x", true);
       ctx.fillRect(left, bbox.top, Math.max(2, right - left), bbox.height);
     }
     ctx.restore();
@@ -87,9 +103,12 @@ export class Chart {
 export function columns(...lists) {
   const xs = [...new Set(lists.flat().map(([x]) => x))].sort((a, b) => a - b);
   const at = new Map(xs.map((x, index) => [x, index]));
-  return [xs, ...lists.map((list) => {
-    const column = new Array(xs.length).fill(null);
-    for (const [x, y] of list) column[at.get(x)] = y;
-    return column;
-  })];
+  return [
+    xs,
+    ...lists.map((list) => {
+      const column = new Array(xs.length).fill(null);
+      for (const [x, y] of list) column[at.get(x)] = y;
+      return column;
+    }),
+  ];
 }

@@ -1,5 +1,6 @@
 // The server's feed of events, folded into sessions: what the QoE pages draw.
 
+import { at } from "../parts/root.js";
 import { readLines } from "./session.js";
 
 const STATES = {
@@ -16,7 +17,7 @@ export function follow(heard, lost, shown = "") {
     mark.textContent = words;
     mark.className = `live ${look}`;
   };
-  const source = new EventSource(`/qoe/feed${shown ? `?session=${encodeURIComponent(shown)}` : ""}`);
+  const source = new EventSource(at(`qoe/feed${shown ? `?session=${encodeURIComponent(shown)}` : ""}`));
   source.onmessage = ({ data }) => heard(JSON.parse(data));
   source.addEventListener("live", () => say("live"));
   source.addEventListener("together", () => say("live"));
@@ -29,6 +30,6 @@ export function follow(heard, lost, shown = "") {
 
 /** The whole log of one session, from its beginning. */
 export async function history(shown) {
-  const answer = await fetch(`/qoe/${shown}/log`);
+  const answer = await fetch(at(`qoe/${shown}/log`));
   return answer.ok ? readLines(await answer.text()) : [];
 }

@@ -20,18 +20,28 @@ const make = (tag, className, ...children) => {
 const sessions = new Map();
 const lines = [];
 let dirty = false;
-let aheadS = 0;  // of the server's clock over ours
+let aheadS = 0; // of the server's clock over ours
 
 const ago = (atS) => {
   const s = Math.max(0, Math.round(nowS() - atS));
   return s < 1 ? "now" : s < 60 ? `${s} s ago` : `${Math.round(s / 60)} min ago`;
 };
 const nowS = () => Date.now() / 1000 + aheadS;
-const wall = (atS) => new Date(atS * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+const wall = (atS) =>
+  new Date(atS * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
 const options = { time: wall, height: 150 };
 const charts = {
-  rate: new Chart($("c-rate"), { ...options, unit: " kbit/s", series: [{ label: "bitrate", colour: "content", step: false, points: true }] }),
-  buffer: new Chart($("c-buffer"), { ...options, unit: " s", height: 120, series: [{ label: "buffer", colour: "ink", width: 1.5, digits: 1, points: true }] }),
+  rate: new Chart($("c-rate"), {
+    ...options,
+    unit: " kbit/s",
+    series: [{ label: "bitrate", colour: "content", step: false, points: true }],
+  }),
+  buffer: new Chart($("c-buffer"), {
+    ...options,
+    unit: " s",
+    height: 120,
+    series: [{ label: "buffer", colour: "ink", width: 1.5, digits: 1, points: true }],
+  }),
   quality: new Chart($("c-quality"), {
     ...options,
     unit: "",
@@ -79,16 +89,43 @@ function draw() {
   const recent = active.length ? active : all;
   text("t-now", String(active.length));
   text("t-now-more", `${all.length} seen lately`);
-  text("t-rate", or(mean(known(recent.flatMap((s) => s.segments.slice(-10).map(({ kbps }) => kbps)))), (v) => (v > 1000 ? `${(v / 1000).toFixed(1)} Mbit/s` : `${v.toFixed(0)} kbit/s`)));
-  text("t-gain", or(mean(known(recent.map((s) => s.gain))), (v) => `${v >= 0 ? "+" : ""}${v.toFixed(1)}`));
-  text("t-share", or(mean(known(recent.map((s) => s.enhancedShare))), (v) => `${Math.round(100 * v)} %`));
-  text("t-buffer", or(mean(known(recent.map((s) => s.buffer.at(-1)?.[1] ?? null))), (v) => `${v.toFixed(1)} s`));
+  text(
+    "t-rate",
+    or(mean(known(recent.flatMap((s) => s.segments.slice(-10).map(({ kbps }) => kbps)))), (v) =>
+      v > 1000 ? `${(v / 1000).toFixed(1)} Mbit/s` : `${v.toFixed(0)} kbit/s`,
+    ),
+  );
+  text(
+    "t-gain",
+    or(mean(known(recent.map((s) => s.gain))), (v) => `${v >= 0 ? "+" : ""}${v.toFixed(1)}`),
+  );
+  text(
+    "t-gain-more",
+    or(mean(known(recent.map((s) => s.gainVmaf))), (v) => `${v >= 0 ? "+" : ""}${v.toFixed(1)} by VMAF alone`),
+  );
+  text(
+    "t-share",
+    or(mean(known(recent.map((s) => s.enhancedShare))), (v) => `${Math.round(100 * v)} %`),
+  );
+  text(
+    "t-buffer",
+    or(mean(known(recent.map((s) => s.buffer.at(-1)?.[1] ?? null))), (v) => `${v.toFixed(1)} s`),
+  );
+  text(
+    "t-rate-more",
+    or(mean(known(recent.map((s) => s.switches?.perMinute ?? null))), (v) => `${v.toFixed(1)} switches a minute`),
+  );
   text("t-stalls", String(sum(recent.map((s) => s.stalls))));
   text("t-stalls-more", `${sum(recent.map((s) => s.stallS)).toFixed(1)} s in all`);
   const bySegment = (value) => over(all, (session) => session.segments.map((each) => [each.atS, value(each)]));
   charts.rate.draw(columns(bySegment(({ kbps }) => kbps)));
   charts.buffer.draw(columns(over(all, (session) => session.buffer.map(([, seconds, atS]) => [atS, seconds]))));
-  charts.quality.draw(columns(bySegment(({ plain }) => plain), bySegment(({ promised }) => promised)));
+  charts.quality.draw(
+    columns(
+      bySegment(({ plain }) => plain),
+      bySegment(({ promised }) => promised),
+    ),
+  );
   $("rows").replaceChildren(...all.slice(0, 30).map(row));
   $("log").replaceChildren(...[...lines].reverse().map(entry));
 }
@@ -97,16 +134,26 @@ const isActive = (session) => !session.ended && nowS() - session.lastAtS < ACTIV
 
 function row(session) {
   const { last } = session;
-  const link = Object.assign(document.createElement("a"), { href: `/qoe/${session.name}`, textContent: session.name });
-  const now = last ? [chip(last.enhancer), `${last.rendition}${last.enhancer === "none" ? ", plain" : ` + ${last.enhancer}`}`] : ["–"];
+  const link = Object.assign(document.createElement("a"), { href: `qoe/${session.name}`, textContent: session.name });
+  const now = last
+    ? [chip(last.enhancer), `${last.rendition}${last.enhancer === "none" ? ", plain" : ` + ${last.enhancer}`}`]
+    : ["–"];
   const state = session.ended ? `ended: ${session.ended.reason}` : isActive(session) ? "watching" : "silent";
-  const share = session.enhancedShare, gain = session.gain, buffer = session.buffer.at(-1)?.[1];
-  return make("tr", "", cell("t", link), cell("t", session.started.title), cell("t", ...now),
+  const share = session.enhancedShare,
+    gain = session.gain,
+    buffer = session.buffer.at(-1)?.[1];
+  return make(
+    "tr",
+    "",
+    cell("t", link),
+    cell("t", session.started.title),
+    cell("t", ...now),
     cell("", buffer === undefined ? "–" : `${buffer.toFixed(1)} s`),
     cell("", share === null ? "–" : `${Math.round(share * 100)} %`),
     cell("", gain === null ? "–" : `${gain >= 0 ? "+" : ""}${gain.toFixed(1)}`),
     cell(session.stalls ? "bad" : "", session.stalls ? `${session.stalls}, ${session.stallS.toFixed(1)} s` : "0"),
-    cell("t", `${state}, ${ago(session.lastAtS)}`));
+    cell("t", `${state}, ${ago(session.lastAtS)}`),
+  );
 }
 
 const cell = (className, ...children) => make("td", className, ...children);
@@ -114,14 +161,30 @@ const chip = (enhancer) => make("i", `chip ${enhancer.split("-")[0]}`);
 
 function entry({ name, atS, event }) {
   const time = make("time", "", wall(atS));
-  const who = Object.assign(document.createElement("a"), { href: `/qoe/${name}`, textContent: name });
-  return make("li", event.event === "stalled" || event.event === "failed" ? "bad" : "", time, " ", who, " ", ...told(event));
+  const who = Object.assign(document.createElement("a"), { href: `qoe/${name}`, textContent: name });
+  return make(
+    "li",
+    event.event === "stalled" || event.event === "failed" ? "bad" : "",
+    time,
+    " ",
+    who,
+    " ",
+    ...told(event),
+  );
 }
 
 function told(event) {
   switch (event.event) {
     case "decided":
-      return [chip(event.enhancer), make("b", "", `segment ${event.segment + 1}: ${event.rendition}${event.enhancer === "none" ? "" : ` + ${event.enhancer}`}`), ` ${event.advised ? `(the player's own choice; advised: ${event.advised}) ` : ""}${event.reason}`];
+      return [
+        chip(event.enhancer),
+        make(
+          "b",
+          "",
+          `segment ${event.segment + 1}: ${event.rendition}${event.enhancer === "none" ? "" : ` + ${event.enhancer}`}`,
+        ),
+        ` ${event.advised ? `(the player's own choice; advised: ${event.advised}) ` : ""}${event.reason}`,
+      ];
     case "stalled":
       return [make("b", "", `stalled for ${event.duration_s.toFixed(1)} s`), ` at segment ${event.segment + 1}`];
     case "stepped":

@@ -1,6 +1,7 @@
 // The page of one session: what the report of `toprung play` tells, while it happens.
 
 import { Ladder } from "../parts/ladder.js";
+import { at } from "../parts/root.js";
 import { Chart, clock, columns } from "./charts.js";
 import { follow, history } from "./feed.js";
 import { Session, know, mean, sum, titles } from "./session.js";
@@ -15,15 +16,29 @@ const known = new Set();
 let ladder = null;
 let dirty = false;
 
-const bands = () => session.events.filter(({ event }) => event === "stalled").map((event) => [event.t_s - event.duration_s, event.t_s]);
+const bands = () =>
+  session.events.filter(({ event }) => event === "stalled").map((event) => [event.t_s - event.duration_s, event.t_s]);
 const charts = {
   rate: new Chart($("c-rate"), {
-    unit: " kbit/s", log: true, bands,
-    series: [{ label: "network", colour: "network", points: true }, { label: "chosen", colour: "ink", points: true }],
+    unit: " kbit/s",
+    log: true,
+    bands,
+    series: [
+      { label: "network", colour: "network", points: true },
+      { label: "chosen", colour: "ink", points: true },
+    ],
   }),
-  buffer: new Chart($("c-buffer"), { unit: " s", height: 120, bands, series: [{ label: "buffer", colour: "ink", width: 1.5, digits: 1 }] }),
+  buffer: new Chart($("c-buffer"), {
+    unit: " s",
+    height: 120,
+    bands,
+    series: [{ label: "buffer", colour: "ink", width: 1.5, digits: 1 }],
+  }),
   quality: new Chart($("c-quality"), {
-    unit: "", height: 170, bands, range: () => [0, 100],
+    unit: "",
+    height: 170,
+    bands,
+    range: () => [0, 100],
     series: [
       { label: "plain", colour: "none", digits: 1, step: true },
       { label: "promised", colour: "content", digits: 1, step: true },
@@ -41,8 +56,9 @@ function add(event, atS = 0) {
   dirty = true;
 }
 
-/** VMAF of the frames that were shown of a segment. */
-const shownVmaf = ({ plain, promised, seen }) => (seen && plain !== null ? plain + (promised - plain) * (seen.enhanced_frames / Math.max(1, seen.frames)) : null);
+/** Quality of the frames that were shown of a segment, where `promised` is that of a lifted frame. */
+const shownOf = ({ plain, seen }, promised) =>
+  seen && plain !== null ? plain + (promised - plain) * (seen.enhanced_frames / Math.max(1, seen.frames)) : null;
 const fixed = (value, digits = 1) => (value === null || value === undefined ? "–" : value.toFixed(digits));
 
 function draw() {
@@ -51,36 +67,83 @@ function draw() {
   const { started, bytes } = session;
   const title = titles.get(started.title);
   const segments = session.segments;
-  const all = segments.map((each) => ({ ...each, vmaf: shownVmaf(each) }));
-  const lived = all.filter(({ vmaf }) => vmaf !== null);
-  const vmaf = mean(lived.map((each) => each.vmaf)), plain = mean(lived.map((each) => each.plain));
-  const gain = vmaf === null ? 0 : vmaf - plain;
-  text("heading", gain >= 0.5 ? `${started.title}: enhancement lifts the picture by ${gain.toFixed(1)} VMAF` : started.title || "Session");
-  text("about", [`controller ${started.controller || "unknown"}`, started.device, started.software, session.ended ? `ended: ${session.ended.reason}` : `at ${clock(session.timeS)}`].filter(Boolean).join(" · "));
+  const all = segments.map((each) => ({
+    ...each,
+    quality: shownOf(each, each.promised),
+    vmaf: shownOf(each, each.promisedVmaf),
+  }));
+  const lived = all.filter(({ quality }) => quality !== null);
+  const quality = mean(lived.map((each) => each.quality)),
+    vmaf = mean(lived.map((each) => each.vmaf)),
+    plain = mean(lived.map((each) => each.plain));
+  const gain = quality === null ? 0 : quality - plain;
+  text(
+    "heading",
+    gain >= 0.5
+      ? `${started.title}: enhancement lifts the picture by ${gain.toFixed(1)} points (${(vmaf - plain).toFixed(1)} by VMAF alone)`
+      : started.title || "Session",
+  );
+  text(
+    "about",
+    [
+      `controller ${started.controller || "unknown"}`,
+      started.arm && `arm ${started.arm} of the experiment`,
+      started.device,
+      started.software,
+      session.ended ? `ended: ${session.ended.reason}` : `at ${clock(session.timeS)}`,
+    ]
+      .filter(Boolean)
+      .join(" · "),
+  );
+  text("t-quality", fixed(quality));
+  text("t-quality-more", `promised ${fixed(mean(lived.map((each) => each.promised)))}`);
   text("t-vmaf", fixed(vmaf));
-  text("t-vmaf-more", `promised ${fixed(mean(lived.map((each) => each.promised)))}`);
+  text("t-vmaf-more", `promised ${fixed(mean(lived.map((each) => each.promisedVmaf)))}`);
   text("t-plain", fixed(plain));
   const share = session.enhancedShare;
   text("t-share", share === null ? "–" : `${Math.round(100 * share)} %`);
   const late = sum([...session.shown.values()].map((event) => event.late_frames));
   text("t-share-more", share === null ? "no player has told yet" : `${late} late`);
   text("t-stalls", `${session.stallS.toFixed(1)} s`);
-  text("t-stalls-more", `${session.stalls} in all${session.startupS === null ? "" : `, start-up ${session.startupS.toFixed(2)} s`}`);
+  text(
+    "t-stalls-more",
+    `${session.stalls} in all${session.startupS === null ? "" : `, start-up ${session.startupS.toFixed(2)} s`}`,
+  );
   const video = bytes.video || sum(segments.map(({ decision }) => decision.size_bytes));
   text("t-bytes", `${((video + bytes.audio + bytes.weights + bytes.init) / 1e6).toFixed(2)} MB`);
   text("t-bytes-more", bytes.weights ? `weights ${(bytes.weights / 1000).toFixed(0)} kB of it` : "no weights among it");
   const rate = mean(segments.map(({ kbps }) => kbps).filter((kbps) => kbps !== null));
   text("t-rate", rate === null ? "–" : `${rate.toFixed(0)} kbit/s`);
-  const switches = segments.filter(({ decision }, index) => index && decision.rendition !== segments[index - 1].decision.rendition).length;
-  text("t-rate-more", `${switches} ${switches === 1 ? "switch" : "switches"} of rung`);
-  charts.rate.draw(columns(session.rate, segments.map(({ decision, kbps }) => [decision.t_s, kbps])));
+  const { switches } = session;
+  if (switches) {
+    const { count, perMinute } = switches;
+    text("t-rate-more", `${count} ${count === 1 ? "switch" : "switches"} of rung, ${perMinute.toFixed(1)} a minute`);
+  }
+  charts.rate.draw(
+    columns(
+      session.rate,
+      segments.map(({ decision, kbps }) => [decision.t_s, kbps]),
+    ),
+  );
   charts.buffer.draw(columns(session.buffer.map(([t, seconds]) => [t, seconds])));
   const at = ({ decision }) => decision.t_s;
-  charts.quality.draw(columns(all.map((each) => [at(each), each.plain]), all.map((each) => [at(each), each.promised]), all.map((each) => [at(each), each.vmaf])));
+  charts.quality.draw(
+    columns(
+      all.map((each) => [at(each), each.plain]),
+      all.map((each) => [at(each), each.promised]),
+      all.map((each) => [at(each), each.quality]),
+    ),
+  );
   if (title) {
     ladder ??= new Ladder($("ladder"), $("why"), title);
     for (const { decision } of segments) {
-      ladder.add(decision.segment, { rendition: decision.rendition, enhancer: decision.enhancer, vmaf: decision.promised_vmaf, reason: decision.reason });
+      ladder.add(decision.segment, {
+        rendition: decision.rendition,
+        enhancer: decision.enhancer,
+        vmaf: decision.promised_vmaf,
+        quality: decision.promised_quality ?? decision.promised_vmaf,
+        reason: decision.reason,
+      });
     }
   }
   $("rows").replaceChildren(...all.map(row));
@@ -88,11 +151,21 @@ function draw() {
   $("log").replaceChildren(...(told.length ? told : [make("li", "soft", "No stall, no step, no failure.")]));
 }
 
-function row({ segment, decision, kbps, plain, promised, seen }) {
+function row({ segment, decision, kbps, plain, promised, promisedVmaf, seen }) {
   const tr = document.createElement("tr");
   const choice = `${decision.rendition}${decision.enhancer === "none" ? "" : ` + ${decision.enhancer}`}`;
   const share = seen ? `${seen.enhanced_frames} of ${seen.frames}` : "–";
-  const cells = [[String(segment + 1)], [choice, "t"], [fixed(kbps, 0)], [fixed(plain)], [fixed(promised)], [share], [seen?.enhance_p95_ms ? seen.enhance_p95_ms.toFixed(1) : "–"], [decision.reason, "why"]];
+  const cells = [
+    [String(segment + 1)],
+    [choice, "t"],
+    [fixed(kbps, 0)],
+    [fixed(plain)],
+    [fixed(promised)],
+    [fixed(promisedVmaf)],
+    [share],
+    [seen?.enhance_p95_ms ? seen.enhance_p95_ms.toFixed(1) : "–"],
+    [decision.reason, "why"],
+  ];
   tr.append(...cells.map(([words, className = ""]) => make("td", className, words)));
   return tr;
 }
@@ -109,7 +182,7 @@ function entry(event) {
 }
 
 async function begin() {
-  $("raw").href = `/qoe/${name}/log`;
+  $("raw").href = at(`qoe/${name}/log`);
   const events = await history(name).catch(() => []);
   events.forEach((event) => add(event));
   const started = events.find(({ event }) => event === "started");

@@ -1,24 +1,30 @@
 // One session as its events tell it. Pure: events in, numbers out.
 
-export const readLines = (text) => text.split("\n").filter(Boolean).map((line) => JSON.parse(line));
+import { at } from "../parts/root.js";
+
+export const readLines = (text) =>
+  text
+    .split("\n")
+    .filter(Boolean)
+    .map((line) => JSON.parse(line));
 
 /** Plain VMAF of a rendition's segment; the pages fill this in when a title's title.json has come. */
 export const titles = new Map();
 
 export class Session {
-  started = { title: "", controller: "", device: "", software: "" };
+  started = { title: "", controller: "", device: "", software: "", arm: "" };
   decided = new Map();
   shown = new Map();
-  buffer = [];  // [t_s, seconds, seconds since 1970]
-  rate = [];  // [t_s, kbit/s] of each video download, or of what the server heard
-  events = [];  // steps, stalls, failures
+  buffer = []; // [t_s, seconds, seconds since 1970]
+  rate = []; // [t_s, kbit/s] of each video download, or of what the server heard
+  events = []; // steps, stalls, failures
   stallS = 0;
   stalls = 0;
   startupS = null;
   ended = null;
   bytes = { video: 0, audio: 0, weights: 0, init: 0 };
   #atS = 0;
-  #told = false;  // whether the player itself tells of its downloads
+  #told = false; // whether the player itself tells of its downloads
 
   constructor(name, title = "") {
     this.name = name;
@@ -34,8 +40,8 @@ export class Session {
     this[`_${event.event}`]?.(event);
   }
 
-  _started({ title, controller, device, software }) {
-    const told = { title, controller, device, software };
+  _started({ title, controller, device, software, arm }) {
+    const told = { title, controller, device, software, arm };
     for (const key of Object.keys(told)) this.started[key] = told[key] || this.started[key];
   }
 
@@ -87,7 +93,10 @@ export class Session {
     this.rate.push([timeS, (8 * bytes) / 1000 / Math.max(0.001, durationS)]);
   }
 
-  /** Segments in order: {segment, decision, seen, plain, promised}; plain is null until the title is known. */
+  /**
+   * Segments in order: {segment, decision, seen, plain, promised, promisedVmaf}; plain is null until the title is known.
+   * `promised` is what decisions count, VMAF in logs that do not tell.
+   */
   get segments() {
     const title = titles.get(this.started.title);
     return [...this.decided.values()]
@@ -98,7 +107,8 @@ export class Session {
         decision,
         seen: this.shown.get(decision.segment) ?? null,
         plain: title?.plain_quality[decision.rendition]?.vmaf[decision.segment] ?? null,
-        promised: decision.promised_vmaf,
+        promised: decision.promised_quality ?? decision.promised_vmaf,
+        promisedVmaf: decision.promised_vmaf,
         kbps: title ? (8 * decision.size_bytes) / 1000 / title.segment_duration_s[decision.segment] : null,
       }));
   }
@@ -110,13 +120,37 @@ export class Session {
     return frames ? sum(all.map((event) => event.enhanced_frames)) / frames : null;
   }
 
-  /** Mean VMAF that enhancers added, over what was shown (or decided, before any segment is told to be shown). */
+  /** Mean points that enhancers added, in what decisions count. */
   get gain() {
+    return this.#gain(({ promised }) => promised);
+  }
+
+  /** Mean VMAF that enhancers added. */
+  get gainVmaf() {
+    return this.#gain(({ promisedVmaf }) => promisedVmaf);
+  }
+
+  /** Over what was shown, or decided, before any segment is told to be shown; null when nothing is known. */
+  #gain(of) {
     const gains = this.segments
       .filter(({ plain }) => plain !== null)
-      .map(({ plain, promised, seen }) => (promised - plain) * (seen ? seen.enhanced_frames / Math.max(1, seen.frames) : this.shown.size ? NaN : 1))
+      .map(
+        ({ seen, plain, ...each }) =>
+          (of(each) - plain) * (seen ? seen.enhanced_frames / Math.max(1, seen.frames) : this.shown.size ? NaN : 1),
+      )
       .filter((gain) => !Number.isNaN(gain));
     return gains.length ? sum(gains) / gains.length : null;
+  }
+
+  /** Changes of rung between neighbouring segments, in all and a minute of them; null until the title is known. */
+  get switches() {
+    const segments = this.segments;
+    const lengths = titles.get(this.started.title)?.segment_duration_s;
+    if (!lengths || !segments.length) return null;
+    const count = segments.filter(
+      ({ decision }, index) => index && decision.rendition !== segments[index - 1].decision.rendition,
+    ).length;
+    return { count, perMinute: (60 * count) / sum(segments.map(({ segment }) => lengths[segment])) };
   }
 
   get last() {
@@ -131,7 +165,7 @@ export const mean = (values) => (values.length ? sum(values) / values.length : n
 export async function know(id) {
   if (!id || titles.has(id)) return false;
   titles.set(id, null);
-  const answer = await fetch(`/titles/${encodeURIComponent(id)}/title.json`);
+  const answer = await fetch(at(`titles/${encodeURIComponent(id)}/title.json`));
   if (answer.ok) titles.set(id, await answer.json());
   return answer.ok;
 }

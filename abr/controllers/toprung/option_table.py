@@ -1,0 +1,215 @@
+"""What may be chosen at one segment, laid out for quick decisions: prices of the options, and values to look up."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import lru_cache
+from weakref import WeakKeyDictionary
+
+import msgspec
+import numpy as np
+
+from abr.controllers.toprung.backward_induction import ValueTable, hat_weights
+from abr.controllers.toprung.candidates import Layout, candidates_of, layout_of
+from abr.controllers.toprung.compact_plans import CompactPlan, SegmentValues, TabulatedValues
+from abr.controllers.toprung.grids import BACKLOGS_S
+from abr.controllers.toprung.value_tables import HOLE_VMAF, value_table_of
+from abr.core.arrays import Floats, Indices, Singles, Truths
+from abr.core.options import PriceList, known_cells
+
+OPTION_TABLES_MAX = 256
+"""Kept with a value table: its segments, times the sets of weights that sessions lack."""
+PLANNED_TABLES_MAX = 1024
+"""Kept of those that look into compact plans."""
+DEPTH = len(BACKLOGS_S)
+_FAR_S = float(1 << 21)
+"""Backlogs lie on one axis with the buffers, this far behind zero, so that one interpolation serves both: farther than
+any buffer, and near enough for a nanosecond."""
+
+
+class OptionTable(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """What sessions may choose from at one segment: P candidates, in V ≥ P rows.
+
+    The first `owned` rows are options whose weights are there. Then follow, up to P, those that lack some. Behind them
+    the first ones come again, for a session that uses them now and fetches all lacking weights right after. Each array
+    begins with an axis of 1, or of M in a table for M sessions at different segments (`stack_tables`).
+
+    kind: equal for tables of the same title, device and weights.
+    options: P indices into the price list, ascending. owned_options: those whose weights are there; empty when that
+    is all or none of them.
+    sorting: (P,) the rows in the order of `options`; None when they are in it.
+    vmaf: (1, P). size_bytes: (1, 1, V), weights included. fetch_bytes: of all weights lacking, for the repeated rows.
+    gained_s: (2, 1, 1, V) what the segment adds to the buffer, and to the backlog (see `axis_s`).
+    lead_s: (1, P), -inf for plain options, which are never late; lead_max_s: the most of them.
+    plain: (P,) the row of the cheapest option of the same rendition.
+    holes: (1, P) options that this segment does not have; None when it has all.
+    levels: the grid of throughput levels. axis_s, steps: the grid of buffers, and far behind it that of backlogs; and
+    the numbers of its nodes.
+    values: of all options and of those owned; one each, or one a session.
+    first: (V,) where a row's values begin among those of both, as floats to be added to others.
+    """
+
+    kind: tuple[object, ...]
+    options: tuple[int, ...]
+    owned: int
+    sorting: Indices | None
+    vmaf: Floats
+    size_bytes: Floats
+    fetch_bytes: float
+    gained_s: Floats
+    lead_s: Floats
+    plain: Indices
+    holes: Truths | None
+    lead_max_s: float
+    levels: tuple[float, ...]
+    axis_s: Floats
+    steps: Floats
+    values: tuple[tuple[SegmentValues, ...], ...]
+    first: Floats
+    owned_options: tuple[int, ...]
+
+
+_tables: WeakKeyDictionary[ValueTable, dict[tuple[int, bytes], OptionTable]] = WeakKeyDictionary()
+"""Those that look into a value table, by segment and weights lacking."""
+_planned: OrderedDict[tuple[object, ...], OptionTable] = OrderedDict()
+"""Those that look into compact plans, least recently used first out."""
+
+
+def option_table_of(prices: PriceList, segment: int, weights_bytes: Floats, buffer_max_s: float) -> OptionTable:
+    """The table for sessions that lack these bytes of weights, (O,), of each option; remembered with its values."""
+    candidates = candidates_of(prices)
+    values = value_table_of(prices, candidates.options, segment, buffer_max_s)
+    key = segment, weights_bytes.tobytes()
+    tables = _tables.get(values)
+    if tables is None:
+        tables = _tables[values] = {}
+    table = tables.get(key)
+    if table is None:
+        if len(tables) >= OPTION_TABLES_MAX:
+            tables.clear()
+        layout = layout_of(prices, candidates, weights_bytes)
+        found, owned = [(_tabulated(values, segment),)], layout.owned_options
+        if owned:
+            found.append((_tabulated(value_table_of(prices, owned, segment, buffer_max_s), segment),))
+        table = tables[key] = _build(prices, segment, layout, candidates.has_holes, values, tuple(found))
+    elif table.owned_options:
+        value_table_of(prices, table.owned_options, segment, buffer_max_s)  # in use: not the first to be forgotten
+    return table
+
+
+def planned_table_of(
+    prices: PriceList, segment: int, weights_bytes: Floats, plans: tuple[CompactPlan, ...]
+) -> OptionTable:
+    """The same with values from compact plans, one for each of `candidates.option_sets`."""
+    candidates = candidates_of(prices)
+    key = candidates, segment, weights_bytes.tobytes(), *plans
+    table = _planned.get(key)
+    if table is not None:
+        with suppress(KeyError):  # another thread forgot it just now
+            _planned.move_to_end(key)
+        return table
+    layout = layout_of(prices, candidates, weights_bytes)
+    hat = _hat(plans[0], prices.quality[segment, candidates.index])
+    found = [(plans[0].at(segment, hat),)]
+    if layout.owned_options:
+        own = layout.owned_among
+        is_like = plans[1].qualities.tobytes() == plans[0].qualities.tobytes()
+        hat = hat[own] if is_like else _hat(plans[1], prices.quality[segment, candidates.index[own]])
+        found.append((plans[1].at(segment, hat),))
+    table = _planned[key] = _build(prices, segment, layout, candidates.has_holes, plans[0], tuple(found))
+    if len(_planned) > PLANNED_TABLES_MAX:
+        with suppress(KeyError):
+            _planned.popitem(last=False)
+    return table
+
+
+def _hat(plan: CompactPlan, vmaf: Floats) -> Singles:
+    return hat_weights(np.where(vmaf == vmaf, vmaf, HOLE_VMAF), plan.qualities)  # NaN where there is a hole
+
+
+def _build(
+    prices: PriceList,
+    segment: int,
+    layout: Layout,
+    has_holes: bool,
+    grid: ValueTable | CompactPlan,
+    values: tuple[tuple[SegmentValues, ...], ...],
+) -> OptionTable:
+    index, rows, weights_bytes = layout.index, layout.twice, layout.weights_bytes
+    size, vmaf, compute_s, lead_s = (
+        prices.size_bytes[segment, index],
+        prices.quality[segment, index],
+        prices.compute_s[segment, index],
+        prices.lead_s[segment, index],
+    )
+    holes = None
+    if has_holes and (hole := ~known_cells(size, vmaf, compute_s, lead_s)).any():
+        holes, vmaf = hole[None], np.where(hole, HOLE_VMAF, vmaf)
+        size, compute_s = np.where(hole, -weights_bytes, size), np.where(hole, 0.0, compute_s)
+    lead_s = np.where(compute_s > 0, lead_s, -np.inf)
+    wide = len(grid.buffers_s) * DEPTH
+    gained_s = np.empty((2, 1, 1, len(rows)))
+    gained_s[0], gained_s[1] = prices.duration_s[segment], compute_s[rows]
+    gained_s[1] += _FAR_S
+    axis_s, steps = _axis(grid.buffers_s.tobytes())
+    return OptionTable(
+        kind=(*layout.kind, grid.levels.tobytes(), len(steps), float(grid.buffers_s[-1])),
+        options=layout.options,
+        owned=len(layout.owned_options),
+        sorting=layout.sorting,
+        vmaf=vmaf[None],
+        size_bytes=(size + weights_bytes)[None, None, rows],
+        fetch_bytes=layout.fetch_bytes,
+        gained_s=gained_s,
+        lead_s=lead_s[None],
+        plain=layout.plain,
+        holes=holes,
+        lead_max_s=float(lead_s.max()),
+        levels=tuple(grid.levels.tolist()),
+        axis_s=axis_s,
+        steps=steps,
+        values=values,
+        first=layout.first * wide,
+        owned_options=layout.owned_options,
+    )
+
+
+def _tabulated(table: ValueTable, segment: int) -> TabulatedValues:
+    values = table.values[segment - table.first]
+    return TabulatedValues(rows=values.reshape(-1, values[0, 0, 0].size))
+
+
+@lru_cache(maxsize=64)
+def _axis(buffers: bytes) -> tuple[Floats, Floats]:
+    """The axis of buffers and, far behind, backlogs; and the numbers of its nodes."""
+    buffers_s = np.frombuffer(buffers)
+    ends = _steps(buffers_s)
+    axis_s = np.concatenate([buffers_s, [_FAR_S / 2], _FAR_S + BACKLOGS_S])
+    return axis_s, np.concatenate([ends, ends[-1:], _steps(BACKLOGS_S)])
+
+
+def _steps(grid: Floats) -> Floats:
+    """The nodes' numbers, for positions on a grid; a point on the last one counts as just before it."""
+    steps = np.arange(float(len(grid)))
+    steps[-1] = np.nextafter(steps[-1], 0.0)
+    return steps
+
+
+def stack_tables(tables: Sequence[OptionTable]) -> OptionTable:
+    """One table for M sessions that each have one of their own, all of one kind."""
+    first = tables[0]
+    if all(table is first for table in tables):
+        return first
+    holes = [np.zeros(first.vmaf.shape, np.bool_) if table.holes is None else table.holes for table in tables]
+    return msgspec.structs.replace(
+        first,
+        vmaf=np.concatenate([table.vmaf for table in tables]),
+        size_bytes=np.concatenate([table.size_bytes for table in tables]),
+        gained_s=np.concatenate([table.gained_s for table in tables], axis=1),
+        lead_s=np.concatenate([table.lead_s for table in tables]),
+        lead_max_s=max([table.lead_max_s for table in tables]),
+        holes=None if all(table.holes is None for table in tables) else np.concatenate(holes),
+        values=tuple(tuple(one for (one,) in several) for several in zip(*[t.values for t in tables], strict=True)),
+    )

@@ -1,0 +1,1 @@
+"""The vocabulary: what titles, devices, options, decisions, events and playback are."""

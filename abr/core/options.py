@@ -1,0 +1,251 @@
+"""Options: every feasible (rendition, enhancer), priced in bytes, compute seconds and quality.
+
+Controllers read a Menu of options and pick from it; they look nothing up. Quality comes in the currency that the list
+was priced in; controllers do not know which that is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from abr.core.arrays import Floats, Truths
+from abr.core.device import DeviceProfile
+from abr.core.enhancement import PLAIN, Currency, EnhancementTable, Family
+from abr.core.title import Quality, Title
+from abr.errors import FormatError
+
+NUMBER_MAX = 1e15
+"""No title's bytes, seconds or points come near it: a number beyond tells as little as NaN and infinity do."""
+VMAF_MAX = 110.0
+"""Models trained on other scales stray a little beyond 100."""
+FAMILIES: frozenset[Family] = frozenset(Family)
+
+
+def known_cells(*tables: Floats) -> Truths:
+    """Where each of the tables of a price list tells something; the other cells are holes."""
+    return np.asarray(np.logical_and.reduce([np.abs(table) < NUMBER_MAX for table in tables]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """A (rendition, enhancer) pair. `rendition` indexes the ladder, 0 is the lowest rung."""
+
+    rendition: int
+    enhancer: str = PLAIN
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True, kw_only=True, eq=False)
+class PriceList:
+    """All that one title offers one device. S segments, O options; arrays are float64 and read-only by custom.
+
+    choices: O pairs, ordered by rendition, plain playback first within one.
+    duration_s: (S,) media seconds. size_bytes, compute_s, quality, vmaf: (S, O).
+    quality: what counts, in VMAF points: trusted quality or VMAF, as the list was priced. vmaf: told beside it.
+    lead_s: (S, O) the compute seconds, of compute_s, that must be done before the segment's first instant: all of them
+    on a device that enhances whole segments (BONES), none on one that goes frame by frame and faster than the film.
+    weights: per option the chunk keys (sha256) it needs; weights_bytes: chunk key → bytes.
+    """
+
+    rendition_ids: tuple[str, ...]
+    choices: tuple[Choice, ...]
+    duration_s: Floats
+    size_bytes: Floats
+    compute_s: Floats
+    lead_s: Floats
+    quality: Floats
+    vmaf: Floats
+    weights: tuple[tuple[str, ...], ...]
+    weights_bytes: dict[str, int]
+
+    def check(self) -> None:
+        """Raises FormatError when the tables do not fit together, or when a segment cannot be had at all."""
+        shape = len(self.duration_s), len(self.choices)
+        for name in ("size_bytes", "compute_s", "lead_s", "quality", "vmaf"):
+            if (found := getattr(self, name).shape) != shape:
+                raise FormatError(f"A price list of {shape[0]} segments and {shape[1]} options has {name} of {found}.")
+        if not len(self.duration_s) or not ((self.duration_s > 0) & known_cells(self.duration_s)).all():
+            raise FormatError("A price list needs segments, each longer than no time.")
+        offered = known_cells(self.quality, self.size_bytes) & (self.size_bytes > 0)
+        if not (had := offered.any(axis=1)).all():
+            raise FormatError(f"Segment {int(np.argmin(had))} of a price list has no option with size and quality.")
+
+    def menu(self, segment: int, horizon: int, owned: Collection[str] = ()) -> Menu:
+        """The next `horizon` segments (fewer at the end) for a device that already owns some weights chunks."""
+        span = slice(segment, segment + horizon)
+        missing = [sum(self.weights_bytes[key] for key in keys if key not in owned) for keys in self.weights]
+        return Menu(
+            choices=self.choices,
+            segment=segment,
+            segments_left=len(self.duration_s) - segment,
+            duration_s=self.duration_s[span],
+            size_bytes=self.size_bytes[span],
+            compute_s=self.compute_s[span],
+            lead_s=self.lead_s[span],
+            quality=self.quality[span],
+            vmaf=self.vmaf[span],
+            weights_bytes=np.asarray(missing, dtype=np.float64),
+            prices=self,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Menu:
+    """What a controller may choose from. H segments from `segment` on, O options.
+
+    duration_s: (H,). size_bytes, compute_s, lead_s, quality, vmaf: (H, O), as in PriceList.
+    weights_bytes: (O,) bytes of weights that must be downloaded once before the option can be used.
+    prices: the whole list that this menu was cut from, for controllers that plan ahead; None when it is not known.
+    """
+
+    choices: tuple[Choice, ...]
+    segment: int
+    segments_left: int
+    duration_s: Floats
+    size_bytes: Floats
+    compute_s: Floats
+    lead_s: Floats
+    quality: Floats
+    vmaf: Floats
+    weights_bytes: Floats
+    prices: PriceList | None = None
+
+    def plain(self) -> Menu:
+        """The same menu without enhancers: what a classic controller sees."""
+        return self.only([i for i, choice in enumerate(self.choices) if choice.enhancer == PLAIN])
+
+    def only(self, indices: list[int]) -> Menu:
+        """The same menu restricted to some options, in the given order."""
+        return Menu(
+            choices=tuple(self.choices[i] for i in indices),
+            segment=self.segment,
+            segments_left=self.segments_left,
+            duration_s=self.duration_s,
+            size_bytes=self.size_bytes[:, indices],
+            compute_s=self.compute_s[:, indices],
+            lead_s=self.lead_s[:, indices],
+            quality=self.quality[:, indices],
+            vmaf=self.vmaf[:, indices],
+            weights_bytes=self.weights_bytes[indices],
+        )
+
+
+def price(
+    title: Title,
+    table: EnhancementTable | None = None,
+    profile: DeviceProfile | None = None,
+    *,
+    families: Collection[Family] = FAMILIES,
+    load_max: float = 0.9,
+    currency: Currency = Currency.TRUSTED,
+) -> PriceList:
+    """Price a title for a device, its quality in `currency`. Plain playback's is VMAF in either.
+
+    An enhancer is offered for a rendition when its family is allowed, the device measured its architecture, it runs
+    within `load_max` of real time at that size, and it beats plain playback of that rendition on average.
+    Without table or profile only plain playback is offered. A segment's bytes include those of the audio it plays with.
+    """
+    columns = list(_columns(title, table, profile, families, load_max, currency))
+    frames = np.asarray(title.segment_frames, dtype=np.float64)[:, None]
+    duration_s = np.asarray(title.segment_duration_s, dtype=np.float64)
+    frame_s = np.array([column.frame_s for column in columns])
+    compute_s = frames * frame_s
+    prices = PriceList(
+        rendition_ids=tuple(rendition.id for rendition in title.renditions),
+        choices=tuple(column.choice for column in columns),
+        duration_s=duration_s,
+        size_bytes=np.array([column.sizes for column in columns], dtype=np.float64).T,
+        compute_s=compute_s,
+        lead_s=np.maximum(compute_s - duration_s[:, None], 0.0),
+        quality=np.array([column.quality for column in columns], dtype=np.float64).T,
+        vmaf=np.array([column.vmaf for column in columns], dtype=np.float64).T,
+        weights=tuple(tuple(column.chunks) for column in columns),
+        weights_bytes={key: size for column in columns for key, size in column.chunks.items()},
+    )
+    prices.check()
+    return prices
+
+
+def _columns(
+    title: Title,
+    table: EnhancementTable | None,
+    profile: DeviceProfile | None,
+    families: Collection[Family],
+    load_max: float,
+    currency: Currency,
+) -> Iterator[_Column]:
+    """The options of each rendition, plain playback first."""
+    sound = _audio_bytes(title)
+    for index, rendition in enumerate(title.renditions):
+        sizes = tuple(size + extra for size, extra in zip(rendition.segment_bytes, sound, strict=True))
+        if rendition.id not in title.plain_quality:
+            raise FormatError(
+                f"Title {title.id!r} tells no quality of its rendition {rendition.id!r}; prepare it again."
+            )
+        plain = _points(title.plain_quality[rendition.id].vmaf, len(sizes), f"Rendition {rendition.id!r}")
+        yield _Column(Choice(rendition=index), sizes, 0.0, plain, plain, {})
+        for entry in table.enhancers if table and profile else ():
+            offer = entry.offer(rendition.id)
+            if entry.family not in families or offer is None or profile is None:
+                continue
+            speed = profile.best(offer.architecture, rendition.width_px, rendition.height_px)
+            if speed is None or speed.p95_ms / 1000 * title.fps > load_max:
+                continue
+            what = f"Enhancer {entry.name!r} of rendition {rendition.id!r}"
+            vmaf = _points(offer.quality.vmaf, len(sizes), what)
+            quality = _points(counted_quality(offer.quality, currency), len(sizes), what)
+            if np.nansum(np.subtract(quality, plain)) <= 0:
+                continue
+            chunks = {chunk.sha256: chunk.size_bytes for chunk in offer.chunks}
+            choice = Choice(rendition=index, enhancer=entry.name)
+            yield _Column(choice, sizes, speed.p95_ms / 1000, quality, vmaf, chunks)
+
+
+def counted_quality(quality: Quality, currency: Currency) -> tuple[float, ...]:
+    """VMAF points of each segment in this currency; VMAF where the title tells nothing of a panel."""
+    return quality.trusted if currency is Currency.TRUSTED and quality.trusted else quality.vmaf
+
+
+def _points(values: Sequence[float], segments: int, what: str) -> tuple[float, ...]:
+    """VMAF points of each segment; NaN, a hole, where a negative number says that there are none."""
+    if len(values) != segments:
+        raise FormatError(f"{what} tells the quality of {len(values)} segments where the title has {segments}.")
+    if not max(values, default=0.0) <= VMAF_MAX:
+        raise FormatError(f"{what} claims a VMAF of {max(values):g}; expected 0 to 100, or -1 where there is none.")
+    return tuple(value if value >= 0 else math.nan for value in values)
+
+
+def _audio_bytes(title: Title) -> tuple[int, ...]:
+    """Bytes of the first audio track for each video segment; audio may end a segment earlier or later."""
+    count = len(title.segment_frames)
+    track = title.audio[0].segment_bytes if title.audio else ()
+    return (*track[:count], *(0 for _ in range(count - len(track))))
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    choice: Choice
+    sizes: tuple[int, ...]
+    frame_s: float
+    quality: tuple[float, ...]
+    vmaf: tuple[float, ...]
+    chunks: dict[str, int]
+
+
+def plain_of(prices: PriceList) -> list[int]:
+    """For each rendition its plain option; its first option when it is only offered enhanced."""
+    plain: dict[int, int] = {}
+    for option, choice in enumerate(prices.choices):
+        if choice.rendition not in plain or choice.enhancer == PLAIN:
+            plain[choice.rendition] = option
+    return [plain.get(rendition, 0) for rendition in range(max(plain) + 1)]
+
+
+@lru_cache(maxsize=4096)
+def menu_of(prices: PriceList, segment: int, horizon: int, owned: frozenset[str]) -> Menu:
+    """`prices.menu`, remembered: sessions over the same title share their menus."""
+    return prices.menu(segment, horizon, owned)

@@ -1,0 +1,189 @@
+"""What a prepared title is: renditions, segments, audio, and the quality of each when played plainly.
+
+Index conventions: the ladder is lowest rung first; `segment` is 0-based everywhere in code. On the wire a
+segment's `$Number$` is 1-based, DASH's default startNumber (ISO/IEC 23009-1, 5.3.9.5.3): number = segment + 1.
+
+A title folder holds:
+
+    title.json                         Title
+    manifest.mpd  driven.mpd           standard and server-driven DASH manifests
+    master.m3u8  <rendition>.m3u8 …    HLS playlists over the same files
+    video/<rendition id>/init.mp4      video/<rendition id>/seg-00001.m4s …
+    video/<rendition id>/init-avc1.mp4 the same as avc1, for standard manifests
+    audio/<track id>/init.mp4          audio/<track id>/seg-00001.m4s …
+    plans.bin                          plans for common devices (see abr.controllers.toprung.plan_file)
+    enhancements.json                  EnhancementTable, once trained or priced (see abr.core.enhancement)
+    enhancers/…                        the weights chunks that the table names
+    .enhancements.json                 the table of a title that may not be enhanced: kept, and never served
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from msgspec import UNSET, Meta, UnsetType
+
+from abr.errors import InputError
+from abr.records import Record, load
+
+Positive = Annotated[int, Meta(gt=0)]
+Count = Annotated[int, Meta(ge=0)]
+Seconds = Annotated[float, Meta(gt=0)]
+Identifier = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Language = Annotated[str, Meta(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8}){0,3}$")]
+Version = Annotated[str, Meta(pattern=r"^([0-9a-f]{16})?$")]
+
+TITLE_FILE = "title.json"
+
+
+class PanelFigures(Record, frozen=True):
+    """What further meters (`abr.quality.panel`) say of some segments, each judged by one of its frames.
+
+    segment: the judged ones, ascending. figures: member's name → one figure for each of these, in the member's unit.
+    """
+
+    segment: tuple[Count, ...]
+    figures: dict[str, tuple[float, ...]]
+
+    def __hash__(self) -> int:
+        return hash((self.segment, frozenset(self.figures.items())))
+
+
+class Quality(Record, frozen=True, omit_defaults=True):
+    """Mean quality of each segment as shown at display size, against the source. One entry a segment.
+
+    vmaf, vmaf_neg: 0–100. ssim: 0–1. psnr_y_db: decibels, at most 60 (capped, so that means stay finite).
+    panel: None where no further meters were asked. trusted: VMAF points, 0–100, that the panel attests to a lifted
+    picture (`abr.quality.trusted`); empty where nothing says otherwise than VMAF.
+    """
+
+    vmaf: tuple[float, ...]
+    vmaf_neg: tuple[float, ...]
+    ssim: tuple[float, ...]
+    psnr_y_db: tuple[float, ...]
+    panel: PanelFigures | None = None
+    trusted: tuple[float, ...] = ()
+
+
+class Meter(Record, frozen=True, omit_defaults=True):
+    """How quality was measured, so that a figure names its maker."""
+
+    vmaf_model: str
+    vmaf_neg_model: str
+    tool: str
+    """Program and version that computed the metrics."""
+    scaler: str
+    """The scaler of plain playback, from rendition size to display size."""
+    every_frames: Positive
+    """One frame in this many was scored (motion is still computed on every frame)."""
+    crop: tuple[Count, Count, Count, Count]
+    """The picture inside letterbox borders, at display size: x, y, width, height in pixels."""
+    black_luma_max: float
+    """Frames whose source luma averages below this (8-bit code value) are left out of every mean."""
+    panel_every_segments: Count = 0
+    """The panel judged one frame in every so many segments; 0 when it was not asked."""
+
+
+class Rendition(Record, frozen=True):
+    """One encoding of the title: a rung of the bitrate ladder, a DASH Representation."""
+
+    id: Identifier
+    width_px: Positive
+    height_px: Positive
+    codecs: str
+    """RFC 6381, such as avc3.64001F."""
+    bandwidth_bps: Positive
+    """Bits per second of its largest segment: the honest DASH @bandwidth."""
+    average_bps: Positive
+    init_bytes: Positive
+    segment_bytes: tuple[Positive, ...]
+
+
+class AudioTrack(Record, frozen=True, omit_defaults=True):
+    """One audio encoding, cut at the same spans as the video as nearly as its frames allow. language: BCP 47."""
+
+    id: Identifier
+    codecs: str
+    bandwidth_bps: Positive
+    sample_rate_hz: Positive
+    channels: Positive
+    init_bytes: Positive
+    segment_bytes: tuple[Positive, ...]
+    language: Language = "und"
+
+
+class Source(Record, frozen=True):
+    """The file that the title was prepared from.
+
+    filters: what turned its coded pictures into the display's, FFmpeg filters as (name, arguments); none for upright
+    progressive BT.709 of an even size.
+    """
+
+    name: str
+    sha256: str
+    width_px: Positive
+    height_px: Positive
+    duration_s: Seconds
+    filters: tuple[tuple[str, str], ...] = ()
+
+
+class Title(Record, frozen=True):
+    """One prepared piece of content. `plain_quality` maps rendition id to its quality without enhancement."""
+
+    id: Identifier
+    display_width_px: Positive
+    display_height_px: Positive
+    frame_rate: tuple[Positive, Positive]
+    """Frames per second as numerator, denominator."""
+    segment_duration_s: tuple[Seconds, ...]
+    segment_frames: tuple[Positive, ...]
+    renditions: tuple[Rendition, ...]
+    audio: tuple[AudioTrack, ...]
+    source: Source
+    plain_quality: dict[str, Quality]
+    meter: Meter
+    encoder: str
+    """Encoder, version and settings, in words."""
+    schema: int = 1
+    version: Version = ""
+    """The start of the SHA-256 over its init and media segments: part of their URLs. Empty where it is not known."""
+    no_enhancement: Literal[True] | UnsetType = UNSET
+    """Set where the title's makers do not want its pictures enhanced: nothing offers, trains or imports enhancers."""
+
+    def check_enhancement(self) -> None:
+        """Raises InputError for a title that may not be enhanced."""
+        if self.no_enhancement:
+            raise InputError(
+                f"{self.id} may not be enhanced: its title.json says no_enhancement. "
+                f"If its makers agree, permit it with toprung set {self.id} --enhancement."
+            )
+
+    @property
+    def fps(self) -> float:
+        """Frames a second."""
+        return self.frame_rate[0] / self.frame_rate[1]
+
+    @property
+    def duration_s(self) -> float:
+        """Media seconds of all segments."""
+        return sum(self.segment_duration_s)
+
+    def rendition(self, rendition_id: str) -> Rendition:
+        """The rendition called `rendition_id`; raises KeyError."""
+        for rendition in self.renditions:
+            if rendition.id == rendition_id:
+                return rendition
+        raise KeyError(rendition_id)
+
+
+def load_title(folder: Path) -> Title:
+    """The title in `folder`. Raises InputError when that is no title folder, FormatError when it is damaged."""
+    if not (folder / TITLE_FILE).is_file():
+        raise InputError(f"{folder} is no title folder: it has no {TITLE_FILE}. Give LIBRARY/TITLE.")
+    return load(folder / TITLE_FILE, Title)
+
+
+def segment_file(segment: int) -> str:
+    """File name of a 0-based segment: seg-00001.m4s for segment 0."""
+    return f"seg-{segment + 1:05d}.m4s"

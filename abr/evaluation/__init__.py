@@ -1,0 +1,1 @@
+"""Commands that compare controllers, and the plots of what came of it."""

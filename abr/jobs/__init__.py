@@ -1,0 +1,1 @@
+"""Many jobs at once: in processes of this machine, or as tasks of a Ray cluster."""

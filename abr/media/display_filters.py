@@ -1,0 +1,108 @@
+"""FFmpeg filters from a source's coded pictures to the pictures that a viewer sees, and the graph that runs them.
+
+A title keeps the list in `source.filters`. A player has it from a stranger: `check_filters` refuses what does not
+belong.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
+from itertools import chain
+from typing import TYPE_CHECKING, TypeVar
+
+from abr.errors import MediaError
+from abr.media.probe import SourceInfo
+
+if TYPE_CHECKING:
+    from av.video.frame import VideoFrame
+
+T = TypeVar("T")
+
+Filters = Sequence[tuple[str, str]]
+"""FFmpeg filters in order: name and arguments."""
+PIXEL_FORMAT = "yuv420p"
+
+_SPACES = {"bt601": "smpte170m", "bt2020": "bt2020ncl"}
+"""Names of the `colorspace` filter for matrices to convert to bt709; swscale would go by RGB and lose a step."""
+_KNOWN = {"bwdif", "colorspace", "crop", "format", "hflip", "rotate", "scale", "transpose"}
+_ARGUMENTS = re.compile(r"[A-Za-z0-9_:=+.-]*")
+"""No parentheses and no quotes: expressions of FFmpeg can loop for ever."""
+_NUMBER_MAX = 16384
+
+
+def display_filters(footage: SourceInfo) -> list[tuple[str, str]]:
+    """FFmpeg filters (name, arguments) from the coded picture to the display picture; empty when they are the same."""
+    filters: list[tuple[str, str]] = []
+    width, height = footage.display_width_px, footage.display_height_px
+    if footage.rotation_deg in (90, 270):
+        width, height = height, width
+    coded = (footage.coded_width_px, footage.coded_height_px)
+    if footage.interlaced:
+        filters.append(("bwdif", "mode=send_frame:deint=interlaced"))
+    if coded != (width, height) == (coded[0] & ~1, coded[1] & ~1):
+        filters.append(("crop", f"{width}:{height}:0:0"))
+        coded = (width, height)
+    if coded != (width, height) or footage.full_range or footage.pixel_format != PIXEL_FORMAT:
+        filters.append(("scale", f"{width}:{height}:flags=bicubic+accurate_rnd:{_matrix_and_range(footage)}"))
+        filters.append(("format", PIXEL_FORMAT))
+    if footage.matrix in _SPACES:
+        untouched = "iprimaries=bt709:primaries=bt709:itrc=bt709:trc=bt709:irange=tv:range=tv"
+        filters.append(("colorspace", f"ispace={_SPACES[footage.matrix]}:space=bt709:{untouched}"))
+    if footage.mirrored:
+        filters.append(("hflip", ""))
+    turns = {90: ("transpose", "cclock"), 180: ("rotate", "PI"), 270: ("transpose", "clock")}
+    if footage.rotation_deg in turns:
+        filters.append(turns[footage.rotation_deg])
+    return filters
+
+
+def _matrix_and_range(footage: SourceInfo) -> str:
+    """Matrix and range, both ways: a scaler that is told of neither takes the picture to another matrix by itself."""
+    if footage.matrix == "rgb":
+        return "out_color_matrix=bt709:out_range=limited"
+    ranges = f"in_range={'full' if footage.full_range else 'limited'}:out_range=limited"
+    return f"in_color_matrix={footage.matrix}:out_color_matrix={footage.matrix}:{ranges}"
+
+
+def check_filters(filters: Filters) -> None:
+    """Raises MediaError unless every filter, and every argument, is of the kind that `display_filters` gives."""
+    for name, arguments in filters:
+        if name not in _KNOWN:
+            raise MediaError(f"{name[:40]!r} is not a filter that turns coded pictures into a display's.")
+        numbers = re.findall(r"[0-9]+", arguments)
+        if not _ARGUMENTS.fullmatch(arguments) or any(len(n) > 9 or int(n) > _NUMBER_MAX for n in numbers):
+            raise MediaError(f"{arguments[:80]!r} is not what the filter {name} is used with here.")
+
+
+def apply_filters(frames: Iterable[VideoFrame], filters: Filters) -> Iterator[VideoFrame]:
+    """Run frames of one size and pixel format through `filters`, in order. Raises what FFmpeg raises (OSError)."""
+    import av
+
+    frames = iter(frames)
+    first = next(frames, None)
+    if first is None:
+        return
+    graph = av.filter.Graph()
+    source = graph.add_buffer(
+        width=first.width,
+        height=first.height,
+        format=first.format,
+        time_base=first.time_base or Fraction(1, 1000),
+    )
+    nodes = [graph.add(name, arguments) for name, arguments in filters]
+    graph.link_nodes(source, *nodes, graph.add("buffersink")).configure()
+    for frame in then_none(chain((first,), frames)):
+        graph.vpush(frame)
+        while True:
+            try:
+                yield graph.vpull()
+            except (BlockingIOError, EOFError):
+                break
+
+
+def then_none(items: Iterable[T]) -> Iterator[T | None]:
+    """The items, then None: what tells a filter or an encoder that there are no more."""
+    yield from items
+    yield None

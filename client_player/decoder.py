@@ -1,0 +1,70 @@
+"""Decoding of downloaded segments, which may be damaged or hostile."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+import av
+import numpy as np
+
+from abr.errors import MediaError
+from enhancers.runtime.frames import Frame, decode_segment, frame_of
+
+_BLACK, _GREY = 16, 128
+"""Code values of black luma and of colourless chroma in limited range."""
+
+
+class SegmentDecoder:
+    """The frames of one segment in display order. After damage there are no more, and `failure` says why."""
+
+    def __init__(self, data: bytes, *, threads: int = 1) -> None:
+        self.failure = ""
+        self._frames: Iterator[Frame] = decode_segment(data, threads=threads, motion=True) if data else iter(())
+        if not data:
+            self.failure = "the segment could not be downloaded"
+
+    def next_frame(self) -> Frame | None:
+        """The next frame, or None when there are no more."""
+        if self.failure:
+            return None
+        try:
+            frame = next(self._frames, None)
+        except MediaError as error:
+            self.failure = str(error)
+            return None
+        if frame is None:
+            self.failure = "the segment has fewer frames than the title says"
+        return frame
+
+
+def black_frame(width_px: int, height_px: int) -> Frame:
+    """A black frame, for when there is nothing to show yet."""
+    chroma = np.full(((height_px + 1) // 2, (width_px + 1) // 2), _GREY, np.uint8)
+    return frame_of(np.full((height_px, width_px), _BLACK, np.uint8), chroma, chroma)
+
+
+def count_frames(data: bytes) -> int:
+    """Coded pictures in init and media segment together; 0 when they cannot be read."""
+    try:
+        with av.open(io.BytesIO(data), mode="r", format="mp4") as container:
+            packets = container.demux(container.streams.best("video"))
+            return sum(packet.size > 0 for packet in packets)
+    except (av.error.FFmpegError, OSError, ValueError, IndexError):
+        return 0
+
+
+def audio_duration_s(data: bytes) -> float:
+    """Seconds of sound in init and media segment together, decoded. Raises MediaError when it is damaged or silent."""
+    duration_s = 0.0
+    try:
+        with av.open(io.BytesIO(data), mode="r", format="mp4") as container:
+            for packet in container.demux(container.streams.best("audio")):
+                packet.decode()
+                if packet.size and packet.time_base is not None:
+                    duration_s += float((packet.duration or 0) * packet.time_base)
+    except (av.error.FFmpegError, OSError, ValueError, IndexError) as error:
+        raise MediaError(f"Cannot decode the audio segment: {error}.") from error
+    if duration_s <= 0:
+        raise MediaError("There is no sound in the audio segment.")
+    return duration_s

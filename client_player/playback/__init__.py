@@ -1,0 +1,1 @@
+"""From downloaded segments to shown frames, each by its deadline."""

@@ -1,0 +1,143 @@
+"""The enhancers of one session: which fit a rendition, which weights they need, and opening them in the background."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Iterator
+from typing import TypeAlias
+
+from abr.core.device import DeviceProfile, Measurement
+from abr.core.enhancement import Currency, EnhancementTable, Family, Offer
+from abr.core.options import counted_quality
+from abr.core.title import Rendition, Title
+from client_player.playback.deadline import TierCandidate
+from client_player.playback.slow_enhancers import speed_key
+from client_player.playback.weights import WeightsStore
+from client_player.worker_thread import WorkerThread
+from enhancers.runtime.enhancer import Enhancer, PlainScaler
+
+Opener: TypeAlias = Callable[[Offer, Rendition, Title, Measurement, tuple[bytes, ...]], Enhancer]
+"""Opens an enhancer with the backend and threads of its measurement, from the downloaded chunks.
+
+There are no chunks when the weights ship with the client.
+"""
+
+_SCALERS_MAX = 16
+
+
+class EnhancerPool:
+    """The enhancers that this device can run on each rendition of a title.
+
+    on_failure: called with a message for each enhancer that cannot be opened.
+    """
+
+    def __init__(
+        self,
+        *,
+        title: Title,
+        table: EnhancementTable | None,
+        profile: DeviceProfile | None,
+        families: Collection[Family],
+        weights: WeightsStore,
+        opener: Opener,
+        compute: WorkerThread,
+        on_failure: Callable[[str], None],
+    ) -> None:
+        self._title, self._table, self._profile, self._families = title, table, profile, families
+        self._weights, self._opener, self._compute, self._on_failure = weights, opener, compute, on_failure
+        self._opening: dict[tuple[str, str], asyncio.Task[Enhancer | None]] = {}
+        self._disabled: set[tuple[str, str]] = set()
+        self._scalers: dict[tuple[int, int], PlainScaler] = {}
+
+    def plain_scaler(self, width_px: int, height_px: int) -> PlainScaler:
+        """The display scaler for decoded frames of this size."""
+        size = (width_px, height_px)
+        if size not in self._scalers:
+            if len(self._scalers) >= _SCALERS_MAX:
+                self._scalers.clear()
+            self._scalers[size] = PlainScaler(*size, self._title.display_width_px, self._title.display_height_px)
+        return self._scalers[size]
+
+    def find_offer(self, enhancer: str, rendition: str) -> Offer | None:
+        """The title's offer of this name for this rendition; None for plain playback and unknown names."""
+        for entry in self._table.enhancers if self._table else ():
+            if entry.name == enhancer:
+                return entry.offer(rendition)
+        return None
+
+    def list_candidates(self, rendition: str, enhancer: str) -> tuple[TierCandidate, ...]:
+        """The decided enhancer, then ever cheaper ones worth having: each better than all that cost less.
+
+        When the decided one cannot be used (its weights are missing, for example) the list begins with the next.
+        """
+        decided = self._find_measurement(self.find_offer(enhancer, rendition))
+        if decided is None:
+            return ()
+        worthwhile: list[TierCandidate] = []
+        best = float("-inf")
+        by_cost = sorted(self._priced_candidates(rendition), key=lambda priced: (priced[0].frame_s, -priced[1]))
+        for candidate, quality in by_cost:
+            if candidate.name == enhancer:
+                worthwhile.append(candidate)
+                break
+            if candidate.frame_s < decided.p95_ms / 1000 and quality > best:
+                worthwhile.append(candidate)
+                best = quality
+        return tuple(reversed(worthwhile))
+
+    def _priced_candidates(self, rendition: str) -> Iterator[tuple[TierCandidate, float]]:
+        """Candidates and their mean trusted quality, of all that could be opened now."""
+        for entry in self._table.enhancers if self._table else ():
+            offer = entry.offer(rendition)
+            measured = self._find_measurement(offer)
+            if offer is None or measured is None or (entry.name, rendition) in self._disabled:
+                continue
+            if entry.family not in self._families or not self._weights.owns(offer):
+                continue
+            candidate = TierCandidate(name=entry.name, key=speed_key(measured), frame_s=measured.p95_ms / 1000)
+            counted = counted_quality(offer.quality, Currency.TRUSTED)
+            yield candidate, sum(counted) / max(1, len(counted))
+
+    def _find_measurement(self, offer: Offer | None) -> Measurement | None:
+        if offer is None or self._profile is None:
+            return None
+        rendition = self._title.rendition(offer.rendition)
+        return self._profile.best(offer.architecture, rendition.width_px, rendition.height_px)
+
+    def start_opening(self, enhancer: str, rendition: str) -> None:
+        """Open it in the background, unless it is open, being opened, disabled, or lacks its weights."""
+        key, offer = (enhancer, rendition), self.find_offer(enhancer, rendition)
+        if key in self._opening or key in self._disabled:
+            return
+        if offer is not None and self._weights.owns(offer):
+            self._opening[key] = asyncio.create_task(self._open(enhancer, rendition))
+
+    async def get_enhancer(self, enhancer: str, rendition: str, timeout_s: float) -> Enhancer | None:
+        """The open enhancer; None when it is not open within `timeout_s` of session time, or cannot be."""
+        if (enhancer, rendition) in self._disabled:
+            return None
+        self.start_opening(enhancer, rendition)
+        task = self._opening.get((enhancer, rendition))
+        if task is None:
+            return None
+        if not task.done():
+            await asyncio.wait({task}, timeout=max(0.0, timeout_s))
+        return task.result() if task.done() else None
+
+    def disable(self, enhancer: str, rendition: str) -> None:
+        """Do not use it again in this session."""
+        self._disabled.add((enhancer, rendition))
+
+    async def _open(self, enhancer: str, rendition: str) -> Enhancer | None:
+        offer = self.find_offer(enhancer, rendition)
+        measured = self._find_measurement(offer)
+        if offer is None or measured is None:
+            return None
+        weights = self._weights.chunks_of(offer)
+        rendition_info = self._title.rendition(rendition)
+        try:
+            return await self._compute.run(self._opener, offer, rendition_info, self._title, measured, weights)
+        except Exception as error:  # noqa: BLE001 (downloaded weights are not trusted; plain playback continues)
+            self.disable(enhancer, rendition)
+            self._on_failure(f"{enhancer} for {rendition} cannot be opened: {type(error).__name__}: {error}")
+            return None

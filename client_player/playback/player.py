@@ -1,0 +1,266 @@
+"""Plays one session: fetching, decoding with enhancement, and showing are tasks with bounded queues between them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from abr.core.control import DOWNLOADS_MAX, Download
+from abr.core.device import DeviceProfile
+from abr.core.enhancement import PLAIN, Chunk, Family
+from abr.core.events import Decided, Ended, Failed
+from abr.errors import ToprungError
+from abr.virtual_time import SessionClock
+from client_player.playback.audio import AudioFetcher
+from client_player.playback.before_after import (
+    BeforeAfterRecorder,
+    Candidate,
+    Pair,
+    choose_pair,
+    find_pair,
+    write_pair,
+)
+from client_player.playback.deadline import DeadlineKeeper
+from client_player.playback.enhancer_pool import EnhancerPool, Opener
+from client_player.playback.presenter import FrameJob, FrameQueue, Presenter, capacity
+from client_player.playback.sink import Sink
+from client_player.playback.timeline import Timeline
+from client_player.playback.weights_prefetch import WeightsPrefetcher
+from client_player.playback.worker import EnhancementWorker
+from client_player.session_log import SessionLog, to_downloaded_event
+from client_player.source.base import PlayerView, ServedSegment, Source
+from client_player.source.mpd import Track
+from client_player.transport.http import DownloadError, HttpReply, Transport, merge_downloads
+from client_player.worker_thread import WorkerThread
+
+_LOST_MAX = 3
+"""Segments in a row that may be lost before the session is given up."""
+_JOBS_MAX = 256
+STOPPED = "stopped"
+"""The reason in the Ended event of a session that the user stopped."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlayerSetup:
+    """How to play. families: of enhancers to step down to. opener: opens offers. sinks: get the shown frames."""
+
+    profile: DeviceProfile | None
+    families: Collection[Family]
+    buffer_max_s: float
+    opener: Opener
+    sinks: Sequence[Sink] = ()
+
+
+class Player:
+    """Plays the segments of a source once, from the first to the last."""
+
+    def __init__(
+        self, source: Source, setup: PlayerSetup, *, transport: Transport, clock: SessionClock, log: SessionLog
+    ) -> None:
+        self._source, self._setup, self._transport = source, setup, transport
+        self._clock, self._log = clock, log
+        title = source.title
+        self._downloads: deque[Download] = deque(maxlen=DOWNLOADS_MAX)
+        self._jobs: asyncio.Queue[FrameJob | None] = asyncio.Queue(_JOBS_MAX)
+        self._opening_thread = WorkerThread("open")
+        self._audio_thread = WorkerThread("audio")
+        self._lost = 0
+        self._before_after = BeforeAfterRecorder()
+        self._audio = self._make_audio_fetcher(source.presentation.audio)
+        self.timeline = Timeline()
+        self._weights = WeightsPrefetcher(
+            transport,
+            source.title_url,
+            timeline=self.timeline,
+            clock=clock,
+            on_chunk=self._log_chunk,
+            on_failure=lambda detail: self._log_failure("weights", detail),
+        )
+        self._enhancers = EnhancerPool(
+            title=title,
+            table=source.table,
+            profile=setup.profile,
+            families=setup.families,
+            weights=self._weights.weights,
+            opener=setup.opener,
+            compute=self._opening_thread,
+            on_failure=lambda detail: self._log_failure("enhancer", detail),
+        )
+        self._deadlines = DeadlineKeeper(frame_s=1 / title.fps)
+        queue = FrameQueue(capacity(title.fps, title.display_width_px, title.display_height_px))
+        self._worker = EnhancementWorker(
+            queue=queue,
+            deadlines=self._deadlines,
+            enhancers=self._enhancers,
+            timeline=self.timeline,
+            clock=clock,
+            display_px=(title.display_width_px, title.display_height_px),
+            log_event=log.append,
+        )
+        self._presenter = Presenter(
+            queue=queue,
+            timeline=self.timeline,
+            clock=clock,
+            fps=title.fps,
+            sinks=setup.sinks,
+            log_event=log.append,
+            backlog_s=self._worker.backlog_s,
+        )
+
+    def _make_audio_fetcher(self, tracks: Sequence[Track]) -> AudioFetcher | None:
+        if not tracks:
+            return None
+        return AudioFetcher(
+            tracks[0],
+            self._transport,
+            self._audio_thread,
+            on_download=lambda kind, segment, timing: self._log_download(
+                kind, timing, segment=segment, name=tracks[0].id
+            ),
+            on_failure=lambda detail: self._log_failure("audio", detail),
+        )
+
+    async def play(self) -> None:
+        """Play to the end. Raises ToprungError when the session fails. The log gets an Ended event either way."""
+        reason = "finished"
+        posting = asyncio.create_task(self._log.keep_posting(self._clock, self._source.post_events))
+        try:
+            with self._opening_thread, self._audio_thread:
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._fetch(tasks))
+                    tasks.create_task(self._worker.run(self._jobs))
+                    tasks.create_task(self._presenter.run())
+        except BaseExceptionGroup as group:
+            error = group.exceptions[0]
+            reason = str(error) or type(error).__name__
+            raise error from None
+        except asyncio.CancelledError:
+            reason = STOPPED
+            raise
+        finally:
+            posting.cancel()
+            self._weights.stop()
+            now_s = self._clock.now_s()
+            self._log.append(Ended(t_s=now_s, reason=reason[:1024], played_s=self.timeline.playhead_s(now_s)))
+
+    async def write_pair(self, folder: Path) -> None:
+        """Write a before/after pair into `folder`, if anything was enhanced. Call it after `play`."""
+        with WorkerThread("pair") as compute:
+
+            async def find(candidate: Candidate) -> Pair | None:
+                job = candidate.job
+                enhancer = await self._enhancers.get_enhancer(job.enhancer, job.rendition, 0.0)
+                if enhancer is None:
+                    return None
+                size = enhancer.descriptor
+                scaler = self._enhancers.plain_scaler(size.width_px, size.height_px)
+                return await compute.run(find_pair, candidate, enhancer, scaler)
+
+            pair = await choose_pair(self._before_after.candidates, find)
+            if pair is not None:
+                await compute.run(write_pair, pair, self._source.title.fps, folder)
+
+    async def _fetch(self, tasks: asyncio.TaskGroup) -> None:
+        title = self._source.title
+        first_frame, start_s, not_before_s = 0, 0.0, 0.0
+        for index, (frames, duration_s) in enumerate(zip(title.segment_frames, title.segment_duration_s, strict=True)):
+            await self._clock.sleep_until(not_before_s)
+            await self._wait_for_room(duration_s)
+            sound = tasks.create_task(
+                self._fetch_audio_until(start_s + duration_s)
+            )  # asked for right behind the picture
+            served = await self._fetch_video(index)
+            audio_downloads = await sound
+            if served is not None:
+                frames = served.frames or frames
+                not_before_s = served.not_before_s
+                await self._prepare_enhancer(served.decided)
+                self._downloads.append(
+                    merge_downloads(served.timing, [*audio_downloads, *self._weights.take_downloads()])
+                )
+            job = FrameJob(
+                segment=index,
+                data=served.init + served.body if served else b"",
+                rendition=served.decided.rendition if served else title.renditions[0].id,
+                enhancer=served.decided.enhancer if served else PLAIN,
+                frames=frames,
+                first_frame=first_frame,
+                start_s=start_s,
+            )
+            self.timeline.add_media(self._clock.now_s(), duration_s)
+            self._worker.accept(job)
+            if served is not None and served.decided.enhancer != PLAIN:
+                plain_vmaf = title.plain_quality[job.rendition].vmaf[index]
+                self._before_after.consider(job, plain_vmaf, served.decided.promised_vmaf)
+            await self._jobs.put(job)
+            first_frame, start_s = first_frame + frames, start_s + duration_s
+        await self._jobs.put(None)
+
+    async def _wait_for_room(self, duration_s: float) -> None:
+        """Wait until the buffer can hold another segment. An empty buffer always can."""
+        while True:
+            now_s = self._clock.now_s()
+            buffer_s = self.timeline.buffer_s(now_s)
+            excess_s = min(buffer_s + duration_s - self._setup.buffer_max_s, buffer_s)
+            if excess_s <= 0:
+                return
+            await self._clock.sleep_until(now_s + max(excess_s, 0.001))
+
+    def _current_view(self) -> PlayerView:
+        now_s = self._clock.now_s()
+        return PlayerView(
+            now_s=now_s,
+            buffer_s=self.timeline.buffer_s(now_s),
+            buffer_max_s=self._setup.buffer_max_s,
+            backlog_s=self._worker.backlog_s(),
+            playing=self.timeline.started,
+            stalled=self.timeline.started and not self.timeline.is_moving(now_s),
+            downloads=tuple(self._downloads),
+            owned=self._weights.weights.owned,
+        )
+
+    async def _fetch_video(self, index: int) -> ServedSegment | None:
+        """The decided segment, or None when it is lost: then the last frame is shown for as long as it lasts."""
+        try:
+            served = await self._source.fetch_segment(index, self._current_view())
+        except DownloadError as error:
+            self._lost += 1
+            if self._lost >= _LOST_MAX:
+                raise ToprungError(f"Gave up after losing {self._lost} segments in a row: {error}") from error
+            self._log_failure("segment", f"segment {index} is lost: {error}")
+            return None
+        self._lost = 0
+        self._log.append(served.decided)
+        self._log_download("video", served.timing, segment=index, name=served.decided.rendition)
+        return served
+
+    async def _fetch_audio_until(self, media_s: float) -> list[Download]:
+        return await self._audio.fetch_until(media_s) if self._audio is not None else []
+
+    async def _prepare_enhancer(self, decided: Decided) -> None:
+        """Fetch the weights of the decided enhancer, and start to open it when they are here."""
+        offer = self._enhancers.find_offer(decided.enhancer, decided.rendition)
+        if offer is not None and await self._weights.fetch(offer):
+            self._enhancers.start_opening(decided.enhancer, decided.rendition)
+
+    def _log_chunk(self, chunk: Chunk, reply: HttpReply) -> None:
+        self._log_download("weights", reply.timing, name=chunk.file[-128:])
+
+    def _log_download(self, kind: str, timing: Download, *, segment: int = 0, name: str) -> None:
+        self._log.append(to_downloaded_event(kind, timing, segment=segment, name=name))
+
+    def _log_failure(self, what: str, detail: str) -> None:
+        self._log.append(Failed(t_s=self._clock.now_s(), what=what, detail=detail[:1024]))
+
+    @property
+    def audio_offset_max_s(self) -> float:
+        """Seconds: the largest difference between the audio received and the media timeline."""
+        return self._audio.offset_max_s if self._audio else 0.0
+
+    @property
+    def slow_frame_s(self) -> Mapping[str, float]:
+        """Seconds a frame of enhancers that could not keep up, by `speed_key` of `slow_enhancers`."""
+        return self._deadlines.slow_frame_s

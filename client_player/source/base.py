@@ -1,0 +1,78 @@
+"""Where decided segments come from: a server's session, or the player's own decisions on a standard manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from abr.core.control import Download
+from abr.core.enhancement import EnhancementTable
+from abr.core.events import Decided, EventBatch
+from abr.core.title import Title
+from client_player.source.mpd import Presentation
+from client_player.transport.http import HttpReply
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlayerView:
+    """The player's state when it asks for a segment; see abr.core.control.Observation.
+
+    owned: sha256 (64 hex digits) of each weights chunk that was downloaded.
+    """
+
+    now_s: float
+    buffer_s: float
+    buffer_max_s: float
+    backlog_s: float
+    playing: bool
+    stalled: bool
+    downloads: tuple[Download, ...]
+    owned: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedSegment:
+    """A decided segment and its bytes (without init). not_before_s: the next one is not to be asked for earlier.
+
+    frames: how many it has, when the title does not know.
+    """
+
+    decided: Decided
+    body: bytes = field(repr=False)
+    init: bytes = field(repr=False)
+    timing: Download
+    not_before_s: float
+    frames: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceListener:
+    """What a source calls for downloads besides segments.
+
+    on_reply gets the kind (`document` or `init`) and the reply; on_failure gets the error of each failed try.
+    """
+
+    on_reply: Callable[[str, HttpReply], None]
+    on_failure: Callable[[str], None]
+
+
+class Source(Protocol):
+    """Decides and downloads the video of one title. title_url: URL of the title folder, with a slash at its end."""
+
+    title: Title
+    table: EnhancementTable | None
+    presentation: Presentation
+    title_url: str
+
+    async def fetch_segment(self, index: int, view: PlayerView) -> ServedSegment:
+        """Decide segment `index` (from 0) and download it. Raises DownloadError when that fails."""
+        ...
+
+    async def post_events(self, batch: EventBatch) -> bool:
+        """Send events to the server; False when it does not take them."""
+        ...
+
+    async def fetch_decisions(self) -> Sequence[Decided]:
+        """After playing: the decisions as the server logged them, or none."""
+        ...

@@ -1,0 +1,1 @@
+"""Downloads: plain, compressed, and shaped by a network trace."""

@@ -1,0 +1,1 @@
+"""Commands that need enhancers. Heavy packages are imported when a command runs."""

@@ -1,0 +1,1 @@
+"""Networks in other programs' formats: export of ours, import of others."""

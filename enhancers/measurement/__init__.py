@@ -1,0 +1,1 @@
+"""How good and how fast enhancers are, and which of them a title offers."""

@@ -1,0 +1,1 @@
+"""Running enhancers: decoded frames in, frames of display size out."""

@@ -1,0 +1,1 @@
+"""Training of networks: pairs, losses, trainers."""

@@ -1,0 +1,1 @@
+"""The steps of `toprung train`, from the title to the published table."""

@@ -1,0 +1,13 @@
+"""What is wrong with a request."""
+
+from __future__ import annotations
+
+
+class RequestError(Exception):
+    """A request that is answered with a problem. `headers` go with it, such as Allow or Retry-After."""
+
+    def __init__(self, status: int, detail: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.headers = headers or {}

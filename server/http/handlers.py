@@ -1,0 +1,321 @@
+"""What each route does: read the request, ask the session service or the title cache, write the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from abr.core.events import EventBatch
+from abr.core.title import TITLE_FILE, segment_file
+from abr.errors import FormatError
+from abr.records import dumps, loads
+from server.context import Context, get_context
+from server.errors import RequestError
+from server.experiments.report import QoeView, show
+from server.http import pages, schemas
+from server.http.decision_headers import decision_headers
+from server.http.file_response import send, sent_body_bytes
+from server.http.openapi import JSON
+from server.http.url_prefix import url_prefix
+from server.media.media_file import PRIVATE
+from server.media.versions import split_version, version_folder
+from server.session_service import SegmentQuery, SessionRequest
+from server.sessions.cmcd_reports import read_reports
+from server.sessions.observation import ClientHints, read_hints
+from server.sessions.state import SessionState
+from server.sessions.store import StoreError
+from server.sessions.tcp_info import measure_delivery
+
+T = TypeVar("T")
+
+JSONL = "application/x-ndjson"
+MPD = "application/dash+xml"
+HLS = "application/vnd.apple.mpegurl"
+CMCD_TYPES = ("application/cmcd", "text/cmcd", "text/plain", "application/octet-stream")
+"""What players call a body of CMCD events; the last stands for an absent header."""
+DRIVEN_FILE, DRIVEN_MASTER_FILE, DRIVEN_MEDIA_FILE = "driven.mpd", "driven.m3u8", "driven-video.m3u8"
+"""The title folder's server-driven manifests; their URLs are right when they are served as a session's."""
+_LIMIT = re.compile(r"[1-9][0-9]{0,3}", re.ASCII)
+_TITLE_SEGMENT = re.compile(r"video/([^/]+)/seg-([0-9]{5,8})\.m4s")
+
+
+async def index(request: web.Request) -> web.StreamResponse:
+    """The web player for browsers, links for programs."""
+    if pages.wants_page(request):
+        return await pages.player_page(request)
+    at = url_prefix(request)
+    links = {name: f"{at}/{name}" for name in ("titles", "metrics", "qoe")}
+    version = get_context(request).version
+    return _json(schemas.Index(name="toprung", version=version, openapi=f"{at}/openapi.json", **links))
+
+
+async def health(request: web.Request) -> web.Response:
+    """Say that the process answers."""
+    return _json(schemas.Health(status="ok", version=get_context(request).version))
+
+
+async def metrics(request: web.Request) -> web.Response:
+    """In a thread: over several workers it reads their files."""
+    context, accept = get_context(request), request.headers.get("Accept", "")
+    with suppress(StoreError):  # while the store is away, an experiment's figures are those of before
+        if (experiment := await context.sessions.experiment()) is not None:
+            show(experiment, context.metrics.experiment)
+    text, kind = await asyncio.to_thread(context.metrics.exposition, accept)
+    return web.Response(body=text, headers={"Content-Type": kind, "Cache-Control": "no-store"})
+
+
+async def qoe(request: web.Request) -> web.StreamResponse:
+    """The live QoE page for browsers, an experiment's figures for programs that ask for JSON."""
+    if JSON not in request.headers.get("Accept", ""):
+        return await pages.qoe_page(request)
+    found = QoeView(experiment=await get_context(request).sessions.experiment())
+    return _json(found, headers={"Vary": "Accept"})
+
+
+async def titles(request: web.Request) -> web.Response:
+    """List the titles: all of them, or a page."""
+    count, at = _titles_count(request.query.get("limit")), url_prefix(request)
+    found, has_more = await get_context(request).title_cache.titles(request.query.get("after", "")[:64], count)
+    lines = tuple(
+        schemas.TitleLine(
+            id=title.id,
+            duration_s=title.duration_s,
+            manifest_url=f"{at}/titles/{title.id}/manifest.mpd",
+            hls_url=f"{at}/titles/{title.id}/master.m3u8",
+        )
+        for title in found
+    )
+    next_url = f"{at}/titles?limit={count}&after={found[-1].id}" if has_more else None
+    return _json(schemas.TitleList(titles=lines, next_url=next_url))
+
+
+def _titles_count(limit: str | None) -> int | None:
+    """How many titles a page has; None for all."""
+    if limit is None:
+        return None
+    if not _LIMIT.fullmatch(limit):
+        raise RequestError(400, f"The limit is {limit[:20]!r}; it takes a number from 1 to 9999.")
+    return int(limit)
+
+
+async def title_file(request: web.Request) -> web.StreamResponse:
+    """Send a file of a title."""
+    context = get_context(request)
+    title_id, relative = request.match_info["title"], request.match_info["file"]
+    version, relative = split_version(relative)
+    response = await _send(request, context, title_id, relative, {}, version)
+    if relative.startswith("enhancers/"):
+        context.metrics.weights_bytes.inc(sent_body_bytes(request, response))
+    return response
+
+
+async def open_session(request: web.Request) -> web.Response:
+    """Open a session."""
+    context = get_context(request)
+    if not context.limits.admit_session(request.remote or ""):
+        raise RequestError(429, "Too many sessions opened from this address; wait a little.", {"Retry-After": "1"})
+    body = await _read(request, SessionRequest, "session request")
+    session_id, state = await context.sessions.open(body, request.remote or "")
+    at = url_prefix(request)
+    session_url = f"{at}/sessions/{session_id}"
+    opened = schemas.SessionOpened(
+        id=session_id,
+        title=state.title,
+        manifest_url=f"{session_url}/manifest.mpd",
+        hls_url=f"{session_url}/master.m3u8",
+        advised_url=f"{session_url}/title/manifest.mpd",
+        title_url=f"{at}/titles/{state.title}/{version_folder(state.version)}{TITLE_FILE}",
+        expires_s=context.settings.session_ttl_s,
+    )
+    return _json(opened, status=201, headers={"Location": session_url})
+
+
+async def show_session(request: web.Request) -> web.Response:
+    """Tell what is remembered of a session."""
+    context, session_id = get_context(request), _session_id(request)
+    state = await context.sessions.state(session_id)
+    prices = await context.sessions.prices(state)
+    options = [(prices.rendition_ids[choice.rendition], choice.enhancer) for choice in prices.choices]
+    choices = tuple(
+        schemas.OptionView(segment=segment, rendition=options[option][0], enhancer=options[option][1])
+        for segment in range(state.choices_from, state.choices_from + len(state.choices))
+        if (option := state.option(segment)) is not None and option < len(options)
+    )
+    view = schemas.SessionView(
+        id=session_id,
+        title=state.title,
+        controller=state.controller,
+        arm=state.arm,
+        families=state.families,
+        has_profile=bool(state.profile),
+        buffer_max_s=state.buffer_max_s,
+        age_s=max(0.0, context.clock() - state.created_s),
+        options=len(options),
+        choices=choices,
+        throughput_bps=_throughput_bps(state),
+    )
+    return _json(view)
+
+
+async def end_session(request: web.Request) -> web.Response:
+    """End a session and forget it."""
+    await get_context(request).sessions.close(_session_id(request))
+    return web.Response(status=204)
+
+
+async def session_manifest(request: web.Request) -> web.StreamResponse:
+    """Send the server-driven MPD."""
+    return await _session_file(request, DRIVEN_FILE)
+
+
+async def session_master(request: web.Request) -> web.StreamResponse:
+    """Send the server-driven HLS playlist of variants."""
+    return await _session_file(request, DRIVEN_MASTER_FILE)
+
+
+async def session_playlist(request: web.Request) -> web.StreamResponse:
+    """Send the media playlist of its one variant."""
+    return await _session_file(request, DRIVEN_MEDIA_FILE)
+
+
+async def session_init(request: web.Request) -> web.StreamResponse:
+    """The top rung's: its sample entry has the largest picture and level; parameter sets travel in band (avc3)."""
+    context = get_context(request)
+    state = await context.sessions.state(_session_id(request))
+    loaded = await context.title_cache.title(state.title, state.version)
+    relative = f"video/{loaded.title.renditions[-1].id}/init.mp4"
+    return await _send(request, context, state.title, relative, {"Cache-Control": PRIVATE}, state.version)
+
+
+async def session_segment(request: web.Request) -> web.StreamResponse:
+    """Decide a segment and send it."""
+    return await _decided_segment(request, int(request.match_info["number"]) - 1)
+
+
+async def session_title_file(request: web.Request) -> web.StreamResponse:
+    """The title folder as a session sees it: its standard manifests lead to segments that carry advice."""
+    context = get_context(request)
+    state, relative = await context.sessions.state(_session_id(request)), request.match_info["file"]
+    segment_path = _TITLE_SEGMENT.fullmatch(relative)
+    if segment_path is None:
+        return await _send(request, context, state.title, relative, {"Cache-Control": PRIVATE}, state.version)
+    await context.title_cache.file(state.title, relative, state.version)  # what is not there is not decided
+    return await _decided_segment(request, int(segment_path[2]) - 1, rendition=segment_path[1])
+
+
+async def _decided_segment(request: web.Request, segment: int, rendition: str = "") -> web.StreamResponse:
+    context, session_id = get_context(request), _session_id(request)
+    hints = read_hints(request)
+    if hints.fault:
+        context.metrics.cmcd_faults.inc()
+    decided = await context.sessions.decide(session_id, SegmentQuery(segment, hints, rendition=rendition))
+    relative = f"video/{decided.rendition}/{segment_file(segment)}"
+    started = time.perf_counter()
+    state, headers = decided.state, decision_headers(decided)
+    response = await _send(request, context, state.title, relative, headers, state.version)
+    if response.status == 200 and request.method == "GET":
+        await _note_delivery(request, context, hints, sent_body_bytes(request, response), time.perf_counter() - started)
+    return response
+
+
+async def session_log(request: web.Request) -> web.Response:
+    """Send the session log."""
+    body = await get_context(request).sessions.log(_session_id(request))
+    return web.Response(body=body, headers={"Content-Type": JSONL, "Cache-Control": PRIVATE})
+
+
+async def post_events(request: web.Request) -> web.Response:
+    """Take in what a player saw."""
+    batch = await _read(request, EventBatch, "event batch")
+    await get_context(request).sessions.add_events(_session_id(request), batch.events)
+    return web.Response(status=204)
+
+
+async def post_cmcd(request: web.Request) -> web.Response:
+    """CMCD version 2 in event mode: a line for each event."""
+    if request.content_type not in CMCD_TYPES:
+        raise RequestError(415, f"The CMCD events came as {request.content_type}; send them as {CMCD_TYPES[0]}.")
+    context, session_id = get_context(request), _session_id(request)
+    try:
+        reports, faults = read_reports((await _body(request)).decode("ascii", "replace"), session_id)
+    except FormatError as error:
+        raise RequestError(400, str(error)) from error
+    context.metrics.cmcd_faults.inc(faults)
+    await context.sessions.add_reports(session_id, reports)
+    return web.Response(status=204)
+
+
+async def _session_file(request: web.Request, relative: str) -> web.StreamResponse:
+    context = get_context(request)
+    state = await context.sessions.state(_session_id(request))
+    return await _send(request, context, state.title, relative, {"Cache-Control": PRIVATE}, state.version)
+
+
+async def _send(
+    request: web.Request, context: Context, title_id: str, relative: str, headers: dict[str, str], version: str
+) -> web.StreamResponse:
+    file = await context.title_cache.file(title_id, relative, version)
+    return await send(
+        request, context.title_cache, file, headers=headers, patience_s=context.settings.request_timeout_s
+    )
+
+
+async def _note_delivery(
+    request: web.Request, context: Context, hints: ClientHints, size_bytes: int, wrote_s: float
+) -> None:
+    if hints.tells_throughput:
+        return
+    delivery = measure_delivery(request.transport, size_bytes, wrote_s)
+    if delivery is not None:
+        await context.sessions.note_delivery(_session_id(request), delivery)
+
+
+def _throughput_bps(state: SessionState) -> float | None:
+    downloads = state.recent_downloads()
+    total_s = sum(download.duration_s for download in downloads)
+    return 8 * sum(download.size_bytes for download in downloads) / total_s if total_s else None
+
+
+def _session_id(request: web.Request) -> str:
+    return request.match_info["session"]
+
+
+async def _body(request: web.Request) -> bytes:
+    """The request's body; 429 when its sender has sent too much lately."""
+    body = await request.read()
+    if not get_context(request).limits.admit_body(request.remote or "", len(body)):
+        raise RequestError(429, "Too many bytes were sent from this address; wait a little.", {"Retry-After": "1"})
+    return body
+
+
+async def _read(request: web.Request, kind: type[T], what: str) -> T:
+    """The request's JSON body as `kind`; 415 when it is something else, 400 when it is not valid."""
+    if request.content_type not in (JSON, "application/octet-stream"):  # the latter stands for an absent header
+        raise RequestError(415, f"The {what} came as {request.content_type}; send it as {JSON}.")
+    body = await _body(request)
+    try:
+        return loads(body, kind, what=f"The {what}")
+    except FormatError as error:
+        with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return msgspec.convert(_with_integers(msgspec.json.decode(body)), kind)
+        raise RequestError(400, str(error)) from error
+
+
+def _with_integers(value: Any) -> Any:
+    """1.0 becomes 1, everywhere in a decoded JSON value: to JSON Schema both are integers."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [_with_integers(each) for each in value]
+    return {name: _with_integers(each) for name, each in value.items()} if isinstance(value, dict) else value
+
+
+def _json(record: object, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    fixed = {"Cache-Control": "no-store"} | (headers or {})
+    return web.Response(status=status, body=dumps(record), content_type=JSON, headers=fixed)

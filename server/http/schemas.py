@@ -1,0 +1,85 @@
+"""The JSON that the server answers with.
+
+Requests are SessionRequest (server.session_service) and EventBatch (abr.core.events).
+"""
+
+from __future__ import annotations
+
+from abr.core.enhancement import Family
+from abr.records import Record
+
+
+class Health(Record, frozen=True):
+    """Answer to GET /healthz."""
+
+    status: str
+    version: str
+
+
+class Index(Record, frozen=True):
+    """Where to go from here."""
+
+    name: str
+    version: str
+    titles: str
+    openapi: str
+    metrics: str
+    qoe: str
+
+
+class TitleLine(Record, frozen=True):
+    """One title of the library."""
+
+    id: str
+    duration_s: float
+    manifest_url: str
+    hls_url: str
+
+
+class TitleList(Record, frozen=True, omit_defaults=True):
+    """Answer to GET /titles."""
+
+    titles: tuple[TitleLine, ...]
+    next_url: str | None = None
+    """Where the next page is; absent after the last one."""
+
+
+class SessionOpened(Record, frozen=True):
+    """Answer to POST /sessions; URLs are absolute paths, below the prefix of a proxy if there is one."""
+
+    id: str
+    title: str
+    manifest_url: str
+    hls_url: str
+    advised_url: str
+    """A standard manifest, of all renditions, whose segments carry advice (CMSD `mb`); `master.m3u8` is beside it."""
+    title_url: str
+    expires_s: float
+
+
+class OptionView(Record, frozen=True):
+    """What was chosen for one segment (0-based)."""
+
+    segment: int
+    rendition: str
+    enhancer: str
+
+
+class SessionView(Record, frozen=True):
+    """A session as the server remembers it."""
+
+    id: str
+    title: str
+    controller: str
+    arm: str
+    """Of the experiment that the viewer was drawn into; empty outside of one."""
+    families: tuple[Family, ...]
+    has_profile: bool
+    buffer_max_s: float
+    age_s: float
+    options: int
+    """How many (rendition, enhancer) pairs this viewer is offered."""
+    choices: tuple[OptionView, ...]
+    """Choices that are still remembered, by segment."""
+    throughput_bps: float | None
+    """Of the downloads remembered, bytes over time; None before the first."""

@@ -1,0 +1,201 @@
+"""The sound track: AAC in segments that begin and end with the video's as nearly as AAC frames allow.
+
+FFmpeg's AAC encoder hands out one frame of priming before the first sample. It is dropped, so that sample 0 plays at
+time 0 without an edit list, which not every player honours; the first 21 ms fade in instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from abr.core.title import AudioTrack, segment_file
+from abr.errors import MediaError
+from abr.media.display_filters import then_none
+from abr.media.probe import SourceInfo, open_source
+from abr.media.survey import decode_packet
+from abr.media.timeline import each_with_shift
+from server.ingest.cmaf import FRAGMENTED, INIT_FILE, CmafCutter
+from server.ingest.encode import Write
+
+if TYPE_CHECKING:
+    from av.audio.frame import AudioFrame
+    from av.audio.resampler import AudioResampler
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer, OutputContainer
+    from av.packet import Packet
+
+Samples = npt.NDArray[np.float32]
+
+TRACK = "audio"
+RATE_HZ = 48_000
+CHANNELS = 2
+FRAME_SAMPLES = 1024
+_CODECS = "mp4a.40.2"
+_DRIFT_MAX_S = 0.1
+"""A gap or overlap in the source's timestamps beyond this is mended with silence or a cut."""
+
+
+def encode_sound(
+    path: Path,
+    footage: SourceInfo,
+    segment_ends_s: Sequence[Fraction],
+    bit_rate_bps: int,
+    write: Write,
+    *,
+    advance: Callable[[float], None] = lambda _seconds: None,
+) -> AudioTrack:
+    """Encode the chosen audio stream, aligned with the title's first moment, padded or cut to its duration.
+
+    Raises MediaError when the stream cannot be decoded, StorageError from `write`.
+    """
+    ends = frame_ends(segment_ends_s)
+    packets = _encode_packets(_cut_blocks(path, footage, ends[-1]), bit_rate_bps)
+    sizes: list[int] = []
+    init = b""
+    for index, (first, end) in enumerate(pairwise([0, *ends])):
+        init, segment = _mux_segment([next(packets) for _ in range(end - first)], index, bit_rate_bps)
+        if index == 0:
+            write(INIT_FILE, init)
+        write(segment_file(index), segment)
+        sizes.append(len(segment))
+        advance((end - first) * FRAME_SAMPLES / RATE_HZ)
+    spans = [(end - first) * FRAME_SAMPLES / RATE_HZ for first, end in pairwise([0, *ends])]
+    return AudioTrack(
+        id=TRACK,
+        codecs=_CODECS,
+        bandwidth_bps=max(int(size * 8 / span) + 1 for size, span in zip(sizes, spans, strict=True)),
+        sample_rate_hz=RATE_HZ,
+        channels=CHANNELS,
+        init_bytes=len(init),
+        segment_bytes=tuple(sizes),
+        language=footage.sound_language,
+    )
+
+
+def frame_ends(segment_ends_s: Sequence[Fraction]) -> list[int]:
+    """Number of AAC frames from the start to the end of each segment, to the nearest frame.
+
+    Of the last segment, the frames that fit in whole. Sound that outlasts the Period makes the media element longer
+    than the Period. dash.js (5.2.1 and 4.7.4) looks every 200 ms whether the Period is over, and when it finds itself
+    in those last milliseconds it jumps half a second back and pauses: its `ended` event never comes.
+    """
+    counts = [end * RATE_HZ / FRAME_SAMPLES for end in segment_ends_s]
+    ends = [*map(round, counts[:-1]), *map(int, counts[-1:])]
+    return [max(index + 1, end) for index, end in enumerate(ends)]
+
+
+def _mux_segment(packets: Sequence[Packet[AudioStream]], index: int, bit_rate_bps: int) -> tuple[bytes, bytes]:
+    """Init segment and media segment of some packets: one short-lived muxer each, which numbers its fragment."""
+    import av
+
+    cutter = CmafCutter()
+    options = {"movflags": FRAGMENTED + "+frag_discont", "fragment_index": str(index + 1)}
+    with av.open(cutter, "w", format="mp4", options=options) as container:
+        stream = _open_stream(container, bit_rate_bps)
+        for packet in packets:
+            packet.stream = stream
+            container.mux_one(packet)
+    (segment,) = cutter.take()
+    return cutter.init, segment
+
+
+def _open_stream(container: OutputContainer, bit_rate_bps: int) -> AudioStream:
+    return container.add_stream("aac", rate=RATE_HZ, bit_rate=bit_rate_bps, layout="stereo")
+
+
+def _encode_packets(blocks: Iterator[Samples], bit_rate_bps: int) -> Iterator[Packet[AudioStream]]:
+    """AAC packets whose pts are 0, 1024, …; the priming packet is left out."""
+    import av
+
+    encoder = av.CodecContext.create("aac", "w")
+    encoder.sample_rate, encoder.layout, encoder.format = RATE_HZ, "stereo", "fltp"
+    encoder.bit_rate = bit_rate_bps
+    encoder.time_base = Fraction(1, RATE_HZ)
+    for index, block in enumerate(then_none(blocks)):
+        frame = None if block is None else _frame(block, index)
+        for packet in encoder.encode(frame):
+            if packet.pts is not None and packet.pts >= 0:
+                yield packet
+
+
+def _frame(block: Samples, index: int) -> AudioFrame:
+    import av
+
+    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block), format="fltp", layout="stereo")
+    frame.sample_rate = RATE_HZ
+    frame.pts, frame.time_base = index * FRAME_SAMPLES, Fraction(1, RATE_HZ)
+    return frame
+
+
+def _cut_blocks(path: Path, footage: SourceInfo, count: int) -> Iterator[Samples]:
+    """Exactly `count` blocks (2, 1024) of sound from the title's first moment on, silence where there is none."""
+    pending: Samples = np.zeros((CHANNELS, 0), np.float32)
+    count_given = 0
+    for samples in _align(path, footage):
+        pending = np.concatenate((pending, samples), axis=1)
+        while pending.shape[1] >= FRAME_SAMPLES and count_given < count:
+            yield pending[:, :FRAME_SAMPLES]
+            pending, count_given = pending[:, FRAME_SAMPLES:], count_given + 1
+        if count_given == count:
+            return
+    while count_given < count:
+        block = np.zeros((CHANNELS, FRAME_SAMPLES), np.float32)
+        block[:, : pending.shape[1]] = pending
+        yield block
+        pending, count_given = pending[:, :0], count_given + 1
+
+
+def _align(path: Path, footage: SourceInfo) -> Iterator[Samples]:
+    """The source's sound at 48 kHz stereo, whatever its parameters on the way; sample 0 is the title's first moment."""
+    import av
+
+    cursor = 0
+    resampler: AudioResampler | None = None
+    parameters: tuple[str, str, int] | None = None
+    with open_source(path) as container:
+        for frame, shift_s in each_with_shift(_decode(container, footage, path), footage.sound_shifts):
+            time_s = None if frame.time is None else frame.time + float(shift_s) - footage.start_s
+            place = cursor if time_s is None else round(time_s * RATE_HZ)
+            samples = np.zeros((CHANNELS, 0), np.float32)
+            if parameters != (parameters := (frame.format.name, frame.layout.name, frame.sample_rate)):
+                samples = _resample(resampler, None)
+                resampler = av.AudioResampler("fltp", "stereo", RATE_HZ)
+            samples = np.concatenate((samples, _resample(resampler, frame)), axis=1)
+            if place - cursor > _DRIFT_MAX_S * RATE_HZ or (cursor == 0 and place > 0):
+                samples = np.pad(samples, ((0, 0), (place - cursor, 0)))
+            elif cursor - place > _DRIFT_MAX_S * RATE_HZ or (cursor == 0 and place < 0):
+                samples = samples[:, cursor - place :]
+            cursor += samples.shape[1]
+            yield samples
+        yield _resample(resampler, None)
+
+
+def _resample(resampler: AudioResampler | None, frame: AudioFrame | None) -> Samples:
+    """What the resampler gives for a frame, or at the end for None. One resampler takes one set of parameters."""
+    if resampler is None:
+        return np.zeros((CHANNELS, 0), np.float32)
+    if frame is not None:
+        frame.pts = None  # places are counted in samples here; the resampler need not know
+    parts = [part.to_ndarray() for part in resampler.resample(frame)]
+    return np.concatenate(parts, axis=1) if parts else np.zeros((CHANNELS, 0), np.float32)
+
+
+def _decode(container: InputContainer, footage: SourceInfo, path: Path) -> Iterator[AudioFrame]:
+    import av
+
+    stream = next(stream for stream in container.streams.audio if stream.index == footage.audio_stream)
+    count = 0
+    for packet in container.demux(stream):
+        for frame in decode_packet(packet) or ():  # a damaged packet becomes silence by the timestamps of the next
+            if isinstance(frame, av.AudioFrame):
+                count += 1
+                yield frame
+    if count == 0:
+        raise MediaError(f"The sound of {path.name} cannot be decoded; repair it or remove it from the file.")

@@ -1,0 +1,57 @@
+"""CMAF segments: what FFmpeg's mp4 muxer writes, cut into an init segment and one media segment per fragment.
+
+Segments are returned as bytes and written by Python, so that a full disk raises at once.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+INIT_FILE = "init.mp4"
+AVC1_INIT_FILE = "init-avc1.mp4"
+_STYP = struct.pack(">I4s4sI4s4s", 24, b"styp", b"msdh", 0, b"msdh", b"cmfs")
+"""Segment type box: ISO/IEC 14496-12, 8.16.2, with the DASH and CMAF media segment brands."""
+FRAGMENTED = "+cmaf+empty_moov+default_base_moof+skip_trailer+skip_sidx"
+
+
+def as_avc1(init: bytes) -> bytes:
+    """An `avc3` init segment as `avc1`, of the same length, for players that take nothing else.
+
+    Both kinds of sample entry hold the same avcC (ISO/IEC 14496-15, 5.4.2), and our muxer writes the parameter sets
+    there as well as in band. It fits the segments of its own rung only.
+    """
+    at = init.index(b"avc3", init.index(b"stsd"))
+    return init[:at] + b"avc1" + init[at + 4 :]
+
+
+class CmafCutter:
+    """A file for PyAV to write fragmented MP4 to. `init` is there after the first segment; `take` gives segments."""
+
+    def __init__(self) -> None:
+        self._pending = bytearray()
+        self.init = b""
+
+    def write(self, data: bytes) -> int:
+        """Take in what the muxer writes; as files do, tells how much."""
+        self._pending += data
+        return len(data)
+
+    def take(self) -> Iterator[bytes]:
+        """The media segments completed since the last call."""
+        while (end := self._end_of(b"mdat")) is not None:
+            part = bytes(self._pending[:end])
+            del self._pending[:end]
+            if not self.init:
+                header = part.index(b"moof") - 4
+                self.init, part = part[:header], part[header:]
+            yield _STYP + part
+
+    def _end_of(self, wanted: bytes) -> int | None:
+        offset = 0
+        while offset + 8 <= len(self._pending):
+            size, kind = struct.unpack_from(">I4s", self._pending, offset)
+            offset += size
+            if kind == wanted:
+                return offset if offset <= len(self._pending) else None
+        return None

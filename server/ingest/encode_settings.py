@@ -1,0 +1,84 @@
+"""What the user may choose when a title is prepared, and the x264 options that follow."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Annotated
+
+from msgspec import Meta
+
+from abr.core.title import Count, Positive
+from abr.records import Record
+from server.ingest.ladder import Rung
+
+CAP_WINDOW_S = 1.5
+"""A rung may overdraw its cap for this long (the VBV buffer)."""
+
+
+class EncodeSettings(Record, frozen=True):
+    """Everything besides the source that decides what a title becomes.
+
+    heights_px: rungs along the short side, or None for the usual ladder. caps_bps: (height, bits per second) pairs.
+    planned: (height, CRF) of each rung by rising bitrate, instead of `heights_px` and `crf`.
+    vmaf_every: one frame in so many is scored. panel_every: one segment in so many is judged by the panel; 0 for none.
+    """
+
+    heights_px: tuple[Positive, ...] | None = None
+    caps_bps: tuple[tuple[Positive, Positive], ...] = ()
+    crf: Annotated[float, Meta(ge=0, le=51)] = 25.0
+    planned: tuple[tuple[Positive, Annotated[float, Meta(ge=0, le=51)]], ...] = ()
+    preset: str = "faster"
+    segment_s: Annotated[float, Meta(ge=0.5, le=30)] = 2.0
+    audio_bps: Annotated[int, Meta(ge=16_000, le=512_000)] = 128_000
+    vmaf_every: Positive = 7
+    panel_every: Count = 3
+
+    def describe(self) -> str:
+        """One line that names every setting: equal settings, equal line. Part of `title.json`."""
+        heights = ",".join(map(str, self.heights_px)) if self.heights_px else "auto"
+        if self.planned:
+            heights = ",".join(f"{height}@{crf:g}" for height, crf in self.planned)
+        caps = ",".join(f"{height}={bps}" for height, bps in sorted(self.caps_bps)) or "auto"
+        return (
+            f"preset {self.preset}, crf {self.crf:g}, heights {heights}, caps {caps}, "
+            f"segments {self.segment_s:g} s, aac {self.audio_bps}, vmaf every {self.vmaf_every}, "
+            f"panel every {self.panel_every} segments"
+        )
+
+
+def segment_length(recipe: EncodeSettings, rate: Fraction) -> int:
+    """Frames in a segment: the whole number nearest to `segment_s`."""
+    return max(1, round(recipe.segment_s * rate))
+
+
+def x264_options(rung: Rung, recipe: EncodeSettings, *, threads: int | None = None) -> dict[str, str]:
+    """Options for FFmpeg's libx264 encoder; without `threads` x264 chooses their number.
+
+    No B-frames: decode order is display order, so that every player, with or without support for edit lists and
+    signed composition offsets, sees a segment begin exactly where it begins. Parameter sets are repeated in band
+    (avc3), so that segments of different rungs may follow one another. Key frames come only where they are forced.
+    """
+    private = {
+        "repeat-headers": "1",
+        "scenecut": "0",
+        "keyint": "infinite",
+        "bframes": "0",
+        "open-gop": "0",
+        "sar": "{}/{}".format(*rung.pixel_aspect),
+        "colorprim": "bt709",
+        "transfer": "bt709",
+        "colormatrix": "bt709",
+        "range": "tv",
+    }
+    options = {
+        "preset": recipe.preset,
+        "crf": f"{recipe.crf if rung.crf is None else rung.crf:g}",
+        "profile": "high",
+        "threads": "auto" if threads is None else str(threads),
+        "forced-idr": "1",
+        "x264-params": ":".join(f"{key}={value}" for key, value in private.items()),
+    }
+    if rung.cap_bps:
+        options["maxrate"] = str(rung.cap_bps)
+        options["bufsize"] = str(int(rung.cap_bps * CAP_WINDOW_S))
+    return options

@@ -1,0 +1,1 @@
+"""Title folders and their files."""

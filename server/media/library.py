@@ -1,0 +1,132 @@
+"""The library: a folder of title folders. A title is listed when it is complete and not before.
+
+A title is built in `.building-<id>/` beside the others and published by one rename; dot-names are never listed or
+served.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePosixPath
+
+from abr.core.enhancement import ENHANCEMENTS_FILE, EnhancementTable
+from abr.core.title import TITLE_FILE, Title
+from abr.errors import StorageError, ToprungError, UnknownNameError
+from abr.files import fsync_path, fsync_tree
+from abr.records import load
+from server.media.kept_versions import drop, drop_outlived, kept_folder, note_replaced
+
+IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+class Library:
+    """Reads and publishes titles under `root`, which need not exist yet."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def titles(self) -> list[str]:
+        """Ids of all complete titles, sorted. StorageError when the folder is there but cannot be read."""
+        try:
+            return sorted(entry.name for entry in self.root.iterdir() if self._is_title(entry))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise StorageError(f"Cannot list the library {self.root}: {error.strerror}.") from error
+
+    def has_title(self, title_id: str) -> bool:
+        """Whether there is a complete title of that id, told without looking at the others."""
+        return bool(IDENTIFIER.fullmatch(title_id)) and self._is_title(self.root / title_id)
+
+    def has_kept(self, title_id: str, version: str) -> bool:
+        """Whether that version of a title, replaced by a newer one, is still here."""
+        return bool(IDENTIFIER.fullmatch(title_id)) and kept_folder(self.root, title_id, version).is_dir()
+
+    def title(self, title_id: str, kept: str = "") -> Title:
+        """Raises UnknownNameError when there is no such title, FormatError when its title.json is not valid.
+
+        kept: a replaced version to look at instead of the one that is listed; in all methods.
+        """
+        return load(self.folder(title_id, kept) / TITLE_FILE, Title)
+
+    def enhancements(self, title_id: str, kept: str = "") -> EnhancementTable | None:
+        """The title's enhancement table, or None while it has none. Raises as `title` does."""
+        path = self.folder(title_id, kept) / ENHANCEMENTS_FILE
+        return load(path, EnhancementTable) if path.is_file() else None
+
+    def path(self, title_id: str, relative: str, kept: str = "") -> Path:
+        """The real path of one regular file of a title; UnknownNameError for everything else.
+
+        `relative` is hostile: absolute paths, `..`, dot-names, NUL, other spellings of a path (`a//b`, `a/`) and
+        symbolic links that lead out are all unknown.
+        """
+        folder = self.folder(title_id, kept).resolve()
+        parts = PurePosixPath(relative).parts
+        if (
+            relative != "/".join(parts)
+            or not parts
+            or any(part == "/" or part.startswith(".") or "\0" in part or "\\" in part for part in parts)
+        ):
+            raise UnknownNameError("file", relative, ())
+        try:
+            path = folder.joinpath(*parts).resolve()
+            found = path.is_relative_to(folder) and path.is_file()
+        except (OSError, RuntimeError) as error:  # a name too long, a loop of links
+            raise UnknownNameError("file", relative, ()) from error
+        if not found:
+            raise UnknownNameError("file", relative, ())
+        return path
+
+    def building(self, title_id: str) -> Path:
+        """Where a title is being built: on the same file system as where it will stand."""
+        return self.root / f".building-{title_id}"
+
+    def publish(self, title_id: str, built: Path) -> Path:
+        """Move the complete folder `built` to its place, replacing an older title of that id.
+
+        Everything is on the disk before the rename makes it visible. Between the two renames of a replacement the
+        title is absent, never half there. What was replaced is kept for its viewers, if its version is another one.
+        Raises StorageError.
+        """
+        target = self.root / title_id
+        unwanted = self.root / f".replaced-{title_id}"
+        before, now = _version_in(target), _version_in(built)
+        replaced = kept_folder(self.root, title_id, before) if before and before != now else unwanted
+        try:
+            fsync_tree(built)
+            drop(replaced)
+            if target.exists():
+                target.rename(replaced)
+                note_replaced(replaced)
+            try:
+                built.rename(target)
+            except OSError:
+                if replaced.exists():
+                    replaced.rename(target)
+                raise
+            fsync_path(self.root)
+            drop(unwanted)
+            drop(kept_folder(self.root, title_id, now))
+            drop_outlived(self.root)
+        except OSError as error:
+            raise StorageError(f"Cannot publish {target}: {error.strerror}.") from error
+        return target
+
+    def folder(self, title_id: str, kept: str = "") -> Path:
+        """Where a title lies. Raises UnknownNameError."""
+        if kept and self.has_kept(title_id, kept):
+            return kept_folder(self.root, title_id, kept)
+        if kept or not self.has_title(title_id):
+            raise UnknownNameError("title", title_id, self.titles())
+        return self.root / title_id
+
+    def _is_title(self, folder: Path) -> bool:
+        return bool(IDENTIFIER.fullmatch(folder.name)) and not folder.is_symlink() and (folder / TITLE_FILE).is_file()
+
+
+def _version_in(folder: Path) -> str:
+    """The version of the title in a folder; nothing when there is none, or none that can be read."""
+    try:
+        return load(folder / TITLE_FILE, Title).version
+    except ToprungError:
+        return ""

@@ -1,0 +1,45 @@
+"""Taking a title out of a library: gone at once for whoever looks, then its files."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+from abr.errors import StorageError, UnknownNameError
+from abr.files import fsync_path, lock_folder
+from server.media.kept_versions import drop, kept_folders
+from server.media.library import Library
+
+
+def remove_title(library: Library, title_id: str) -> Path:
+    """Remove a title, its replaced versions and unfinished training that lie beside it; returns the folder that it had.
+
+    One rename makes it absent, so that no reader finds half of it. A damaged title can be removed too. Raises
+    UnknownNameError when there is none, InputError while it is being trained, StorageError when the disk refuses.
+    """
+    if title_id not in (known := library.titles()):
+        raise UnknownNameError("title", title_id, known)
+    folder, removed = library.root / title_id, library.root / f".removed-{title_id}"
+    training = library.root / f".training-{title_id}"
+    busy = f"{title_id} is being trained: wait for that to end, or stop it, before you remove it."
+    try:
+        with _hold(training, busy) if training.is_dir() else nullcontext():
+            shutil.rmtree(removed, ignore_errors=True)
+            folder.rename(removed)
+            fsync_path(library.root)
+            shutil.rmtree(removed)
+            for kept in kept_folders(library.root, title_id):
+                drop(kept)
+            if training.is_dir():
+                shutil.rmtree(training)
+    except OSError as error:
+        raise StorageError(f"Cannot remove {folder}: {error.strerror}.") from error
+    return folder
+
+
+@contextmanager
+def _hold(folder: Path, busy: str) -> Iterator[None]:
+    with lock_folder(folder, busy=busy):
+        yield

@@ -1,0 +1,29 @@
+"""The plans that lie with a title: used when they were made from the title and the enhancers as they are now."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from abr.controllers.toprung.plan_file import PLANS_FILE, PlanFile
+from abr.controllers.toprung.title_plans import digest_of
+from abr.core.enhancement import EnhancementTable
+from abr.core.title import Title
+from abr.errors import FormatError, StorageError
+
+log = logging.getLogger("toprung.plans")
+
+
+def read_plans(folder: Path, title: Title, table: EnhancementTable | None) -> PlanFile | None:
+    """None when there are none, or when they are of no use, which is said in the log."""
+    if not (folder / PLANS_FILE).is_file():
+        return None
+    try:
+        found = PlanFile(folder / PLANS_FILE)
+    except (FormatError, StorageError) as error:
+        log.warning("%s Its plans are made anew, when they are needed.", error)
+        return None
+    if found.header.made_from != digest_of(title, table):
+        log.warning("Title %s has changed since its plans were made; they are not used.", title.id)
+        return None
+    return found

@@ -1,0 +1,65 @@
+"""Content versions in URLs: what a cache keeps under such a URL stays right when the title is prepared anew.
+
+A title's files stand below `/titles/ID/` and, once more, below `/titles/ID/v-VERSION/`. Media is for ever the same
+there, so caches may keep it; the manifests below `/titles/ID/` lead to it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path, PurePosixPath
+
+MEDIA_FOLDERS = ("video", "audio")
+_VERSION_DIGITS = 16
+_VERSIONED = re.compile(r"v-([0-9a-f]{16})/(.+)", re.DOTALL)
+_NAMED_BY_CONTENT = re.compile(r"enhancers/(?:.+-)?[0-9a-f]{12}\.[a-z]+")
+_HLS_ATTRIBUTE = re.compile(rb'(URI=")(?=[^"/:]+(?:/[^"]*)?")')
+_HLS_LINE = re.compile(rb"^(?=[^#\s/:]+(?:/|$))", re.MULTILINE)
+_MPD_HEAD = re.compile(rb"<MPD\b(?:[^>]*[^/>])?>(?:\s*<ProgramInformation\b.*?</ProgramInformation>)?", re.DOTALL)
+_MPD_FILE = "manifest.mpd"
+_DRIVEN = "driven"
+
+
+def media_version(folder: Path) -> str:
+    """The version of the media in a title folder: any byte of an init or media segment changes it."""
+    digest = hashlib.sha256()
+    for part in MEDIA_FOLDERS:
+        for path in sorted((folder / part).rglob("*.m*")):
+            digest.update(f"{path.relative_to(folder)} {path.stat().st_size}\n".encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:_VERSION_DIGITS]
+
+
+def version_folder(version: str) -> str:
+    """What goes before a file's path in versioned URLs; nothing for a title whose version is not known."""
+    return f"v-{version}/" if version else ""
+
+
+def split_version(relative: str) -> tuple[str, str]:
+    """A path below `/titles/ID/` → the version that it names, if any, and the file."""
+    found = _VERSIONED.fullmatch(relative)
+    return (found[1], found[2]) if found else ("", relative)
+
+
+def is_lasting(relative: str, version: str) -> bool:
+    """Whether the bytes at a URL never change: media of a named version, and weights, which are named by content."""
+    return _NAMED_BY_CONTENT.fullmatch(relative) is not None or bool(version and relative.startswith(MEDIA_FOLDERS))
+
+
+def leads_to_version(relative: str) -> bool:
+    """Whether a file is a manifest for any player. Those of sessions lead to the version as they are."""
+    path = PurePosixPath(relative)
+    return len(path.parts) == 1 and (
+        relative == _MPD_FILE or (path.suffix == ".m3u8" and not relative.startswith(_DRIVEN))
+    )
+
+
+def lead_to_version(relative: str, body: bytes, version: str) -> bytes:
+    """The manifest `body` with its relative URLs below the version's folder. One that has a BaseURL stays as it is."""
+    below = version_folder(version).encode()
+    if b"<BaseURL" in body:
+        return body
+    if relative == _MPD_FILE:
+        return _MPD_HEAD.sub(lambda head: head[0] + b"\n  <BaseURL>" + below + b"</BaseURL>", body, count=1)
+    return _HLS_LINE.sub(below, _HLS_ATTRIBUTE.sub(rb"\1" + below, body))

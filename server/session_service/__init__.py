@@ -1,0 +1,17 @@
+"""All that can be done with sessions. It knows stores and titles, not HTTP.
+
+One request for a segment is a straight line through `service`:
+
+    load the session → price its title → observe() → decide → record → save
+
+`repository` loads and saves, also while the store is away. `pricing` says what the title offers the device.
+`server.sessions.observation` gathers what is known of the viewer. `controller_runner` decides for all who ask in the
+same turn of the loop. `server.sessions.decisions` says what follows from a decision. `opening` begins sessions.
+"""
+
+from server.session_service.controller_runner import ControllerRunner
+from server.session_service.opening import SessionRequest
+from server.session_service.repository import SessionRepository
+from server.session_service.service import SegmentQuery, SessionService
+
+__all__ = ["ControllerRunner", "SegmentQuery", "SessionRepository", "SessionRequest", "SessionService"]

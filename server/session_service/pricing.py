@@ -1,0 +1,152 @@
+"""What a title offers one device: priced once, kept for all sessions that share title and device profile.
+
+A title is watched on a thousand kinds of device. Their lists differ in what options cost, and little else; so equal
+columns are kept once for all lists of a title.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Hashable
+from dataclasses import replace
+from functools import partial
+from typing import TypeAlias, TypeVar
+
+import numpy as np
+
+from abr.controllers.toprung.plan_library import FILES_MAX, PlanLibrary
+from abr.core.arrays import Floats
+from abr.core.device import DeviceProfile
+from abr.core.enhancement import Currency, Family
+from abr.core.options import PriceList, price
+from server.concurrency.shared_call import SharedCalls
+from server.lru_cache import LruCache
+from server.media.title_cache import LoadedTitle, TitleCache
+from server.session_service.repository import SessionRepository
+from server.sessions.decisions import PricedTitle
+from server.sessions.plan_queue import Requester
+from server.sessions.state import SessionState
+
+PRICES_BYTES_MAX = 128 << 20
+LIST_BYTES = 12_000
+"""About what one list takes, and what controllers remember of it, beside its columns."""
+COLUMNS_BYTES_MAX = 64 << 20
+"""Of columns that several lists may share."""
+PROFILES_MAX = 65_536
+
+PricingKey: TypeAlias = tuple[str, str, str, bytes, tuple[Family, ...]]
+"""Title, kept version, revision, the device profile's id, enhancer families."""
+T = TypeVar("T", bound=Hashable)
+
+
+class PricingCache:
+    """Price lists by title, version and revision, device profile and enhancer families."""
+
+    def __init__(
+        self, title_cache: TitleCache, repository: SessionRepository, plans: PlanLibrary, currency: Currency
+    ) -> None:
+        """plans: what lies with a title goes in there, when it is first priced."""
+        self._currency = currency
+        self._title_cache = title_cache
+        self._repository = repository
+        self._pricings: SharedCalls[PriceList] = SharedCalls()
+        self._prices: LruCache[PricingKey, PriceList] = LruCache(PRICES_BYTES_MAX)
+        self._columns = SharedColumns()
+        self._library = plans
+        self._plans_taken: LruCache[tuple[str, str], str] = LruCache(FILES_MAX // 2)
+        self._addresses: LruCache[bytes, str] = LruCache(PROFILES_MAX)
+
+    async def priced_title(self, state: SessionState) -> PricedTitle:
+        """The session's title and what it offers its device.
+
+        Raises RequestError: 404 when the title is gone, 410 when the version that the session began with is.
+        """
+        loaded = await self._title_cache.title(state.title, state.version)
+        which = state.title, loaded.kept
+        if self._plans_taken.get(which) != loaded.revision:
+            self._plans_taken.put(which, loaded.revision)
+            if (plans := await self._title_cache.plans(state.title, state.version)) is not None:
+                self._library.offer(plans)
+        key = (*which, loaded.revision, state.profile, state.families)
+        prices = self._prices.get(key)
+        if prices is None:
+            profile = await self._repository.load_profile(state.profile)
+            keep = partial(self._keep, key) if profile is not None or not state.profile else None
+            what = _price, loaded, profile, state.families, self._currency
+            priced = await self._pricings.run((key, profile is None), *what, keep=keep)
+            prices = self._prices.get(key) or priced
+        return PricedTitle(loaded.title, prices)
+
+    def _keep(self, key: PricingKey, priced: PriceList) -> None:
+        prices = self._columns.share(priced)
+        self._prices.put(key, prices, LIST_BYTES + _own_bytes(prices))
+
+    def requester(self, state: SessionState, address: str = "") -> Requester:
+        """With whom the session's plans take turns: the address that first brought its device profile."""
+        known = self._addresses.get(state.profile)
+        if known is None:
+            known = address
+            if address:
+                self._addresses.put(state.profile, address)
+        return Requester(known, state.title)
+
+
+class SharedColumns:
+    """Equal parts of price lists, kept once."""
+
+    def __init__(self) -> None:
+        self._arrays: LruCache[bytes, Floats] = LruCache(COLUMNS_BYTES_MAX)
+        self._tuples: LruCache[Hashable, Hashable] = LruCache(4096)
+
+    def share(self, prices: PriceList) -> PriceList:
+        """The same list; what another has too is the same object."""
+        return replace(
+            prices,
+            rendition_ids=self._tuple(prices.rendition_ids),
+            choices=self._tuple(prices.choices),
+            weights=self._tuple(prices.weights),
+            duration_s=self._array(prices.duration_s),
+            size_bytes=self._array(prices.size_bytes),
+            quality=self._array(prices.quality),
+            vmaf=self._array(prices.vmaf),
+            lead_s=self._array(_repeated(prices.lead_s)),
+            compute_s=_repeated(prices.compute_s),
+        )
+
+    def _array(self, array: Floats) -> Floats:
+        if _stored_bytes(array) < array.nbytes:
+            return array
+        key = hashlib.blake2b(array.tobytes(), digest_size=16).digest()
+        known = self._arrays.get(key)
+        if known is None or known.shape != array.shape:
+            known = array
+            self._arrays.put(key, array, array.nbytes)
+        return known
+
+    def _tuple(self, value: T) -> T:
+        known = self._tuples.get(value)
+        if known is None:
+            self._tuples.put(value, value)
+            return value
+        return known  # type: ignore[return-value]
+
+
+def _price(
+    loaded: LoadedTitle, profile: DeviceProfile | None, families: tuple[Family, ...], currency: Currency
+) -> PriceList:
+    return price(loaded.title, loaded.table, profile, families=families, currency=currency)
+
+
+def _repeated(table: Floats) -> Floats:
+    """The same table; one row stands for all when they are equal, as where all segments have as many frames."""
+    row = table[:1].copy()
+    return np.broadcast_to(row, table.shape) if (table == row).all() else table
+
+
+def _stored_bytes(table: Floats) -> int:
+    return table.nbytes if all(table.strides) else table[0].nbytes
+
+
+def _own_bytes(prices: PriceList) -> int:
+    """What no other list is likely to share."""
+    return _stored_bytes(prices.compute_s)

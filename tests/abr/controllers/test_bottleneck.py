@@ -1,0 +1,54 @@
+"""Viewers behind one bottleneck: together they know the link that each sees a part of."""
+
+from __future__ import annotations
+
+import pytest
+
+from abr.controllers.toprung.bottleneck import MEMBERS_MAX, SILENT_S, Bottleneck, expecting
+from abr.controllers.toprung.controller import Toprung
+from abr.controllers.toprung.forecast import forecast_throughput
+from abr.core.control import Download, Observation
+from abr.evaluation.bench_group import Together
+from abr.simulation.benchmark_data import classic_prices
+from abr.simulation.group_simulator import Viewer, simulate_group
+from abr.simulation.traces import constant
+
+PRICES = classic_prices(segments=30)
+
+
+def observe(downloads: tuple[Download, ...] = (), buffer_s: float = 10.0) -> Observation:
+    return Observation(now_s=8.0, menu=PRICES.menu(2, 8), buffer_s=buffer_s, buffer_max_s=60.0, downloads=downloads)
+
+
+@pytest.mark.parametrize("viewers", [1, 2, 6])
+def test_together_they_learn_the_capacity_of_the_link(viewers: int) -> None:
+    bottleneck = Bottleneck(Toprung())
+    those = [Viewer(prices=PRICES, start_s=1.7 * i, latency_s=0.02) for i in range(viewers)]
+    simulate_group(those, constant(viewers * 1e6), Together(bottleneck))
+    assert bottleneck.capacity_bps == pytest.approx(viewers * 1e6, rel=0.2)
+
+
+def test_the_reason_tells_the_share_once_the_link_is_known() -> None:
+    bottleneck = Bottleneck(Toprung())
+    assert "share" not in bottleneck.decide("a", observe(), 0.0).reason
+    bottleneck.decide("b", observe(), 0.0)
+    download = Download(started_s=0.0, duration_s=8.0, latency_s=0.0, size_bytes=1_000_000)
+    assert bottleneck.decide("a", observe((download,)), 8.0).reason.endswith("are its share among 2 on the link")
+
+
+def test_who_went_leaves_its_share_and_no_group_grows_without_end() -> None:
+    bottleneck = Bottleneck(Toprung())
+    for viewer in range(3 * MEMBERS_MAX):
+        bottleneck.decide(viewer, observe(), 0.0)
+    download = Download(started_s=0.0, duration_s=8.0, latency_s=0.0, size_bytes=1_000_000)
+    assert f"among {MEMBERS_MAX} on" in bottleneck.decide("a", observe((download,)), 8.0).reason
+    assert "among 1 on" in bottleneck.decide("a", observe((download,)), 9.0 + SILENT_S).reason
+
+
+def test_a_short_buffer_goes_by_the_share_and_a_full_one_by_its_own_downloads() -> None:
+    downloads = (Download(started_s=0.0, duration_s=2.0, latency_s=0.0, size_bytes=1_000_000),)
+    own = forecast_throughput(downloads)
+    short = forecast_throughput(downloads, expecting(observe(downloads, 5.0), 5e5).memory)
+    full = forecast_throughput(downloads, expecting(observe(downloads, 50.0), 5e5).memory)
+    assert short.level == short.mean == pytest.approx(13.122, abs=1e-3)  # ln 500,000
+    assert (full.level, full.mean) == pytest.approx((own.level, own.mean))

@@ -1,0 +1,41 @@
+"""Ctrl-C in the middle of a session: it ends at once, and what was seen until then is summed up and written."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from asyncio.subprocess import PIPE
+from pathlib import Path
+
+import pytest
+from faulty import Fault, faulty
+from served import serving
+from titles import prepared_library
+
+
+@pytest.mark.slow
+async def test_an_interrupted_session_leaves_a_summary_and_a_report_that_say_so(tmp_path: Path) -> None:
+    """The last segment never comes, so that the session is not over before the signal is there."""
+    silence = Fault(path=r"/video/3\.m4s", kind="silent")
+    async with serving(str(prepared_library().root)) as url, faulty(url, silence) as proxy:
+        asked = ["--families", "none", "--json", "--out", str(tmp_path / "out")]
+        player = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "abr", "play", proxy.url, *asked), stdout=PIPE, stderr=PIPE
+        )
+        assert player.stderr is not None
+        async for line in player.stderr:
+            if line.startswith(b"First frame"):
+                break
+        player.send_signal(signal.SIGINT)
+        printed, talk = (output.decode() for output in await player.communicate())
+    assert player.returncode == 130, talk
+    assert "Traceback" not in talk
+    summary = json.loads(printed)
+    assert summary["ended"] == "stopped" and summary["partial"] is True
+    assert summary["frames"] < 132
+    assert json.loads((tmp_path / "out" / "summary.json").read_text()) == summary
+    assert "stopped" in (tmp_path / "out" / "report.html").read_text()
+    last = (tmp_path / "out" / "session.jsonl").read_text().splitlines()[-1]
+    assert json.loads(last)["reason"] == "stopped"

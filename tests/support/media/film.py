@@ -1,0 +1,59 @@
+"""A title called `film` with an enhancer on offer, and a device that measured it: what pages of the docs start from."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from msgspec.structs import replace
+from titles import prepared_title
+
+from abr.core.device import Device, DeviceProfile, Measurement
+from abr.core.enhancement import ENHANCEMENTS_FILE, EnhancementTable, EnhancerEntry, Family, Tier
+from abr.core.title import TITLE_FILE, Quality
+from abr.records import dumps_pretty
+from enhancers.measurement.device_profile import weights_hash
+from enhancers.measurement.publish import generic_offer
+from enhancers.networks import catalog
+
+TITLE_ID = "film"
+GAIN_VMAF = 9.0
+
+
+def film_library(folder: Path) -> Path:
+    """The library: the short clip as the title `film`, its 180p lifted by the generic network of tier low."""
+    title, source = prepared_title()
+    target = folder / "titles" / TITLE_ID
+    shutil.copytree(source, target)
+    title = replace(title, id=TITLE_ID, source=replace(title.source, name=f"{TITLE_ID}.mp4"))
+    (target / TITLE_FILE).write_bytes(dumps_pretty(title))
+    plain = title.plain_quality["180p"]
+    quality = Quality(
+        vmaf=tuple(vmaf + GAIN_VMAF for vmaf in plain.vmaf),
+        vmaf_neg=tuple(vmaf + GAIN_VMAF for vmaf in plain.vmaf_neg),
+        ssim=plain.ssim,
+        psnr_y_db=plain.psnr_y_db,
+    )
+    offer = generic_offer("180p", str(catalog.architecture(4.0, Tier.LOW)), quality)
+    entry = EnhancerEntry(name="generic-low", family=Family.GENERIC, tier=Tier.LOW, offers=(offer,))
+    table = EnhancementTable(title=TITLE_ID, meter=title.meter, enhancers=(entry,))
+    (target / ENHANCEMENTS_FILE).write_bytes(dumps_pretty(table))
+    return folder / "titles"
+
+
+def measured_device(cache: Path) -> None:
+    """Leaves in a user's cache folder what `toprung profile` would: a device that runs tier low in 8 ms a frame."""
+    architecture = str(catalog.architecture(4.0, Tier.LOW))
+    speed = Measurement(
+        architecture=architecture,
+        width_px=320,
+        height_px=180,
+        backend="openvino-int8",
+        threads=1,
+        p50_ms=7.0,
+        p95_ms=8.0,
+    )
+    device = Device(name="test device", processor="any", cores=2, memory_bytes=4 << 30)
+    profile = DeviceProfile(device=device, measurements=(speed,), weights_hash=weights_hash())
+    (cache / "toprung").mkdir(parents=True)
+    (cache / "toprung" / f"device-{weights_hash()[:16]}.json").write_bytes(dumps_pretty(profile))

@@ -1,0 +1,55 @@
+"""A title prepared from the short test clip, once a test run, for every room's tests."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import tempfile
+from functools import cache
+from pathlib import Path
+
+from abr.core.title import Title
+from server.ingest.encode_settings import EncodeSettings
+from server.ingest.prepare import prepare_title
+from server.media.library import Library
+
+CLIP = Path(__file__).parents[2] / "data" / "bbb_720p25_5s.mp4"
+MINUTE = Path(__file__).parents[3] / "client_player" / "sample" / "bbb_60s.mp4"
+TITLE_ID = "bbb"
+RECIPE = EncodeSettings(heights_px=(180, 240, 360, 720), preset="veryfast", crf=27, vmaf_every=12)
+
+
+@cache
+def prepared_library(clip: Path = CLIP) -> Library:
+    """A library that holds the clip, a short one, as the title `bbb`: 180p, 240p, 360p, 720p, with sound.
+
+    Do not write to it. Kept under the temporary folder between the processes of one test run, and between runs while
+    the clip and the code that prepares it are the same.
+    """
+    root = Path(tempfile.gettempdir()) / f"toprung-test-title-{os.getuid()}-{_fingerprint(clip)}"
+    root.mkdir(mode=0o700, exist_ok=True)
+    library = Library(root / "library")
+    with (root / "lock").open("w") as lock:  # xdist workers take turns; the later ones find it done
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        prepare_title(clip, library, RECIPE, title_id=TITLE_ID)
+    return library
+
+
+def prepared_title() -> tuple[Title, Path]:
+    """The prepared title and its folder."""
+    library = prepared_library()
+    return library.title(TITLE_ID), library.root / TITLE_ID
+
+
+def _fingerprint(clip: Path) -> str:
+    code = Path(__file__).parents[3]
+    made_by = [
+        *code.glob("server/ingest/*.py"),
+        *code.glob("abr/media/*.py"),
+        code / "abr" / "core" / "title.py",
+        code / "abr" / "quality" / "vmaf.py",
+        clip,
+        Path(__file__),
+    ]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(made_by))).hexdigest()[:12]

@@ -1,0 +1,39 @@
+"""The player page in a tab: wait until it is ready, and for what it does."""
+
+from __future__ import annotations
+
+import asyncio
+
+from browser import WAIT_MAX_MS, Watched
+
+CLAIM = """async (claims) => {
+  const { Thread } = await import("/web/player/thread.js");
+  const kinds = await new Thread().ask("kinds");
+  const measurements = claims.map(([architecture, p95_ms]) => (
+    { architecture, width_px: 320, height_px: 180, backend: "webgpu", threads: 1, p50_ms: p95_ms, p95_ms }));
+  const kept = { kind: "WebGPU", adapter: "a device that was faster once", measurements, kinds: JSON.stringify(kinds) };
+  localStorage.setItem("toprung.profile.1", JSON.stringify(kept));
+}"""
+"""Have the page believe that it measured these networks before: [[architecture, milliseconds], …]."""
+
+
+async def ready(page: Watched) -> None:
+    """The page can play, and has measured its device."""
+    await page.tab.wait_for_selector("body[data-measured] #begin:enabled")
+
+
+async def state(page: Watched, name: str) -> str:
+    """Wait for a state of the page; its words."""
+    await page.tab.wait_for_selector(f"body[data-state={name}]", timeout=WAIT_MAX_MS)
+    return await page.tab.inner_text("#state")
+
+
+async def until(page: Watched, condition: str) -> None:
+    """Wait for a JavaScript condition. Playwright's own way of waiting needs eval, which the pages' policy forbids."""
+    look = f"new Promise((done) => {{ const look = () => (({condition}) ? done() : setTimeout(look, 30)); look(); }})"
+    async with asyncio.timeout(WAIT_MAX_MS / 1000):
+        await page.tab.evaluate(look)
+
+
+async def played(page: Watched, seconds: float) -> None:
+    await until(page, f"document.getElementById('video').currentTime > {seconds}")
