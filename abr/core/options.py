@@ -6,17 +6,15 @@ was priced in; controllers do not know which that is.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
 from abr.core.arrays import Floats, Truths
-from abr.core.device import DeviceProfile
-from abr.core.enhancement import PLAIN, Currency, EnhancementTable, Family
-from abr.core.title import Quality, Title
+from abr.core.enhancement import PLAIN, Currency, Family
+from abr.core.title import Quality
 from abr.errors import FormatError
 
 NUMBER_MAX = 1e15
@@ -134,106 +132,9 @@ class Menu:
         )
 
 
-def price(
-    title: Title,
-    table: EnhancementTable | None = None,
-    profile: DeviceProfile | None = None,
-    *,
-    families: Collection[Family] = FAMILIES,
-    load_max: float = 0.9,
-    currency: Currency = Currency.TRUSTED,
-) -> PriceList:
-    """Price a title for a device, its quality in `currency`. Plain playback's is VMAF in either.
-
-    An enhancer is offered for a rendition when its family is allowed, the device measured its architecture, it runs
-    within `load_max` of real time at that size, and it beats plain playback of that rendition on average.
-    Without table or profile only plain playback is offered. A segment's bytes include those of the audio it plays with.
-    """
-    columns = list(_columns(title, table, profile, families, load_max, currency))
-    frames = np.asarray(title.segment_frames, dtype=np.float64)[:, None]
-    duration_s = np.asarray(title.segment_duration_s, dtype=np.float64)
-    frame_s = np.array([column.frame_s for column in columns])
-    compute_s = frames * frame_s
-    prices = PriceList(
-        rendition_ids=tuple(rendition.id for rendition in title.renditions),
-        choices=tuple(column.choice for column in columns),
-        duration_s=duration_s,
-        size_bytes=np.array([column.sizes for column in columns], dtype=np.float64).T,
-        compute_s=compute_s,
-        lead_s=np.maximum(compute_s - duration_s[:, None], 0.0),
-        quality=np.array([column.quality for column in columns], dtype=np.float64).T,
-        vmaf=np.array([column.vmaf for column in columns], dtype=np.float64).T,
-        weights=tuple(tuple(column.chunks) for column in columns),
-        weights_bytes={key: size for column in columns for key, size in column.chunks.items()},
-    )
-    prices.check()
-    return prices
-
-
-def _columns(
-    title: Title,
-    table: EnhancementTable | None,
-    profile: DeviceProfile | None,
-    families: Collection[Family],
-    load_max: float,
-    currency: Currency,
-) -> Iterator[_Column]:
-    """The options of each rendition, plain playback first."""
-    sound = _audio_bytes(title)
-    for index, rendition in enumerate(title.renditions):
-        sizes = tuple(size + extra for size, extra in zip(rendition.segment_bytes, sound, strict=True))
-        if rendition.id not in title.plain_quality:
-            raise FormatError(
-                f"Title {title.id!r} tells no quality of its rendition {rendition.id!r}; prepare it again."
-            )
-        plain = _points(title.plain_quality[rendition.id].vmaf, len(sizes), f"Rendition {rendition.id!r}")
-        yield _Column(Choice(rendition=index), sizes, 0.0, plain, plain, {})
-        for entry in table.enhancers if table and profile else ():
-            offer = entry.offer(rendition.id)
-            if entry.family not in families or offer is None or profile is None:
-                continue
-            speed = profile.best(offer.architecture, rendition.width_px, rendition.height_px)
-            if speed is None or speed.p95_ms / 1000 * title.fps > load_max:
-                continue
-            what = f"Enhancer {entry.name!r} of rendition {rendition.id!r}"
-            vmaf = _points(offer.quality.vmaf, len(sizes), what)
-            quality = _points(counted_quality(offer.quality, currency), len(sizes), what)
-            if np.nansum(np.subtract(quality, plain)) <= 0:
-                continue
-            chunks = {chunk.sha256: chunk.size_bytes for chunk in offer.chunks}
-            choice = Choice(rendition=index, enhancer=entry.name)
-            yield _Column(choice, sizes, speed.p95_ms / 1000, quality, vmaf, chunks)
-
-
 def counted_quality(quality: Quality, currency: Currency) -> tuple[float, ...]:
     """VMAF points of each segment in this currency; VMAF where the title tells nothing of a panel."""
     return quality.trusted if currency is Currency.TRUSTED and quality.trusted else quality.vmaf
-
-
-def _points(values: Sequence[float], segments: int, what: str) -> tuple[float, ...]:
-    """VMAF points of each segment; NaN, a hole, where a negative number says that there are none."""
-    if len(values) != segments:
-        raise FormatError(f"{what} tells the quality of {len(values)} segments where the title has {segments}.")
-    if not max(values, default=0.0) <= VMAF_MAX:
-        raise FormatError(f"{what} claims a VMAF of {max(values):g}; expected 0 to 100, or -1 where there is none.")
-    return tuple(value if value >= 0 else math.nan for value in values)
-
-
-def _audio_bytes(title: Title) -> tuple[int, ...]:
-    """Bytes of the first audio track for each video segment; audio may end a segment earlier or later."""
-    count = len(title.segment_frames)
-    track = title.audio[0].segment_bytes if title.audio else ()
-    return (*track[:count], *(0 for _ in range(count - len(track))))
-
-
-@dataclass(frozen=True, slots=True)
-class _Column:
-    choice: Choice
-    sizes: tuple[int, ...]
-    frame_s: float
-    quality: tuple[float, ...]
-    vmaf: tuple[float, ...]
-    chunks: dict[str, int]
 
 
 def plain_of(prices: PriceList) -> list[int]:

@@ -12,7 +12,8 @@ from msgspec import Meta
 from abr.core.arrays import Floats
 from abr.core.device import DeviceProfile
 from abr.core.enhancement import ENHANCEMENTS_FILE, Currency, EnhancementTable
-from abr.core.options import VMAF_MAX, Choice, PriceList, price
+from abr.core.options import VMAF_MAX, Choice, PriceList
+from abr.core.pricing import price
 from abr.core.title import TITLE_FILE, Title
 from abr.errors import FormatError, InputError
 from abr.records import load

@@ -22,7 +22,8 @@ from abr.controllers import make_controller
 from abr.core.device import DeviceProfile
 from abr.core.enhancement import ENHANCEMENTS_FILE, EnhancementTable, Family
 from abr.core.events import Decided
-from abr.core.options import PriceList, price
+from abr.core.options import PriceList
+from abr.core.pricing import price
 from abr.core.title import TITLE_FILE, Title, load_title
 from abr.extras import require
 from abr.records import Record, dumps_pretty, load

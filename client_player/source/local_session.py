@@ -18,7 +18,8 @@ from abr.core.control import Controller, Observation
 from abr.core.device import DeviceProfile
 from abr.core.enhancement import ENHANCEMENTS_FILE, PLAIN, Currency, EnhancementTable, Family
 from abr.core.events import Decided, EventBatch, seen_of
-from abr.core.options import Choice, PriceList, menu_of, price
+from abr.core.options import Choice, PriceList, menu_of
+from abr.core.pricing import price
 from abr.core.title import TITLE_FILE, Title
 from abr.errors import FormatError
 from abr.records import loads

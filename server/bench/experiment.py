@@ -21,7 +21,8 @@ from abr.controllers import CONTROLLERS, make_controller
 from abr.core.control import Decision, Observation
 from abr.core.enhancement import ENHANCEMENTS_FILE, EnhancementTable
 from abr.core.events import EventBatch
-from abr.core.options import PriceList, price
+from abr.core.options import PriceList
+from abr.core.pricing import price
 from abr.core.title import TITLE_FILE, Title
 from abr.errors import ToprungError
 from abr.protocols import session_api

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from abr.controllers.toprung.plan_file import PlanFile
-from abr.core.enhancement import ENHANCEMENTS_FILE, EnhancementTable
+from abr.core.enhancement import ENHANCEMENTS_FILE, Currency, EnhancementTable
+from abr.core.pricing import TitleOptions
 from abr.core.title import TITLE_FILE, Title
 from abr.errors import FormatError, StorageError, UnknownNameError
 from server.clock import Clock
@@ -67,6 +68,14 @@ class LoadedTitle:
     """Its version when a newer one has replaced it, else nothing."""
     memory_bytes: int
     """About what it takes."""
+    _options: dict[Currency, TitleOptions] = field(default_factory=dict)
+
+    def options(self, currency: Currency) -> TitleOptions:
+        """What it may offer; made once."""
+        known = self._options.get(currency)
+        if known is None:
+            known = self._options.setdefault(currency, TitleOptions(self.title, self.table, currency))
+        return known
 
 
 class TitleCache:

@@ -1,16 +1,11 @@
-"""What a title offers one device: priced once, kept for all sessions that share title and device profile.
-
-A title is watched on a thousand kinds of device. Their lists differ in what options cost, and little else; so equal
-columns are kept once for all lists of a title.
-"""
+"""What a title offers one device: priced once, kept for all sessions that share title and device profile."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Hashable
 from dataclasses import replace
 from functools import partial
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -18,7 +13,7 @@ from abr.controllers.toprung.plan_library import FILES_MAX, PlanLibrary
 from abr.core.arrays import Floats
 from abr.core.device import DeviceProfile
 from abr.core.enhancement import Currency, Family
-from abr.core.options import PriceList, price
+from abr.core.options import PriceList
 from server.concurrency.shared_call import SharedCalls
 from server.lru_cache import LruCache
 from server.media.title_cache import LoadedTitle, TitleCache
@@ -27,16 +22,13 @@ from server.sessions.decisions import PricedTitle
 from server.sessions.plan_queue import Requester
 from server.sessions.state import SessionState
 
-PRICES_BYTES_MAX = 128 << 20
+PRICES_BYTES_MAX = 160 << 20
 LIST_BYTES = 12_000
-"""About what one list takes, and what controllers remember of it, beside its columns."""
-COLUMNS_BYTES_MAX = 64 << 20
-"""Of columns that several lists may share."""
+"""About what one list takes, and what controllers remember of it, beside its tables."""
 PROFILES_MAX = 65_536
 
 PricingKey: TypeAlias = tuple[str, str, str, bytes, tuple[Family, ...]]
 """Title, kept version, revision, the device profile's id, enhancer families."""
-T = TypeVar("T", bound=Hashable)
 
 
 class PricingCache:
@@ -51,7 +43,8 @@ class PricingCache:
         self._repository = repository
         self._pricings: SharedCalls[PriceList] = SharedCalls()
         self._prices: LruCache[PricingKey, PriceList] = LruCache(PRICES_BYTES_MAX)
-        self._columns = SharedColumns()
+        self._shared: WeakValueDictionary[int, Floats] = WeakValueDictionary()
+        """Tables that lists of one title share, by identity."""
         self._library = plans
         self._plans_taken: LruCache[tuple[str, str], str] = LruCache(FILES_MAX // 2)
         self._addresses: LruCache[bytes, str] = LruCache(PROFILES_MAX)
@@ -78,8 +71,16 @@ class PricingCache:
         return PricedTitle(loaded.title, prices)
 
     def _keep(self, key: PricingKey, priced: PriceList) -> None:
-        prices = self._columns.share(priced)
-        self._prices.put(key, prices, LIST_BYTES + _own_bytes(prices))
+        self._prices.put(key, priced, LIST_BYTES + self._table_bytes(priced))
+
+    def _table_bytes(self, prices: PriceList) -> int:
+        """Of its tables; those that another list has too count for that one."""
+        size_bytes = _stored_bytes(prices.compute_s) + _stored_bytes(prices.lead_s)
+        for table in (prices.size_bytes, prices.quality, prices.vmaf):
+            if id(table) not in self._shared:
+                self._shared[id(table)] = table
+                size_bytes += table.nbytes
+        return size_bytes
 
     def requester(self, state: SessionState, address: str = "") -> Requester:
         """With whom the session's plans take turns: the address that first brought its device profile."""
@@ -91,50 +92,11 @@ class PricingCache:
         return Requester(known, state.title)
 
 
-class SharedColumns:
-    """Equal parts of price lists, kept once."""
-
-    def __init__(self) -> None:
-        self._arrays: LruCache[bytes, Floats] = LruCache(COLUMNS_BYTES_MAX)
-        self._tuples: LruCache[Hashable, Hashable] = LruCache(4096)
-
-    def share(self, prices: PriceList) -> PriceList:
-        """The same list; what another has too is the same object."""
-        return replace(
-            prices,
-            rendition_ids=self._tuple(prices.rendition_ids),
-            choices=self._tuple(prices.choices),
-            weights=self._tuple(prices.weights),
-            duration_s=self._array(prices.duration_s),
-            size_bytes=self._array(prices.size_bytes),
-            quality=self._array(prices.quality),
-            vmaf=self._array(prices.vmaf),
-            lead_s=self._array(_repeated(prices.lead_s)),
-            compute_s=_repeated(prices.compute_s),
-        )
-
-    def _array(self, array: Floats) -> Floats:
-        if _stored_bytes(array) < array.nbytes:
-            return array
-        key = hashlib.blake2b(array.tobytes(), digest_size=16).digest()
-        known = self._arrays.get(key)
-        if known is None or known.shape != array.shape:
-            known = array
-            self._arrays.put(key, array, array.nbytes)
-        return known
-
-    def _tuple(self, value: T) -> T:
-        known = self._tuples.get(value)
-        if known is None:
-            self._tuples.put(value, value)
-            return value
-        return known  # type: ignore[return-value]
-
-
 def _price(
     loaded: LoadedTitle, profile: DeviceProfile | None, families: tuple[Family, ...], currency: Currency
 ) -> PriceList:
-    return price(loaded.title, loaded.table, profile, families=families, currency=currency)
+    prices = loaded.options(currency).price(profile, families=families)
+    return replace(prices, compute_s=_repeated(prices.compute_s), lead_s=_repeated(prices.lead_s))
 
 
 def _repeated(table: Floats) -> Floats:
@@ -145,8 +107,3 @@ def _repeated(table: Floats) -> Floats:
 
 def _stored_bytes(table: Floats) -> int:
     return table.nbytes if all(table.strides) else table[0].nbytes
-
-
-def _own_bytes(prices: PriceList) -> int:
-    """What no other list is likely to share."""
-    return _stored_bytes(prices.compute_s)

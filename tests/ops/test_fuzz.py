@@ -15,7 +15,7 @@ from titles import prepared_title
 
 from abr.controllers import CONTROLLERS
 from abr.core.events import Downloaded, EventBatch
-from abr.core.options import price
+from abr.core.pricing import price
 from abr.errors import FormatError
 from abr.protocols.cmcd import HEADERS
 from abr.records import dumps, loads

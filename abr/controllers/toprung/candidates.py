@@ -45,7 +45,6 @@ class Layout:
     among the values of all, then of those owned.
     """
 
-    kind: tuple[object, ...]
     options: tuple[int, ...]
     owned_options: tuple[int, ...]
     owned_among: Indices
@@ -101,7 +100,6 @@ def _lay_out(prices: PriceList, candidates: Candidates, weights_bytes: Floats) -
     first = np.concatenate([rows, rows[:owned]])
     first[:owned] = count + np.arange(owned)
     return Layout(
-        kind=(candidates.options, lacking.tobytes()),
         options=candidates.options,
         owned_options=owned_options,
         owned_among=rows[:owned],

@@ -8,6 +8,8 @@ higher-order singular value decomposition, one axis after the other (Vannieuwenh
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 import numpy as np
 
@@ -85,6 +87,25 @@ class TabulatedValues(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 
 SegmentValues = FactoredValues | TabulatedValues
+
+
+def at_nodes_of_each(values: Sequence[SegmentValues], rows: Indices, shares: Singles) -> Singles:
+    """`at_nodes` of M sessions that each have values of their own."""
+    plan = values[0]
+    alike = [
+        one
+        for one in values
+        if isinstance(one, FactoredValues) and isinstance(plan, FactoredValues) and one.network is plan.network
+    ]
+    if len(alike) < len(values):
+        each = [one.at_nodes(rows[i : i + 1], shares[i : i + 1]) for i, one in enumerate(values)]
+        return np.concatenate(each)
+    plan, sessions = alike[0], len(alike)  # segments of one plan: all at once
+    states = np.matmul(shares, plan.network.take(rows, axis=0))
+    between = np.matmul(states, np.stack([one.core for one in alike])).reshape(sessions, -1)
+    found = (between @ plan.after).reshape(sessions, plan.hat.shape[1], -1)
+    of_options: Singles = np.matmul(np.stack([one.hat for one in alike]), found)
+    return of_options.reshape(sessions, 1, -1)
 
 
 def compress(table: ValueTable, window: range) -> CompactPlan:

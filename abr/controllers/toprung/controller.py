@@ -69,12 +69,12 @@ class Toprung:
                 decisions[index] = _one_step(observation)
                 continue
             state = _player_state(observation)
-            groups.setdefault((table.kind, state.vmaf_before is None), []).append((index, table, state, distance))
+            groups.setdefault((table.shape, state.vmaf_before is None), []).append((index, table, state, distance))
         for group in groups.values():
-            table = stack_tables([table for _, table, _, _ in group])
-            states = stack_states([state for _, _, state, _ in group], table.levels)
-            values = evaluate_options(table, states).tolist()
-            for (index, _, state, distance), row in zip(group, values, strict=True):
+            tables = [table for _, table, _, _ in group]
+            states = stack_states([state for _, _, state, _ in group], [table.levels for table in tables])
+            values = evaluate_options(stack_tables(tables), states).tolist()
+            for (index, table, state, distance), row in zip(group, values, strict=True):
                 decisions[index] = _decision(observations[index], state.forecast, table.options, row, distance)
         return [decisions[index] for index in range(len(observations))]
 
@@ -90,7 +90,7 @@ class Toprung:
                 backlog_s=batch.backlog_s[sessions],
                 vmaf_before=batch.vmaf_before[sessions],
             )
-            values = evaluate_options(table, stack_states([state], table.levels))
+            values = evaluate_options(table, stack_states([state], [table.levels]))
             option[sessions] = np.array(table.options)[values.argmax(axis=1)]
         memory = tuple(np.broadcast_to(number, len(batch)) for number in forecast.memory())
         return DecisionBatch(option=option, memory=memory)
@@ -130,9 +130,7 @@ class Toprung:
         found = self.plans.find_all(menu.prices, menu.segment, weights_bytes, buffer_max_s)
         if found is None:
             return None, 0.0
-        plans = tuple(plan for plan, _ in found)
-        table = planned_table_of(menu.prices, menu.segment, weights_bytes, plans)
-        return table, max(distance for _, distance in found)
+        return planned_table_of(menu.prices, menu.segment, weights_bytes, found.plans), found.distance
 
 
 def _player_state(observation: Observation) -> PlayerState:

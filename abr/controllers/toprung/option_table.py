@@ -34,30 +34,32 @@ class OptionTable(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     The first `owned` rows are options whose weights are there. Then follow, up to P, those that lack some. Behind them
     the first ones come again, for a session that uses them now and fetches all lacking weights right after. Each array
-    begins with an axis of 1, or of M in a table for M sessions at different segments (`stack_tables`).
+    begins with an axis of 1, or of M in a table for M sessions (`stack_tables`).
 
-    kind: equal for tables of the same title, device and weights.
+    shape: equal for tables that can be stacked, whatever their titles, segments and devices.
     options: P indices into the price list, ascending. owned_options: those whose weights are there; empty when that
     is all or none of them.
-    sorting: (P,) the rows in the order of `options`; None when they are in it.
-    vmaf: (1, P). size_bytes: (1, 1, V), weights included. fetch_bytes: of all weights lacking, for the repeated rows.
+    sorting: (P,) the rows in the order of `options`, (M, P) where sessions have layouts of their own; None when they
+    are in it.
+    vmaf: (1, P). size_bytes: (1, 1, V), weights included. fetch_bytes: of all weights lacking, for the repeated rows;
+    (M, 1, 1) where sessions have layouts of their own.
     gained_s: (2, 1, 1, V) what the segment adds to the buffer, and to the backlog (see `axis_s`).
     lead_s: (1, P), -inf for plain options, which are never late; lead_max_s: the most of them.
-    plain: (P,) the row of the cheapest option of the same rendition.
+    plain: (P,) or (M, P) the row of the cheapest option of the same rendition.
     holes: (1, P) options that this segment does not have; None when it has all.
     levels: the grid of throughput levels. axis_s, steps: the grid of buffers, and far behind it that of backlogs; and
     the numbers of its nodes.
     values: of all options and of those owned; one each, or one a session.
-    first: (V,) where a row's values begin among those of both, as floats to be added to others.
+    first: (V,) or (M, 1, V) where a row's values begin among those of both, as floats to be added to others.
     """
 
-    kind: tuple[object, ...]
+    shape: tuple[object, ...]
     options: tuple[int, ...]
     owned: int
     sorting: Indices | None
     vmaf: Floats
     size_bytes: Floats
-    fetch_bytes: float
+    fetch_bytes: float | Floats
     gained_s: Floats
     lead_s: Floats
     plain: Indices
@@ -155,7 +157,7 @@ def _build(
     gained_s[1] += _FAR_S
     axis_s, steps = _axis(grid.buffers_s.tobytes())
     return OptionTable(
-        kind=(*layout.kind, grid.levels.tobytes(), len(steps), float(grid.buffers_s[-1])),
+        shape=(len(index), len(rows), len(steps), float(grid.buffers_s[-1])),
         options=layout.options,
         owned=len(layout.owned_options),
         sorting=layout.sorting,
@@ -198,12 +200,15 @@ def _steps(grid: Floats) -> Floats:
 
 
 def stack_tables(tables: Sequence[OptionTable]) -> OptionTable:
-    """One table for M sessions that each have one of their own, all of one kind."""
+    """One table for M sessions that each have one of their own, all of one shape.
+
+    `options`, `owned_options` and `levels` are those of the first one.
+    """
     first = tables[0]
     if all(table is first for table in tables):
         return first
     holes = [np.zeros(first.vmaf.shape, np.bool_) if table.holes is None else table.holes for table in tables]
-    return msgspec.structs.replace(
+    stacked = msgspec.structs.replace(
         first,
         vmaf=np.concatenate([table.vmaf for table in tables]),
         size_bytes=np.concatenate([table.size_bytes for table in tables]),
@@ -212,4 +217,13 @@ def stack_tables(tables: Sequence[OptionTable]) -> OptionTable:
         lead_max_s=max([table.lead_max_s for table in tables]),
         holes=None if all(table.holes is None for table in tables) else np.concatenate(holes),
         values=tuple(tuple(one for (one,) in several) for several in zip(*[t.values for t in tables], strict=True)),
+    )
+    if all(table.plain is first.plain for table in tables):  # of one title and device, lacking the same weights
+        return stacked
+    return msgspec.structs.replace(
+        stacked,
+        sorting=None if first.sorting is None else np.array([table.sorting for table in tables]),
+        fetch_bytes=np.array([table.fetch_bytes for table in tables])[:, None, None],
+        plain=np.array([table.plain for table in tables]),
+        first=np.array([table.first for table in tables])[:, None],
     )

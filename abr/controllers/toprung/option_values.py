@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from abr.controllers.toprung.compact_plans import SegmentValues
+from abr.controllers.toprung.compact_plans import SegmentValues, at_nodes_of_each
 from abr.controllers.toprung.forecast import OUTAGES_S, Forecast, nodes
 from abr.controllers.toprung.grids import corners
 from abr.controllers.toprung.option_table import DEPTH, OptionTable
@@ -71,15 +71,15 @@ class PlayerStates(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     shortfall_s: float
 
 
-def stack_states(states: Sequence[PlayerState], levels: tuple[float, ...]) -> PlayerStates:
+def stack_states(states: Sequence[PlayerState], levels: Sequence[tuple[float, ...]]) -> PlayerStates:
     """Sessions one by one, or one state of M sessions in columns. Of all or of none `vmaf_before` is known.
 
-    levels: the grid of throughput levels. One by one all is computed in plain numbers until here, which is several
-    times as quick for a few sessions.
+    levels: the grid of throughput levels of each state. One by one all is computed in plain numbers until here, which
+    is several times as quick for a few sessions.
     """
     listed: list[Number] = []
-    for state in states:
-        listed += state.numbers(levels)
+    for state, grid in zip(states, levels, strict=True):
+        listed += state.numbers(grid)
     columns = np.array(listed)
     if columns.ndim == 2:
         numbers = np.ascontiguousarray(columns.T)
@@ -128,8 +128,8 @@ def evaluate_options(table: OptionTable, states: PlayerStates) -> Floats:
         np.maximum(now, waiting, out=now)
     if states.shortfall_s > 0 or table.lead_max_s > 0:  # else nothing can be late
         late = kept_s[1] + table.lead_s[:, None] > kept_s[0]
-        lost_vmaf = table.vmaf - table.vmaf[:, table.plain]
-        future = np.where(late, future[..., table.plain] - lost_vmaf[:, None], future)
+        lost_vmaf = (table.vmaf - _take(table.vmaf, table.plain))[:, None]
+        future = np.where(late, _take(future, table.plain) - lost_vmaf, future)
     stalls = np.minimum(left_s[0], 0.0)
     stalls *= STALL_PER_S
     future += stalls
@@ -142,7 +142,15 @@ def evaluate_options(table: OptionTable, states: PlayerStates) -> Floats:
         values[backlog_s + table.lead_s > buffer_s] = -np.inf
     if table.holes is not None:
         np.copyto(values, -np.inf, where=table.holes)
-    return values if table.sorting is None else values.take(table.sorting, axis=-1)
+    return values if table.sorting is None else _take(values, table.sorting)
+
+
+def _take(values: Floats, places: Indices) -> Floats:
+    """Along the last axis: at the same places, (P,), for all sessions, or at those of each, (M, P)."""
+    if places.ndim == 1:
+        return values.take(places, axis=-1)
+    found: Floats = np.take_along_axis(values, places[:, None] if values.ndim == 3 else places, axis=-1)
+    return found
 
 
 def _future_values(table: OptionTable, states: PlayerStates, after_s: Floats) -> Floats:
@@ -174,6 +182,4 @@ def _at_nodes(values: tuple[SegmentValues, ...], states: PlayerStates) -> Single
     """(M, 1, …) between the states of the network, from one table of values or from one for each session."""
     if len(values) == 1:
         return values[0].at_nodes(states.rows, states.shares)
-    rows, shares = states.rows, states.shares
-    each = [one.at_nodes(rows[i : i + 1], shares[i : i + 1]) for i, one in enumerate(values)]
-    return np.concatenate(each)
+    return at_nodes_of_each(values, states.rows, states.shares)

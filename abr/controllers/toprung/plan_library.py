@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from threading import Lock
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 from abr.controllers.toprung.backward_induction import compute_values
 from abr.controllers.toprung.candidates import option_sets
@@ -27,6 +28,8 @@ NEAR_VMAF = 0.3
 """A plan of a class this near serves as well as one's own (docs/BENCHMARKS.md)."""
 FILES_MAX = 4096
 """Files of plans that are known, the longest unused forgotten first."""
+FOUND_MAX = 64
+"""Of one price list: windows, times the sets of weights that sessions lack."""
 PlanMaker = Callable[[PriceList, tuple[int, ...], int, float], CompactPlan]
 """Of a title's prices, options, the index of a window and a buffer in seconds."""
 
@@ -46,6 +49,13 @@ class FoundPlan(NamedTuple):
     distance: float
 
 
+class FoundPlans(NamedTuple):
+    """One for each of `candidates.option_sets`, and the largest of their distances."""
+
+    plans: tuple[CompactPlan, ...]
+    distance: float
+
+
 class PlanLibrary:
     """Plans by place and class. May be used by several threads."""
 
@@ -58,6 +68,10 @@ class PlanLibrary:
         self._files: OrderedDict[bytes, PlanFile] = OrderedDict()
         self._nearest: dict[Place, dict[bytes, tuple[float, bytes]]] = {}
         """Where a class is looked for that is not there: how far the nearest one is, and which; until that changes."""
+        self._found: WeakKeyDictionary[PriceList, dict[tuple[int, bytes, float], FoundPlans | None]] = (
+            WeakKeyDictionary()
+        )
+        """What `find_all` found, until any plan comes or goes: nearly all decisions ask for the same again."""
         self._lock = Lock()
         self.memory_bytes = 0
         """Of all plans."""
@@ -65,19 +79,22 @@ class PlanLibrary:
     def find(self, place: Place, device: DeviceClass) -> FoundPlan | None:
         """The plan of a device's class at a place, else of the nearest class there; None when there is none at all."""
         with self._lock:
-            plan = self._plans.get((place, device.key))
-            if plan is not None:
-                self._plans.move_to_end((place, device.key))
-                return FoundPlan(plan, 0.0)
-            others = self._classes.get(place)
-            if not others:
-                return None
-            near = self._nearest.setdefault(place, {})
-            if device.key not in near:
-                near[device.key] = _nearest(device, others)
-            distance, key = near[device.key]
-            self._plans.move_to_end((place, key))
-            return FoundPlan(self._plans[place, key], distance)
+            return self._find(place, device)
+
+    def _find(self, place: Place, device: DeviceClass) -> FoundPlan | None:
+        plan = self._plans.get((place, device.key))
+        if plan is not None:
+            self._plans.move_to_end((place, device.key))
+            return FoundPlan(plan, 0.0)
+        others = self._classes.get(place)
+        if not others:
+            return None
+        near = self._nearest.setdefault(place, {})
+        if device.key not in near:
+            near[device.key] = _nearest(device, others)
+        distance, key = near[device.key]
+        self._plans.move_to_end((place, key))
+        return FoundPlan(self._plans[place, key], distance)
 
     def offer(self, file: PlanFile) -> None:
         """Take plans of a title from its file from now on, in place of making them."""
@@ -88,17 +105,32 @@ class PlanLibrary:
 
     def find_all(
         self, prices: PriceList, segment: int, weights_bytes: Floats, buffer_max_s: float
-    ) -> list[FoundPlan] | None:
+    ) -> FoundPlans | None:
         """A plan for each of `candidates.option_sets`; None when one of them has none."""
-        buffer_s = buffer_class_s(buffer_max_s)
-        found: list[FoundPlan] = []
+        with self._lock:
+            known = self._found.get(prices)
+            if known is None:
+                known = self._found[prices] = {}
+            key = segment // WINDOW, weights_bytes.tobytes(), buffer_class_s(buffer_max_s)
+            if key not in known:
+                if len(known) >= FOUND_MAX:
+                    known.clear()
+                known[key] = self._find_all(prices, weights_bytes, key[0], key[2])
+            return known[key]
+
+    def _find_all(
+        self, prices: PriceList, weights_bytes: Floats, window: int, buffer_max_s: float
+    ) -> FoundPlans | None:
+        plans: list[CompactPlan] = []
+        distance = 0.0
         for options in option_sets(prices, weights_bytes):
             device = class_of(prices, options)
-            plan = self.find(Place(device.title, segment // WINDOW, buffer_s), device)
-            if plan is None:
+            found = self._find(Place(device.title, window, buffer_max_s), device)
+            if found is None:
                 return None
-            found.append(plan)
-        return found
+            plans.append(found.plan)
+            distance = max(distance, found.distance)
+        return FoundPlans(tuple(plans), distance)
 
     def add(self, place: Place, device: DeviceClass, plan: CompactPlan) -> None:
         """Keep a plan; those unused for longest go when there are too many bytes of them."""
@@ -108,6 +140,7 @@ class PlanLibrary:
             self._keep(place, device, plan)
 
     def _keep(self, place: Place, device: DeviceClass, plan: CompactPlan) -> None:
+        self._found.clear()
         self._plans[place, device.key] = plan
         self._classes.setdefault(place, {})[device.key] = device
         self._nearest.pop(place, None)
@@ -123,7 +156,7 @@ class PlanLibrary:
     def is_planned(self, prices: PriceList, segment: int, weights_bytes: Floats, buffer_max_s: float) -> bool:
         """Whether what is there serves a device as well as its own plans would."""
         found = self.find_all(prices, segment, weights_bytes, buffer_max_s)
-        return found is not None and all(distance <= NEAR_VMAF for _, distance in found)
+        return found is not None and found.distance <= NEAR_VMAF
 
     def plan(
         self, prices: PriceList, segment: int, weights_bytes: Floats, buffer_max_s: float, *, only_read: bool = False

@@ -21,7 +21,8 @@ from abr.controllers.toprung.plan_file import PLANS_FILE, ClassPlans, dumps_plan
 from abr.controllers.toprung.plan_library import NEAR_VMAF, WINDOW
 from abr.core.device import Device, DeviceProfile, Measurement
 from abr.core.enhancement import EnhancementTable
-from abr.core.options import PriceList, price
+from abr.core.options import PriceList
+from abr.core.pricing import price
 from abr.core.title import Title
 from abr.files import write_atomically
 

@@ -12,8 +12,9 @@ from price_lists import make_prices
 
 from abr.controllers.toprung.candidates import candidates_of
 from abr.controllers.toprung.forecast import Forecast
-from abr.controllers.toprung.option_table import option_table_of
+from abr.controllers.toprung.option_table import option_table_of, planned_table_of, stack_tables
 from abr.controllers.toprung.option_values import PlayerState, evaluate_options, stack_states
+from abr.controllers.toprung.plan_library import PlanLibrary
 
 WHOLE = make_prices(40, weights=True)
 LISTS = {"whole segments": WHOLE, "frame by frame": replace(WHOLE, lead_s=np.zeros_like(WHOLE.lead_s))}
@@ -42,7 +43,7 @@ def test_options_have_the_same_values_for_many_sessions_as_for_each(name, segmen
     )
     player = {"buffer_s": buffer_s, "backlog_s": backlog_s, "latency_s": 0.05, "vmaf_before": 60.0}
     columns = PlayerState(forecast=network, **{key: np.full(count, value) for key, value in player.items()})
-    together = evaluate_options(table, stack_states([columns], table.levels))
+    together = evaluate_options(table, stack_states([columns], [table.levels]))
     states = [
         PlayerState(
             forecast=Forecast(
@@ -52,11 +53,45 @@ def test_options_have_the_same_values_for_many_sessions_as_for_each(name, segmen
         )
         for row in range(count)
     ]
-    several = evaluate_options(table, stack_states(states, table.levels))
+    several = evaluate_options(table, stack_states(states, [table.levels] * count))
     for row, state in enumerate(states):
-        alone = evaluate_options(table, stack_states([state], table.levels))[0]
+        alone = evaluate_options(table, stack_states([state], [table.levels]))[0]
         assert alone == pytest.approx(together[row], rel=1e-6, abs=1e-3)
         assert alone == pytest.approx(several[row], rel=1e-6, abs=1e-3)
+
+
+OTHER_TITLE = make_prices(40, weights=True, seed=7)
+OTHER_DEVICE = replace(WHOLE, compute_s=WHOLE.compute_s * 1.5, lead_s=WHOLE.lead_s * 1.5)
+
+
+@pytest.mark.parametrize("owned", [frozenset(), frozenset(list(WHOLE.weights_bytes)[:1])], ids=["none", "some"])
+@pytest.mark.parametrize("backlog_s", [0.0, 25.0])
+def test_viewers_of_several_titles_and_devices_are_decided_for_at_once_as_each_alone(owned, backlog_s):
+    library = PlanLibrary()
+    tables = []
+    for number, prices in enumerate((WHOLE, OTHER_TITLE, OTHER_DEVICE, WHOLE)):
+        owns = {key for key, name in zip(prices.weights_bytes, WHOLE.weights_bytes, strict=True) if name in owned}
+        what = prices, 3 + number, lacking(prices, owns), 30.0
+        library.plan(*what)
+        found = library.find_all(*what)
+        assert found is not None
+        tables.append(planned_table_of(*what[:3], found.plans))
+    assert len({table.shape for table in tables}) == 1
+    assert len({table.levels for table in tables}) == 2
+    states = [
+        PlayerState(
+            forecast=Forecast(level=13.0 + number, spread=-2.0, mean=14.0, downloads=3, until_s=0.0),
+            latency_s=0.1,
+            buffer_s=9.0,
+            backlog_s=backlog_s,
+            vmaf_before=60.0,
+        )
+        for number in range(len(tables))
+    ]
+    together = evaluate_options(stack_tables(tables), stack_states(states, [table.levels for table in tables]))
+    for row, (table, state) in enumerate(zip(tables, states, strict=True)):
+        alone = evaluate_options(table, stack_states([state], [table.levels]))[0]
+        assert together[row] == pytest.approx(alone, rel=1e-5, abs=1e-3)
 
 
 def test_what_a_segment_lacks_is_worth_nothing_and_spoils_nothing_else():
@@ -66,6 +101,6 @@ def test_what_a_segment_lacks_is_worth_nothing_and_spoils_nothing_else():
     table = option_table_of(holed, 8, lacking(holed, set()), 30.0)
     network = Forecast(level=14.5, spread=-2.0, mean=14.5, downloads=3, until_s=0.0)
     state = PlayerState(forecast=network, latency_s=0.1, buffer_s=9.0, backlog_s=0.0, vmaf_before=None)
-    values = evaluate_options(table, stack_states([state], table.levels))[0]
+    values = evaluate_options(table, stack_states([state], [table.levels]))[0]
     missing = [option == 6 for option in candidates_of(holed).options]
     assert any(missing) and np.isneginf(values).tolist() == missing

@@ -9,7 +9,7 @@ from titles import prepared_title
 from viewers import enhanced_library, profile
 
 from abr.core.enhancement import ENHANCEMENTS_FILE, EnhancementTable
-from abr.core.options import price
+from abr.core.pricing import price
 from abr.records import load
 from client_player.playback.deadline import DeadlineKeeper, TierCandidate
 from client_player.playback.slow_enhancers import (

@@ -30,7 +30,7 @@ from abr.core.events import (
     dumps_log,
     loads_log,
 )
-from abr.core.options import price
+from abr.core.pricing import price
 from abr.errors import InputError
 from abr.records import load
 from abr.registry import Registry

@@ -14,12 +14,12 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from serving import device_profile
 
+from abr.core.pricing import TitleOptions
 from abr.records import dumps
 from server.app import create_app
 from server.media import title_cache
 from server.media.library import Library
 from server.media.title_index import TitleIndex
-from server.session_service import pricing
 from server.settings import Settings
 
 TITLES = 300
@@ -166,7 +166,7 @@ def test_titles_kept_in_memory_are_bounded_in_bytes(large, clock):
 async def test_a_title_is_read_and_priced_once_for_all_who_ask_at_the_same_time(library, title, clock):
     """A title of hours takes a hundred megabytes: a crowd that comes at once must not take as many times that."""
     reads = {"title": 0, "price": 0}
-    read, price = Library.title, pricing.price
+    read, price = Library.title, TitleOptions.price
 
     def reading(*arguments: Any) -> Any:
         reads["title"] += 1
@@ -177,7 +177,7 @@ async def test_a_title_is_read_and_priced_once_for_all_who_ask_at_the_same_time(
         return price(*arguments, **more)
 
     body = dumps({"title": "bbb", "profile": device_profile(title)})
-    with mock.patch.object(Library, "title", reading), mock.patch.object(pricing, "price", pricing_it):
+    with mock.patch.object(Library, "title", reading), mock.patch.object(TitleOptions, "price", pricing_it):
         async with TestClient(TestServer(create_app(Settings(library=str(library)), clock=clock))) as client:
             opening = [
                 client.post("/sessions", data=body, headers={"Content-Type": "application/json"}) for _ in range(32)

@@ -15,7 +15,7 @@ from abr.controllers.toprung.device_classes import class_of
 from abr.controllers.toprung.plan_file import PLANS_FILE, PlanFile
 from abr.controllers.toprung.plan_library import PlanLibrary
 from abr.controllers.toprung.title_plans import plans_of, write_plans
-from abr.core.options import price
+from abr.core.pricing import price
 from abr.errors import FormatError
 from abr.records import dumps
 from server.bench.title import TITLE_ID, profile, write_library

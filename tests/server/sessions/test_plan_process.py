@@ -12,7 +12,8 @@ import pytest
 
 from abr.controllers.toprung.candidates import option_sets
 from abr.controllers.toprung.plan_library import PlanLibrary, make_plan
-from abr.core.options import PriceList, price
+from abr.core.options import PriceList
+from abr.core.pricing import price
 from abr.errors import ToprungError
 from server.bench.title import TITLE_ID, profile, write_library
 from server.media.library import Library

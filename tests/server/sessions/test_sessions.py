@@ -18,7 +18,7 @@ from abr.controllers.toprung.controller import Toprung
 from abr.controllers.toprung.plan_library import PlanLibrary
 from abr.core.control import Download
 from abr.core.events import Decided, Ended, EventBatch, Failed, Shown, Stalled, Started, loads_log
-from abr.core.options import price
+from abr.core.pricing import price
 from abr.protocols import cmcd
 from abr.protocols.cmcd import ViewerState, from_viewer
 from abr.protocols.cmsd import loads_dynamic, read_chosen

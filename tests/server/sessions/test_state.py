@@ -11,7 +11,7 @@ from serving import device_profile, enhancements, take
 from abr.controllers import HORIZON, make_controller
 from abr.core.control import DOWNLOADS_MAX, Download
 from abr.core.enhancement import Family
-from abr.core.options import price
+from abr.core.pricing import price
 from server.sessions.observation import ClientHints
 from server.sessions.state import (
     OPTIONS_MAX,

@@ -11,7 +11,8 @@ from titles import prepared_title
 
 from abr.core.device import Device, DeviceProfile, Measurement
 from abr.core.enhancement import Currency, EnhancementTable, EnhancerEntry, Family, Offer, Tier
-from abr.core.options import Choice, price
+from abr.core.options import Choice
+from abr.core.pricing import TitleOptions, price
 from abr.core.title import Quality, Title
 from abr.errors import FormatError
 from abr.records import dumps, loads
@@ -79,6 +80,19 @@ def test_trusted_quality_must_cover_the_title() -> None:
     short = replace(lifted(title.plain_quality[title.renditions[0].id], TRUSTED), trusted=(50.0,))
     with pytest.raises(FormatError, match="tells the quality of 1 segments"):
         price(title, table_of(title, short), PROFILE)
+
+
+def test_devices_that_are_offered_the_same_share_sizes_and_quality_but_not_costs() -> None:
+    title, _ = prepared_title()
+    options = TitleOptions(title, table_of(title, lifted(title.plain_quality[title.renditions[0].id], TRUSTED)))
+    quick, bare = options.price(PROFILE), options.price()
+    (measured,) = PROFILE.measurements
+    slow = options.price(replace(PROFILE, measurements=(replace(measured, p95_ms=4.0),)))
+    assert slow.size_bytes is quick.size_bytes
+    assert slow.quality is quick.quality
+    assert len(bare.choices) == len(quick.choices) - 1
+    for one, ms in ((quick, 1.0), (slow, 4.0)):
+        assert one.compute_s[:, 1].sum() == pytest.approx(sum(title.segment_frames) * ms / 1000)
 
 
 def test_a_title_without_a_panel_is_read_as_it_was_written() -> None:

@@ -1,0 +1,153 @@
+"""What a title offers a device: the options that the device is quick enough for, with what each costs there.
+
+A title is watched on a thousand kinds of device. Their price lists differ in compute, and little else: sizes and
+qualities are made once for each set of options, and all lists of it share them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from weakref import WeakValueDictionary
+
+import numpy as np
+
+from abr.core.arrays import Floats
+from abr.core.device import DeviceProfile
+from abr.core.enhancement import Currency, EnhancementTable, EnhancerEntry, Family, Offer
+from abr.core.options import FAMILIES, VMAF_MAX, Choice, PriceList, counted_quality
+from abr.core.title import Rendition, Title
+from abr.errors import FormatError
+
+
+def price(
+    title: Title,
+    table: EnhancementTable | None = None,
+    profile: DeviceProfile | None = None,
+    *,
+    families: Collection[Family] = FAMILIES,
+    load_max: float = 0.9,
+    currency: Currency = Currency.TRUSTED,
+) -> PriceList:
+    """`TitleOptions.price` for a single list."""
+    return TitleOptions(title, table, currency).price(profile, families=families, load_max=load_max)
+
+
+class TitleOptions:
+    """All that a title may offer, its quality in one currency; plain playback's is VMAF in either."""
+
+    def __init__(
+        self, title: Title, table: EnhancementTable | None = None, currency: Currency = Currency.TRUSTED
+    ) -> None:
+        """Raises FormatError when the title does not tell the quality of its renditions."""
+        self._title = title
+        self._table = table
+        self._currency = currency
+        self._frames = np.asarray(title.segment_frames, dtype=np.float64)[:, None]
+        self._duration_s = np.asarray(title.segment_duration_s, dtype=np.float64)
+        self._sound = _audio_bytes(title)
+        self._plain = [self._plain_column(index, rendition) for index, rendition in enumerate(title.renditions)]
+        self._lifts: dict[Choice, _Column | None] = {}
+        self._arrays: WeakValueDictionary[tuple[str, tuple[_Column, ...]], Floats] = WeakValueDictionary()
+
+    def price(
+        self, profile: DeviceProfile | None = None, *, families: Collection[Family] = FAMILIES, load_max: float = 0.9
+    ) -> PriceList:
+        """Price the title for a device. Its sizes and qualities are shared with other lists: do not write to them.
+
+        An enhancer is offered for a rendition when its family is allowed, the device measured its architecture, it runs
+        within `load_max` of real time at that size, and it beats plain playback of that rendition on average.
+        Without table or profile only plain playback is offered. A segment's bytes include those of the audio it plays
+        with. Raises FormatError when the table does not fit the title.
+        """
+        offered = list(self._offered(profile, families, load_max))
+        columns = tuple(column for column, _ in offered)
+        compute_s = self._frames * np.array([frame_s for _, frame_s in offered])
+        prices = PriceList(
+            rendition_ids=tuple(rendition.id for rendition in self._title.renditions),
+            choices=tuple(column.choice for column in columns),
+            duration_s=self._duration_s,
+            size_bytes=self._shared("size_bytes", columns, lambda column: column.sizes),
+            compute_s=compute_s,
+            lead_s=np.maximum(compute_s - self._duration_s[:, None], 0.0),
+            quality=self._shared("quality", columns, lambda column: column.quality),
+            vmaf=self._shared("vmaf", columns, lambda column: column.vmaf),
+            weights=tuple(tuple(column.chunks) for column in columns),
+            weights_bytes={key: size for column in columns for key, size in column.chunks.items()},
+        )
+        prices.check()
+        return prices
+
+    def _offered(
+        self, profile: DeviceProfile | None, families: Collection[Family], load_max: float
+    ) -> Iterator[tuple[_Column, float]]:
+        """The options of each rendition, plain playback first, with the seconds of compute that a frame takes."""
+        title = self._title
+        for plain, rendition in zip(self._plain, title.renditions, strict=True):
+            yield plain, 0.0
+            for entry in self._table.enhancers if self._table else ():
+                offer = entry.offer(rendition.id)
+                if entry.family not in families or offer is None or profile is None:
+                    continue
+                speed = profile.best(offer.architecture, rendition.width_px, rendition.height_px)
+                if speed is None or speed.p95_ms / 1000 * title.fps > load_max:
+                    continue
+                lift = self._lift_column(plain, entry, offer)
+                if lift is not None:
+                    yield lift, speed.p95_ms / 1000
+
+    def _plain_column(self, index: int, rendition: Rendition) -> _Column:
+        sizes = tuple(size + extra for size, extra in zip(rendition.segment_bytes, self._sound, strict=True))
+        known = self._title.plain_quality.get(rendition.id)
+        if known is None:
+            raise FormatError(
+                f"Title {self._title.id!r} tells no quality of its rendition {rendition.id!r}; prepare it again."
+            )
+        vmaf = _points(known.vmaf, len(sizes), f"Rendition {rendition.id!r}")
+        return _Column(Choice(rendition=index), sizes, vmaf, vmaf, {})
+
+    def _lift_column(self, plain: _Column, entry: EnhancerEntry, offer: Offer) -> _Column | None:
+        """None when it does not beat plain playback."""
+        choice = Choice(rendition=plain.choice.rendition, enhancer=entry.name)
+        if choice not in self._lifts:
+            what = f"Enhancer {entry.name!r} of rendition {offer.rendition!r}"
+            vmaf = _points(offer.quality.vmaf, len(plain.sizes), what)
+            quality = _points(counted_quality(offer.quality, self._currency), len(plain.sizes), what)
+            chunks = {chunk.sha256: chunk.size_bytes for chunk in offer.chunks}
+            wins = np.nansum(np.subtract(quality, plain.quality)) > 0
+            self._lifts[choice] = _Column(choice, plain.sizes, quality, vmaf, chunks) if wins else None
+        return self._lifts[choice]
+
+    def _shared(self, name: str, columns: tuple[_Column, ...], points: Callable[[_Column], Sequence[float]]) -> Floats:
+        """(S, O), made once for as long as a list has it."""
+        array = self._arrays.get((name, columns))
+        if array is None:
+            array = np.array([points(column) for column in columns], dtype=np.float64).T
+            self._arrays[name, columns] = array
+        return array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Column:
+    choice: Choice
+    sizes: tuple[int, ...]
+    quality: tuple[float, ...]
+    vmaf: tuple[float, ...]
+    chunks: dict[str, int]
+
+
+def _points(values: Sequence[float], segments: int, what: str) -> tuple[float, ...]:
+    """VMAF points of each segment; NaN, a hole, where a negative number says that there are none."""
+    if len(values) != segments:
+        raise FormatError(f"{what} tells the quality of {len(values)} segments where the title has {segments}.")
+    if not max(values, default=0.0) <= VMAF_MAX:
+        raise FormatError(f"{what} claims a VMAF of {max(values):g}; expected 0 to 100, or -1 where there is none.")
+    return tuple(value if value >= 0 else math.nan for value in values)
+
+
+def _audio_bytes(title: Title) -> tuple[int, ...]:
+    """Bytes of the first audio track for each video segment; audio may end a segment earlier or later."""
+    count = len(title.segment_frames)
+    track = title.audio[0].segment_bytes if title.audio else ()
+    return (*track[:count], *(0 for _ in range(count - len(track))))
