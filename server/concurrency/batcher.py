@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Generator, Sequence
 from contextvars import Context
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 BATCH_MAX = 16
 """At once, so that who comes first does not wait for all."""
@@ -63,8 +63,14 @@ class BatchEntry(Generic[A, R]):
 class TurnBatcher(Generic[A, R]):
     """Does what was submitted in a turn of the loop at the beginning of the next, up to `batch_max` at once.
 
+    What those who had waited for a batch submit to another batcher is done right after it, in the same turn: whoever
+    was decided for together is sent to together.
+
     do: gets the arguments, returns as many results.
     """
+
+    _following: ClassVar[list[TurnBatcher[Any, Any]] | None] = None
+    """Those that come next, while a batch is being resumed."""
 
     def __init__(
         self,
@@ -83,7 +89,10 @@ class TurnBatcher(Generic[A, R]):
     def join(self, entry: BatchEntry[A, R]) -> None:
         """Called by an entry that is awaited."""
         if not self._entries:
-            asyncio.get_running_loop().call_soon(self._run)
+            if TurnBatcher._following is None:
+                asyncio.get_running_loop().call_soon(self._run)
+            else:
+                TurnBatcher._following.append(self)
         self._entries.append(entry)
 
     def _run(self) -> None:
@@ -96,10 +105,15 @@ class TurnBatcher(Generic[A, R]):
         except Exception as error:  # noqa: BLE001 - theirs who asked
             for entry in entries:
                 entry.error = error
+        following: list[TurnBatcher[Any, Any]] = []
+        TurnBatcher._following = following
         for entry in entries:
             try:
                 entry.resume()
             except Exception as error:  # noqa: BLE001 - none of the others' business
                 loop.call_exception_handler({"message": "going on after a batch", "exception": error})
+        TurnBatcher._following = None
+        for batcher in following:
+            batcher._run()
         if is_more:
             loop.call_soon(self._run)

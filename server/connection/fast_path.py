@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from email.utils import formatdate
 
 from abr.core.title import segment_file
+from server.concurrency.batcher import TurnBatcher
 from server.connection.fast_request import FastRequest
 from server.connection.socket_writer import SocketWriter
 from server.context import Context
@@ -16,6 +18,9 @@ from server.media.media_file import MediaFile
 from server.session_service import SegmentQuery
 from server.sessions.decisions import SegmentDecision
 from server.sessions.observation import read_hints_from_keys
+
+Answer = tuple[SocketWriter, bytes, bytes]
+"""Where to, head and body."""
 
 
 class FastPath:
@@ -30,6 +35,7 @@ class FastPath:
         self._accel_location = context.settings.accel_location
         self._fixed = "".join(f"\r\n{name}: {value}" for name, value in fixed.items())
         self._dated = (0, "")
+        self._sends: TurnBatcher[Answer, OSError | None] = TurnBatcher(_send_each)
 
     async def answer(self, request: FastRequest, writer: SocketWriter) -> None:
         """Answer with status 200, whole, or raise."""
@@ -65,7 +71,10 @@ class FastPath:
             await self._redirect(f"{self._accel_location}{file.location}", file, _decision_lines(decided), writer)
             return file.size_bytes
         head, body = await self._head_and_body(file, _decision_lines(decided))
-        await writer.send(head, body, file.size_bytes)
+        if not isinstance(body, bytes):
+            await writer.send(head, body, file.size_bytes)
+        elif error := await self._sends.submit((writer, head, body)):
+            raise error
         writer.note_segment(request.session, file.size_bytes)
         return file.size_bytes
 
@@ -93,6 +102,19 @@ class FastPath:
         if self._dated[0] != now_s:
             self._dated = now_s, f"\r\nDate: {formatdate(now_s, usegmt=True)}"
         return self._dated[1]
+
+
+def _send_each(answers: Sequence[Answer]) -> list[OSError | None]:
+    """One right after the other: what each met, if anything."""
+    return [_send(*answer) for answer in answers]
+
+
+def _send(writer: SocketWriter, head: bytes, body: bytes) -> OSError | None:
+    try:
+        writer.write(head, body)
+    except OSError as error:
+        return error
+    return None
 
 
 def _decision_lines(decided: SegmentDecision) -> str:

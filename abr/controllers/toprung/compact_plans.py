@@ -52,14 +52,14 @@ class CompactPlan(msgspec.Struct, frozen=True, kw_only=True, eq=False, weakref=T
         """Values once `segment` was shown. hat: (P, Q) shares of the qualities in that of each of P options."""
         row, after_rank = segment - self.first, len(self.after) - 1
         mean_rank = self.mean_times.shape[1]
-        core = np.zeros((self.network.shape[1], after_rank + 1), np.float32)
-        core[:-mean_rank, :-1] = (self.times[row] @ self.core).reshape(-1, after_rank)
-        core[-mean_rank:, -1] = self.mean_times[row]
-        return FactoredValues(network=self.network, core=core, after=self.after, hat=hat)
+        core = np.zeros((1, self.network.shape[1], after_rank + 1), np.float32)
+        core[0, :-mean_rank, :-1] = (self.times[row] @ self.core).reshape(-1, after_rank)
+        core[0, -mean_rank:, -1] = self.mean_times[row]
+        return FactoredValues(network=self.network, core=core, after=self.after, hat=hat[None])
 
 
 class FactoredValues(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """Values of P options at one segment, from a CompactPlan."""
+    """Values of P options at one segment, from a CompactPlan. core: (1, R + K, X + 1). hat: (1, P, Q)."""
 
     network: Singles
     core: Singles
@@ -68,11 +68,20 @@ class FactoredValues(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     def at_nodes(self, rows: Indices, shares: Singles) -> Singles:
         """(M, 1, P · buffers · backlogs) for M sessions between 8 states of the network each, (M, 8) and (M, 1, 8)."""
-        sessions, qualities = len(rows), self.hat.shape[1]
-        states = np.matmul(shares, self.network.take(rows, axis=0)).reshape(sessions, -1)
-        found = (states @ self.core @ self.after).reshape(sessions, qualities, -1)
-        of_options: Singles = np.matmul(self.hat, found)
+        return self._at_nodes(rows, shares, self.core, self.hat)
+
+    def _at_nodes(self, rows: Indices, shares: Singles, core: Singles, hat: Singles) -> Singles:
+        """core, hat: one for all sessions, or one for each."""
+        sessions = len(rows)
+        states = np.matmul(shares, self.network.take(rows, axis=0))
+        found = (np.matmul(states, core).reshape(sessions, -1) @ self.after).reshape(sessions, hat.shape[2], -1)
+        of_options: Singles = np.matmul(hat, found)
         return of_options.reshape(sessions, 1, -1)
+
+    def at_nodes_of_each(self, values: Sequence[FactoredValues], rows: Indices, shares: Singles) -> Singles:
+        """The same for M sessions at segments of their own, whose `values` are of the same plan as these."""
+        core, hat = (np.concatenate(each) for each in zip(*((one.core, one.hat) for one in values), strict=True))
+        return self._at_nodes(rows, shares, core, hat)
 
 
 class TabulatedValues(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -91,21 +100,12 @@ SegmentValues = FactoredValues | TabulatedValues
 
 def at_nodes_of_each(values: Sequence[SegmentValues], rows: Indices, shares: Singles) -> Singles:
     """`at_nodes` of M sessions that each have values of their own."""
-    plan = values[0]
-    alike = [
-        one
-        for one in values
-        if isinstance(one, FactoredValues) and isinstance(plan, FactoredValues) and one.network is plan.network
-    ]
-    if len(alike) < len(values):
-        each = [one.at_nodes(rows[i : i + 1], shares[i : i + 1]) for i, one in enumerate(values)]
-        return np.concatenate(each)
-    plan, sessions = alike[0], len(alike)  # segments of one plan: all at once
-    states = np.matmul(shares, plan.network.take(rows, axis=0))
-    between = np.matmul(states, np.stack([one.core for one in alike])).reshape(sessions, -1)
-    found = (between @ plan.after).reshape(sessions, plan.hat.shape[1], -1)
-    of_options: Singles = np.matmul(np.stack([one.hat for one in alike]), found)
-    return of_options.reshape(sessions, 1, -1)
+    first = values[0]
+    if isinstance(first, FactoredValues):
+        of_one_plan = [one for one in values if isinstance(one, FactoredValues) and one.network is first.network]
+        if len(of_one_plan) == len(values):
+            return first.at_nodes_of_each(of_one_plan, rows, shares)
+    return np.concatenate([one.at_nodes(rows[i : i + 1], shares[i : i + 1]) for i, one in enumerate(values)])
 
 
 def compress(table: ValueTable, window: range) -> CompactPlan:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -82,6 +83,7 @@ def class_prices(prices: PriceList, options: tuple[int, ...]) -> PriceList:
     return replace(filled, compute_s=compute_s, lead_s=np.where(compute_s > 0, lead_s, 0.0))
 
 
+@lru_cache(maxsize=1024)
 def buffer_class_s(buffer_max_s: float) -> float:
     """The buffer that plans are made for, for a viewer who can hold so much."""
     halvings = round(float(np.log2(BUFFER_UNIT_S / max(buffer_max_s, 1e-3))))

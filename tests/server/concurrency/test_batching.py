@@ -70,6 +70,21 @@ async def test_an_errand_waits_for_its_answer_without_a_task():
     assert tasks == [None] * 5
 
 
+async def test_what_follows_a_batch_is_done_for_all_of_it_before_anything_else():
+    deciding, sending, order, ended = TurnBatcher(Doubling()), TurnBatcher(Doubling()), [], asyncio.Queue()
+
+    async def run(number: int) -> None:
+        decided = await deciding.submit(number)
+        asyncio.get_running_loop().call_soon(order.append, "another's turn")
+        await sending.submit(decided)
+        order.append(number)
+
+    for number in (1, 2, 3):
+        asyncio.get_running_loop().call_soon(EagerCoroutine(run(number), ended.put_nowait).advance)
+    assert [await ended.get() for _ in range(3)] == [None] * 3
+    assert order[:3] == [1, 2, 3]
+
+
 async def test_an_errand_goes_as_far_as_it_can_and_on_when_what_it_waits_for_is_there():
     steps, ended = [], asyncio.Queue()
 
