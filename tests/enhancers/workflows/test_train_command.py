@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from titles import CLIP, TITLE_ID, prepared_title
+from titles import CLIP, TITLE_ID, prepare_small_title, prepared_title, small_clip
 
 from abr.core.enhancement import ENHANCEMENTS_FILE, EnhancementTable, Family, Tier
 from abr.core.title import Quality, Title
@@ -44,6 +44,7 @@ from enhancers.work_folder import hold_work_folder
 
 STEPS = ("--steps", "32", "--tiers", "low", "--rungs", "180p", "--detail", "0.03")
 """Few steps, and little weight on detail: far from every bound of what is offered, on any kind of processor."""
+SMALL_STEPS = ("--steps", "12", "--tiers", "low", "--rungs", "180p", "--detail", "0.03")
 
 
 @pytest.fixture
@@ -53,9 +54,9 @@ def library(tmp_path: Path) -> Path:
     return tmp_path / "library"
 
 
-def run(library: Path, *options: str) -> Result:
+def run(library: Path, *options: str, source: Path = CLIP) -> Result:
     return CliRunner().invoke(
-        train, [TITLE_ID, "--library", str(library), "--source", str(CLIP), *options], catch_exceptions=False
+        train, [TITLE_ID, "--library", str(library), "--source", str(source), *options], catch_exceptions=False
     )
 
 
@@ -193,9 +194,9 @@ def test_a_wrong_source_is_refused_in_one_sentence(library: Path, tmp_path: Path
 
 def test_a_rehearsal_trains_and_changes_nothing(library: Path) -> None:
     before = sorted(path for path in library.rglob("*"))
-    result = json.loads(run(library, *STEPS[2:], "--steps", "60", "--dry-run", "--json").stdout)
+    result = json.loads(run(library, *STEPS[2:], "--steps", "40", "--dry-run", "--json").stdout)
     assert result["after_vmaf"] > max(result["plain_vmaf"], result["before_vmaf"])
-    assert result["steps"] == 60
+    assert result["steps"] == 40
     assert sorted(path for path in library.rglob("*")) == before
 
 
@@ -214,21 +215,40 @@ def test_killed_while_it_says_that_training_is_over_it_has_not_said_so(tmp_path:
     assert not (tmp_path / WEIGHTS_FILE).exists()
 
 
+@pytest.fixture(scope="module")
+def small_title(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A library of a small title, not yet trained on. Do not write to it."""
+    root = tmp_path_factory.mktemp("small")
+    prepare_small_title(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def small_table(small_title: Path, tmp_path_factory: pytest.TempPathFactory) -> EnhancementTable:
+    """What training it without interruption leads to."""
+    library = tmp_path_factory.mktemp("trained") / "library"
+    shutil.copytree(small_title, library)
+    run(library, *SMALL_STEPS, source=small_clip())
+    return table_of(library)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("phase", ["*.state.safetensors", "weights-*/weights.json", "scores-*.json"])
 def test_killed_in_any_phase_and_run_again_the_table_is_complete(
-    library: Path, trained: tuple[Path, Path, dict[str, object]], phase: str
+    tmp_path: Path, small_title: Path, small_table: EnhancementTable, phase: str
 ) -> None:
-    command = [*_COMMAND, TITLE_ID, "--library", str(library), "--source", str(CLIP), *STEPS]
+    library = tmp_path / "library"
+    shutil.copytree(small_title, library)
+    command = [*_COMMAND, TITLE_ID, "--library", str(library), "--source", str(small_clip()), *SMALL_STEPS]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _wait_for(lambda: bool(list(library.glob(f".training-{TITLE_ID}/{phase}"))), process)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     if (library / TITLE_ID / ENHANCEMENTS_FILE).exists():
         check_complete(library)  # it was quicker than the signal
-    run(library, *STEPS)
-    there, _, _ = trained
-    assert check_complete(library).enhancers == table_of(there).enhancers
+    run(library, *SMALL_STEPS, source=small_clip())
+    assert {entry.name for entry in small_table.enhancers} == {"generic-low", "content-low"}
+    assert check_complete(library).enhancers == small_table.enhancers
 
 
 def _wait_for(happened: object, process: subprocess.Popen[bytes]) -> None:
@@ -240,13 +260,15 @@ def _wait_for(happened: object, process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_an_error_and_publishes_nothing(library: Path) -> None:
+def test_a_full_disk_is_an_error_and_publishes_nothing(tmp_path: Path, small_title: Path) -> None:
     """The kernel refuses to let any file grow beyond 100 kB, as a full disk would."""
 
     def no_room() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
-    command = [*_COMMAND, TITLE_ID, "--library", str(library), "--source", str(CLIP), *STEPS]
+    library = tmp_path / "library"
+    shutil.copytree(small_title, library)
+    command = [*_COMMAND, TITLE_ID, "--library", str(library), "--source", str(small_clip()), *SMALL_STEPS]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=no_room)
     assert ended.returncode == 1
     assert ended.stderr.startswith("toprung: Cannot")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import hashlib
 import os
 import tempfile
 from functools import cache
 from pathlib import Path
+
+import av
+import msgspec
 
 from abr.core.title import Title
 from server.ingest.encode_settings import EncodeSettings
@@ -34,6 +38,28 @@ def prepared_library(clip: Path = CLIP) -> Library:
         fcntl.flock(lock, fcntl.LOCK_EX)
         prepare_title(clip, library, RECIPE, title_id=TITLE_ID)
     return library
+
+
+@cache
+def small_clip() -> Path:
+    """The clip at 640x360, without sound: lifted and measured in a quarter of the time."""
+    path = Path(tempfile.gettempdir()) / f"toprung-test-clip-{os.getuid()}-{os.getpid()}.mp4"
+    with av.open(str(CLIP)) as source, av.open(str(path), "w") as target:
+        (stream,) = source.streams.video
+        small = target.add_stream("libx264", rate=stream.average_rate, options={"crf": "10", "preset": "veryfast"})
+        small.width, small.height = 640, 360
+        for frame in source.decode(stream):
+            target.mux(small.encode(frame.reformat(640, 360, interpolation="AREA")))
+        target.mux(small.encode())
+    atexit.register(path.unlink, missing_ok=True)
+    return path
+
+
+def prepare_small_title(root: Path) -> None:
+    """The small clip as the title `bbb` of 180p and 360p, below `root`."""
+    prepare_title(
+        small_clip(), Library(root), msgspec.structs.replace(RECIPE, heights_px=(180, 360)), title_id=TITLE_ID
+    )
 
 
 def prepared_title() -> tuple[Title, Path]:
