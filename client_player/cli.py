@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from abr.finite_range import FiniteRange
+
 if TYPE_CHECKING:
     from abr.core.device import DeviceProfile
     from abr.core.enhancement import Family
@@ -30,7 +32,7 @@ _INTERRUPTED = 130
 @click.command(context_settings={"show_default": True})
 @click.argument("url")
 @click.option("--trace", type=FILE, help="Shape the network to this trace (Sabre JSON, Pensieve, Mahimahi, CSV).")
-@click.option("--trace-start-s", type=click.FloatRange(0), default=0.0, help="Begin this far into the trace.")
+@click.option("--trace-start-s", type=FiniteRange(0), default=0.0, help="Begin this far into the trace.")
 @click.option("--title", default="", help="Which title, if the server has several.")
 @click.option("--families", default="content,generic,own", help="Enhancers to allow: none, or some of these.")
 @click.option(
@@ -43,7 +45,7 @@ _INTERRUPTED = 130
 @click.option("--controller", default="", help="Who decides, by its name on the server.  [default: the server's]")
 @click.option("--local", is_flag=True, help="Decide here, by any standard manifest; --controller may be FILE.py:CLASS.")
 @click.option("--profile", type=FILE, help="Device profile.  [default: what `toprung profile` left behind]")
-@click.option("--buffer-max-s", type=click.FloatRange(4, 3600), default=30.0, help="Most media to hold.")
+@click.option("--buffer-max-s", type=FiniteRange(4, 3600), default=30.0, help="Most media to hold.")
 @click.option("--speed", type=click.Choice(["real", "max"]), default="real", help="max skips time in which all wait.")
 @click.option("--sink", default="null", help="Where frames go: null, y4m:PATH or png:FOLDER.")
 @click.option("--every", type=click.IntRange(min=1), default=24, help="png: one frame in this many.")

@@ -24,6 +24,7 @@ from rich.table import Table
 
 from abr.errors import ToprungError
 from abr.extras import require
+from abr.finite_range import FiniteRange
 from client_player.server_process import build_command, serve_arguments, serving
 
 SAMPLE = Path(__file__).parent / "sample"
@@ -70,7 +71,7 @@ VIEWERS = (
     default=SAMPLE / "traces" / "norway3g_2011-01-04_0820CET.json",
     help="Network trace that all viewers watch over.",
 )
-@click.option("--trace-start-s", type=click.FloatRange(0), default=345.0, help="Begin this far into the trace.")
+@click.option("--trace-start-s", type=FiniteRange(0), default=345.0, help="Begin this far into the trace.")
 @click.option("--train-seconds", type=click.IntRange(min=0), default=60, help="Training to watch; 0 skips it.")
 def demo(out: Path, trace: Path, trace_start_s: float, train_seconds: int) -> None:
     """Prepare, train, serve and play a real clip over a real 3G trace, and compare three viewers."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -111,11 +113,12 @@ class Settings:
     log_json: bool = False
 
     def __post_init__(self) -> None:
-        for name in _POSITIVE:
-            if not getattr(self, name) > 0:
-                raise InputError(f"Setting {name} is {getattr(self, name)}; it must be above zero.")
-        if not 0 <= self.port <= 65535:
-            raise InputError(f"Setting port is {self.port}; a port is 0 to 65535.")
+        self._check_numbers()
+        for peer in self.trusted_peers:
+            if not _is_address(peer):
+                raise InputError(f"Setting trusted_peers has {peer!r}; it takes single addresses, such as 10.0.0.7.")
+        if not _ORIGIN.fullmatch(self.allow_origin):
+            raise InputError(f"Setting allow_origin is {self.allow_origin!r}; it looks like https://example.com, or *.")
         if self.accel_location and not _LOCATION.fullmatch(self.accel_location):
             raise InputError(f"Setting accel_location is {self.accel_location!r}; it looks like /library/.")
         if self.path_prefix and not _PREFIX.fullmatch(self.path_prefix):
@@ -125,7 +128,27 @@ class Settings:
         if self.log_level not in LOG_LEVELS:
             raise InputError(f"Setting log_level is {self.log_level!r}; it is one of {', '.join(LOG_LEVELS)}.")
 
+    def _check_numbers(self) -> None:
+        for name in _POSITIVE:
+            if not getattr(self, name) > 0:
+                raise InputError(f"Setting {name} is {getattr(self, name)}; it must be above zero.")
+        for name in _RATES:
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InputError(f"Setting {name} is {getattr(self, name)}; it must be 0, for no limit, or above.")
+        if not 0 <= self.port <= 65535:
+            raise InputError(f"Setting port is {self.port}; a port is 0 to 65535.")
 
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+_RATES = ("peer_requests_per_s", "peer_sessions_per_s", "peer_posted_bytes_per_s")
+_ORIGIN = re.compile(r"[!-~]*")
 _LOCATION = re.compile(r"/[A-Za-z0-9._-]{1,64}/")
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]{1,64}){1,8}/?")
 LOG_LEVELS = ("debug", "info", "warning", "error")

@@ -22,6 +22,7 @@ from abr.evaluation.controller_failures import ControllerFailures, quiet_guard, 
 from abr.evaluation.device_choice import choose_profile
 from abr.evaluation.plots import cdf_panels
 from abr.files import write_file
+from abr.finite_range import FiniteRange
 from abr.records import dumps_pretty
 from abr.simulation.batch_simulator import Sessions, simulate_many
 from abr.simulation.benchmark_data import load_title
@@ -111,7 +112,7 @@ _quality = click.option(
 _buffer = click.option(
     "--buffer",
     "buffer_max_s",
-    type=click.FloatRange(1, 3600),
+    type=FiniteRange(1, 3600),
     default=60.0,
     show_default=True,
     help="Largest buffer, s.",

@@ -199,8 +199,10 @@ def _notes_on_times(pictures: StreamSurvey, shifts: Shifts, start_s: float, rate
         yield f"its timestamps restart or jump (at picture {shifts[0][0]} first); what follows is put after what was"
     _, end_s = pictures.extent_s()
     room = round((end_s - start_s) * float(rate))
-    kept = len(np.unique(np.floor((np.array(pictures.times_s) - start_s) * float(rate) + 0.5)))
-    moments = len(np.unique(pictures.times_s))
+    times_s = np.array(pictures.times_s)
+    times_s = times_s[~np.isnan(times_s)]
+    kept = len(np.unique(np.floor((times_s - start_s) * float(rate) + 0.5)))
+    moments = len(np.unique(times_s))
     if still_s := _odd_still_s(pictures):
         yield f"one of its pictures stands for {still_s:.0f} s, far longer than any other"
     if kept < _KEPT_SHARE_MIN * min(pictures.frames, room) or moments < _KEPT_SHARE_MIN * pictures.frames:
@@ -285,7 +287,7 @@ def _find_shortfall(container: InputContainer, last_s: float) -> str | None:
     """How much sooner the file ends than its header says, as a clause; None when it does not."""
     declared_s = (container.duration or 0) / 1_000_000
     found_s = last_s - (container.start_time or 0) / 1_000_000
-    if declared_s - found_s <= max(1.0, declared_s / 50):
+    if not math.isfinite(last_s) or declared_s - found_s <= max(1.0, declared_s / 50):
         return None
     return f"says it lasts {declared_s:.1f} s but ends after {found_s:.1f} s"
 

@@ -25,6 +25,7 @@ from abr.core.events import AnyEvent, Decided, Playing, Shown, Stalled, Stepped
 from abr.core.title import load_title
 from abr.errors import ToprungError
 from abr.extras import require
+from abr.finite_range import FiniteRange
 from abr.records import Record, dumps_pretty, load
 from client_player.bench.throttle import METHODS, pin_to_cores
 from client_player.cli import FILE, title_folder
@@ -82,7 +83,7 @@ class DeadlineReport(Record, frozen=True):
 @title_folder
 @click.option("--by", type=click.Choice(list(METHODS)), default="competitor", help="How the processor is halved.")
 @click.option("--cores", type=click.IntRange(1), default=1, help="Cores that the session may use.")
-@click.option("--at-s", type=click.FloatRange(1), default=20.0, help="When, in seconds of playing.")
+@click.option("--at-s", type=FiniteRange(1), default=20.0, help="When, in seconds of playing.")
 @click.option("--profile", type=FILE, help="Device profile.  [default: measured on those cores now]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def bench_deadline(folder: Path, by: str, cores: int, at_s: float, profile: Path | None, as_json: bool) -> None:

@@ -26,6 +26,7 @@ from abr.core.options import PriceList
 from abr.core.pricing import price
 from abr.core.title import TITLE_FILE, Title, load_title
 from abr.extras import require
+from abr.finite_range import FiniteRange
 from abr.records import Record, dumps_pretty, load
 from abr.simulation.simulated_player import Session
 from abr.simulation.simulator import simulate
@@ -105,7 +106,7 @@ class SessionCase:
 @click.option("--profile", type=FILE, help="Device profile.  [default: plain playback]")
 @click.option("--controller", default="toprung", help="Who decides, by its name on the server.")
 @click.option("--families", default="content,generic", help="Enhancers to allow: none, or of generic and content.")
-@click.option("--buffer-max-s", type=click.FloatRange(4, 3600), default=30.0, help="Most media to hold.")
+@click.option("--buffer-max-s", type=FiniteRange(4, 3600), default=30.0, help="Most media to hold.")
 @click.option("--source", type=FILE, help="The title's source: score the frames truly shown, not the tables.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def bench_live(

@@ -16,6 +16,7 @@ import click
 import numpy as np
 
 from abr.core.arrays import Floats
+from abr.finite_range import FiniteRange
 from abr.records import Record
 from abr.simulation.traces import Trace, constant, make
 from client_player.emulate.proxy import emulating
@@ -151,7 +152,7 @@ def watch(url: str, seconds: float) -> tuple[list[float], list[int], list[float]
 
 
 @click.command(name="emulator", context_settings={"show_default": True})
-@click.option("--seconds", type=click.FloatRange(1.0), default=12.0, help="Length of each run.")
+@click.option("--seconds", type=FiniteRange(1.0), default=12.0, help="Length of each run.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def bench_emulator(seconds: float, as_json: bool) -> None:
     """Emulate constant and stepping links; measure totals, every second, every 100 ms and latency against the trace."""

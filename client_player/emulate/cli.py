@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from abr.finite_range import FiniteRange
+
 if TYPE_CHECKING:
     from abr.simulation.traces import Trace
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     required=True,
     help="Throughput and latency (Sabre JSON, Pensieve, Mahimahi, CSV); begins with the first connection, then loops.",
 )
-@click.option("--trace-start-s", type=click.FloatRange(0), default=0.0, help="Begin this far into the trace.")
+@click.option("--trace-start-s", type=FiniteRange(0), default=0.0, help="Begin this far into the trace.")
 @click.option("--upstream", required=True, help="The server behind the link: http://HOST:PORT.")
 @click.option("--listen", type=click.IntRange(0, 65535), default=8081, help="Port; 0 lets the system choose.")
 @click.option("--host", default="127.0.0.1", help="Address to listen on.")

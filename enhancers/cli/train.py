@@ -12,6 +12,7 @@ import click
 
 from abr.core.enhancement import Currency, Tier
 from abr.extras import require
+from abr.finite_range import FiniteRange
 from abr.progress import show_progress, show_share
 
 if TYPE_CHECKING:
@@ -41,11 +42,11 @@ class _Tiers(click.ParamType):  # type: ignore[type-arg]
 @click.option("--library", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder of titles.")
 @click.option("--source", type=click.Path(path_type=Path, dir_okay=False), help="What the title was prepared from.")
 @click.option("--sources", type=click.Path(path_type=Path, file_okay=False), help="Folder with what each came from.")
-@click.option("--seconds", type=click.FloatRange(min=1), default=600.0, help="Training time, all rungs together.")
+@click.option("--seconds", type=FiniteRange(min=1), default=600.0, help="Training time, all rungs together.")
 @click.option("--steps", type=click.IntRange(min=1), help="Training steps instead of time: repeatable exactly.")
 @click.option("--tiers", type=_Tiers(), default="low,medium,high", help="Tiers to train, measure and offer.")
 @click.option("--rungs", help="Only these renditions, such as 180p,240p.")
-@click.option("--detail", type=click.FloatRange(0, 1), default=0.1, help="More for VMAF, 0 for PSNR alone.")
+@click.option("--detail", type=FiniteRange(0, 1), default=0.1, help="More for VMAF, 0 for PSNR alone.")
 @click.option("--seed", type=int, default=1)
 @click.option("--threads", type=click.IntRange(min=1), default=1, help="CPU threads for training.")
 @click.option("--weights", type=click.Path(path_type=Path, file_okay=False), help="Attach these instead of training.")
@@ -169,8 +170,8 @@ def profile(output: Path | None, quick: bool, force: bool, models: tuple[Path, .
 
 @click.command(context_settings=_SHOW_DEFAULT)
 @click.argument("clip", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--seconds", type=click.FloatRange(min=0.1), default=1.5, help="Measuring time of one arrangement.")
-@click.option("--train-seconds", type=click.FloatRange(min=0.5), default=10.0, help="Training of each network.")
+@click.option("--seconds", type=FiniteRange(min=0.1), default=1.5, help="Measuring time of one arrangement.")
+@click.option("--train-seconds", type=FiniteRange(min=0.5), default=10.0, help="Training of each network.")
 @click.option("--tiers", is_flag=True, help="The tiers that are offered instead of the marks.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def bench_runtime(clip: Path, seconds: float, train_seconds: float, tiers: bool, as_json: bool) -> None:
@@ -191,7 +192,7 @@ def bench_runtime(clip: Path, seconds: float, train_seconds: float, tiers: bool,
 @click.option("--weights", type=click.Path(path_type=Path, exists=True, dir_okay=False), multiple=True, help="Chunks.")
 @click.option("--height", type=click.IntRange(36, 1080), default=180, help="Height of the rung.")
 @click.option("--skip", type=click.IntRange(min=0), default=200, help="Frames of the clip left out: titles, black.")
-@click.option("--seconds", type=click.FloatRange(min=0.1), default=1.5, help="Measuring time of one arrangement.")
+@click.option("--seconds", type=FiniteRange(min=0.1), default=1.5, help="Measuring time of one arrangement.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def bench_reuse(clip: Path, weights: tuple[Path, ...], height: int, skip: int, seconds: float, as_json: bool) -> None:
     """Measure what carrying the gain along motion saves and loses against enhancing every frame of CLIP.
@@ -245,7 +246,7 @@ def plan_ladder(title: str, library: Path, source: Path | None, output: Path, qu
 @click.command(context_settings=_SHOW_DEFAULT)
 @click.argument("clip", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--library", type=click.Path(path_type=Path, file_okay=False), help="Work here and keep the titles.")
-@click.option("--train-seconds", type=click.FloatRange(min=1), help="Training of a ladder.  [default: 9 × the clip]")
+@click.option("--train-seconds", type=FiniteRange(min=1), help="Training of a ladder.  [default: 9 × the clip]")
 @click.option("--threads", type=click.IntRange(min=1), default=1, help="CPU threads for training.")
 @click.option("--seed", type=int, default=1)
 @click.option("--tiers", type=_Tiers(), default="low,medium,high", help="Tiers to train and measure.")
@@ -253,13 +254,13 @@ def plan_ladder(title: str, library: Path, source: Path | None, output: Path, qu
 @click.option("--no-ladder", is_flag=True, help="Leave the enhancement-aware ladder out.")
 @click.option("--weights", type=click.Path(path_type=Path, file_okay=False), help="Weights of the usual ladder.")
 @click.option("--curve", help="Also plot quality against these training times, such as 15,30,60,120.")
-@click.option("--crf", type=click.FloatRange(0, 51), default=25, help="Quality of the usual ladder.")
+@click.option("--crf", type=FiniteRange(0, 51), default=25, help="Quality of the usual ladder.")
 @click.option("--heights", help="Rungs of the usual ladder; planned for the clip otherwise.")
 @click.option("--vmaf-every", type=click.IntRange(min=1), default=13, help="Score one frame in so many.")
 @click.option(
     "--panel-every", type=click.IntRange(min=1), default=1, help="Let the panel judge one segment in so many."
 )
-@click.option("--speed-seconds", type=click.FloatRange(min=0), default=1.0, help="Measuring of a network; 0: none.")
+@click.option("--speed-seconds", type=FiniteRange(min=0), default=1.0, help="Measuring of a network; 0: none.")
 @click.option("--rivals", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Shaders and networks.")
 @click.option("--pairs", type=click.Path(path_type=Path, file_okay=False), help="Write blind pairs to be rated here.")
 @click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Write the rate-quality plot (SVG) here.")

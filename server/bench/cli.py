@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import click
 
+from abr.finite_range import FiniteRange
 from server.bench.crowd import ATTACKERS, attack, crowd, opening, openings, session_viewer
 from server.bench.load import LoadClient, LoadResult, connect, run
 from server.bench.peers import HOST, Peer, nginx, redis, toprung, use_last_core
@@ -37,7 +38,7 @@ Say = Callable[[str], None]
 
 
 @click.command("serve")
-@click.option("--seconds", type=click.FloatRange(0.2), default=4.0, show_default=True, help="Length of each.")
+@click.option("--seconds", type=FiniteRange(0.2), default=4.0, show_default=True, help="Length of each.")
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Times that each is taken.")
 @click.option("--profiles", type=click.IntRange(1), default=500, show_default=True, help="Kinds of device.")
 @click.option("--titles", type=click.IntRange(1, 1000), default=20, show_default=True, help="Titles they watch.")

@@ -25,6 +25,7 @@ from abr.core.options import PriceList
 from abr.core.pricing import price
 from abr.core.title import TITLE_FILE, Title
 from abr.errors import ToprungError
+from abr.finite_range import FiniteRange
 from abr.protocols import session_api
 from abr.protocols.cmcd import ViewerState, from_viewer, to_headers
 from abr.records import dumps, load
@@ -178,7 +179,7 @@ def redraw(qoe: Sequence[Sequence[float]], experiment: Experiment, seed: int) ->
     type=click.Path(exists=True, path_type=Path),
     help="Trace file, or a folder of them.",
 )
-@click.option("--scale", type=click.FloatRange(0.01, 100), default=2.0, show_default=True, help="Of their throughput.")
+@click.option("--scale", type=FiniteRange(0.01, 100), default=2.0, show_default=True, help="Of their throughput.")
 @click.option("--experiment", "text", default="a=toprung,b=bba_greedy", show_default=True, help="As for serve.")
 @click.option("--sessions", type=click.IntRange(10, 10_000), default=400, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from typing import Any
 
 from aiohttp import web
 
@@ -35,6 +36,11 @@ class AiohttpHandler(web.RequestHandler):
         response.headers.update(fixed_headers(Settings()))
         response.force_close()
         return response
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """A body that is damaged is no failure of ours, whether anybody wanted it or its answer is given already."""
+        if not isinstance(kw.get("exc_info"), web.RequestPayloadError):
+            super().log_exception(*args, **kw)
 
     @property
     def is_idle(self) -> bool:

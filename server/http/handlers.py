@@ -287,8 +287,11 @@ def _session_id(request: web.Request) -> str:
 
 
 async def _body(request: web.Request) -> bytes:
-    """The request's body; 429 when its sender has sent too much lately."""
-    body = await request.read()
+    """The request's body, unpacked; 400 when it cannot be, 429 when its sender has sent too much lately."""
+    try:
+        body = await request.read()
+    except web.RequestPayloadError as error:
+        raise RequestError(400, "The body is damaged, or not packed as its headers say.") from error
     if not get_context(request).limits.admit_body(request.remote or "", len(body)):
         raise RequestError(429, "Too many bytes were sent from this address; wait a little.", {"Retry-After": "1"})
     return body

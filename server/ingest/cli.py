@@ -12,6 +12,7 @@ import click
 import msgspec
 
 from abr.errors import InputError
+from abr.finite_range import FiniteRange
 from abr.time_limit import Duration
 
 if TYPE_CHECKING:
@@ -35,9 +36,9 @@ _PRESETS = ["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "s
     help="Rungs and their qualities as toprung plan-ladder wrote them, instead of --heights and --crf.",
 )
 @click.option("--rung", "caps", multiple=True, metavar="H=RATE", help="Cap one rung's bitrate, such as 360=500k.")
-@click.option("--crf", type=click.FloatRange(0, 51), default=25, show_default=True, help="Quality; lower is better.")
+@click.option("--crf", type=FiniteRange(0, 51), default=25, show_default=True, help="Quality; lower is better.")
 @click.option("--preset", type=click.Choice(_PRESETS), default="faster", show_default=True, help="x264's effort.")
-@click.option("--segment-seconds", type=click.FloatRange(0.5, 30), default=2, show_default=True)
+@click.option("--segment-seconds", type=FiniteRange(0.5, 30), default=2, show_default=True)
 @click.option("--audio-bitrate", metavar="RATE", default="128k", show_default=True)
 @click.option("--vmaf-every", type=click.IntRange(1), default=7, show_default=True, help="Score one frame in so many.")
 @click.option(

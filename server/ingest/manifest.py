@@ -86,13 +86,13 @@ def master_playlist(title: Title) -> bytes:
     """The HLS playlist of all variants."""
     lines = _master_head(title, base="")
     for rendition in title.renditions:
-        lines += _variant(title, _as_avc1(rendition), rendition.bandwidth_bps, f"{rendition.id}.m3u8")
+        lines += _variant(title, _as_avc1(rendition), _peak_bps(title, rendition), f"{rendition.id}.m3u8")
     return ("\n".join(lines) + "\n").encode()
 
 
 def driven_master_playlist(title: Title) -> bytes:
     """The HLS twin of `driven_mpd`, to be served as /sessions/<id>/master.m3u8 beside `driven_media_playlist`."""
-    bandwidth_bps = max(rendition.bandwidth_bps for rendition in title.renditions)
+    bandwidth_bps = max(_peak_bps(title, rendition) for rendition in title.renditions)
     lines = _master_head(title, base=_title_base(title))
     lines += _variant(title, title.renditions[-1], bandwidth_bps, "video.m3u8")
     return ("\n".join(lines) + "\n").encode()
@@ -143,11 +143,34 @@ def _variant(title: Title, rendition: Rendition, bandwidth_bps: int, uri: str) -
     return [head, uri]
 
 
+def _peak_bps(title: Title, rendition: Rendition) -> int:
+    """The highest rate of segments in a row that last 0.5 to 1.5 target durations together (RFC 8216, section 4.1).
+
+    A last segment that is shorter than the others may be denser than any.
+    """
+    target_s = _target_s(title.segment_duration_s)
+    peak_bps = 0.0
+    for first in range(len(rendition.segment_bytes)):
+        size, duration_s = 0, 0.0
+        for segment in range(first, len(rendition.segment_bytes)):
+            size += rendition.segment_bytes[segment]
+            duration_s += title.segment_duration_s[segment]
+            if duration_s > 1.5 * target_s:
+                break
+            if duration_s >= 0.5 * target_s:
+                peak_bps = max(peak_bps, size * 8 / duration_s)
+    return max(rendition.bandwidth_bps, int(peak_bps) + 1)
+
+
+def _target_s(durations_s: Sequence[float]) -> int:
+    return max(1, int(max(durations_s) + 0.5))
+
+
 def _media_playlist(init_uri: str, durations_s: Sequence[float], uris: Sequence[str]) -> bytes:
     lines = [
         "#EXTM3U",
         "#EXT-X-VERSION:7",
-        f"#EXT-X-TARGETDURATION:{max(1, int(max(durations_s) + 0.5))}",
+        f"#EXT-X-TARGETDURATION:{_target_s(durations_s)}",
         "#EXT-X-MEDIA-SEQUENCE:1",
         "#EXT-X-PLAYLIST-TYPE:VOD",
         "#EXT-X-INDEPENDENT-SEGMENTS",

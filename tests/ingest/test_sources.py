@@ -57,6 +57,18 @@ def test_odd_size_without_sound(tmp_path: Path) -> None:
     assert video_times(folder, "120p") == [Fraction(n, 25) for n in range(60)]
 
 
+def test_a_bare_stream_of_pictures_is_called_one(tmp_path: Path) -> None:
+    source = tmp_path / "raw.264"
+    source.write_bytes(
+        ffmpeg(
+            *("-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25:duration=1"),
+            *("-c:v", "libx264", "-preset", "ultrafast", "-f", "h264", "-"),
+        )
+    )
+    with pytest.raises(MediaError, match="a bare stream of pictures without times"):
+        prepared(source)
+
+
 def test_a_title_shorter_than_a_segment_is_no_worse_for_it(tmp_path: Path) -> None:
     noise = np.random.default_rng(1).integers(0, 255, (10, 108, 192, 3), dtype=np.uint8)
     source = make_clip(tmp_path / "short.mkv", frames=10, codec="ffv1", paint=lambda _w, _h, index: noise[index])

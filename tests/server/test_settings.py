@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields
 
 import pytest
@@ -97,3 +98,18 @@ def test_passwords_are_never_printed():
     assert without_password(url) == "redis://user:***@host:1/0"
     assert without_password("redis://host/0") == "redis://host/0"
     assert without_password("redis://:p4ss@host/0") == "redis://:***@host/0"
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ({"peer_requests_per_s": float("nan")}, "peer_requests_per_s is nan"),
+        ({"peer_sessions_per_s": -1.0}, "0, for no limit"),
+        ({"trusted_peers": ("10.0.0.0/8",)}, "it takes single addresses"),
+        ({"allow_origin": "a\r\nX: y"}, "https://example.com"),
+        ({"session_ttl_s": float("nan")}, "above zero"),
+    ],
+)
+def test_what_would_switch_a_limit_off_or_do_nothing_is_refused(setting, said):
+    with pytest.raises(InputError, match=re.escape(said)):
+        Settings(**setting)
