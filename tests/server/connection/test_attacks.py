@@ -183,7 +183,11 @@ async def test_who_never_sends_the_body_is_told_so(start, head):
     assert status(answer) in (400, 408), answer[:100]
 
 
-@pytest.mark.parametrize("body", [b"zzz", gzip.compress(b"{}")[:-4] + b"crc!", gzip.compress(b"{}")[:9]])
+@pytest.mark.parametrize(
+    "body",
+    [b"zzz", gzip.compress(b"{}", mtime=0)[:-4] + b"crc!", gzip.compress(b"{}", mtime=0)[:9]],
+    ids=["no gzip", "another checksum", "cut off"],
+)
 @pytest.mark.parametrize("request_line", ["POST /sessions", "GET /titles"])
 async def test_a_body_that_is_not_packed_as_it_says_is_the_senders_fault(start, request_line, body, caplog):
     port = await start()
