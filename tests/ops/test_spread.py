@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -79,14 +80,20 @@ def here(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def holder(library: Path) -> int | None:
     """The process that works on some title of the library: it holds the lock."""
-    for entry in Path("/proc").glob("[0-9]*/fd/*"):
-        try:
-            target = str(entry.readlink())
-        except OSError:
-            continue
-        if target.startswith(str(library)) and target.endswith("/lock"):
-            return int(entry.parts[2])
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # processes and their files come and go meanwhile
+            for entry in (folder / "fd").iterdir():
+                target = _target(entry)
+                if target.startswith(str(library)) and target.endswith("/lock"):
+                    return int(folder.name)
     return None
+
+
+def _target(entry: Path) -> str:
+    try:
+        return str(entry.readlink())
+    except OSError:
+        return ""
 
 
 def test_ray_makes_the_same_titles_though_a_worker_is_killed(sources, here, tmp_path):
