@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -13,6 +12,7 @@ from lifted import QUICK, generic_library, lifted_library
 from player_page import CLAIM, played, ready, state, until
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import Route
+from ports import free_port
 from served import serving
 from titles import prepared_library, prepared_title
 from viewers import EAGER, of_kind
@@ -40,12 +40,6 @@ CHANGED = """() => {
   });
   return { shift, change };
 }"""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @asynccontextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import redis
+from ports import free_port
 from serve_process import ask, opened, run, served
 
 from abr.errors import InputError
@@ -66,9 +66,7 @@ def running(folder: Path, *options: str) -> Iterator[int]:
     program = shutil.which("redis-server")
     if program is None:
         pytest.skip("no redis-server on this machine; install Debian's package redis-server")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port(below=55_000)  # a cluster also listens 10,000 above
     told = [option.replace("PORT", str(port)) for option in options]
     process = subprocess.Popen([program, *told, "--save", "", "--dir", str(folder)], stdout=subprocess.PIPE, text=True)
     try:

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from ports import free_port
 from redis_server import redis_in, running_redis
 from serve_process import counted, served, serving, workers_of
 from serving import FAST_PATH
@@ -114,9 +115,7 @@ def test_workers_killed_one_after_the_other_the_session_goes_on(library):
 def test_a_server_restarted_under_a_viewer_goes_on_with_the_session(library, tmp_path):
     config = tmp_path / "server.toml"
     config.write_text("secret = 'the same before and after'\n")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     options = ("--library", str(library), "--config", str(config), "--port", str(port))
     with serving(*options) as (url, first), ExitStack() as after:
 

@@ -23,9 +23,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from socket import socket
 
 import pytest
+from ports import free_port
 
 ROOT = Path(__file__).parents[3]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
@@ -164,9 +164,7 @@ class Runner:
 
     def _port(self, port: str) -> str:
         if port not in self.ports:
-            with socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                self.ports[port] = str(probe.getsockname()[1])
+            self.ports[port] = str(free_port())
         return self.ports[port]
 
     def _call(self, block: Block, command: list[str]) -> str:

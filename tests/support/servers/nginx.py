@@ -7,8 +7,9 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from socket import create_connection, socket
+from socket import create_connection
 
+from ports import free_port
 from prometheus import program
 from waiting import wait_until
 
@@ -16,9 +17,7 @@ from waiting import wait_until
 @contextmanager
 def nginx(configuration: str, folder: Path) -> Iterator[str]:
     """Its URL, which ends in a slash. It listens on a free port in place of 8080, and writes to `folder`, not /tmp."""
-    with socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     config = folder / "nginx.conf"
     here = re.sub(r"/tmp/(?=[\w.]+[; ])", f"{folder}/", configuration)
     config.write_text(here.replace("listen 8080", f"listen 127.0.0.1:{port}"))

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from socket import socket
 from typing import Any, TypeVar
 
 import pytest
+from ports import free_port
 
 T = TypeVar("T")
 
@@ -72,9 +72,7 @@ def running_prometheus(target: str, folder: Path) -> Iterator[Prometheus]:
         f"rule_files: [{DOCKER / 'prometheus' / 'toprung.rules.yml'}]\n"
         f"scrape_configs: [{{job_name: toprung, static_configs: [{{targets: ['{target}']}}]}}]\n"
     )
-    with socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     options = (
         f"--config.file={folder / 'prometheus.yml'}",
         f"--storage.tsdb.path={folder / 'data'}",
