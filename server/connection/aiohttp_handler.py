@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
 
 from server.http.middleware import fixed_headers
 from server.http.problems import respond
@@ -20,7 +21,12 @@ LINGER_S = 1.0
 _LENGTH = re.compile(rb"\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*\r", re.I)
 _CHUNKED = re.compile(rb"\n(?:transfer-encoding|upgrade|expect):", re.I)
 _CLOSE = {"Connection": "close"}
-_DETAILS = {400: "This is no HTTP that can be understood.", 504: "No answer in time."}
+_DETAILS = {
+    400: "This is no HTTP that can be understood.",
+    414: "The URL is too long.",
+    431: "A header is too long.",
+    504: "No answer in time.",
+}
 
 
 class AiohttpHandler(web.RequestHandler):
@@ -32,6 +38,8 @@ class AiohttpHandler(web.RequestHandler):
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
         """The problem that stands for what went wrong; the connection is closed after it."""
+        if isinstance(exc, LineTooLong):
+            status = 414 if _is_of_url(exc) else 431
         response = respond(status, _DETAILS.get(status, "Something broke on our side."), _CLOSE)
         response.headers.update(fixed_headers(Settings()))
         response.force_close()
@@ -47,6 +55,11 @@ class AiohttpHandler(web.RequestHandler):
         """Whether aiohttp waits for a request, by the sign that its own keep-alive timer goes by."""
         waiter = self._waiter
         return waiter is not None and not waiter.done()
+
+
+def _is_of_url(error: LineTooLong) -> bool:
+    """Aiohttp's parser tells of a URL by the text of a bytearray, of a header by that of bytes."""
+    return str(error.args[0]).startswith("bytearray")
 
 
 def make_handler(server: web.Server) -> AiohttpHandler:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from pathlib import Path, PurePosixPath
 
+import msgspec
+
 from abr.core.enhancement import ENHANCEMENTS_FILE, EnhancementTable
 from abr.core.title import TITLE_FILE, Title
 from abr.errors import StorageError, ToprungError, UnknownNameError
@@ -47,6 +49,10 @@ class Library:
 
         kept: a replaced version to look at instead of the one that is listed; in all methods.
         """
+        return msgspec.structs.replace(self.stored_title(title_id, kept), id=title_id)
+
+    def stored_title(self, title_id: str, kept: str = "") -> Title:
+        """The same with the id that it was prepared by: another one where its folder was renamed by hand."""
         return load(self.folder(title_id, kept) / TITLE_FILE, Title)
 
     def enhancements(self, title_id: str, kept: str = "") -> EnhancementTable | None:

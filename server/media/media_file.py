@@ -12,7 +12,7 @@ from typing import BinaryIO, NamedTuple
 from server.errors import RequestError
 from server.media.conditional_requests import Evaluation, Validators
 from server.media.descriptor import OpenFile
-from server.media.versions import lead_to_version
+from server.media.versions import lead_to_title, lead_to_version
 
 IMMUTABLE = "public, max-age=31536000, immutable"
 BRIEF = "public, max-age=2"
@@ -64,6 +64,10 @@ class MediaFile:
     led_to: str = ""
     """For a manifest, the version that it is made to lead to: size_bytes and validators are those of the made form."""
 
+    renamed: tuple[str, str] | None = None
+    """For a session's manifest in a folder that was renamed by hand: the title's name in it, and that of the folder,
+    which it is made to lead to."""
+
     moved: Path | None = None
     """Where it is once its title has been replaced."""
 
@@ -83,12 +87,21 @@ def lead(file: MediaFile, version: str) -> MediaFile:
     return replace(file, led_to=version, size_bytes=len(body), validators=validators)
 
 
+def lead_to_folder(file: MediaFile, stored_id: str, title_id: str) -> MediaFile:
+    """A session's manifest that leads to the title by the name of its folder, instead of the one that it had."""
+    renamed = replace(file, renamed=(stored_id, title_id))
+    validators = replace(file.validators, etag=f"{file.validators.etag}-{title_id}")
+    return replace(renamed, size_bytes=len(read(renamed)), validators=validators)
+
+
 def read(file: MediaFile) -> bytes:
     """The whole of it, in the form that is sent. Raises RequestError 503 when it is no longer what it was."""
     with _open(file) as handle:
         body = handle.read()
     if file.led_to:
         body = lead_to_version(file.path.name, body, file.led_to)
+    if file.renamed:
+        body = lead_to_title(body, *file.renamed)
     return gzip.compress(body, mtime=0) if file.encoding else body
 
 

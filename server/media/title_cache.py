@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+
+import msgspec
 
 from abr.controllers.toprung.plan_file import PlanFile
 from abr.core.enhancement import ENHANCEMENTS_FILE, Currency, EnhancementTable
@@ -32,15 +35,18 @@ from server.media.media_file import (
     headers_of,
     is_in_place,
     lead,
+    lead_to_folder,
     read,
     status_of,
     validators_of,
 )
 from server.media.title_index import TitleIndex, TitleSummary
 from server.media.title_plans import read_plans
-from server.media.versions import is_lasting, leads_to_version
+from server.media.versions import is_lasting, is_of_session, leads_to_version
 from server.open_files import CACHED_FILES_MAX
 
+UNREADABLE_STATUS = 503
+"""For a title that is there but damaged: it may be mended, or is still being copied."""
 FRESH_S = 1.0
 """What the disk said is believed for this long."""
 SLOWEST_BYTES_PER_S = 2000
@@ -53,12 +59,16 @@ TITLES_BYTES_MAX = 128 << 20
 TITLE_BYTES_A_FILE_BYTE = 3
 """About how much memory a title takes for each byte of its JSON files."""
 
+log = logging.getLogger("toprung.media")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedTitle:
     """A title with its enhancement table; `revision` changes whenever either file or the folder does."""
 
     title: Title
+    stored_id: str
+    """The title's name when it was prepared: another one where its folder was renamed by hand."""
     table: EnhancementTable | None
     revision: str
     folder: int
@@ -99,6 +109,8 @@ class TitleCache:
         self._media_files: LruCache[tuple[str, str, str], tuple[str, MediaFile]] = LruCache(FILES_MAX)
         self._files: LruCache[tuple[str, str, str], tuple[float, MediaFile]] = LruCache(FILES_MAX)
         self._titles: LruCache[tuple[str, str], tuple[float, LoadedTitle]] = LruCache(TITLES_BYTES_MAX)
+        self._told: LruCache[str, str] = LruCache(FILES_MAX)
+        """What the log said of titles that cannot be read."""
         self._index = TitleIndex(library)
         self._loads: SharedCalls[LoadedTitle] = SharedCalls(LOADS_AT_ONCE)
         self._listings: SharedCalls[tuple[list[TitleSummary], bool]] = SharedCalls()
@@ -138,6 +150,18 @@ class TitleCache:
         except RequestError:
             self._titles.drop(key)
             raise
+        except (FormatError, StorageError) as error:
+            self._titles.drop(key)
+            self._tell_once(title_id, str(error))
+            raise RequestError(
+                UNREADABLE_STATUS, f"Title {title_id!r} cannot be read; the server's log says why."
+            ) from error
+
+    def _tell_once(self, title_id: str, what: str) -> None:
+        """A line in the log for what is wrong with a title, until something else is."""
+        if self._told.get(title_id) != what:
+            self._told.put(title_id, what)
+            log.warning("title %s cannot be read: %s", title_id, what)
 
     def _keep(self, key: tuple[str, str], loaded: LoadedTitle) -> None:
         self._titles.put(key, (self._clock(), loaded), loaded.memory_bytes)
@@ -165,14 +189,20 @@ class TitleCache:
     async def _find_file(self, title_id: str, relative: str, version: str) -> MediaFile:
         if version:
             loaded = await self.title(title_id, version)
-            return await asyncio.to_thread(self._stat_versioned, title_id, relative, version, loaded)
+            file = await asyncio.to_thread(self._stat_versioned, title_id, relative, version, loaded)
+            if is_of_session(relative) and loaded.stored_id != title_id:
+                return await asyncio.to_thread(lead_to_folder, file, loaded.stored_id, title_id)
+            return file
         file = await asyncio.to_thread(self._stat_file, title_id, relative)
         if not leads_to_version(relative):
             return file
-        with suppress(FormatError, StorageError):  # what can be served of a damaged title is served
+        try:
             led_to = (await self.title(title_id)).title.version
-            return await asyncio.to_thread(lead, file, led_to) if led_to else file
-        return file
+        except RequestError as error:
+            if error.status != UNREADABLE_STATUS:
+                raise
+            return file  # what can be served of a damaged title is served
+        return await asyncio.to_thread(lead, file, led_to) if led_to else file
 
     async def media_file(self, title_id: str, relative: str, version: str = "") -> MediaFile:
         """As `file`, for media: segments and weights are looked at again only when their title has changed."""
@@ -194,7 +224,8 @@ class TitleCache:
         folder = self._library.root / title_id
         if loaded.kept:
             folder = kept_folder(self._library.root, title_id, loaded.kept)
-        return await asyncio.to_thread(read_plans, folder, loaded.title, loaded.table)
+        stored = msgspec.structs.replace(loaded.title, id=loaded.stored_id)
+        return await asyncio.to_thread(read_plans, folder, stored, loaded.table)
 
     def cached_body(self, file: MediaFile) -> bytes | OpenFile | None:
         """The bytes of a small file, or an open larger one, when they are here already."""
@@ -229,7 +260,7 @@ class TitleCache:
 
     async def body(self, file: MediaFile) -> bytes | None:
         """The whole file from memory, or None when it is too large for that."""
-        if file.size_bytes > self._file_bytes_max and not file.led_to:
+        if file.size_bytes > self._file_bytes_max and not (file.led_to or file.renamed):
             return None
         key = (file.path, file.validators.etag)
         body = self._bodies.get(key)
@@ -253,13 +284,19 @@ class TitleCache:
         revision = f"{inode}|" + "|".join(validators_of(status).etag if status else "" for status in statuses)
         if cached and cached.revision == revision:
             return cached
-        title, table = self._library.title(title_id, kept), self._library.enhancements(title_id, kept)
+        stored, table = self._library.stored_title(title_id, kept), self._library.enhancements(title_id, kept)
         file_bytes = sum(status.st_size for status in statuses if status)
         memory_bytes = file_bytes * TITLE_BYTES_A_FILE_BYTE
         if folder.stat().st_ino != inode:
             raise RequestError(503, REPLACED, {"Retry-After": "1"})
         return LoadedTitle(
-            title=title, table=table, revision=revision, folder=inode, kept=kept, memory_bytes=memory_bytes
+            title=msgspec.structs.replace(stored, id=title_id),
+            stored_id=stored.id,
+            table=table,
+            revision=revision,
+            folder=inode,
+            kept=kept,
+            memory_bytes=memory_bytes,
         )
 
     def _check_title(self, title_id: str, kept: str) -> None:

@@ -55,6 +55,16 @@ def leads_to_version(relative: str) -> bool:
     )
 
 
+def is_of_session(relative: str) -> bool:
+    """Whether a file is one of a session's manifests, which lead to the title's sound by the title's name."""
+    return "/" not in relative and relative.startswith(_DRIVEN)
+
+
+def lead_to_title(body: bytes, stored_id: str, title_id: str) -> bytes:
+    """A session's manifest `body` with its URLs below another title's name."""
+    return body.replace(f"/titles/{stored_id}/".encode(), f"/titles/{title_id}/".encode())
+
+
 def lead_to_version(relative: str, body: bytes, version: str) -> bytes:
     """The manifest `body` with its relative URLs below the version's folder. One that has a BaseURL stays as it is."""
     below = version_folder(version).encode()

@@ -145,15 +145,28 @@ async def test_no_path_leads_out_of_a_title(start, library, tmp_path, path):
         b"POST /sessions HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
         b"POST /sessions HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: a\r\nX\x01: b\r\n\r\n",
-        b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 20_000 + b"\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: a\r\n" + b"".join(b"X%d: y\r\n" % i for i in range(3_000)) + b"\r\n",
     ],
 )
-async def test_what_is_no_http_or_too_long_is_a_problem_and_the_end(start, data, caplog):
+async def test_what_is_no_http_is_a_problem_and_the_end(start, data, caplog):
+    await is_refused(start, data, 400, caplog)
+
+
+@pytest.mark.parametrize(
+    ("data", "refusal"),
+    [
+        (b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 20_000 + b"\r\n\r\n", 431),
+    ],
+)
+async def test_what_is_too_long_is_a_problem_that_says_so_and_the_end(start, data, refusal, caplog):
+    await is_refused(start, data, refusal, caplog)
+
+
+async def is_refused(start, data: bytes, refusal: int, caplog) -> None:
     port = await start(head_bytes_max=Settings().head_bytes_max)
     answer = await tell(port, data)
-    assert status(answer) == 400 and is_problem(answer)
+    assert status(answer) == refusal and is_problem(answer)
     assert b"nosniff" in answer
     assert [record for record in caplog.records if not_about_bad_http(record)] == [], "not our fault: no stack trace"
     assert status(await ask(port, "GET /healthz HTTP/1.1")) == 200

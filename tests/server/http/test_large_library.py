@@ -166,7 +166,7 @@ def test_titles_kept_in_memory_are_bounded_in_bytes(large, clock):
 async def test_a_title_is_read_and_priced_once_for_all_who_ask_at_the_same_time(library, title, clock):
     """A title of hours takes a hundred megabytes: a crowd that comes at once must not take as many times that."""
     reads = {"title": 0, "price": 0}
-    read, price = Library.title, TitleOptions.price
+    read, price = Library.stored_title, TitleOptions.price
 
     def reading(*arguments: Any) -> Any:
         reads["title"] += 1
@@ -177,7 +177,7 @@ async def test_a_title_is_read_and_priced_once_for_all_who_ask_at_the_same_time(
         return price(*arguments, **more)
 
     body = dumps({"title": "bbb", "profile": device_profile(title)})
-    with mock.patch.object(Library, "title", reading), mock.patch.object(TitleOptions, "price", pricing_it):
+    with mock.patch.object(Library, "stored_title", reading), mock.patch.object(TitleOptions, "price", pricing_it):
         async with TestClient(TestServer(create_app(Settings(library=str(library)), clock=clock))) as client:
             opening = [
                 client.post("/sessions", data=body, headers={"Content-Type": "application/json"}) for _ in range(32)

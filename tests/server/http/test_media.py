@@ -215,8 +215,25 @@ async def test_a_title_that_cannot_be_read_does_not_hide_the_others(library, tmp
     async with TestClient(TestServer(create_app(Settings(library=str(tmp_path)), clock=clock))) as client:
         listed = await (await client.get("/titles")).json()
         assert [line["id"] for line in listed["titles"]] == ["bbb"]
-        assert (await client.post("/sessions", json={"title": "broken"})).status == 500
-    assert "broken" in caplog.text
+        for _ in range(2):
+            answer = await client.post("/sessions", json={"title": "broken"})
+            assert (answer.status, answer.content_type) == (503, "application/problem+json")
+            assert str(tmp_path) not in await answer.text()
+    assert caplog.text.count("title broken cannot be read") == 1
+    assert "Traceback" not in caplog.text
+
+
+async def test_a_title_whose_folder_was_renamed_by_hand_keeps_its_sound_and_its_plans(library, tmp_path, clock, caplog):
+    shutil.copytree(library / "bbb", tmp_path / "film")
+    async with TestClient(TestServer(create_app(Settings(library=str(tmp_path)), clock=clock))) as client:
+        session = (await client.post("/sessions", json={"title": "film"})).headers["Location"]
+        for manifest in ("manifest.mpd", "master.m3u8"):
+            body = await (await client.get(f"{session}/{manifest}")).text()
+            assert "/titles/film/v-" in body and "/titles/bbb/" not in body
+        sound = m3u8.loads(body, uri=f"http://localhost{session}/master.m3u8").media[0].absolute_uri
+        playlist = await client.get(sound.removeprefix("http://localhost"))
+        assert (playlist.status, "init.mp4" in await playlist.text()) == (200, True)
+    assert not caplog.records, "plans that lie with it are still its own"
 
 
 async def test_a_file_that_shrank_after_it_was_looked_at_is_not_passed_off_as_whole(library, tmp_path, clock, settings):
