@@ -8,15 +8,17 @@ What a viewer's own device can finish in time is not decided here: decisions use
 from __future__ import annotations
 
 import hashlib
+from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from weakref import ReferenceType, ref
 
 import numpy as np
 
 from abr.controllers.common import per_title
 from abr.controllers.toprung.grids import throughput_levels
 from abr.controllers.toprung.value_tables import fill_holes
-from abr.core.arrays import Floats
+from abr.core.arrays import Floats, Truths
 from abr.core.enhancement import PLAIN
 from abr.core.options import PriceList, known_cells
 
@@ -29,6 +31,9 @@ BUFFER_UNIT_S = 60.0
 _HALVINGS = 4
 _CLASSES_MAX = 16
 """Sets of options of one price list whose class is remembered."""
+_OFFERS_MAX = 2048
+"""Of all titles; some two kilobytes each."""
+_TABLES = ("size_bytes", "quality", "compute_s", "lead_s")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -76,10 +81,14 @@ def class_of(prices: PriceList, options: tuple[int, ...]) -> DeviceClass:
 def class_prices(prices: PriceList, options: tuple[int, ...]) -> PriceList:
     """What the class of these options is planned with: their costs rounded, holes filled. The same for all of it."""
     filled = fill_holes(prices, list(options))
-    loads, steps = _loads(filled)
+    loads, steps = _loads(filled.compute_s, filled.duration_s)
     typical = np.where(steps < 0, 0.0, LOAD_MIN * COST_STEP ** steps.astype(np.float64))
     compute_s = filled.duration_s[:, None] * np.broadcast_to(typical, filled.compute_s.shape)
-    lead_s = compute_s if _is_whole_segment(filled, loads) else np.maximum(compute_s - filled.duration_s[:, None], 0.0)
+    lead_s = (
+        compute_s
+        if _is_whole_segment(filled.lead_s, loads)
+        else np.maximum(compute_s - filled.duration_s[:, None], 0.0)
+    )
     return replace(filled, compute_s=compute_s, lead_s=np.where(compute_s > 0, lead_s, 0.0))
 
 
@@ -90,40 +99,90 @@ def buffer_class_s(buffer_max_s: float) -> float:
     return BUFFER_UNIT_S / 2.0 ** min(max(halvings, -_HALVINGS), _HALVINGS)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Offer:
+    """What all devices have in common that are offered the same options of a title.
+
+    holes: (S, P), None without any. begun: of the digest that tells classes apart. carried: (L, P) whether a network of
+    a throughput level carries an option. quality: (P,) mean, VMAF.
+    """
+
+    tables: tuple[ReferenceType[Floats], ReferenceType[Floats]]
+    """Sizes and qualities that it was made from."""
+    holes: Truths | None
+    title: bytes
+    begun: hashlib.blake2b
+    carried: Truths
+    quality: Floats
+
+
+_offers: OrderedDict[tuple[int, int, tuple[int, ...]], _Offer] = OrderedDict()
+
+
 def _classify(prices: PriceList, options: tuple[int, ...]) -> DeviceClass:
-    filled = fill_holes(prices, list(options))
-    loads, steps = _loads(filled)
+    offer = _offer_of(prices, options)
+    compute_s, lead_s = (_without_repeats(table)[:, options] for table in (prices.compute_s, prices.lead_s))
+    if offer.holes is not None:
+        compute_s, lead_s = (np.where(offer.holes, 0.0, table) for table in (compute_s, lead_s))
+    loads, steps = _loads(compute_s, prices.duration_s)
+    key = offer.begun.copy()
+    key.update(steps.tobytes())
+    key.update(np.array([_is_whole_segment(lead_s, loads)]).tobytes())
+    frontier = np.where(offer.carried & (loads <= 1), offer.quality, 0.0).max(axis=1, initial=0.0)
+    return DeviceClass(title=offer.title, key=key.digest(), options=options, frontier=frontier)
+
+
+def _offer_of(prices: PriceList, options: tuple[int, ...]) -> _Offer:
+    """Made once for lists that share their tables, as those of one title do (`abr.core.pricing`)."""
+    tables = prices.size_bytes, prices.quality
+    if not all(known_cells(_without_repeats(table)).all() for table in (prices.compute_s, prices.lead_s)):
+        return _make_offer(prices, options)
+    key = id(tables[0]), id(tables[1]), options
+    offer = _offers.get(key)
+    if offer is None or any(made() is not table for made, table in zip(offer.tables, tables, strict=True)):
+        offer = _offers[key] = _make_offer(prices, options)
+        while len(_offers) > _OFFERS_MAX:
+            _offers.popitem(last=False)
+    return offer
+
+
+def _make_offer(prices: PriceList, options: tuple[int, ...]) -> _Offer:
+    filled, seconds = fill_holes(prices, list(options)), float(prices.duration_s.mean())
     plain = [i for i, choice in enumerate(filled.choices) if choice.enhancer == PLAIN]
-    title = _digest(filled.duration_s, filled.size_bytes[:, plain], filled.quality[:, plain])
     choices = repr([(choice.rendition, choice.enhancer) for choice in filled.choices]).encode()
-    whole = np.array([_is_whole_segment(filled, loads)])
-    key = _digest(filled.duration_s, filled.size_bytes, filled.quality, steps, whole, start=choices)
-    return DeviceClass(title=title, key=key, options=options, frontier=_frontier(filled, loads))
+    rates = np.log(np.maximum(filled.size_bytes.mean(axis=0) * 8 / seconds, 1e-9))
+    known = known_cells(filled.quality) & (filled.quality > 0)
+    holes = ~known_cells(*(getattr(prices, name)[:, options] for name in _TABLES))
+    return _Offer(
+        tables=(ref(prices.size_bytes), ref(prices.quality)),
+        holes=holes if holes.any() else None,
+        title=_digest(filled.duration_s, filled.size_bytes[:, plain], filled.quality[:, plain]).digest(),
+        begun=_digest(filled.duration_s, filled.size_bytes, filled.quality, start=choices),
+        carried=rates <= throughput_levels(filled)[:, None],
+        quality=np.where(known, filled.quality, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1),
+    )
 
 
-def _loads(prices: PriceList) -> tuple[Floats, Floats]:
+def _without_repeats(table: Floats) -> Floats:
+    """One row of a table in which one stands for all."""
+    return table if table.strides[0] else table[:1]
+
+
+def _loads(compute_s: Floats, duration_s: Floats) -> tuple[Floats, Floats]:
     """(P,) mean seconds of compute for a second of video, and its step, -1 for nothing at all."""
-    loads = prices.compute_s.mean(axis=0) / prices.duration_s.mean()
+    loads = compute_s.mean(axis=0) / duration_s.mean()
     steps = np.round(np.log(np.maximum(loads, LOAD_MIN) / LOAD_MIN) / np.log(COST_STEP))
     return loads, np.where(loads > 0, steps, -1.0)
 
 
-def _is_whole_segment(prices: PriceList, loads: Floats) -> bool:
+def _is_whole_segment(lead_s: Floats, loads: Floats) -> bool:
     """Whether the device enhances whole segments at a time: something lighter than real time has to be done ahead."""
     light = (loads > 0) & (loads < 1)
-    return bool((prices.lead_s[:, light] > 0).any())
+    return bool((lead_s[:, light] > 0).any())
 
 
-def _frontier(prices: PriceList, loads: Floats) -> Floats:
-    rates = np.log(np.maximum(prices.size_bytes.mean(axis=0) * 8 / prices.duration_s.mean(), 1e-9))
-    known = known_cells(prices.quality) & (prices.quality > 0)
-    quality = np.where(known, prices.quality, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-    carried = (rates <= throughput_levels(prices)[:, None]) & (loads <= 1)
-    return np.asarray(np.where(carried, quality, 0.0).max(axis=1, initial=0.0))
-
-
-def _digest(*arrays: Floats, start: bytes = b"") -> bytes:
-    whole = hashlib.blake2b(start, digest_size=16)
+def _digest(*arrays: Floats, start: bytes = b"") -> hashlib.blake2b:
+    digest = hashlib.blake2b(start, digest_size=16)
     for array in arrays:
-        whole.update(np.ascontiguousarray(array).tobytes())
-    return whole.digest()
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest

@@ -57,6 +57,18 @@ def ask(prices, segment=5, buffer_s=9.0):
     )
 
 
+def test_a_class_does_not_depend_on_who_was_classified_before():
+    """What devices of one title have in common is kept; one that lacks some segments does not disturb the others."""
+    holes = np.where(PRICES.compute_s > 0, np.arange(len(PRICES.duration_s))[:, None] % 7 == 0, False)
+    kinds = [PRICES, costing(5), replace(PRICES, compute_s=np.where(holes, np.nan, PRICES.compute_s))]
+    options = tuple(range(len(PRICES.choices)))
+    keys = [class_of(replace(each), options).key for each in kinds]
+    assert [class_of(replace(each), options).key for each in reversed(kinds)] == keys[::-1]
+    copy = replace(PRICES, size_bytes=PRICES.size_bytes.copy(), quality=PRICES.quality.copy())
+    assert class_of(copy, options).key == keys[0]
+    assert len(set(keys)) == 3
+
+
 def test_devices_that_cost_about_the_same_are_of_one_class_and_others_are_not():
     assert device(costing(1.03)).key == device(PRICES).key == device(costing(0.97)).key
     assert device(costing(2.3)).key != device(PRICES).key
