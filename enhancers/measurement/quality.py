@@ -195,20 +195,27 @@ class Measured:
 def check_source(prepared: PreparedTitle, block: SegmentBlock, truth: ReferenceFrames) -> None:
     """Make sure that source and title line up: plain playback must be as good as prepare found it.
 
-    Raises MediaError when the lowest rendition is more than _PSNR_TOLERANCE_DB away from what prepare measured.
+    Raises MediaError when the lowest rendition is more than _PSNR_TOLERANCE_DB away from what prepare measured, and
+    farther than two standard errors beyond it: prepare may have looked at other frames. Black ones count in neither.
     """
     title = prepared.title
     rendition = title.renditions[0]
     scaler = PlainScaler(rendition.width_px, rendition.height_px, *prepared.display_px)
     frames = scored_frames(prepared, rendition, block)
-    psnr_db = [
-        psnr(crop(scaler.enhance(frames[index][-1]).y, title.meter.crop), truth.frames[index]) for index in block.scored
-    ]
-    expected_db = float(np.mean(title.plain_quality[rendition.id].psnr_y_db[block.first : block.last + 1]))
-    if abs(float(np.mean(psnr_db)) - expected_db) > _PSNR_TOLERANCE_DB:
+    kept = [index for index, counts in zip(block.scored, kept_frames(truth, block), strict=True) if counts]
+    if not kept:
+        return
+    psnr_db = np.array(
+        [psnr(crop(scaler.enhance(frames[index][-1]).y, title.meter.crop), truth.frames[index]) for index in kept]
+    )
+    segments = np.searchsorted(np.cumsum(title.segment_frames), kept, side="right")
+    expected_db = np.array(title.plain_quality[rendition.id].psnr_y_db)[segments]
+    off_db = psnr_db - expected_db
+    if abs(off_db.mean()) > _PSNR_TOLERANCE_DB + 2 * off_db.std() / np.sqrt(len(kept)):
         raise MediaError(
-            f"{prepared.source.name} does not line up with {title.id}: {rendition.id} is at {np.mean(psnr_db):.1f} dB "
-            f"from it, prepare found {expected_db:.1f} dB. Make the source progressive BT.709, then prepare it again."
+            f"{prepared.source.name} does not line up with {title.id}: {rendition.id} is at {psnr_db.mean():.1f} dB "
+            f"from it, prepare found {expected_db.mean():.1f} dB. Make the source progressive BT.709, then prepare it "
+            "again."
         )
 
 

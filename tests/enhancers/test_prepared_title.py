@@ -96,6 +96,15 @@ def test_a_source_that_does_not_line_up_is_noticed(tmp_path: Path) -> None:
         check_source(shifted, block, moved)
 
 
+def test_black_frames_do_not_tell_whether_a_source_lines_up() -> None:
+    """A fade through black is as good as it can be, and prepare leaves it out of its means."""
+    title, folder = prepared_title()
+    film = PreparedTitle(folder=folder, title=title, source=CLIP)
+    block, truth = next(read_references(film, cut_into_blocks(film, title.meter.every_frames)))
+    black = {index: np.full_like(truth.frames[index], 16) for index in block.scored[::2]}
+    check_source(film, block, type(truth)(frames={**truth.frames, **black}, total=truth.total))
+
+
 def test_titles_and_sources_are_found_or_explained(tmp_path: Path) -> None:
     _, folder = prepared_title()
     assert open_title(folder.parent, TITLE_ID, CLIP).title.id == TITLE_ID
