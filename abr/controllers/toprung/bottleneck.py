@@ -11,14 +11,15 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from abr.controllers.common import is_starting
 from abr.controllers.fair_shares import RatePoint, fair_shares, rate_curve
 from abr.controllers.guard import decide
-from abr.controllers.toprung.forecast import LEVEL_MIN, forecast_throughput
-from abr.core.control import Controller, Decision, Download, Observation
+from abr.controllers.toprung.forecast import LEVEL_MAX, LEVEL_MIN, forecast_throughput
+from abr.core.control import REASON_MAX, Controller, Decision, Download, Observation
 from abr.core.throughput import SPAN_MIN_S, throughput_bps
 
 MEMBERS_MAX = 64
@@ -38,13 +39,32 @@ SPANS_MAX = 4
 class _Member:
     """A viewer. Times on the clock of all: seen_s of its last request, spans_s when its downloads flowed.
 
-    size_bytes: of the one under way since seen_s.
+    size_bytes: of the one under way since seen_s. learned: the last one that the link's capacity was read off.
     """
 
     curve: tuple[RatePoint, ...] = ()
     seen_s: float = 0.0
     size_bytes: float = 0.0
     spans_s: list[tuple[float, float]] = field(default_factory=list)
+    learned: Download | None = None
+
+
+class Turn(NamedTuple):
+    """A viewer's turn to be decided for: what its controller is to be asked, and what then becomes of the answer."""
+
+    observation: Observation
+    """It expects the viewer's share, once the link is known. The decision follows from it alone."""
+    told: str
+    """What the reason adds; empty before the link is known."""
+    member: _Member
+
+    def conclude(self, decision: Decision) -> Decision:
+        """The controller's decision, its reason with the share. The link knows now what comes next over it."""
+        menu, option = self.observation.menu, decision.option
+        self.member.size_bytes = float(menu.size_bytes[0, option] + menu.weights_bytes[option])
+        if not self.told:
+            return decision
+        return replace(decision, reason=decision.reason[: REASON_MAX - len(self.told)] + self.told)
 
 
 class Bottleneck:
@@ -56,24 +76,37 @@ class Bottleneck:
         self._controller = controller
         self._members: dict[Hashable, _Member] = {}
 
+    def __len__(self) -> int:
+        """How many viewers are behind it."""
+        return len(self._members)
+
+    @property
+    def points(self) -> int:
+        """Points of all its viewers' curves, which is most of what it keeps."""
+        return sum(len(member.curve) for member in self._members.values())
+
     def decide(self, viewer: Hashable, observation: Observation, now_s: float) -> Decision:
         """For the next segment of `viewer`. now_s: the instant on a clock of all; times of the observation are its own.
 
         Once the link is known, the viewer's forecast expects its fair share, and the reason says so.
         """
+        turn = self.take_turn(viewer, observation, now_s)
+        return turn.conclude(decide(self._controller, turn.observation))
+
+    def take_turn(self, viewer: Hashable, observation: Observation, now_s: float) -> Turn:
+        """The first half of `decide`, for who asks the controller for several viewers at once."""
         member = self._join(viewer, now_s)
         member.curve = rate_curve(observation.menu)
         if is_starting(observation):
-            decision = decide(self._controller, observation)
-        else:
-            self._learn(member, observation.downloads[-1], now_s - observation.now_s)
-            share_bps = self._share_bps(member)
-            decision = decide(self._controller, expecting(observation, share_bps))
-            told = f"; {share_bps / 1e3:.0f} kbit/s are its share among {len(self._members)} on the link"
-            decision = replace(decision, reason=decision.reason + told)
-        menu, option = observation.menu, decision.option
-        member.size_bytes = float(menu.size_bytes[0, option] + menu.weights_bytes[option])
-        return decision
+            return Turn(observation, "", member)
+        self._learn(member, observation.downloads[-1], now_s - observation.now_s)
+        share_bps = self._share_bps(member)
+        told = f"; {share_bps / 1e3:.0f} kbit/s are its share among {len(self._members)} on the link"
+        return Turn(expecting(observation, share_bps), told, member)
+
+    def leave(self, viewer: Hashable) -> None:
+        """The viewer has ended; the others need not wait until it has been silent for long."""
+        self._members.pop(viewer, None)
 
     def _join(self, viewer: Hashable, now_s: float) -> _Member:
         """The member, last in order; those that have gone are forgotten."""
@@ -86,7 +119,10 @@ class Bottleneck:
         return member
 
     def _learn(self, member: _Member, download: Download, offset_s: float) -> None:
-        """What a finished download tells of the link. offset_s: from the viewer's clock to that of all."""
+        """What a finished download tells of the link, once. offset_s: from the viewer's clock to that of all."""
+        if download == member.learned:
+            return
+        member.learned = download
         begun_s = download.started_s + offset_s + download.latency_s
         span_s = begun_s, max(begun_s + SPAN_MIN_S, download.started_s + offset_s + download.duration_s)
         rate_bps = throughput_bps(download)
@@ -106,8 +142,13 @@ def _beside(member: _Member, span_s: tuple[float, float], rate_bps: float) -> fl
     """The part of a span during which a member downloaded too; the download under way is taken to go as fast."""
     under_way = member.seen_s, member.seen_s + member.size_bytes * 8 / rate_bps
     spans_s = [*member.spans_s, under_way] if member.size_bytes else member.spans_s
-    shared_s = sum(max(0.0, min(end_s, span_s[1]) - max(begun_s, span_s[0])) for begun_s, end_s in spans_s)
-    return min(shared_s / (span_s[1] - span_s[0]), 1.0)
+    first_s, last_s = span_s
+    shared_s = [
+        min(end_s, last_s) - max(begun_s, first_s)
+        for begun_s, end_s in spans_s
+        if begun_s < last_s and end_s > first_s  # most do not: each is asked for by all the others
+    ]
+    return min(sum(shared_s) / (last_s - first_s), 1.0)
 
 
 def expecting(observation: Observation, share_bps: float) -> Observation:
@@ -117,7 +158,7 @@ def expecting(observation: Observation, share_bps: float) -> Observation:
     on they alone. How far its downloads stray from that is learned as ever: the decision's memory keeps the forecast.
     """
     forecast = forecast_throughput(observation.downloads, observation.memory)
-    level = max(math.log(max(share_bps, 1.0)), LEVEL_MIN)
+    level = min(max(math.log(max(share_bps, 1.0)), LEVEL_MIN), LEVEL_MAX)
     own = (observation.buffer_s - SHARE_BUFFER_S) / (OWN_BUFFER_S - SHARE_BUFFER_S)
     own = min(max(own, 0.0), 1.0)
     mixed = replace(
