@@ -40,7 +40,14 @@ from server.monitoring.loop_lag import measuring_lag
 from server.monitoring.metrics import Metrics
 from server.open_files import budget, limit
 from server.rate_limits import RateLimits
-from server.session_service import ControllerRunner, SessionRepository, SessionService
+from server.session_service import (
+    ControllerRunner,
+    GroupNames,
+    PricingCache,
+    SessionOpener,
+    SessionRepository,
+    SessionService,
+)
 from server.sessions.memory_store import MemoryStore
 from server.sessions.redis_store import RedisStore
 from server.sessions.session_ids import SessionIds
@@ -116,7 +123,8 @@ async def _run(
         plans = PlanLibrary(make=deciders.make_plan)
         runner = ControllerRunner(deciders.controllers, settings.controller, metrics, plans)
         stack.callback(runner.close)
-        context = app[CONTEXT] = _make_context(settings, repository, runner, metrics, clock, running)
+        groups = GroupNames(ids, settings.group_by, settings.trusted_peers)
+        context = app[CONTEXT] = _make_context(settings, repository, runner, metrics, clock, groups, running)
         await stack.enter_async_context(measuring_lag(context.metrics))
         await stack.enter_async_context(dropping_outlived(Path(settings.library)))
         if settings.redis_url:
@@ -146,6 +154,7 @@ def _make_context(
     controllers: ControllerRunner,
     metrics: Metrics,
     clock: Clock,
+    groups: GroupNames,
     experiment: RunningExperiment | None,
 ) -> Context:
     feed = EventFeed(clock, is_shared=bool(settings.redis_url))
@@ -157,11 +166,12 @@ def _make_context(
         cache_file_bytes_max=settings.cache_file_bytes_max,
         open_files_max=descriptors.cached_files,
     )
+    pricing = PricingCache(title_cache, repository, controllers.plans, Currency(settings.quality))
     sessions = SessionService(
-        title_cache=title_cache,
         repository=repository,
+        pricing=pricing,
         controllers=controllers,
-        currency=Currency(settings.quality),
+        opener=SessionOpener(title_cache, repository, pricing, controllers, clock, groups, experiment),
         clock=clock,
         metrics=metrics,
         feed=feed,

@@ -51,6 +51,10 @@ class Settings:
     Empty: no experiment."""
     quality: str = "trusted"
     """What decisions and QoE count: trusted, the part of a lift that the panel attests, or vmaf."""
+    group_by: str = ""
+    """Which viewers are decided for as sharing one link, beside those who tell their group: `address`, those at one
+    IPv4 address or in one IPv6 /64, as behind a household's router; `block`, those in one IPv4 /24 or IPv6 /48. Empty:
+    none. Never trusted_peers, behind whom may be anybody."""
     controllers: tuple[str, ...] = ()
     """The operator's own controllers, `path/to/file.py:Class`, offered under the class's name.
     Separated by commas in the environment."""
@@ -125,6 +129,8 @@ class Settings:
             raise InputError(f"Setting path_prefix is {self.path_prefix!r}; it looks like /video.")
         if self.quality not in list(Currency):
             raise InputError(f"Setting quality is {self.quality!r}; it is one of {', '.join(Currency)}.")
+        if self.group_by not in GROUPINGS:
+            raise InputError(f"Setting group_by is {self.group_by!r}; it is empty, {' or '.join(GROUPINGS[1:])}.")
         if self.log_level not in LOG_LEVELS:
             raise InputError(f"Setting log_level is {self.log_level!r}; it is one of {', '.join(LOG_LEVELS)}.")
 
@@ -151,6 +157,7 @@ _RATES = ("peer_requests_per_s", "peer_sessions_per_s", "peer_posted_bytes_per_s
 _ORIGIN = re.compile(r"[!-~]*")
 _LOCATION = re.compile(r"/[A-Za-z0-9._-]{1,64}/")
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]{1,64}){1,8}/?")
+GROUPINGS = ("", "address", "block")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 _POSITIVE = (
     *("session_ttl_s", "sessions_max", "log_events_max", "log_bytes_max", "body_bytes_max"),

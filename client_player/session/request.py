@@ -36,6 +36,8 @@ class PlayRequest:
     virtual_time: bool = True
     currency: Currency = Currency.TRUSTED
     """What counts as quality where the player decides, and in the session's QoE."""
+    group: str = ""
+    """Names the link that the viewer shares with others, for the server to decide for all of them; empty: none."""
     local: bool = False
     """Decide in the player, by the standard manifest, instead of in a server's session."""
     sink: str = "null"
@@ -57,6 +59,7 @@ def to_session_request(request: PlayRequest, title_id: str) -> ServerSessionRequ
         controller=request.controller,
         families=request.families,
         buffer_max_s=request.buffer_max_s,
+        group=request.group,
     )
 
 

@@ -37,7 +37,8 @@ class ServerSessionRequest:
     """Fields of `POST /sessions`. buffer_max_s: seconds of media that the player holds at most.
 
     version: of the title, when the viewer has begun with one; empty: the one of now. visit: names the viewer's visit,
-    so that a session opened anew is decided by the same controller, also while the server compares several.
+    so that a session opened anew is decided by the same controller, also while the server compares several. group:
+    names the link that the viewer shares with others; empty: none is told.
     """
 
     title: str
@@ -47,6 +48,7 @@ class ServerSessionRequest:
     buffer_max_s: float
     version: str = ""
     visit: str = field(default_factory=lambda: secrets.token_urlsafe(12))
+    group: str = ""
 
     @property
     def wants_enhancement(self) -> bool:
@@ -61,7 +63,12 @@ class ServerSessionRequest:
             "families": list(self.families),
             "buffer_max_s": self.buffer_max_s,
         }
-        optional = {"controller": self.controller, "version": self.version, "visit": self.visit}
+        optional = {
+            "controller": self.controller,
+            "version": self.version,
+            "visit": self.visit,
+            "group": self.group,
+        }
         return dumps(fields | {name: value for name, value in optional.items() if value})
 
 

@@ -69,6 +69,9 @@ class Metrics:
         self.decided_s = make.counter(
             "decided_seconds", "Media time of decided segments; decision switches over it are switches a second."
         )
+        self.shared_decisions = make.counter(
+            "shared_decisions", "Segments decided by a viewer's share of its group's link."
+        )
         self.repeats = make.counter("decision_repeats", "Segments asked for again and answered as before.")
         self.conflicts = make.counter("decision_conflicts", "Decisions taken anew, since another came between.")
         self.controller_failures = make.counter(

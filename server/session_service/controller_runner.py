@@ -8,13 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from abr.controllers.guard import decide_batch
+from abr.controllers.toprung.bottleneck import Turn
 from abr.controllers.toprung.controller import Toprung
 from abr.controllers.toprung.plan_library import PlanLibrary
 from abr.core.control import Controller, Decision, Observation
 from abr.core.options import Menu
 from server.concurrency.batcher import TurnBatcher
 from server.monitoring.metrics import Metrics
+from server.session_service.groups import Links
 from server.sessions.plan_queue import PlanQueue, Requester
+from server.sessions.state import SessionState
 
 Query = tuple[Controller, Observation]
 
@@ -36,6 +39,7 @@ class ControllerRunner:
         self._default = default
         self._metrics = metrics
         self._queue = PlanQueue()
+        self._links = Links()
         self._batcher: TurnBatcher[Query, tuple[Decision, float]] = TurnBatcher(self._decide_batch)
 
     @property
@@ -67,11 +71,33 @@ class ControllerRunner:
 
     async def decide(self, name: str, observation: Observation, session_id: str, requester: Requester) -> Decision:
         """The decision of controller `name`, or of the default one when it is no longer there."""
-        controller = self._controllers.get(name, self._controllers[self._default])
+        controller = self._controller(name)
         await self._queue.wait(controller, observation.menu, observation.buffer_max_s, requester)
         decision, took_s = await self._batcher.submit((controller, observation))
         self._metrics.decision_s.observe(took_s, session_id)
         return decision
+
+    def take_turn(self, state: SessionState, viewer: str, observation: Observation, now_s: float) -> Turn | None:
+        """What to ask for a session with a group, and what becomes of the answer. now_s: on the server's clock.
+
+        None when its controller decides each viewer alone: others than Toprung's do not read what the link tells.
+        """
+        controller = self._controller(state.controller)
+        if not isinstance(controller, Toprung):
+            return None
+        turn = self._links.take_turn(state, viewer, controller, observation, now_s)
+        if turn.told:
+            self._metrics.shared_decisions.inc()
+        return turn
+
+    def leave(self, state: SessionState, viewer: str) -> None:
+        """The session has ended; its group, if it has one, shares the link without it."""
+        if state.group:
+            self._links.leave(state, viewer)
+
+    def _controller(self, name: str) -> Controller:
+        """The default one when `name` is no longer there."""
+        return self._controllers.get(name, self._controllers[self._default])
 
     def _decide_batch(self, queries: Sequence[Query]) -> list[tuple[Decision, float]]:
         """The decisions of one turn of the loop, each with its share of the time that all took."""

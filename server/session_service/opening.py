@@ -15,6 +15,7 @@ from server.errors import RequestError
 from server.experiments.service import RunningExperiment
 from server.media.title_cache import TitleCache
 from server.session_service.controller_runner import ControllerRunner
+from server.session_service.groups import GroupNames
 from server.session_service.pricing import PricingCache
 from server.session_service.repository import SessionRepository
 from server.sessions.decisions import can_remember
@@ -35,6 +36,9 @@ class SessionRequest(Record, frozen=True):
     visit: Annotated[str, Meta(max_length=64)] = ""
     """Chosen by the player at random: sessions with the same one belong to the same viewer, and in an experiment to the
     same arm. Empty: the session stands for itself."""
+    group: Annotated[str, Meta(max_length=64)] = ""
+    """Names the link that the viewer shares with others, such as a household's: all who tell the same name are decided
+    for together. Empty: none, or the one that the server groups by."""
 
 
 class SessionOpener:
@@ -47,6 +51,7 @@ class SessionOpener:
         pricing: PricingCache,
         controllers: ControllerRunner,
         clock: Clock,
+        groups: GroupNames,
         experiment: RunningExperiment | None = None,
     ) -> None:
         self._title_cache = title_cache
@@ -54,12 +59,14 @@ class SessionOpener:
         self._pricing = pricing
         self._controllers = controllers
         self._clock = clock
+        self._groups = groups
         self._experiment = experiment
 
     async def open(self, request: SessionRequest, address: str = "") -> tuple[str, SessionState]:
         """Open a session; returns its id. Raises RequestError when the title or the controller is not there.
 
-        address: where the request comes from; the plans that it needs take turns with those of other addresses.
+        address: where the request comes from; the plans that it needs take turns with those of other addresses, and
+        the server may group by it.
         """
         loaded = await self._title_cache.title(request.title, request.version)
         place = self._experiment.draw(request.visit) if self._experiment and not request.controller else None
@@ -77,6 +84,7 @@ class SessionOpener:
             version=loaded.title.version,
             arm=place.arm.name if place else "",
             visit=place.visit if place else b"",
+            group=self._groups.name(request.group, address),
         )
         _, prices = await self._pricing.priced_title(state)
         if not can_remember(prices):

@@ -11,7 +11,6 @@ import msgspec
 
 from abr.controllers import HORIZON
 from abr.core.control import Download
-from abr.core.enhancement import Currency
 from abr.core.events import AnyEvent, Decided, Ended, Started, dumps_line
 from abr.core.options import PriceList
 from server.clock import Clock
@@ -19,7 +18,6 @@ from server.concurrency.keyed_lock import KeyedLock
 from server.errors import RequestError
 from server.experiments.report import ExperimentView
 from server.experiments.service import RunningExperiment
-from server.media.title_cache import TitleCache
 from server.monitoring.event_feed import EventFeed
 from server.monitoring.metrics import Metrics
 from server.monitoring.shown_quality import quality_shown
@@ -53,10 +51,10 @@ class SessionService:
     def __init__(
         self,
         *,
-        title_cache: TitleCache,
         repository: SessionRepository,
+        pricing: PricingCache,
         controllers: ControllerRunner,
-        currency: Currency,
+        opener: SessionOpener,
         clock: Clock,
         metrics: Metrics,
         feed: EventFeed,
@@ -69,8 +67,8 @@ class SessionService:
         self._locks = KeyedLock()
         self._controllers = controllers
         self._repository = repository
-        self._pricing = PricingCache(title_cache, self._repository, controllers.plans, currency)
-        self._opener = SessionOpener(title_cache, self._repository, self._pricing, self._controllers, clock, experiment)
+        self._pricing = pricing
+        self._opener = opener
 
     async def all_planned(self) -> None:
         """Returns when all plans that viewers need are there; decisions do without them meanwhile."""
@@ -118,7 +116,7 @@ class SessionService:
         raise contended_session()
 
     async def _decide(self, session_id: str, state: SessionState, query: SegmentQuery) -> SegmentDecision:
-        """Observe → decide → record; or what was decided before."""
+        """Observe → decide → record; or what was decided before. In a group the observation expects a share."""
         offer = await self._pricing.priced_title(state)
         segment, prices = query.segment, offer.prices
         if not 0 <= segment < len(prices.duration_s):
@@ -129,9 +127,16 @@ class SessionService:
         repeated = repeat_decision(state, offer, segment, query.rendition)
         if repeated is not None:
             return repeated
-        observed = observe(state, query.hints, prices, segment, now_s=self._clock(), horizon=HORIZON)
+        now_s = self._clock()
+        observed = observe(state, query.hints, prices, segment, now_s=now_s, horizon=HORIZON)
+        asked = observed.observation
+        turn = self._controllers.take_turn(state, store_key(session_id), asked, now_s) if state.group else None
+        if turn is not None:
+            observed = observed._replace(observation=turn.observation)
         requester = self._pricing.requester(state)
         decision = await self._controllers.decide(state.controller, observed.observation, session_id, requester)
+        if turn is not None:
+            decision = turn.conclude(decision)
         return record_decision(observed, decision, offer, segment, query.rendition)
 
     async def _record(self, session_id: str, key: str, version: int, decided: SegmentDecision) -> bool:
@@ -192,6 +197,7 @@ class SessionService:
             await self._experiment.note(state, kept, quality_of)
         if any(isinstance(event, Ended) for event in kept):
             self._metrics.count_end(store_key(session_id))
+            self._controllers.leave(state, store_key(session_id))
         else:
             self._metrics.active.touch(store_key(session_id))
 
@@ -213,8 +219,11 @@ class SessionService:
 
     async def close(self, session_id: str) -> None:
         """End a session and forget it."""
+        key = store_key(session_id)
+        state = (await self._repository.latest(session_id, key)).state
         await self._repository.delete(session_id)
-        self._metrics.count_end(store_key(session_id))
+        self._metrics.count_end(key)
+        self._controllers.leave(state, key)
 
 
 def _with_arm(event: AnyEvent, arm: str) -> AnyEvent:

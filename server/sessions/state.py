@@ -26,7 +26,7 @@ PackedDownload: TypeAlias = tuple[int, int, int, int]
 class SessionState(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     """One viewer watching one title. At most 1 KiB as MessagePack, which is how stores keep it.
 
-    In an experiment it is 32 bytes more.
+    In an experiment it is 32 bytes more, in a group 8.
 
     Session time is seconds since `created_s`, which is read from the server's clock. `choices[i]` is 0 while segment
     `choices_from + i` is undecided, else one more than the option that was chosen for it.
@@ -64,6 +64,9 @@ class SessionState(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     """Of the experiment, which the viewer was drawn into; empty outside of one (server.experiments)."""
     visit: bytes = b""
     """Names the visit that the session is part of, for an experiment; lost with the store, as are the visits in it."""
+    group: bytes = b""
+    """Names the group of viewers behind one link (server.session_service.groups); empty: decided alone. Lost with the
+    store: the session is then decided alone."""
 
     def option(self, segment: int) -> int | None:
         """The option already chosen for `segment`, if it is remembered."""

@@ -106,6 +106,7 @@ def test_passwords_are_never_printed():
         ({"peer_requests_per_s": float("nan")}, "peer_requests_per_s is nan"),
         ({"peer_sessions_per_s": -1.0}, "0, for no limit"),
         ({"trusted_peers": ("10.0.0.0/8",)}, "it takes single addresses"),
+        ({"group_by": "adress"}, "it is empty, address or block"),
         ({"allow_origin": "a\r\nX: y"}, "https://example.com"),
         ({"session_ttl_s": float("nan")}, "above zero"),
     ],

@@ -34,6 +34,9 @@ function visit() {
   }
 }
 
+/** Names the link that this viewer shares with others, for a server to decide for all of them: `?group=`. */
+const group = new URLSearchParams(location.search).get("group") || undefined;
+
 /** lifts: whether the viewer wants to see enhanced pictures; who does not is offered none. */
 const open = (title, measured, lifts) =>
   json(at("sessions"), {
@@ -46,6 +49,7 @@ const open = (title, measured, lifts) =>
       families: lifts ? undefined : [],
       buffer_max_s: BUFFER_S,
       visit: visit(),
+      group,
     }),
   });
 

@@ -117,7 +117,13 @@ def test_a_state_is_at_most_a_kibibyte_however_full():
     )
     assert len(dumps_state(state)) <= 1024
     assert len(dumps_state(msgspec.structs.replace(state, arm="a" * 16, visit=b"v" * 8))) <= 1024 + 32
+    assert len(dumps_state(msgspec.structs.replace(state, group=b"g" * 8))) <= 1024 + 8
     assert loads_state(dumps_state(state)) == state
+
+
+def test_a_state_that_an_older_server_saved_is_one_without_a_group():
+    saved = msgspec.msgpack.decode(dumps_state(fresh(version="abc", arm="a", visit=b"v" * 8)))
+    assert loads_state(msgspec.msgpack.encode(saved[:-1])) == fresh(version="abc", arm="a", visit=b"v" * 8)
 
 
 @pytest.fixture(scope="module")
