@@ -6,6 +6,7 @@ import re
 import tracemalloc
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
@@ -15,12 +16,13 @@ from abr.controllers.toprung.controller import Toprung
 from abr.controllers.toprung.plan_library import PlanLibrary
 from abr.core.control import Decision, Download, Observation
 from abr.core.events import Decided, Ended, EventBatch
+from abr.core.options import Choice
 from abr.core.pricing import price
 from abr.protocols import cmcd
 from abr.protocols.cmcd import ViewerState, from_viewer
 from abr.records import dumps
 from abr.simulation.benchmark_data import classic_prices
-from abr.simulation.replay import replay
+from abr.simulation.replay import observation_of, replay
 from server.app import create_app
 from server.context import CONTEXT
 from server.session_service.groups import GroupNames, Links, network_of
@@ -103,23 +105,19 @@ async def test_who_ends_leaves_its_share_to_the_others(client, opened, clock, sa
     assert await members(client, one) == [0, 2, 1]
 
 
-async def test_decisions_of_a_group_replay_to_the_same_ones(client, opened, clock, title):
+async def test_decisions_of_a_group_replay_to_the_same_ones_to_the_word(client, opened, clock, title):
     paths = [await opened(group="a") for _ in range(2)]
     await watch(client, clock, paths)
-    prices = price(title, enhancements(title), device_profile(title))
+    prices, controller = price(title, enhancements(title), device_profile(title)), Toprung(plans=PlanLibrary())
     for path in paths:
         log = await logged(client, path, Decided)
-        assert replay(log, prices, Toprung(plans=PlanLibrary())).differences == ()
-        downloads = log[-1].seen.downloads
-        assert log[-1].seen.memory[0] != pytest.approx(Toprung().decide(observed(downloads)).memory[0])
-
-
-def observed(downloads) -> Observation:
-    """What a viewer alone would expect by then."""
-    known = tuple(Download(started_s=a, duration_s=b, latency_s=c, size_bytes=d) for a, b, c, d in downloads)
-    return Observation(
-        now_s=0.0, menu=classic_prices(segments=4).menu(0, 2), buffer_s=4.0, buffer_max_s=60.0, downloads=known
-    )
+        assert replay(log, prices, controller).differences == ()
+        for before, event in pairwise(log):
+            share = SHARE.search(event.reason)
+            assert event.reason.startswith(f"toprung: expects {share[1]} kbit/s"), "its buffer is short"
+            last = Choice(rendition=prices.rendition_ids.index(before.rendition), enhancer=before.enhancer)
+            again = controller.decide(observation_of(event.seen, event.t_s, event.segment, prices, last))
+            assert again.reason + share[0] == event.reason
 
 
 async def test_how_many_segments_were_decided_by_a_share_is_counted(client, opened, clock):
