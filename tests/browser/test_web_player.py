@@ -96,6 +96,17 @@ async def test_a_device_that_has_become_slow_steps_down_within_a_second_and_play
     assert of_kind(events, Playing) and of_kind(events, Started) and of_kind(events, Ended)
 
 
+async def test_the_group_in_the_address_of_the_page_is_told_to_the_server(library):
+    async with serving(library, EAGER) as url, chromium() as browser:
+        page = await browser.open(url)
+        for query, group in (("", None), ("?group=our+flat", "our flat")):
+            await page.tab.goto(f"{url}{query}")
+            await page.tab.wait_for_selector("#begin:enabled")
+            async with page.tab.expect_request(f"{url}sessions") as asked:
+                await page.tab.click("#begin")
+            assert (await asked.value).post_data_json.get("group") == group
+
+
 async def test_a_title_without_networks_of_its_own_is_lifted_by_the_generic_ones(tmp_path):
     async with serving(str(generic_library(tmp_path)), EAGER) as url, chromium(software_gpu=True) as browser:
         page = await browser.open(f"{url}qoe")

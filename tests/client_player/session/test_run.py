@@ -106,6 +106,12 @@ def test_sound_stays_with_the_picture(plain_library: Path, tmp_path: Path) -> No
     assert played.audio_offset_max_s < 1 / played.title.fps
 
 
+def test_a_viewer_who_tells_a_group_is_decided_by_its_share_of_the_link(plain_library: Path, tmp_path: Path) -> None:
+    for group in ("our flat", ""):
+        decided = of_kind(_watch(plain_library, tmp_path, _plain(group=group)).events, Decided)
+        assert ["among 1 on the link" in event.reason for event in decided] == [False, bool(group), bool(group)]
+
+
 def test_stalls_are_what_the_trace_makes_them(plain_library: Path, tmp_path: Path) -> None:
     """A link that dies for six seconds: the stall ends when the bytes that the trace holds back have come."""
     trace = make("dies", [(1.2, 3e6, 0.05), (6.0, 0.0, 0.05), (60.0, 3e6, 0.05)])
