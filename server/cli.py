@@ -19,7 +19,11 @@ import click
 @click.option("--controller", help="Who decides when a viewer names nobody.  [default: toprung]")
 @click.option("--experiment", metavar="NAME=CONTROLLER,…", help="Draw viewers into arms: a=toprung,b=bola.")
 @click.option("--quality", type=click.Choice(["trusted", "vmaf"]), help="What decisions count.  [default: trusted]")
-@click.option("--group-by", type=click.Choice(["address", "block"]), help="Decide together for whom one link serves.")
+@click.option(
+    "--group-by",
+    type=click.Choice(["address", "block"]),
+    help="Decide together for viewers at one address, or in one block of addresses.  [default: for those who say so]",
+)
 @click.option("--add-controller", "controllers", multiple=True, metavar="FILE.py:CLASS", help="Offer your own too.")
 @click.option("--config", "config", type=click.Path(dir_okay=False, path_type=Path), help="TOML file of settings.")
 @click.option(
