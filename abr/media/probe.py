@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -122,37 +122,15 @@ def probe(path: Path, *, accept_short: bool = False) -> SourceInfo:
     accept_short: take a file that ends before it says it does as it is, with a note. Raises MediaError when it is
     empty, truncated or has no moving picture.
     """
-    if path.stat().st_size == 0:
-        raise MediaError(f"{path.name} is empty; give a video file.")
-    with open_source(path) as container:
-        chosen = _choose_video(container, path)
-    with open_source(path) as container:  # streams must not be touched once their container is closed
-        video = next(stream for stream in container.streams.video if stream.index == chosen)
-        video_index, pixel_aspect = video.index, video.sample_aspect_ratio or Fraction(1)
-        promised_rate = video.guessed_rate or video.average_rate or Fraction(25)
-        best = container.streams.best("audio", related=video)
-        declared = bool(container.streams.audio)
-        audio_index = best.index if best is not None and best.codec_context is not None else None
-        sound_language = language_tag(best.language if best is not None else None)
-        found, last_s = survey(container, [each for each in (video_index, audio_index) if each is not None])
-        clock_jumps = bool(container.format.flags & _CLOCK_JUMPS)
-        shortfall = _find_shortfall(container, last_s)
-        if shortfall and not accept_short:
-            raise MediaError(
-                f"{path.name} {shortfall}: it is truncated; fetch the whole file again, or take it as it is with "
-                "--accept-short."
-            )
-    pictures = found[video_index]
+    streams = _survey_streams(path, accept_short)
+    pictures, sound = streams.pictures, streams.sound
     _check_pictures(pictures, path)
-    sound = None if audio_index is None else found[audio_index]
-    if sound is None or sound.frames == 0:
-        audio_index = sound = None
-    rate = tidy_rate(pictures.plausible_rate(promised_rate))
+    rate = tidy_rate(pictures.plausible_rate(streams.promised_rate))
     pictures.fill_durations(float(1 / rate))
     picture = pictures.largest_format()
-    display = display_size(picture.width_px, picture.height_px, pixel_aspect, picture.rotation_deg)
+    display = display_size(picture.width_px, picture.height_px, streams.pixel_aspect, picture.rotation_deg)
     _check_size(path, max(picture.width_px, picture.height_px, *display), min(display))
-    picture_shifts, sound_shifts = find_both_shifts(pictures, sound, clock_jumps=clock_jumps)
+    picture_shifts, sound_shifts = find_both_shifts(pictures, sound, clock_jumps=streams.clock_jumps)
     first_packet_s = pictures.first_packet_s
     pictures.shift(picture_shifts)
     if sound is not None:
@@ -160,8 +138,8 @@ def probe(path: Path, *, accept_short: bool = False) -> SourceInfo:
     start_s, end_s = _span(pictures, sound, first_packet_s)
     _check_length(path, end_s - start_s)
     return SourceInfo(
-        video_stream=video_index,
-        audio_stream=audio_index,
+        video_stream=streams.video_index,
+        audio_stream=None if sound is None else streams.audio_index,
         coded_width_px=picture.width_px,
         coded_height_px=picture.height_px,
         display_width_px=display[0],
@@ -179,12 +157,58 @@ def probe(path: Path, *, accept_short: bool = False) -> SourceInfo:
         picture_shifts=picture_shifts,
         sound_shifts=sound_shifts,
         notes=(
-            *((f"it {shortfall}",) if shortfall else ()),
-            *_notes_on_sound(declared, sound),
+            *((f"it {streams.shortfall}",) if streams.shortfall else ()),
+            *_notes_on_sound(streams.has_sound, sound),
             *_notes_on_times(pictures, picture_shifts, start_s, rate),
         ),
-        sound_language=sound_language,
+        sound_language=streams.sound_language,
     )
+
+
+class _Streams(NamedTuple):
+    """What decoding a source once tells. sound: None where it has none that can be decoded, whatever it declares."""
+
+    video_index: int
+    audio_index: int | None
+    pictures: StreamSurvey
+    sound: StreamSurvey | None
+    has_sound: bool
+    sound_language: str
+    pixel_aspect: Fraction
+    promised_rate: Fraction
+    clock_jumps: bool
+    shortfall: str | None
+
+
+def _survey_streams(path: Path, accept_short: bool) -> _Streams:
+    if path.stat().st_size == 0:
+        raise MediaError(f"{path.name} is empty; give a video file.")
+    with open_source(path) as container:
+        chosen = _choose_video(container, path)
+    with open_source(path) as container:  # streams must not be touched once their container is closed
+        video = next(stream for stream in container.streams.video if stream.index == chosen)
+        best = container.streams.best("audio", related=video)
+        audio_index = best.index if best is not None and best.codec_context is not None else None
+        found, last_s = survey(container, [each for each in (video.index, audio_index) if each is not None])
+        shortfall = _find_shortfall(container, last_s)
+        if shortfall and not accept_short:
+            raise MediaError(
+                f"{path.name} {shortfall}: it is truncated; fetch the whole file again, or take it as it is with "
+                "--accept-short."
+            )
+        sound = None if audio_index is None else found[audio_index]
+        return _Streams(
+            video_index=video.index,
+            audio_index=audio_index,
+            pictures=found[video.index],
+            sound=sound if sound is not None and sound.frames else None,
+            has_sound=bool(container.streams.audio),
+            sound_language=language_tag(best.language if best is not None else None),
+            pixel_aspect=video.sample_aspect_ratio or Fraction(1),
+            promised_rate=video.guessed_rate or video.average_rate or Fraction(25),
+            clock_jumps=bool(container.format.flags & _CLOCK_JUMPS),
+            shortfall=shortfall,
+        )
 
 
 def _notes_on_sound(declared: bool, sound: StreamSurvey | None) -> Iterator[str]:
