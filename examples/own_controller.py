@@ -15,11 +15,12 @@ from __future__ import annotations
 import numpy as np
 
 from abr.core.control import Decision, Observation
+from abr.core.throughput import harmonic_mean
 
-DOWNLOADS = 5
-"""How many past downloads the estimate looks at."""
 SHARE = 0.8
-"""Of what the buffer and the estimate allow, this much is used: estimates err."""
+"""Of what the estimate allows, this much is used: estimates err."""
+SAFE_S = 12.0
+"""A buffer that is kept for bad times. Of what is above it a download may use an eighth."""
 
 
 class Mine:
@@ -34,13 +35,13 @@ class Mine:
             return Decision(option=int(smallest.argmin()), reason="mine: the first segment is the smallest")
 
         # The estimate: the harmonic mean, which one lucky download does not mislead.
-        recent = seen.downloads[-DOWNLOADS:]
-        throughput_bps = len(recent) / sum(each.duration_s / (8 * each.size_bytes) for each in recent)
+        expected = harmonic_mean(seen.downloads)
 
         # Row 0 of each table is the segment to choose now. An enhancer's weights are downloaded once, and count.
-        download_s = 8 * (menu.size_bytes[0] + menu.weights_bytes) / throughput_bps
+        download_s = expected.latency_s + 8 * (menu.size_bytes[0] + menu.weights_bytes) / expected.throughput_bps
         enhance_s = seen.backlog_s + menu.compute_s[0]
-        comes_in_time = download_s <= SHARE * max(seen.buffer_s, menu.duration_s[0])
+        spare_s = max(seen.buffer_s - SAFE_S, 0.0) / 8
+        comes_in_time = download_s <= SHARE * menu.duration_s[0] + spare_s
         is_done_in_time = enhance_s <= SHARE * (seen.buffer_s + menu.duration_s[0])
 
         # Of those, the one that looks best. When nothing comes in time, what comes soonest.
@@ -51,6 +52,6 @@ class Mine:
             best = int(np.where(is_possible, download_s + enhance_s, np.inf).argmin())
 
         # The reason is logged, counted and shown to the viewer: words and numbers, one line.
-        network = f"{throughput_bps / 1e3:.0f} kbit/s and {seen.buffer_s:.1f} s of buffer"
+        network = f"{expected.throughput_bps / 1e3:.0f} kbit/s and {seen.buffer_s:.1f} s of buffer"
         reason = f"mine: {network} carry a quality of {menu.quality[0, best]:.0f}"
         return Decision(option=best, reason=reason)

@@ -76,7 +76,10 @@ def bench_abr(
     plot: Path | None,
     as_json: bool,
 ) -> None:
-    """Every controller on every trace set, against the offline optimum."""
+    """Every controller on every trace set, against the offline optimum.
+
+    Segment 0 is the lowest rung for all, as published benchmarks have it: no controller is asked.
+    """
     benchmark = read_classic_benchmark(folder) if classic else read_benchmark(folder, profile, scaled)
     chosen = chosen_makers(controllers, benchmark.profile, WITHOUT_ENHANCEMENT if classic else PUBLISHED)
     results = {name: run(benchmark, make()) for name, make in track_quietly(chosen.items(), "controllers")}

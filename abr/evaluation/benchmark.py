@@ -195,7 +195,7 @@ def run(benchmark: Benchmark, controller: Controller) -> ControllerResult:
         switches={name: list(islice(switches, len(traces))) for name, traces in sets.items()},
         spent_s=timed.spent_s or [0.0],
         alone_s=alone.spent_s or timed.spent_s or [0.0],
-        failures=ControllerFailures.of(simulated),
+        failures=ControllerFailures.of(simulated, start_lowest=True),
     )
 
 

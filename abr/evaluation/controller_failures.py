@@ -24,11 +24,12 @@ class ControllerFailures(msgspec.Struct, frozen=True, kw_only=True):
     first: str
 
     @classmethod
-    def of(cls, sessions: Sessions) -> ControllerFailures:
-        """Of simulated sessions."""
+    def of(cls, sessions: Sessions, *, start_lowest: bool = False) -> ControllerFailures:
+        """Of simulated sessions. start_lowest: nobody was asked about their first segments."""
+        shown = sessions.shown[:, 1:] if start_lowest else sessions.shown
         return cls(
             failures=int(sessions.failures.sum()),
-            decisions=int(sessions.shown.size),
+            decisions=int(shown.size),
             first=sessions.first_failure,
         )
 
