@@ -45,10 +45,17 @@ def display_frames(
     filters = display_filters(footage) if filters is None else filters
     origin_s = Fraction(footage.start_s + from_s).limit_denominator(1_000_000)
     pictures = _decode_from(path, footage, origin_s) if from_s > 0 else _decode_all(path, footage)
+    cells_min = round((footage.duration_s - from_s) * footage.rate)
+    yield from shown_frames(pictures, footage, filters, origin_s, cells_min)
+
+
+def shown_frames(
+    pictures: Iterable[VideoFrame], footage: SourceInfo, filters: Filters, origin_s: Fraction, cells_min: int = 1
+) -> Iterator[VideoFrame]:
+    """Decoded pictures as a viewer sees them, on the grid that begins at `origin_s`; as `display_frames` gives them."""
     coded = _reformat(pictures, footage)
     upright = apply_filters(coded, filters) if filters else coded
     timed = ((_time_s(frame), frame) for frame in upright)
-    cells_min = round((footage.duration_s - from_s) * footage.rate)
     last: VideoFrame | None = None
     for index, frame in enumerate(on_grid(timed, footage.rate, origin_s, cells_min)):
         shown = _copy(frame) if frame is last else frame

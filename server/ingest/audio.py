@@ -6,7 +6,7 @@ time 0 without an edit list, which not every player honours; the first 21 ms fad
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +17,6 @@ import numpy.typing as npt
 
 from abr.core.title import AudioTrack, segment_file
 from abr.errors import MediaError
-from abr.media.display_filters import then_none
 from abr.media.probe import SourceInfo, open_source
 from abr.media.survey import decode_packet
 from abr.media.timeline import each_with_shift
@@ -56,16 +55,21 @@ def encode_sound(
     Raises MediaError when the stream cannot be decoded, StorageError from `write`.
     """
     ends = frame_ends(segment_ends_s)
-    packets = _encode_packets(_cut_blocks(path, footage, ends[-1]), bit_rate_bps)
+    packets = _encode_packets(_align(path, footage), ends[-1], bit_rate_bps)
     sizes: list[int] = []
     init = b""
     for index, (first, end) in enumerate(pairwise([0, *ends])):
-        init, segment = _mux_segment([next(packets) for _ in range(end - first)], index, bit_rate_bps)
+        init, segment = mux_sound([next(packets) for _ in range(end - first)], index, bit_rate_bps)
         if index == 0:
             write(INIT_FILE, init)
         write(segment_file(index), segment)
         sizes.append(len(segment))
         advance((end - first) * FRAME_SAMPLES / RATE_HZ)
+    return sound_track(ends, sizes, len(init), footage.sound_language)
+
+
+def sound_track(ends: Sequence[int], sizes: Sequence[int], init_bytes: int, language: str) -> AudioTrack:
+    """The track as it was measured. ends: as `frame_ends` gives them. sizes: bytes of each segment."""
     spans = [(end - first) * FRAME_SAMPLES / RATE_HZ for first, end in pairwise([0, *ends])]
     return AudioTrack(
         id=TRACK,
@@ -73,9 +77,9 @@ def encode_sound(
         bandwidth_bps=max(int(size * 8 / span) + 1 for size, span in zip(sizes, spans, strict=True)),
         sample_rate_hz=RATE_HZ,
         channels=CHANNELS,
-        init_bytes=len(init),
+        init_bytes=init_bytes,
         segment_bytes=tuple(sizes),
-        language=footage.sound_language,
+        language=language,
     )
 
 
@@ -91,7 +95,7 @@ def frame_ends(segment_ends_s: Sequence[Fraction]) -> list[int]:
     return [max(index + 1, end) for index, end in enumerate(ends)]
 
 
-def _mux_segment(packets: Sequence[Packet[AudioStream]], index: int, bit_rate_bps: int) -> tuple[bytes, bytes]:
+def mux_sound(packets: Sequence[Packet[AudioStream]], index: int, bit_rate_bps: int) -> tuple[bytes, bytes]:
     """Init segment and media segment of some packets: one short-lived muxer each, which numbers its fragment."""
     import av
 
@@ -110,19 +114,54 @@ def _open_stream(container: OutputContainer, bit_rate_bps: int) -> AudioStream:
     return container.add_stream("aac", rate=RATE_HZ, bit_rate=bit_rate_bps, layout="stereo")
 
 
-def _encode_packets(blocks: Iterator[Samples], bit_rate_bps: int) -> Iterator[Packet[AudioStream]]:
-    """AAC packets whose pts are 0, 1024, …; the priming packet is left out."""
-    import av
+class SoundEncoder:
+    """AAC packets whose pts are 0, 1024, …, from samples as they come; the priming packet is left out."""
 
-    encoder = av.CodecContext.create("aac", "w")
-    encoder.sample_rate, encoder.layout, encoder.format = RATE_HZ, "stereo", "fltp"
-    encoder.bit_rate = bit_rate_bps
-    encoder.time_base = Fraction(1, RATE_HZ)
-    for index, block in enumerate(then_none(blocks)):
-        frame = None if block is None else _frame(block, index)
-        for packet in encoder.encode(frame):
-            if packet.pts is not None and packet.pts >= 0:
-                yield packet
+    def __init__(self, bit_rate_bps: int) -> None:
+        import av
+
+        self._codec = av.CodecContext.create("aac", "w")
+        self._codec.sample_rate, self._codec.layout, self._codec.format = RATE_HZ, "stereo", "fltp"
+        self._codec.bit_rate = bit_rate_bps
+        self._codec.time_base = Fraction(1, RATE_HZ)
+        self._pending: Samples = np.zeros((CHANNELS, 0), np.float32)
+        self.blocks = 0
+        """Encoded so far, 1024 samples each."""
+
+    def add(self, samples: Samples, count: int | None = None) -> Iterator[Packet[AudioStream]]:
+        """Encode the next samples. count: no more than so many packets are made in all."""
+        self._pending = np.concatenate((self._pending, samples), axis=1)
+        while self._pending.shape[1] >= FRAME_SAMPLES and self.blocks != count:
+            block, self._pending = self._pending[:, :FRAME_SAMPLES], self._pending[:, FRAME_SAMPLES:]
+            yield from self._encode(block)
+
+    def finish(self, count: int) -> Iterator[Packet[AudioStream]]:
+        """The packets that are left of `count`, silent where samples are missing."""
+        while self.blocks < count:
+            block = np.zeros((CHANNELS, FRAME_SAMPLES), np.float32)
+            given = self._pending[:, :FRAME_SAMPLES]
+            block[:, : given.shape[1]] = given
+            self._pending = self._pending[:, FRAME_SAMPLES:]
+            yield from self._encode(block)
+        yield from self._without_priming(self._codec.encode(None))
+
+    def _encode(self, block: Samples) -> Iterator[Packet[AudioStream]]:
+        packets = self._codec.encode(_frame(block, self.blocks))
+        self.blocks += 1
+        yield from self._without_priming(packets)
+
+    def _without_priming(self, packets: Iterable[Packet[AudioStream]]) -> Iterator[Packet[AudioStream]]:
+        return (packet for packet in packets if packet.pts is not None and packet.pts >= 0)
+
+
+def _encode_packets(sound: Iterator[Samples], count: int, bit_rate_bps: int) -> Iterator[Packet[AudioStream]]:
+    """`count` packets of sound from the title's first moment on, silence where there is none."""
+    encoder = SoundEncoder(bit_rate_bps)
+    for samples in sound:
+        yield from encoder.add(samples, count)
+        if encoder.blocks == count:
+            break
+    yield from encoder.finish(count)
 
 
 def _frame(block: Samples, index: int) -> AudioFrame:
@@ -134,47 +173,49 @@ def _frame(block: Samples, index: int) -> AudioFrame:
     return frame
 
 
-def _cut_blocks(path: Path, footage: SourceInfo, count: int) -> Iterator[Samples]:
-    """Exactly `count` blocks (2, 1024) of sound from the title's first moment on, silence where there is none."""
-    pending: Samples = np.zeros((CHANNELS, 0), np.float32)
-    count_given = 0
-    for samples in _align(path, footage):
-        pending = np.concatenate((pending, samples), axis=1)
-        while pending.shape[1] >= FRAME_SAMPLES and count_given < count:
-            yield pending[:, :FRAME_SAMPLES]
-            pending, count_given = pending[:, FRAME_SAMPLES:], count_given + 1
-        if count_given == count:
-            return
-    while count_given < count:
-        block = np.zeros((CHANNELS, FRAME_SAMPLES), np.float32)
-        block[:, : pending.shape[1]] = pending
-        yield block
-        pending, count_given = pending[:, :0], count_given + 1
+class SoundPlacer:
+    """Brings decoded sound to 48 kHz stereo, whatever its parameters on the way, each sample at its time.
+
+    Sample 0 is the title's first moment.
+    """
+
+    def __init__(self) -> None:
+        self._cursor = 0
+        self._resampler: AudioResampler | None = None
+        self._parameters: tuple[str, str, int] | None = None
+
+    def add(self, frame: AudioFrame, time_s: float | None) -> Samples:
+        """The samples that follow. time_s: when the frame begins in the title; None: where the one before ended."""
+        import av
+
+        place = self._cursor if time_s is None else round(time_s * RATE_HZ)
+        samples = np.zeros((CHANNELS, 0), np.float32)
+        parameters = frame.format.name, frame.layout.name, frame.sample_rate
+        if self._parameters != parameters:
+            samples = _resample(self._resampler, None)
+            self._resampler, self._parameters = av.AudioResampler("fltp", "stereo", RATE_HZ), parameters
+        samples = np.concatenate((samples, _resample(self._resampler, frame)), axis=1)
+        cursor = self._cursor
+        if place - cursor > _DRIFT_MAX_S * RATE_HZ or (cursor == 0 and place > 0):
+            samples = np.pad(samples, ((0, 0), (place - cursor, 0)))
+        elif cursor - place > _DRIFT_MAX_S * RATE_HZ or (cursor == 0 and place < 0):
+            samples = samples[:, cursor - place :]
+        self._cursor += samples.shape[1]
+        return samples
+
+    def finish(self) -> Samples:
+        """What the resampler still holds."""
+        return _resample(self._resampler, None)
 
 
 def _align(path: Path, footage: SourceInfo) -> Iterator[Samples]:
-    """The source's sound at 48 kHz stereo, whatever its parameters on the way; sample 0 is the title's first moment."""
-    import av
-
-    cursor = 0
-    resampler: AudioResampler | None = None
-    parameters: tuple[str, str, int] | None = None
+    """The source's sound at 48 kHz stereo; sample 0 is the title's first moment."""
+    placer = SoundPlacer()
     with open_source(path) as container:
         for frame, shift_s in each_with_shift(_decode(container, footage, path), footage.sound_shifts):
             time_s = None if frame.time is None else frame.time + float(shift_s) - footage.start_s
-            place = cursor if time_s is None else round(time_s * RATE_HZ)
-            samples = np.zeros((CHANNELS, 0), np.float32)
-            if parameters != (parameters := (frame.format.name, frame.layout.name, frame.sample_rate)):
-                samples = _resample(resampler, None)
-                resampler = av.AudioResampler("fltp", "stereo", RATE_HZ)
-            samples = np.concatenate((samples, _resample(resampler, frame)), axis=1)
-            if place - cursor > _DRIFT_MAX_S * RATE_HZ or (cursor == 0 and place > 0):
-                samples = np.pad(samples, ((0, 0), (place - cursor, 0)))
-            elif cursor - place > _DRIFT_MAX_S * RATE_HZ or (cursor == 0 and place < 0):
-                samples = samples[:, cursor - place :]
-            cursor += samples.shape[1]
-            yield samples
-        yield _resample(resampler, None)
+            yield placer.add(frame, time_s)
+        yield placer.finish()
 
 
 def _resample(resampler: AudioResampler | None, frame: AudioFrame | None) -> Samples:

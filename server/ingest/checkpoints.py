@@ -33,16 +33,16 @@ class Checkpoints:
     Raises InputError when another run is at it and StorageError when the disk refuses.
     """
 
-    def __init__(self, folder: Path, fingerprint: Fingerprint) -> None:
+    def __init__(self, folder: Path, fingerprint: Fingerprint, busy: str = "") -> None:
+        """busy: what to say when another run is at it, instead of the usual sentence."""
         self.folder = folder
         self.title = folder / "title"
         self._fingerprint = fingerprint
+        self._busy = busy or f"Another run is preparing this title in {folder}; wait for it or stop it."
         self._lock: IO[bytes] | None = None
 
     def __enter__(self) -> Checkpoints:
-        self._lock = lock_folder(
-            self.folder, busy=f"Another run is preparing this title in {self.folder}; wait for it or stop it."
-        )
+        self._lock = lock_folder(self.folder, busy=self._busy)
         # Without the unfinished title its records are useless: it was published and the run ended right there.
         if self._read(_FINGERPRINT, Fingerprint) != self._fingerprint or not self.title.is_dir():
             self._clear()

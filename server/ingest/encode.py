@@ -59,16 +59,19 @@ def encode_ladder(
     write: Callable[[Rung], Write],
     *,
     advance: Callable[[float], None] = lambda _frames: None,
+    low_delay: bool = False,
 ) -> tuple[EncodedRung, ...]:
     """Encode display frames (pts on the grid, time base 1/rate) to every rung, lowest first.
 
     Segments start at the same frames in all rungs. The first error in any thread stops all and is raised here:
-    StorageError from `write`, ToprungError from x264.
+    StorageError from `write`, ToprungError from x264. low_delay: hand out each frame as soon as it is encoded, at the
+    cost of some bits; a short rest of the title stays a segment.
     """
     segment_frames = segment_length(recipe, rate)
     writers = {rung.id: write(rung) for rung in rungs}
     threads = threads_of(rungs, os.cpu_count() or 1)
-    options = {rung.id: x264_options(rung, recipe, threads=threads[rung.id]) for rung in rungs}
+    options = {rung.id: x264_options(rung, recipe, threads=threads[rung.id], low_delay=low_delay) for rung in rungs}
+    shortest_frames = 0 if low_delay else int(_SHORTEST_SEGMENT_S * rate)
     encoders = [_RungEncoder(rung, options[rung.id], rate, writers[rung.id]) for rung in rungs]
     for encoder in encoders[:-1]:
         encoder.nice = _NICE
@@ -76,7 +79,7 @@ def encode_ladder(
     try:
         for encoder in encoders:
             encoder.thread.start()
-        for frame in mark_key_frames(frames, segment_frames, int(_SHORTEST_SEGMENT_S * rate)):
+        for frame in mark_key_frames(frames, segment_frames, shortest_frames):
             for encoder in first:
                 encoder.queue.put(frame)
             _raise_error(encoders)

@@ -51,8 +51,12 @@ def segment_length(recipe: EncodeSettings, rate: Fraction) -> int:
     return max(1, round(recipe.segment_s * rate))
 
 
-def x264_options(rung: Rung, recipe: EncodeSettings, *, threads: int | None = None) -> dict[str, str]:
+def x264_options(
+    rung: Rung, recipe: EncodeSettings, *, threads: int | None = None, low_delay: bool = False
+) -> dict[str, str]:
     """Options for FFmpeg's libx264 encoder; without `threads` x264 chooses their number.
+
+    low_delay: no frame waits for those that follow it, as x264's tune zerolatency has it.
 
     No B-frames: decode order is display order, so that every player, with or without support for edit lists and
     signed composition offsets, sees a segment begin exactly where it begins. Parameter sets are repeated in band
@@ -70,6 +74,8 @@ def x264_options(rung: Rung, recipe: EncodeSettings, *, threads: int | None = No
         "colormatrix": "bt709",
         "range": "tv",
     }
+    if low_delay:
+        private |= {"rc-lookahead": "0", "sync-lookahead": "0", "mbtree": "0", "sliced-threads": "1"}
     options = {
         "preset": recipe.preset,
         "crf": f"{recipe.crf if rung.crf is None else rung.crf:g}",

@@ -150,7 +150,39 @@ def _build_title(
     tracks = work.run_once(
         "sound", tuple[AudioTrack, ...], lambda: _encode_sound(source, footage, ends_s, recipe, work, bars)
     )
-    qualities = _measure_quality(source, footage, video, recipe, work, bars)
+    qualities = measure_quality(source, footage, video, recipe, work, bars)
+    made = Made(footage=footage, rungs=rungs, video=video, tracks=tracks, qualities=qualities)
+    return write_title(work.title, name, source_of(source, footage, sha256), made, recipe, forbidden=forbidden)
+
+
+def source_of(source: Path, footage: SourceInfo, sha256: str) -> Source:
+    """What a title says of the file that it was prepared from."""
+    return Source(
+        name=readable_name(source),
+        sha256=sha256,
+        width_px=footage.coded_width_px,
+        height_px=footage.coded_height_px,
+        duration_s=footage.duration_s,
+        filters=tuple(display_filters(footage)),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """Everything of a title that was encoded and measured."""
+
+    footage: SourceInfo
+    rungs: tuple[Rung, ...]
+    video: Video
+    tracks: tuple[AudioTrack, ...]
+    qualities: dict[str, Quality]
+
+
+def write_title(
+    folder: Path, name: str, source: Source, made: Made, recipe: EncodeSettings, *, forbidden: bool = False
+) -> Title:
+    """Write what makes encoded and measured segments a title: title.json, manifests, plans. Raises StorageError."""
+    footage, video = made.footage, made.video
     title = Title(
         id=name,
         display_width_px=footage.display_width_px,
@@ -159,26 +191,19 @@ def _build_title(
         segment_duration_s=tuple(float(frames / footage.rate) for frames in video.segment_frames),
         segment_frames=video.segment_frames,
         renditions=tuple(
-            _rendition(rung, encoded, footage.rate) for rung, encoded in zip(rungs, video.rungs, strict=True)
+            _rendition(rung, encoded, footage.rate) for rung, encoded in zip(made.rungs, video.rungs, strict=True)
         ),
-        audio=tracks,
-        source=Source(
-            name=readable_name(source),
-            sha256=sha256,
-            width_px=footage.coded_width_px,
-            height_px=footage.coded_height_px,
-            duration_s=footage.duration_s,
-            filters=tuple(display_filters(footage)),
-        ),
-        plain_quality=qualities,
+        audio=made.tracks,
+        source=source,
+        plain_quality=made.qualities,
         meter=meter_of(every_frames=recipe.vmaf_every, crop=video.box, panel_every_segments=recipe.panel_every),
         encoder=describe_encoder(recipe),
-        version=media_version(work.title),
+        version=media_version(folder),
         no_enhancement=True if forbidden else UNSET,
     )
     for file, data in {**manifests(title), TITLE_FILE: dumps_pretty(title)}.items():
-        write_file(work.title / file, data)
-    write_plans(work.title, title, None)
+        write_file(folder / file, data)
+    write_plans(folder, title, None)
     return title
 
 
@@ -255,7 +280,7 @@ def _make_writer(folder: Path) -> Write:
     return lambda name, data: write_file(folder / name, data)
 
 
-def _measure_quality(
+def measure_quality(
     source: Path, footage: SourceInfo, video: Video, recipe: EncodeSettings, work: Checkpoints, bars: ProgressBars
 ) -> dict[str, Quality]:
     """Quality of every rung, two at a time; each is recorded as soon as it is known."""

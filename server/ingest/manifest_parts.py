@@ -1,0 +1,193 @@
+"""What manifests are made of: elements of an MPD (ISO/IEC 23009-1) and lines of HLS playlists (RFC 8216)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from itertools import groupby
+from typing import Protocol
+from xml.etree import ElementTree
+
+import msgspec
+
+from abr.core.title import AudioTrack, Rendition, segment_file
+from abr.media.languages import UNKNOWN
+from server.ingest.cmaf import INIT_FILE
+
+Element = ElementTree.Element
+
+NAMES = segment_file(0).replace("00001", "$Number%05d$")
+PROFILES = "urn:mpeg:dash:profile:isoff-live:2011,urn:mpeg:dash:profile:cmaf:2019"
+
+
+class Shown(Protocol):
+    """What is the same in all renditions, and the sound that goes with them."""
+
+    @property
+    def display_width_px(self) -> int:
+        """Of the picture that a viewer sees."""
+
+    @property
+    def display_height_px(self) -> int:
+        """Of the same."""
+
+    @property
+    def frame_rate(self) -> tuple[int, int]:
+        """Frames a second, as numerator and denominator."""
+
+    @property
+    def audio(self) -> tuple[AudioTrack, ...]:
+        """One track, or none."""
+
+
+def as_avc1(rendition: Rendition) -> Rendition:
+    """As the other init segment describes it."""
+    return msgspec.structs.replace(rendition, codecs=rendition.codecs.replace("avc3.", "avc1."))
+
+
+def video_set(shown: Shown, period: Element, top: Rendition) -> Element:
+    """The AdaptationSet of the pictures, without its Representations."""
+    aspect = Fraction(shown.display_width_px, shown.display_height_px)
+    video = ElementTree.SubElement(
+        period,
+        "AdaptationSet",
+        id="0",
+        contentType="video",
+        mimeType="video/mp4",
+        segmentAlignment="true",
+        startWithSAP="1",
+        par=f"{aspect.numerator}:{aspect.denominator}",
+        maxWidth=str(top.width_px),
+        maxHeight=str(top.height_px),
+        maxFrameRate=frame_rate(shown),
+    )
+    ElementTree.SubElement(video, "Role", schemeIdUri="urn:mpeg:dash:role:2011", value="main")
+    return video
+
+
+def video_representation(video: Element, shown: Shown, rendition: Rendition, name: str, bandwidth_bps: int) -> None:
+    """A Representation of the pictures."""
+    shape = Fraction(shown.display_width_px * rendition.height_px, shown.display_height_px * rendition.width_px)
+    ElementTree.SubElement(
+        video,
+        "Representation",
+        id=name,
+        codecs=rendition.codecs,
+        bandwidth=str(bandwidth_bps),
+        width=str(rendition.width_px),
+        height=str(rendition.height_px),
+        frameRate=frame_rate(shown),
+        sar=f"{shape.numerator}:{shape.denominator}",
+    )
+
+
+def sound_set(
+    period: Element, track: AudioTrack, number: int, base: str | None, durations: Sequence[int], start: Start
+) -> None:
+    """The AdaptationSet of one sound track. durations: samples of each segment. base: its BaseURL, if it has one."""
+    sound = ElementTree.SubElement(
+        period,
+        "AdaptationSet",
+        id=str(number),
+        contentType="audio",
+        mimeType="audio/mp4",
+        segmentAlignment="true",
+        startWithSAP="1",
+        lang=track.language,
+    )
+    ElementTree.SubElement(sound, "Role", schemeIdUri="urn:mpeg:dash:role:2011", value="main")
+    if base:
+        ElementTree.SubElement(sound, "BaseURL").text = base
+    folder = "audio/$RepresentationID$"
+    timeline(sound, durations, track.sample_rate_hz, f"{folder}/{NAMES}", f"{folder}/{INIT_FILE}", start)
+    _sound_representation(sound, track)
+
+
+def _sound_representation(sound: Element, track: AudioTrack) -> None:
+    representation = ElementTree.SubElement(
+        sound,
+        "Representation",
+        id=track.id,
+        codecs=track.codecs,
+        bandwidth=str(track.bandwidth_bps),
+        audioSamplingRate=str(track.sample_rate_hz),
+    )
+    ElementTree.SubElement(
+        representation,
+        "AudioChannelConfiguration",
+        schemeIdUri="urn:mpeg:dash:23003:3:audio_channel_configuration:2011",
+        value=str(track.channels),
+    )
+
+
+class Start(msgspec.Struct, frozen=True):
+    """The first segment that a timeline lists: its `$Number$`, and when it begins, in the timeline's ticks."""
+
+    number: int = 1
+    ticks: int = 0
+
+
+BEGINNING = Start()
+"""Of a timeline that lists all segments."""
+
+
+def timeline(
+    parent: Element, durations: Sequence[int], ticks: int, media: str, init: str, start: Start = BEGINNING
+) -> None:
+    """A SegmentTemplate with a SegmentTimeline (5.3.9.6). durations: of each segment, `ticks` to the second."""
+    template = ElementTree.SubElement(
+        parent, "SegmentTemplate", timescale=str(ticks), startNumber=str(start.number), media=media, initialization=init
+    )
+    listed = ElementTree.SubElement(template, "SegmentTimeline")
+    for index, (duration, run) in enumerate(groupby(durations)):
+        attributes = {"t": str(start.ticks)} if index == 0 else {}
+        repeats = len(list(run)) - 1
+        attributes |= {"d": str(duration)} | ({"r": str(repeats)} if repeats else {})
+        ElementTree.SubElement(listed, "S", attributes)
+
+
+def frame_rate(shown: Shown) -> str:
+    """As MPDs write it: 25, or 30000/1001."""
+    numerator, denominator = shown.frame_rate
+    return str(numerator) if denominator == 1 else f"{numerator}/{denominator}"
+
+
+def mpd_duration(seconds: float) -> str:
+    """An xs:duration."""
+    return f"PT{seconds:.6f}S"
+
+
+def xml(mpd: Element) -> bytes:
+    """The whole file."""
+    ElementTree.indent(mpd)
+    return b'<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(mpd) + b"\n"
+
+
+def master_head(shown: Shown, base: str) -> list[str]:
+    """The first lines of a master playlist. base: goes before the URLs of the sound's playlists."""
+    lines = ["#EXTM3U", "#EXT-X-VERSION:7", "#EXT-X-INDEPENDENT-SEGMENTS"]
+    for track in shown.audio:
+        language = "" if track.language == UNKNOWN else f'LANGUAGE="{track.language}",'
+        lines.append(
+            f'#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="audio",NAME="{track.id}",{language}DEFAULT=YES,AUTOSELECT=YES,'
+            f'CHANNELS="{track.channels}",URI="{base}{track.id}.m3u8"'
+        )
+    return lines
+
+
+def variant(shown: Shown, rendition: Rendition, bandwidth_bps: int, uri: str) -> list[str]:
+    """The lines of one variant in a master playlist. bandwidth_bps: the most that its pictures take."""
+    sound_bps = sum(track.bandwidth_bps for track in shown.audio)
+    sound_codecs = "".join(f",{track.codecs}" for track in shown.audio)
+    head = (
+        f"#EXT-X-STREAM-INF:BANDWIDTH={bandwidth_bps + sound_bps},"
+        f"AVERAGE-BANDWIDTH={rendition.average_bps + sound_bps},"
+        f'CODECS="{rendition.codecs}{sound_codecs}",RESOLUTION={rendition.width_px}x{rendition.height_px},'
+        f"FRAME-RATE={shown.frame_rate[0] / shown.frame_rate[1]:.3f}" + (',AUDIO="audio"' if shown.audio else "")
+    )
+    return [head, uri]
+
+
+def target_s(durations_s: Sequence[float]) -> int:
+    """EXT-X-TARGETDURATION: the longest segment, to the nearest second (RFC 8216, 4.3.3.1)."""
+    return max(1, int(max(durations_s) + 0.5))
