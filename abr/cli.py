@@ -83,6 +83,7 @@ bench = LazyGroup(
 root = LazyGroup(
     {
         "prepare": Lazy("server.ingest.cli:prepare", "Encode a source once into a bitrate ladder: a title."),
+        "live": Lazy("server.live.cli:live", "Take a live source and make it watchable while it runs."),
         "list": Lazy("server.media.cli:list_titles", "List the titles of a library."),
         "show": Lazy("server.media.cli:show", "Show one title: renditions, quality, enhancers."),
         "set": Lazy("server.ingest.cli:set_title", "Say whether titles may be enhanced."),

@@ -39,10 +39,11 @@ def write_file(path: Path, data: bytes) -> None:
         raise _refused(path, error) from error
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
     """Write a file that is whole or not there, whoever reads it or is killed meanwhile. Makes its folder.
 
-    The data is on the disk before the name is. Raises StorageError; an older file of that name stays then.
+    The data is on the disk before the name is, unless not `durable`: then a power cut may lose what a killed process
+    does not. Raises StorageError; an older file of that name stays then.
     """
     aside = path.with_name(f".{path.name}.part")
     try:
@@ -50,7 +51,8 @@ def write_atomically(path: Path, data: bytes) -> None:
         with aside.open("wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         aside.replace(path)
     except OSError as error:
         raise _refused(path, error) from error

@@ -27,10 +27,11 @@ if TYPE_CHECKING:
 DISPLAY_SHORT_SIDE_MAX_PX = 1080
 SMALLEST_SIDE_PX = 64
 _LARGEST_SIDE_PX = 16384
-_FORMATS = (
+FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpeg,mpegts,avi,flv,asf,ogg,mxf,nut,dv,wtv,ivf,rm,gxf,yuv4mpegpipe,"
     "h264,hevc,m4v,mpegvideo,obu,swf,gif,apng,mp3,wav,flac,aac"
 )
+"""FFmpeg's names of plain container formats: none of them names other files."""
 _COMMON_RATES = tuple(Fraction(n) for n in (24, 25, 30, 48, 50, 60)) + tuple(
     Fraction(n * 1000, 1001) for n in (24, 30, 48, 60)
 )
@@ -107,7 +108,7 @@ def open_source(path: Path) -> Iterator[InputContainer]:
     import av
 
     try:
-        with av.open(f"file:{path}", mode="r", options={"format_whitelist": _FORMATS}) as container:
+        with av.open(f"file:{path}", mode="r", options={"format_whitelist": FORMATS}) as container:
             yield container
     except (av.error.FFmpegError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or str(error)
@@ -129,7 +130,7 @@ def probe(path: Path, *, accept_short: bool = False) -> SourceInfo:
     pictures.fill_durations(float(1 / rate))
     picture = pictures.largest_format()
     display = display_size(picture.width_px, picture.height_px, streams.pixel_aspect, picture.rotation_deg)
-    _check_size(path, max(picture.width_px, picture.height_px, *display), min(display))
+    check_size(path.name, max(picture.width_px, picture.height_px, *display), min(display))
     picture_shifts, sound_shifts = find_both_shifts(pictures, sound, clock_jumps=streams.clock_jumps)
     first_packet_s = pictures.first_packet_s
     pictures.shift(picture_shifts)
@@ -150,8 +151,8 @@ def probe(path: Path, *, accept_short: bool = False) -> SourceInfo:
         start_s=start_s,
         duration_s=end_s - start_s,
         interlaced=pictures.interlace.is_interlaced,
-        matrix=_matrix(picture),
-        full_range=picture.colour_range == _FULL_RANGE or picture.pixel_format.startswith("yuvj"),
+        matrix=matrix_of(picture),
+        full_range=is_full_range(picture),
         pixel_format=picture.pixel_format,
         time_base=(picture.tick.numerator, picture.tick.denominator),
         picture_shifts=picture_shifts,
@@ -248,10 +249,11 @@ def _check_length(path: Path, duration_s: float) -> None:
         )
 
 
-def _check_size(path: Path, largest_px: int, smallest_px: int) -> None:
+def check_size(name: str, largest_px: int, smallest_px: int) -> None:
+    """Raises MediaError when the picture of what is called `name` has a side out of bounds."""
     if largest_px > _LARGEST_SIDE_PX or smallest_px < SMALLEST_SIDE_PX:
         raise MediaError(
-            f"The picture of {path.name} has a side of {largest_px if largest_px > _LARGEST_SIDE_PX else smallest_px} "
+            f"The picture of {name} has a side of {largest_px if largest_px > _LARGEST_SIDE_PX else smallest_px} "
             f"pixels; each side must have {SMALLEST_SIDE_PX} to {_LARGEST_SIDE_PX}."
         )
 
@@ -330,9 +332,14 @@ def _span(pictures: StreamSurvey, sound: StreamSurvey | None, first_packet_s: fl
     return start_s, sound_end_s if sound_end_s > end_s + _SOUND_ALONE_MIN_S else end_s
 
 
-def _matrix(picture: PictureFormat) -> str:
+def matrix_of(picture: PictureFormat) -> str:
     """Untagged standard definition is BT.601 by custom, anything larger BT.709."""
     if picture.rgb:
         return "rgb"
     tagged = {1: "bt709", 5: "bt601", 6: "bt601", 9: "bt2020", 10: "bt2020"}.get(picture.colour_space)
     return tagged or ("bt601" if picture.height_px <= _SD_HEIGHT_MAX_PX else "bt709")
+
+
+def is_full_range(picture: PictureFormat) -> bool:
+    """Whether black is 0 and white 255."""
+    return picture.colour_range == _FULL_RANGE or picture.pixel_format.startswith("yuvj")

@@ -6,6 +6,7 @@ import asyncio
 import re
 import time
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import msgspec
@@ -23,6 +24,7 @@ from server.http.decision_headers import decision_headers
 from server.http.file_response import send, sent_body_bytes
 from server.http.openapi import JSON
 from server.http.url_prefix import url_prefix
+from server.media.live_title import TIME_FILE
 from server.media.media_file import PRIVATE
 from server.media.versions import split_version, version_folder
 from server.session_service import SegmentQuery, SessionRequest
@@ -88,6 +90,7 @@ async def titles(request: web.Request) -> web.Response:
             duration_s=title.duration_s,
             manifest_url=f"{at}/titles/{title.id}/manifest.mpd",
             hls_url=f"{at}/titles/{title.id}/master.m3u8",
+            live=title.live,
         )
         for title in found
     )
@@ -109,6 +112,9 @@ async def title_file(request: web.Request) -> web.StreamResponse:
     context = get_context(request)
     title_id, relative = request.match_info["title"], request.match_info["file"]
     version, relative = split_version(relative)
+    if relative == TIME_FILE and await context.title_cache.is_live(title_id):
+        moment = datetime.fromtimestamp(context.clock(), UTC).isoformat(timespec="milliseconds")
+        return web.Response(text=moment.replace("+00:00", "Z"), headers={"Cache-Control": "no-store"})
     response = await _send(request, context, title_id, relative, {}, version)
     if relative.startswith("enhancers/"):
         context.metrics.weights_bytes.inc(sent_body_bytes(request, response))

@@ -160,7 +160,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         answers={
             201: Answer(description="It is open.", body=schemas.SessionOpened, headers={"Location": "The session."})
         },
-        problems=(400, 404, 410, 413, 415, 422, 429, 503),
+        problems=(400, 404, 409, 410, 413, 415, 422, 429, 503),
     ),
     Endpoint(
         method="GET",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abr.core.enhancement import Family
 from abr.records import Record
+from server.media.live_title import State
 
 
 class Health(Record, frozen=True):
@@ -27,13 +28,14 @@ class Index(Record, frozen=True):
     qoe: str
 
 
-class TitleLine(Record, frozen=True):
-    """One title of the library."""
+class TitleLine(Record, frozen=True, omit_defaults=True):
+    """One title of the library. live: absent for prepared titles; duration_s is then what can be watched now."""
 
     id: str
     duration_s: float
     manifest_url: str
     hls_url: str
+    live: State | None = None
 
 
 class TitleList(Record, frozen=True, omit_defaults=True):

@@ -36,7 +36,7 @@ TRACK = "audio"
 RATE_HZ = 48_000
 CHANNELS = 2
 FRAME_SAMPLES = 1024
-_CODECS = "mp4a.40.2"
+CODECS = "mp4a.40.2"
 _DRIFT_MAX_S = 0.1
 """A gap or overlap in the source's timestamps beyond this is mended with silence or a cut."""
 
@@ -73,7 +73,7 @@ def sound_track(ends: Sequence[int], sizes: Sequence[int], init_bytes: int, lang
     spans = [(end - first) * FRAME_SAMPLES / RATE_HZ for first, end in pairwise([0, *ends])]
     return AudioTrack(
         id=TRACK,
-        codecs=_CODECS,
+        codecs=CODECS,
         bandwidth_bps=max(int(size * 8 / span) + 1 for size, span in zip(sizes, spans, strict=True)),
         sample_rate_hz=RATE_HZ,
         channels=CHANNELS,
@@ -202,6 +202,12 @@ class SoundPlacer:
             samples = samples[:, cursor - place :]
         self._cursor += samples.shape[1]
         return samples
+
+    def silence_until(self, time_s: float) -> Samples:
+        """Silence up to that time of the title, if the sound has not come so far."""
+        missing = max(0, round(time_s * RATE_HZ) - self._cursor)
+        self._cursor += missing
+        return np.zeros((CHANNELS, missing), np.float32)
 
     def finish(self) -> Samples:
         """What the resampler still holds."""

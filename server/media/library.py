@@ -7,6 +7,7 @@ served.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 import msgspec
@@ -17,6 +18,7 @@ from abr.errors import StorageError, ToprungError, UnknownNameError
 from abr.files import fsync_path, fsync_tree
 from abr.records import load
 from server.media.kept_versions import drop, drop_outlived, kept_folder, note_replaced
+from server.media.live_title import LIVE_FILE, LiveTitle, load_live
 
 IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -44,6 +46,28 @@ class Library:
         """Whether that version of a title, replaced by a newer one, is still here."""
         return bool(IDENTIFIER.fullmatch(title_id)) and kept_folder(self.root, title_id, version).is_dir()
 
+    def live_titles(self) -> list[str]:
+        """Ids of the live titles, sorted: streams that wait, run, or have ended without being kept."""
+        with suppress(OSError):
+            return sorted(entry.name for entry in self.root.iterdir() if self.has_live(entry.name))
+        return []
+
+    def has_live(self, title_id: str) -> bool:
+        """Whether there is a live title of that id. It is none of `titles`."""
+        return bool(IDENTIFIER.fullmatch(title_id)) and self._is_live(self.root / title_id)
+
+    def live_folder(self, title_id: str, version: str = "") -> Path | None:
+        """Where a live title lies, or the named version of it that became an ordinary title; None when there is none.
+
+        version: none for the one of now, whichever it is.
+        """
+        if not IDENTIFIER.fullmatch(title_id):
+            return None
+        folder, kept = self.root / title_id, kept_folder(self.root, title_id, version)
+        if self._is_live(folder) and version in ("", load_live(folder).version):
+            return folder
+        return kept if version and self._is_live(kept) else None
+
     def title(self, title_id: str, kept: str = "") -> Title:
         """Raises UnknownNameError when there is no such title, FormatError when its title.json is not valid.
 
@@ -61,27 +85,8 @@ class Library:
         return load(path, EnhancementTable) if path.is_file() else None
 
     def path(self, title_id: str, relative: str, kept: str = "") -> Path:
-        """The real path of one regular file of a title; UnknownNameError for everything else.
-
-        `relative` is hostile: absolute paths, `..`, dot-names, NUL, other spellings of a path (`a//b`, `a/`) and
-        symbolic links that lead out are all unknown.
-        """
-        folder = self.folder(title_id, kept).resolve()
-        parts = PurePosixPath(relative).parts
-        if (
-            relative != "/".join(parts)
-            or not parts
-            or any(part == "/" or part.startswith(".") or "\0" in part or "\\" in part for part in parts)
-        ):
-            raise UnknownNameError("file", relative, ())
-        try:
-            path = folder.joinpath(*parts).resolve()
-            found = path.is_relative_to(folder) and path.is_file()
-        except (OSError, RuntimeError) as error:  # a name too long, a loop of links
-            raise UnknownNameError("file", relative, ()) from error
-        if not found:
-            raise UnknownNameError("file", relative, ())
-        return path
+        """The real path of one regular file of a title; UnknownNameError for everything else."""
+        return path_in(self.folder(title_id, kept), relative)
 
     def building(self, title_id: str) -> Path:
         """Where a title is being built: on the same file system as where it will stand."""
@@ -126,13 +131,41 @@ class Library:
             raise UnknownNameError("title", title_id, self.titles())
         return self.root / title_id
 
+    def _is_live(self, folder: Path) -> bool:
+        return not folder.is_symlink() and (folder / LIVE_FILE).is_file() and not (folder / TITLE_FILE).is_file()
+
     def _is_title(self, folder: Path) -> bool:
         return bool(IDENTIFIER.fullmatch(folder.name)) and not folder.is_symlink() and (folder / TITLE_FILE).is_file()
 
 
-def _version_in(folder: Path) -> str:
-    """The version of the title in a folder; nothing when there is none, or none that can be read."""
+def path_in(folder: Path, relative: str) -> Path:
+    """The real path of one regular file below a title's folder; UnknownNameError for everything else.
+
+    `relative` is hostile: absolute paths, `..`, dot-names, NUL, other spellings of a path (`a//b`, `a/`) and symbolic
+    links that lead out are all unknown.
+    """
+    folder = folder.resolve()
+    parts = PurePosixPath(relative).parts
+    if (
+        relative != "/".join(parts)
+        or not parts
+        or any(part == "/" or part.startswith(".") or "\0" in part or "\\" in part for part in parts)
+    ):
+        raise UnknownNameError("file", relative, ())
     try:
-        return load(folder / TITLE_FILE, Title).version
+        path = folder.joinpath(*parts).resolve()
+        found = path.is_relative_to(folder) and path.is_file()
+    except (OSError, RuntimeError) as error:  # a name too long, a loop of links
+        raise UnknownNameError("file", relative, ()) from error
+    if not found:
+        raise UnknownNameError("file", relative, ())
+    return path
+
+
+def _version_in(folder: Path) -> str:
+    """The version of the title in a folder, or of the live one; nothing when there is none that can be read."""
+    kind: type[Title | LiveTitle] = Title if (folder / TITLE_FILE).is_file() else LiveTitle
+    try:
+        return load(folder / (TITLE_FILE if kind is Title else LIVE_FILE), kind).version
     except ToprungError:
         return ""

@@ -25,6 +25,8 @@ from server.media.conditional_requests import Evaluation
 from server.media.descriptor import OpenFile
 from server.media.kept_versions import kept_folder
 from server.media.library import Library
+from server.media.live_file import find_live_file, refuse_live
+from server.media.live_title import LIVE_MANIFEST
 from server.media.media_file import (
     BRIEF,
     IMMUTABLE,
@@ -53,6 +55,8 @@ SLOWEST_BYTES_PER_S = 2000
 """A viewer who takes a body more slowly than this is let go."""
 FILES_MAX = 16_384
 """Remembered of each kind; about two kilobytes each."""
+LIVE_FRESH_S = 0.1
+"""The same of the manifests of a running stream."""
 LOADS_AT_ONCE = 4
 """Titles that are read at the same time; the same one is read once, however many ask for it."""
 TITLES_BYTES_MAX = 128 << 20
@@ -177,7 +181,7 @@ class TitleCache:
             return cached[1]
         self._files.drop(key)
         file = await self._found_file(title_id, relative, version)
-        self._files.put(key, (self._clock(), file))
+        self._files.put(key, (self._clock() - _stale_s(file), file))
         return file
 
     async def _found_file(self, title_id: str, relative: str, version: str) -> MediaFile:
@@ -186,7 +190,14 @@ class TitleCache:
         except (UnknownNameError, OSError) as error:
             raise RequestError(404, f"There is no file {relative[:200]!r} in title {title_id[:64]!r}.") from error
 
+    async def is_live(self, title_id: str) -> bool:
+        """Whether there is a live title of that id."""
+        return await asyncio.to_thread(self._library.has_live, title_id)
+
     async def _find_file(self, title_id: str, relative: str, version: str) -> MediaFile:
+        live = await asyncio.to_thread(find_live_file, self._library, title_id, relative, version, self._clock())
+        if live is not None:
+            return live
         if version:
             loaded = await self.title(title_id, version)
             file = await asyncio.to_thread(self._stat_versioned, title_id, relative, version, loaded)
@@ -304,6 +315,7 @@ class TitleCache:
         if kept and self._library.has_kept(title_id, kept):
             return
         if not self._library.has_title(title_id):
+            refuse_live(self._library, title_id, self._clock())
             raise RequestError(404, f"There is no title named {title_id[:64]!r}; GET /titles lists what there is.")
         if kept:
             raise RequestError(410, f"Title {title_id!r} was prepared anew and version {kept} is gone; begin again.")
@@ -340,3 +352,8 @@ class TitleCache:
             content_type=content_type_of(relative),
             cache_control=IMMUTABLE if is_lasting(relative, version) else BRIEF,
         )
+
+
+def _stale_s(file: MediaFile) -> float:
+    """How much sooner than other files it is looked at again."""
+    return FRESH_S - LIVE_FRESH_S if file.cache_control == LIVE_MANIFEST else 0.0

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from abr.core.title import TITLE_FILE
 from abr.errors import StorageError, ToprungError
 from server.media.library import IDENTIFIER, Library
+from server.media.live_title import State, load_live
 
 UNSETTLED_S = 2.0
 """A folder changed so lately may change again without its time telling: clocks of file systems are coarse."""
@@ -23,10 +24,11 @@ log = logging.getLogger("toprung.media")
 
 
 class TitleSummary(NamedTuple):
-    """What a listing tells of a title."""
+    """What a listing tells of a title. live: what it is in, for a live one; it lasts as long as what can be watched."""
 
     id: str
     duration_s: float
+    live: State | None = None
 
 
 class TitleIndex:
@@ -74,12 +76,23 @@ class TitleIndex:
             status = (self._library.root / name / TITLE_FILE).stat()
         except OSError:
             self._read.pop(name, None)
-            return None
+            return self._live(name)
         version = status.st_mtime_ns, status.st_size
         known = self._read.get(name)
         if known is None or known[0] != version:
             known = self._read[name] = version, self._load(name)
         return known[1]
+
+    def _live(self, name: str) -> TitleSummary | None:
+        """A live title is read each time: it changes with each segment."""
+        try:
+            if (folder := self._library.live_folder(name)) is None:
+                return None
+            live = load_live(folder)
+        except ToprungError as error:
+            log.warning("live title %s is left out: %s", name, error)
+            return None
+        return TitleSummary(name, live.duration_s, live.state_at(time.time()))
 
     def _load(self, name: str) -> TitleSummary | None:
         try:

@@ -1,0 +1,75 @@
+"""Times of a running source: mended where they jump, and put on the clock of the wall."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from fractions import Fraction
+
+from abr.media.timeline import LONGEST_GAP_S
+
+_BACK_MAX_S = Fraction(1, 2)
+"""Timestamps that go back by less are jitter."""
+_GAP_MAX_S = Fraction(LONGEST_GAP_S)
+_SAME_JUMP_S = Fraction(2)
+"""Sound and pictures jump together when their shifts differ by less."""
+
+
+class Kind(Enum):
+    """The two streams that are taken of a source."""
+
+    PICTURES = "pictures"
+    SOUND = "sound"
+
+
+class SourceClock:
+    """What makes the times of a source's frames run on while they come.
+
+    A clock that goes back, or ahead by more than ten seconds, goes on where the frames before it ended. Sound and
+    pictures that jump together stay together. It is `abr.media.timeline` for frames whose followers are not known.
+    """
+
+    def __init__(self) -> None:
+        self._shift_s = dict.fromkeys(Kind, Fraction(0))
+        self._expected_s: dict[Kind, Fraction] = {}
+        self.jumps = 0
+
+    def shift(self, kind: Kind, time_s: Fraction, duration_s: Fraction) -> Fraction:
+        """The seconds to add to the time of the next frame of that kind."""
+        other = Kind.SOUND if kind is Kind.PICTURES else Kind.PICTURES
+        expected_s = self._expected_s.get(kind)
+        back_max_s = _BACK_MAX_S
+        if expected_s is None and (expected_s := self._expected_s.get(other)) is not None:
+            back_max_s = _GAP_MAX_S  # the first of its kind may come well after the other
+        shift_s = self._shift_s[kind]
+        if expected_s is not None and not -back_max_s <= time_s + shift_s - expected_s <= _GAP_MAX_S:
+            shared_s = self._shift_s[other]
+            wanted_s = expected_s - time_s
+            shift_s = self._shift_s[kind] = shared_s if abs(shared_s - wanted_s) <= _SAME_JUMP_S else wanted_s
+            self.jumps += 1
+        self._expected_s[kind] = time_s + shift_s + duration_s
+        return shift_s
+
+
+@dataclass(frozen=True, slots=True)
+class WallClock:
+    """Where media time 0 lies on the clock of the wall.
+
+    begun_s: seconds since 1970 when the first picture came: the MPD's @availabilityStartTime.
+    """
+
+    begun_s: float
+
+    def instant(self, media_s: float | Fraction) -> str:
+        """The moment of a media time, as xs:dateTime and RFC 3339 have it."""
+        return iso_time(self.begun_s + float(media_s))
+
+    def lag_s(self, now_s: float, media_s: float | Fraction) -> float:
+        """How long after its moment a media time is reached at `now_s`."""
+        return now_s - self.begun_s - float(media_s)
+
+
+def iso_time(unix_s: float) -> str:
+    """Seconds since 1970 as 2026-01-31T12:00:00.000Z."""
+    return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,69 @@
+"""A stream that has ended becomes an ordinary title: the same segments, measured as `toprung prepare` measures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from abr.core.title import AudioTrack, Source, Title
+from abr.errors import StorageError
+from abr.files import file_sha256
+from abr.media.probe import SourceInfo
+from abr.media.source_frames import display_frames
+from abr.progress import ProgressBars
+from server.ingest.checkpoints import Checkpoints
+from server.ingest.encode import EncodedRung
+from server.ingest.encode_settings import EncodeSettings
+from server.ingest.ladder import Rung
+from server.ingest.plain_quality import PictureFinder
+from server.ingest.prepare import Made, Video, measure_quality, write_title
+from server.media.library import Library
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndedStream:
+    """Everything of a stream that lies in `work.title`, and the recording of its frames. footage: of the recording."""
+
+    name: str
+    recording: Path
+    footage: SourceInfo
+    rungs: tuple[Rung, ...]
+    encoded: tuple[EncodedRung, ...]
+    tracks: tuple[AudioTrack, ...]
+    recipe: EncodeSettings
+
+
+def keep_title(stream: EndedStream, work: Checkpoints, library: Library, bars: ProgressBars) -> Title:
+    """Measure the stream's quality and publish it in the place of the live title.
+
+    Raises ToprungError when a meter fails, StorageError when the disk refuses.
+    """
+    recording, footage = stream.recording, stream.footage
+    finder = PictureFinder(footage.frames_expected)
+    with bars("finding the picture", footage.frames_expected) as advance:
+        for _ in finder.watch(display_frames(recording, footage)):
+            advance(1)
+    video = Video(rungs=stream.encoded, box=finder.box())
+    qualities = measure_quality(recording, footage, video, stream.recipe, work, bars)
+    source = Source(
+        name=f"{stream.name}{recording.suffix}",
+        sha256=file_sha256(recording),
+        width_px=footage.coded_width_px,
+        height_px=footage.coded_height_px,
+        duration_s=footage.duration_s,
+    )
+    made = Made(footage=footage, rungs=stream.rungs, video=video, tracks=stream.tracks, qualities=qualities)
+    title = write_title(work.title, stream.name, source, made, stream.recipe)
+    library.publish(stream.name, work.title)
+    return title
+
+
+def move_recording(recording: Path, target: Path) -> None:
+    """Keep the recording itself, to train enhancers from. Raises StorageError."""
+    import shutil
+
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(recording, target)
+    except OSError as error:
+        raise StorageError(f"Cannot keep the recording as {target}: {error.strerror}.") from error

@@ -1,0 +1,198 @@
+"""Manifests of a running stream: a dynamic MPD (ISO/IEC 23009-1, 5.3) and live HLS playlists (RFC 8216, 6.2.2).
+
+Once it has ended they are static, and end with ENDLIST, over what the window still holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import accumulate, pairwise
+from xml.etree import ElementTree
+
+from abr.core.title import AudioTrack, Rendition, segment_file
+from server.ingest.audio import FRAME_SAMPLES
+from server.ingest.cmaf import AVC1_INIT_FILE, INIT_FILE
+from server.ingest.encode import timescale
+from server.ingest.encode_settings import CAP_WINDOW_S
+from server.ingest.manifest import MASTER_FILE, MPD_FILE
+from server.ingest.manifest_parts import (
+    NAMES,
+    PROFILES,
+    Element,
+    Start,
+    as_avc1,
+    master_head,
+    mpd_duration,
+    sound_set,
+    target_s,
+    timeline,
+    variant,
+    video_representation,
+    video_set,
+    xml,
+)
+from server.live.clock import WallClock, iso_time
+from server.media.live_title import TIME_FILE
+
+DELAY_SEGMENTS = 3
+"""How far behind the live edge players are told to be, as HLS players are by themselves (RFC 8216, 6.3.3)."""
+_UTC_SCHEME = "urn:mpeg:dash:utc:http-iso:2014"
+_AAC_FRAME_S = 0.03
+"""Segments of sound are up to so much longer than those of pictures."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LivePresentation:
+    """A running stream at one moment. It has what all manifests need (`Shown`).
+
+    segment_frames: of a usual segment; all but the last have as many. first: the first listed segment (0-based).
+    frames: of each listed segment. sound_ends: AAC frames from the stream's beginning to where the first listed segment
+    begins, and to where each ends.
+    """
+
+    name: str
+    display_width_px: int
+    display_height_px: int
+    frame_rate: tuple[int, int]
+    segment_frames: int
+    window_s: float
+    clock: WallClock
+    renditions: tuple[Rendition, ...]
+    audio: tuple[AudioTrack, ...]
+    first: int
+    frames: tuple[int, ...]
+    sound_ends: tuple[int, ...]
+    published_s: float
+    ended: bool
+
+    @property
+    def rate(self) -> Fraction:
+        """Frames a second."""
+        return Fraction(*self.frame_rate)
+
+    @property
+    def segment_s(self) -> float:
+        """Of a usual segment."""
+        return float(self.segment_frames / self.rate)
+
+    @property
+    def begin_s(self) -> Fraction:
+        """Media time at which the first listed segment begins."""
+        return self.first * self.segment_frames / self.rate
+
+    @property
+    def durations_s(self) -> tuple[float, ...]:
+        """Of the listed segments."""
+        return tuple(float(frames / self.rate) for frames in self.frames)
+
+
+def live_manifests(shown: LivePresentation) -> dict[str, bytes]:
+    """All manifests of a running or ended stream by file name."""
+    files = {MPD_FILE: live_mpd(shown), MASTER_FILE: live_master(shown)}
+    for rendition in shown.renditions:
+        files[f"{rendition.id}.m3u8"] = live_playlist(
+            shown, f"video/{rendition.id}", AVC1_INIT_FILE, shown.durations_s, float(shown.begin_s)
+        )
+    for track in shown.audio:
+        ends_s = [end * FRAME_SAMPLES / track.sample_rate_hz for end in shown.sound_ends]
+        durations_s = [end_s - begin_s for begin_s, end_s in pairwise(ends_s)]
+        files[f"{track.id}.m3u8"] = live_playlist(shown, f"audio/{track.id}", INIT_FILE, durations_s, ends_s[0])
+    return files
+
+
+def live_mpd(shown: LivePresentation) -> bytes:
+    """Dynamic while the stream runs: players ask for it again each segment, and find the new one in its timeline."""
+    mpd, period = _ended(shown) if shown.ended else _running(shown)
+    video = video_set(shown, period, shown.renditions[-1])
+    ticks = timescale(shown.rate)
+    begin = int(shown.begin_s * ticks)
+    durations = [int(frames * ticks / shown.rate) for frames in shown.frames]
+    folder = "video/$RepresentationID$"
+    start = Start(number=shown.first + 1, ticks=begin, offset=begin if shown.ended else 0)
+    timeline(video, durations, ticks, f"{folder}/{NAMES}", f"{folder}/{AVC1_INIT_FILE}", start)
+    for rendition in shown.renditions:
+        video_representation(video, shown, as_avc1(rendition), rendition.id, rendition.bandwidth_bps)
+    for index, track in enumerate(shown.audio):
+        samples = [(end - begin) * FRAME_SAMPLES for begin, end in pairwise(shown.sound_ends)]
+        offset = round(shown.begin_s * track.sample_rate_hz) if shown.ended else 0
+        start = Start(number=shown.first + 1, ticks=shown.sound_ends[0] * FRAME_SAMPLES, offset=offset)
+        sound_set(period, track, index + 1, None, samples, start)
+    if not shown.ended:
+        ElementTree.SubElement(mpd, "UTCTiming", schemeIdUri=_UTC_SCHEME, value=TIME_FILE)
+    return xml(mpd)
+
+
+def _running(shown: LivePresentation) -> tuple[Element, Element]:
+    mpd = ElementTree.Element(
+        "MPD",
+        xmlns="urn:mpeg:dash:schema:mpd:2011",
+        profiles=PROFILES,
+        type="dynamic",
+        availabilityStartTime=shown.clock.instant(0),
+        publishTime=iso_time(shown.published_s),
+        minimumUpdatePeriod=mpd_duration(shown.segment_s),
+        minBufferTime=mpd_duration(max(CAP_WINDOW_S, shown.segment_s)),
+        timeShiftBufferDepth=mpd_duration(shown.window_s),
+        suggestedPresentationDelay=mpd_duration(DELAY_SEGMENTS * shown.segment_s),
+        maxSegmentDuration=mpd_duration(shown.segment_s + _AAC_FRAME_S),
+    )
+    _add_name(mpd, shown)
+    return mpd, ElementTree.SubElement(mpd, "Period", id="0", start="PT0S")
+
+
+def _ended(shown: LivePresentation) -> tuple[Element, Element]:
+    """The Period begins where the window does, so that a player's times stay what they were while the stream ran."""
+    begin_s, lasts_s = float(shown.begin_s), float(sum(shown.frames) / shown.rate)
+    mpd = ElementTree.Element(
+        "MPD",
+        xmlns="urn:mpeg:dash:schema:mpd:2011",
+        profiles=PROFILES,
+        type="static",
+        mediaPresentationDuration=mpd_duration(begin_s + lasts_s),
+        minBufferTime=mpd_duration(max(CAP_WINDOW_S, shown.segment_s)),
+        maxSegmentDuration=mpd_duration(shown.segment_s + _AAC_FRAME_S),
+    )
+    _add_name(mpd, shown)
+    start = mpd_duration(begin_s) if begin_s else "PT0S"
+    return mpd, ElementTree.SubElement(mpd, "Period", id="0", start=start, duration=mpd_duration(lasts_s))
+
+
+def _add_name(mpd: Element, shown: LivePresentation) -> None:
+    about = ElementTree.SubElement(mpd, "ProgramInformation")
+    ElementTree.SubElement(about, "Title").text = shown.name
+
+
+def live_master(shown: LivePresentation) -> bytes:
+    """The HLS playlist of all variants."""
+    lines = master_head(shown, base="")
+    for rendition in shown.renditions:
+        peak_bps = peak_bandwidth_bps(rendition.bandwidth_bps, shown.segment_s)
+        lines += variant(shown, as_avc1(rendition), peak_bps, f"{rendition.id}.m3u8")
+    return ("\n".join(lines) + "\n").encode()
+
+
+def peak_bandwidth_bps(cap_bps: int, segment_s: float) -> int:
+    """The most that a segment to come can take: x264 may overdraw its cap by a full buffer (RFC 8216, 4.3.4.2)."""
+    return int(cap_bps * (1 + CAP_WINDOW_S / segment_s)) + 1
+
+
+def live_playlist(
+    shown: LivePresentation, folder: str, init_file: str, durations_s: Sequence[float], begin_s: float
+) -> bytes:
+    """A media playlist that slides: the target duration stays what it is for the whole of the stream."""
+    lines = [
+        "#EXTM3U",
+        "#EXT-X-VERSION:7",
+        f"#EXT-X-TARGETDURATION:{target_s([shown.segment_s + _AAC_FRAME_S])}",
+        f"#EXT-X-MEDIA-SEQUENCE:{shown.first + 1}",
+        "#EXT-X-INDEPENDENT-SEGMENTS",
+        f'#EXT-X-MAP:URI="{folder}/{init_file}"',
+    ]
+    begins_s = accumulate(durations_s, initial=begin_s)
+    for index, (at_s, duration_s) in enumerate(zip(begins_s, durations_s, strict=False)):
+        lines.append(f"#EXT-X-PROGRAM-DATE-TIME:{shown.clock.instant(at_s)}")
+        lines += [f"#EXTINF:{duration_s:.6f},", f"{folder}/{segment_file(shown.first + index)}"]
+    lines += ["#EXT-X-ENDLIST"] if shown.ended else []
+    return ("\n".join(lines) + "\n").encode()

@@ -1,0 +1,110 @@
+"""From what a source sends to frames on the stream's grid, and the sound beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from abr.media.display_filters import display_filters
+from abr.media.probe import SourceInfo
+from abr.media.source_frames import shown_frames
+from server.live.clock import Kind, SourceClock
+from server.live.publication import Publication
+from server.live.recording import Recording
+from server.live.sound import LiveSound
+from server.live.source import Arrived
+
+if TYPE_CHECKING:
+    from av.audio.frame import AudioFrame
+    from av.video.frame import VideoFrame
+
+
+class LivePictures:
+    """Gives the frames to encode, and tells everybody else of them on the way.
+
+    Media time 0 is the first picture. Sound before it is left out.
+    """
+
+    def __init__(
+        self,
+        arrivals: Iterable[Arrived],
+        footage: SourceInfo,
+        segment_frames: int,
+        publication: Publication,
+        sound: LiveSound | None,
+        recording: Recording | None,
+    ) -> None:
+        self.clock = SourceClock()
+        self.frames = 0
+        """Given so far."""
+        self._arrivals, self._footage, self._segment_frames = arrivals, footage, segment_frames
+        self._publication, self._sound, self._recording = publication, sound, recording
+        self._origin_s: Fraction | None = None
+        self._early: list[AudioFrame] = []
+        self._came_s = self._came_before_s = 0.0
+        self._is_new = False
+
+    def on_grid(self) -> Iterator[VideoFrame]:
+        """Frames as a viewer sees them, their pts counting from 0, time base 1/rate."""
+        rate, length = self._footage.rate, self._segment_frames
+        last_came_s = 0.0
+        for frame in shown_frames(self._pictures(), self._footage, display_filters(self._footage), Fraction(0)):
+            if self.frames and self.frames % length == 0:
+                self._publication.note_last_frame(self.frames // length - 1, last_came_s)
+                if self._sound is not None:
+                    self._sound.close_segment(self.frames / rate)
+            last_came_s = self._take_arrival()
+            if self._recording is not None:
+                self._recording.add(frame)
+            self.frames += 1
+            yield frame
+        self._publication.set_end(self.frames)
+        self._publication.note_last_frame((self.frames - 1) // length, last_came_s)
+        if self._sound is not None:
+            self._sound.finish(self.frames / rate)
+
+    def _take_arrival(self) -> float:
+        """When the frame that the grid gives now came: it was held until the next one came, or repeated since."""
+        came_s = self._came_before_s if self._is_new else self._came_s
+        self._is_new = False
+        return came_s
+
+    def _pictures(self) -> Iterator[VideoFrame]:
+        import av
+
+        for frame, came_s in self._arrivals:
+            if isinstance(frame, av.VideoFrame):
+                self._came_before_s, self._came_s = self._came_s or came_s, came_s
+                self._is_new = True
+                yield self._placed(frame)
+            elif self._sound is not None:
+                self._hear(frame, self._sound)
+
+    def _placed(self, frame: VideoFrame) -> VideoFrame:
+        """The picture at its media time; one without a time follows the one before it."""
+        if frame.pts is None or not frame.time_base:
+            return frame
+        time_s = frame.pts * frame.time_base
+        lasts_s = (frame.duration or 0) * frame.time_base or 1 / self._footage.rate
+        shift_s = self.clock.shift(Kind.PICTURES, time_s, lasts_s)
+        if self._origin_s is None:
+            self._origin_s = time_s + shift_s
+        frame.pts += round((shift_s - self._origin_s) / frame.time_base)
+        if self._sound is not None:
+            for early in self._early:
+                self._hear(early, self._sound)
+            self._early = []
+            self._sound.follow(frame.pts * frame.time_base)
+        return frame
+
+    def _hear(self, frame: AudioFrame, sound: LiveSound) -> None:
+        if self._origin_s is None:
+            self._early.append(frame)
+            return
+        if frame.pts is None or not frame.time_base:
+            sound.add(frame, None)
+            return
+        time_s = frame.pts * frame.time_base
+        shift_s = self.clock.shift(Kind.SOUND, time_s, Fraction(frame.samples, frame.sample_rate))
+        sound.add(frame, float(time_s + shift_s - self._origin_s))

@@ -1,0 +1,267 @@
+"""The folder of a live title: segments as encoders complete them, manifests after each, and no more than the window.
+
+Every file appears whole. A segment is listed when all renditions and the sound have it. Encoders call from threads of
+their own.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+from abr.core.title import AudioTrack, Rendition, Version, segment_file
+from abr.errors import StorageError
+from abr.files import write_atomically
+from abr.media.probe import SourceInfo
+from abr.records import dumps_pretty
+from server.ingest.audio import CHANNELS, CODECS, FRAME_SAMPLES, RATE_HZ, TRACK
+from server.ingest.cmaf import INIT_FILE
+from server.ingest.encode import Write, avc_codecs
+from server.ingest.ladder import Rung
+from server.live.clock import WallClock
+from server.live.manifests import LivePresentation, live_manifests
+from server.live.readiness import Readiness
+from server.live.window import first_listed, first_stored
+from server.media.live_title import LIVE_FILE, LiveTitle, State
+
+_SOUND_PEAK = 1.25
+"""A segment of sound takes at most this much of its nominal bitrate."""
+_FRAME_BOX_BYTES, _SEGMENT_BOX_BYTES = 16, 300
+"""What a frame and a segment take beside their coded pictures, at most: `trun` entries, `moof`, parameter sets."""
+_AUDIO_PART = f"audio/{TRACK}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LivePlan:
+    """What a stream is encoded to. segment_frames: of all segments but the last. sound_bps: 0 without sound."""
+
+    name: str
+    version: Version
+    footage: SourceInfo
+    rungs: tuple[Rung, ...]
+    segment_frames: int
+    sound_bps: int
+    window_s: float
+
+    @property
+    def segment_s(self) -> float:
+        """Of a usual segment."""
+        return float(self.segment_frames / self.footage.rate)
+
+    @property
+    def parts(self) -> list[str]:
+        """Folders of the renditions and of the sound."""
+        return [*(f"video/{rung.id}" for rung in self.rungs), *([_AUDIO_PART] if self.sound_bps else [])]
+
+
+def write_state(folder: Path, live: LiveTitle) -> None:
+    """Write `live.json`. Raises StorageError."""
+    write_atomically(folder / LIVE_FILE, dumps_pretty(live), durable=False)
+
+
+class Publication:
+    """Writes the live title `plan` into `folder`, and all of its media once more into `kept`, if that is given.
+
+    told: hears of each listed segment: its number (0-based), and the sentence of `Readiness`. clock: as time.time, and
+    `ticks` as time.monotonic. Methods raise StorageError.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        plan: LivePlan,
+        wall: WallClock,
+        *,
+        kept: Path | None = None,
+        told: Callable[[int, str], None] = lambda _segment, _sentence: None,
+        clock: Callable[[], float] = time.time,
+        ticks: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.readiness = Readiness(plan.segment_s)
+        self.listed = 0
+        """Segments that all parts have, so far."""
+        self._folder, self._plan, self._wall, self._kept = folder, plan, wall, kept
+        self._told, self._clock, self._ticks = told, clock, ticks
+        self._lock = threading.Lock()
+        self._codecs: dict[str, str] = {}
+        self._init_bytes: dict[str, int] = {}
+        self._sizes: dict[str, list[int]] = {part: [] for part in plan.parts}
+        self._last_frames_s: dict[int, float] = {}
+        self._frames_in_all: int | None = None
+        self._removed = 0
+
+    def writer(self, part: str) -> Write:
+        """What an encoder writes the files of one part with, such as video/360p."""
+
+        def write(name: str, data: bytes) -> None:
+            self._store(f"{part}/{name}", data)
+            with self._lock:
+                self._note(part, name, data)
+                self._list_complete()
+
+        return write
+
+    def note_last_frame(self, segment: int, arrived_s: float) -> None:
+        """The last frame of a segment came at that moment of the monotonic clock."""
+        self._last_frames_s[segment] = arrived_s
+
+    def set_end(self, frames: int) -> None:
+        """The stream has so many frames in all: the last segment may be shorter than the others."""
+        self._frames_in_all = frames
+
+    def end(self) -> None:
+        """The stream has ended: its manifests say so. Nothing happens when it never had a segment."""
+        with self._lock:
+            if self.listed:
+                self._publish(ended=True)
+
+    def _store(self, relative: str, data: bytes) -> None:
+        path = self._folder / relative
+        write_atomically(path, data, durable=False)
+        if self._kept is None:
+            return
+        twin = self._kept / relative
+        try:
+            twin.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileExistsError):
+                os.link(path, twin)
+        except OSError:  # a file system without hard links
+            write_atomically(twin, data, durable=False)
+
+    def _note(self, part: str, name: str, data: bytes) -> None:
+        if name == INIT_FILE:
+            self._init_bytes[part] = len(data)
+            self._codecs[part] = CODECS if part == _AUDIO_PART else avc_codecs(data)
+        elif name.startswith("seg-"):
+            self._sizes[part].append(len(data))
+
+    def _list_complete(self) -> None:
+        while self.listed < min(map(len, self._sizes.values())):
+            self.listed += 1
+            self._publish(ended=False)
+            segment = self.listed - 1
+            came_s = self._last_frames_s.pop(segment, None)
+            sentence = "" if came_s is None else self.readiness.add(self._ticks() - came_s)
+            self._told(segment, sentence)
+
+    def _publish(self, *, ended: bool) -> None:
+        """New segments are listed first, then those that have left the window are removed."""
+        ends_s = self._ends_s(range(self._removed, self.listed))
+        first = self._removed + first_listed(ends_s, self._plan.window_s)
+        shown = self._presentation(first, ended)
+        for name, body in live_manifests(shown).items():
+            write_atomically(self._folder / name, body, durable=False)
+        state: State = "ended" if ended else "running"
+        write_state(self._folder, self._live_title(state, first, sum(shown.durations_s)))
+        self._remove_until(self._removed + first_stored(ends_s, self._plan.window_s))
+
+    def _remove_until(self, segment: int) -> None:
+        while self._removed < segment:
+            for part in self._plan.parts:
+                try:
+                    (self._folder / part / segment_file(self._removed)).unlink(missing_ok=True)
+                except OSError as error:
+                    raise StorageError(f"Cannot remove from {self._folder}: {error.strerror}.") from error
+            self._removed += 1
+
+    def _ends_s(self, segments: Sequence[int]) -> list[Fraction]:
+        usual, rate, in_all = self._plan.segment_frames, self._plan.footage.rate, self._frames_in_all
+        ends = [(segment + 1) * usual for segment in segments]
+        return [(end if in_all is None else min(end, in_all)) / rate for end in ends]
+
+    def _presentation(self, first: int, ended: bool) -> LivePresentation:
+        plan, rate = self._plan, self._plan.footage.rate
+        ends_s = [first * plan.segment_frames / rate, *self._ends_s(range(first, self.listed))]
+        frames = [int((end_s - begin_s) * rate) for begin_s, end_s in pairwise(ends_s)]
+        return LivePresentation(
+            name=plan.name,
+            display_width_px=plan.footage.display_width_px,
+            display_height_px=plan.footage.display_height_px,
+            frame_rate=plan.footage.frame_rate,
+            segment_frames=plan.segment_frames,
+            window_s=plan.window_s,
+            clock=self._wall,
+            renditions=tuple(self._rendition(rung) for rung in plan.rungs),
+            audio=(self._track(),) if plan.sound_bps else (),
+            first=first,
+            frames=tuple(frames),
+            sound_ends=tuple(map(self._sound_end, ends_s)),
+            published_s=self._clock(),
+            ended=ended,
+        )
+
+    def _sound_end(self, end_s: Fraction) -> int:
+        """In AAC frames, as `LiveSound` cuts: to the nearest, and at the stream's end what fits in whole."""
+        frames = end_s * RATE_HZ / FRAME_SAMPLES
+        is_last = self._frames_in_all is not None and end_s * self._plan.footage.rate == self._frames_in_all
+        return int(frames) if is_last else round(frames)
+
+    def _rendition(self, rung: Rung) -> Rendition:
+        """bandwidth_bps: with a minBufferTime of the VBV buffer's length, a link of the cap's rate is enough (5.3.5.2).
+
+        The cap knows nothing of what the segments' boxes take.
+        """
+        part = f"video/{rung.id}"
+        sizes = self._sizes[part][: self.listed]
+        return Rendition(
+            id=rung.id,
+            width_px=rung.width_px,
+            height_px=rung.height_px,
+            codecs=self._codecs[part],
+            bandwidth_bps=rung.cap_bps + self._boxes_bps(),
+            average_bps=int(sum(sizes) * 8 / (len(sizes) * self._plan.segment_s)) + 1,
+            init_bytes=self._init_bytes[part],
+            segment_bytes=tuple(sizes[-1:]),
+        )
+
+    def _boxes_bps(self) -> int:
+        return int(8 * (_FRAME_BOX_BYTES * self._plan.footage.rate + _SEGMENT_BOX_BYTES / self._plan.segment_s))
+
+    def _track(self) -> AudioTrack:
+        return AudioTrack(
+            id=TRACK,
+            codecs=CODECS,
+            bandwidth_bps=int(self._plan.sound_bps * _SOUND_PEAK),
+            sample_rate_hz=RATE_HZ,
+            channels=CHANNELS,
+            init_bytes=self._init_bytes[_AUDIO_PART],
+            segment_bytes=tuple(self._sizes[_AUDIO_PART][-1:]),
+            language=self._plan.footage.sound_language,
+        )
+
+    def _live_title(self, state: State, first: int, duration_s: float) -> LiveTitle:
+        return LiveTitle(
+            id=self._plan.name,
+            state=state,
+            version=self._plan.version,
+            segment_s=self._plan.segment_s,
+            window_s=self._plan.window_s,
+            updated_s=self._clock(),
+            first_segment=first,
+            segments=self.listed - first,
+            duration_s=duration_s,
+        )
+
+
+def begin_folder(folder: Path, live: LiveTitle) -> None:
+    """Make the folder of a live title that waits for its source; what an earlier stream left there goes.
+
+    Raises StorageError.
+    """
+    gone = folder.with_name(f".removed-{folder.name}")
+    try:
+        shutil.rmtree(gone, ignore_errors=True)
+        with suppress(FileNotFoundError):
+            folder.rename(gone)
+        write_state(folder, live)
+        shutil.rmtree(gone, ignore_errors=True)
+    except OSError as error:
+        raise StorageError(f"Cannot make {folder}: {error.strerror}.") from error

@@ -1,0 +1,265 @@
+"""A live stream from its first picture to its end: one decode, the ladder in real time, segments listed at once."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+
+from abr.core.title import AudioTrack, Title
+from abr.errors import InputError, MediaError, StorageError
+from abr.media.probe import SourceInfo
+from abr.progress import ProgressBars, no_bars
+from server.ingest.audio import TRACK, sound_track
+from server.ingest.checkpoints import Checkpoints, Fingerprint
+from server.ingest.encode import EncodedRung, encode_ladder
+from server.ingest.encode_settings import EncodeSettings, segment_length
+from server.ingest.ladder import check_caps, plan_sizes, planned_sizes
+from server.live.caps import caps_by_size
+from server.live.clock import WallClock
+from server.live.footage import PICTURES_LOOKED_AT, footage_of, footage_of_recording
+from server.live.keeping import EndedStream, keep_title, move_recording
+from server.live.pictures import LivePictures
+from server.live.publication import LivePlan, Publication, begin_folder
+from server.live.readiness import percentile
+from server.live.recording import RECORDING_FILE, Recording
+from server.live.sound import LiveSound
+from server.live.source import Arrived, LiveSource, Opened
+from server.live.window import check_window
+from server.media.library import IDENTIFIER, Library
+from server.media.live_title import LiveTitle
+
+Tell = Callable[[str], None]
+"""Takes one sentence for people."""
+_TELL_EVERY_S = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveOptions:
+    """What a stream becomes. window_s: the time-shift buffer.
+
+    keep: make it an ordinary title at the end. recording: where the recording that it was measured against goes then.
+    """
+
+    name: str
+    recipe: EncodeSettings
+    window_s: float = 120.0
+    keep: bool = False
+    recording: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Streamed:
+    """A stream that has ended. why: a clause about its source. readiness: as `Readiness.summary`. title: when kept."""
+
+    folder: Path
+    segments: int
+    frames: int
+    duration_s: float
+    why: str
+    readiness: dict[str, float] = field(default_factory=dict)
+    title: Title | None = None
+
+
+def stream_live(
+    source: LiveSource, library: Library, options: LiveOptions, *, tell: Tell, bars: ProgressBars = no_bars
+) -> Streamed:
+    """Take the source until it ends, falls silent or is stopped; complete the title with what there is.
+
+    Raises InputError for options or a name that cannot be, MediaError for a source without one picture, StorageError
+    when the disk refuses.
+    """
+    name = options.name
+    if not IDENTIFIER.fullmatch(name):
+        raise InputError(f"{name!r} cannot name a stream; use up to 64 letters, digits, dots, dashes and underscores.")
+    check_window(options.window_s, options.recipe.segment_s)
+    if library.has_title(name):
+        raise InputError(f"The library already has a title {name!r}; choose another --name, or remove it first.")
+    version = secrets.token_hex(8)
+    busy = f"A live stream or a preparation named {name!r} is running; stop it, or choose another --name."
+    with Checkpoints(library.building(name), Fingerprint(source_sha256=version, recipe="live"), busy) as work:
+        try:
+            begin_folder(library.root / name, _waiting(options, version))
+            return _run(source, library, options, version, work, tell, bars)
+        finally:
+            work.discard()
+
+
+def _waiting(options: LiveOptions, version: str) -> LiveTitle:
+    return LiveTitle(
+        id=options.name,
+        state="waiting",
+        version=version,
+        segment_s=options.recipe.segment_s,
+        window_s=options.window_s,
+        updated_s=time.time(),
+    )
+
+
+def _run(
+    source: LiveSource,
+    library: Library,
+    options: LiveOptions,
+    version: str,
+    work: Checkpoints,
+    tell: Tell,
+    bars: ProgressBars,
+) -> Streamed:
+    import av
+
+    folder = library.root / options.name
+    source.start()
+    try:
+        opened, ahead = _begin(source)
+        pictures = [each.frame for each in ahead if isinstance(each.frame, av.VideoFrame)]
+        footage = footage_of(opened, pictures, source.address.shown)
+        plan = plan_stream(options, footage, version)
+    except BaseException:  # nothing was sent: nothing stays
+        source.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    begun_s = time.time() - (time.monotonic() - next(each.arrived_s for each in ahead if each.is_picture))
+    stream = _Stream(plan, options, WallClock(begun_s), folder, work, tell)
+    tell(_describe(plan))
+    encoded = stream.encode(chain(ahead, source.frames()))
+    source.stop()
+    why = f"{source.address.shown} {source.ended_by or 'has ended'}"
+    tell(f"{why}: {plan.name} is complete with {stream.publication.listed} segments.")
+    title = _keep(stream, encoded, options, library, work, bars) if options.keep else None
+    return Streamed(
+        folder=folder,
+        segments=stream.publication.listed,
+        frames=stream.frames,
+        duration_s=float(stream.frames / footage.rate),
+        why=why,
+        readiness=stream.publication.readiness.summary(),
+        title=title,
+    )
+
+
+def _begin(source: LiveSource) -> tuple[Opened, list[Arrived]]:
+    """The source, and what it sent up to the last of the pictures that are looked at first."""
+    opened = source.opened()
+    ahead: list[Arrived] = []
+    pictures = 0
+    for arrived in source.frames() if opened is not None else ():
+        ahead.append(arrived)
+        pictures += arrived.is_picture
+        if pictures == PICTURES_LOOKED_AT:
+            break
+    if opened is None or not pictures:
+        raise MediaError(f"{source.address.shown} {source.ended_by} before a picture came; see that it sends video.")
+    return opened, ahead
+
+
+def plan_stream(options: LiveOptions, footage: SourceInfo, version: str) -> LivePlan:
+    """The ladder for a source. Raises InputError for rungs that it cannot have."""
+    recipe, display_px = options.recipe, (footage.display_width_px, footage.display_height_px)
+    rungs = planned_sizes(*display_px, recipe.planned) if recipe.planned else plan_sizes(*display_px, recipe.heights_px)
+    check_caps(rungs, recipe.caps_bps)
+    return LivePlan(
+        name=options.name,
+        version=version,
+        footage=footage,
+        rungs=caps_by_size(rungs, footage.rate, dict(recipe.caps_bps)),
+        segment_frames=segment_length(recipe, footage.rate),
+        sound_bps=0 if footage.audio_stream is None else recipe.audio_bps,
+        window_s=options.window_s,
+    )
+
+
+def _describe(plan: LivePlan) -> str:
+    shown, rungs = plan.footage, ", ".join(rung.id for rung in plan.rungs)
+    size = f"{shown.display_width_px}x{shown.display_height_px}"
+    return f"{plan.name} is live: {size} at {float(shown.rate):g} frames a second, rungs {rungs}."
+
+
+class _Stream:
+    """The encoders of one stream and what they write to."""
+
+    def __init__(
+        self, plan: LivePlan, options: LiveOptions, wall: WallClock, folder: Path, work: Checkpoints, tell: Tell
+    ) -> None:
+        self.plan = plan
+        self.frames = 0
+        self.recording = work.folder / RECORDING_FILE
+        kept = work.title if options.keep else None
+        self.publication = Publication(folder, plan, wall, kept=kept, told=self._told)
+        self.sound: LiveSound | None = None
+        if plan.sound_bps:
+            self.sound = LiveSound(plan.sound_bps, self.publication.writer(f"audio/{TRACK}"))
+        self._recipe, self._keep, self._tell = options.recipe, options.keep, tell
+        self._told_s = 0.0
+
+    def encode(self, arrivals: Iterator[Arrived]) -> tuple[EncodedRung, ...]:
+        """Encode all that comes; the manifests say that it has ended, whatever happens."""
+        plan, footage = self.plan, self.plan.footage
+        try:
+            with ExitStack() as stack:
+                recording: Recording | None = None
+                if self._keep:
+                    size_px = footage.display_width_px, footage.display_height_px
+                    recording = stack.enter_context(Recording(self.recording, size_px, footage.rate))
+                pictures = LivePictures(arrivals, footage, plan.segment_frames, self.publication, self.sound, recording)
+                encoded = encode_ladder(
+                    pictures.on_grid(),
+                    plan.rungs,
+                    self._recipe,
+                    footage.rate,
+                    lambda rung: self.publication.writer(f"video/{rung.id}"),
+                    low_delay=True,
+                )
+                self.frames = pictures.frames
+        except BaseException:
+            with suppress(StorageError):
+                self.publication.end()
+            raise
+        self.publication.end()
+        return encoded
+
+    def tracks(self) -> tuple[AudioTrack, ...]:
+        """The sound as it was written."""
+        if self.sound is None:
+            return ()
+        language = self.plan.footage.sound_language
+        return (sound_track(self.sound.ends, self.sound.sizes, self.sound.init_bytes, language),)
+
+    def _told(self, segment: int, sentence: str) -> None:
+        if sentence:
+            self._tell(f"{self.plan.name} {sentence}")
+        media_s = (segment + 1) * self.plan.segment_s
+        if media_s >= self._told_s + _TELL_EVERY_S:
+            self._told_s = media_s
+            ready_s = self.publication.readiness.seconds
+            self._tell(
+                f"{self.plan.name}: {media_s:.0f} s in {segment + 1} segments; ready after {ready_s[-1]:.2f} s "
+                f"(median {percentile(ready_s, 50):.2f}, p99 {percentile(ready_s, 99):.2f})."
+            )
+
+
+def _keep(
+    stream: _Stream,
+    encoded: tuple[EncodedRung, ...],
+    options: LiveOptions,
+    library: Library,
+    work: Checkpoints,
+    bars: ProgressBars,
+) -> Title:
+    ended = EndedStream(
+        name=options.name,
+        recording=stream.recording,
+        footage=footage_of_recording(stream.plan.footage, stream.frames),
+        rungs=stream.plan.rungs,
+        encoded=encoded,
+        tracks=stream.tracks(),
+        recipe=options.recipe,
+    )
+    title = keep_title(ended, work, library, bars)
+    if options.recording is not None:
+        move_recording(stream.recording, options.recording)
+    return title

@@ -1,0 +1,79 @@
+"""Files of live titles as HTTP sends them, and one clear sentence for what is not there, or not any more."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from pathlib import Path
+
+from abr.errors import FormatError, StorageError, UnknownNameError
+from server.errors import RequestError
+from server.media.library import Library, path_in
+from server.media.live_title import LIVE_MANIFEST, LiveTitle, load_live
+from server.media.media_file import BRIEF, IMMUTABLE, MediaFile, content_type_of, lead, status_of, validators_of
+from server.media.versions import is_lasting, leads_to_version
+
+_SEGMENT = re.compile(r"(?:video|audio)/[^/]+/seg-([0-9]{5,8})\.m4s")
+
+
+def find_live_file(library: Library, title_id: str, relative: str, version: str, now_s: float) -> MediaFile | None:
+    """A file of a live title; None when there is no live title of that id and version.
+
+    A version that has become an ordinary title stays for a while, for those who watch it. Blocks. Raises RequestError:
+    404 for what is not there, 410 for a segment that has left the window.
+    """
+    try:
+        folder = library.live_folder(title_id, version)
+        live = None if folder is None else load_live(folder)
+    except (FormatError, StorageError):  # it is being replaced
+        return None
+    if folder is None or live is None:
+        if version and library.has_live(title_id):
+            raise RequestError(410, f"The live stream {title_id!r} began anew; open its manifest again.")
+        return None
+    try:
+        return _file(library, folder, live, relative, version)
+    except (UnknownNameError, OSError) as error:
+        raise _absent(live, relative, now_s) from error
+
+
+def _file(library: Library, folder: Path, live: LiveTitle, relative: str, version: str) -> MediaFile:
+    path = path_in(folder, relative)
+    status = path.stat()
+    is_manifest = leads_to_version(relative)
+    cache_control = LIVE_MANIFEST if is_manifest and live.state == "running" else BRIEF
+    file = MediaFile(
+        path=path,
+        status=status_of(status),
+        location=f"{folder.relative_to(library.root)}/{relative}",
+        size_bytes=status.st_size,
+        validators=validators_of(status),
+        content_type=content_type_of(relative),
+        cache_control=IMMUTABLE if is_lasting(relative, version) else cache_control,
+    )
+    return lead(file, live.version) if is_manifest and not version else file
+
+
+def _absent(live: LiveTitle, relative: str, now_s: float) -> RequestError:
+    """What to say of a file that a live title has not got."""
+    segment = _SEGMENT.fullmatch(relative)
+    if live.state != "waiting" and segment is not None:
+        number, first = int(segment[1]), live.first_segment + 1
+        if 1 <= number < first:
+            return RequestError(410, f"Segment {number} of {live.id!r} has left the window, which begins with {first}.")
+        last = first + live.segments - 1
+        return RequestError(404, f"Segment {number} of {live.id!r} is not there; the newest one is {last}.")
+    if live.state == "waiting":
+        return RequestError(404, f"{live.describe(now_s)} Try again soon.", {"Retry-After": "2"})
+    return RequestError(404, f"There is no file {relative[:200]!r} in the live title {live.id!r}.")
+
+
+def refuse_live(library: Library, title_id: str, now_s: float) -> None:
+    """Raises RequestError for a live title, where a prepared one is needed. Blocks."""
+    with suppress(FormatError, StorageError):
+        if (folder := library.live_folder(title_id)) is not None:
+            said = load_live(folder).describe(now_s)
+            raise RequestError(
+                409,
+                f"{said} Sessions are for prepared titles only: play /titles/{title_id}/manifest.mpd or master.m3u8.",
+            )

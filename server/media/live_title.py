@@ -1,0 +1,59 @@
+"""What a library knows of a live title: a stream that is running, or has ended, and is not prepared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from abr.core.title import Count, Identifier, Seconds, Version
+from abr.records import Record, load
+
+LIVE_FILE = "live.json"
+TIME_FILE = "time"
+"""Beside a live title's manifests, and made when it is asked for: the server's clock (ISO/IEC 23009-1, 5.8.4.11)."""
+LIVE_MANIFEST = "public, max-age=1"
+"""A manifest of a running stream is soon another one."""
+_SILENT_SEGMENTS, _SILENT_MIN_S = 5, 10.0
+"""A stream that has completed nothing for longer than this is not running any more, whatever its file says."""
+
+State = Literal["waiting", "running", "interrupted", "ended"]
+
+
+class LiveTitle(Record, frozen=True):
+    """`live.json`: written anew with each segment. Segments are 0-based.
+
+    state: waiting for the first segment, running, or ended in good order. version: of its media, new with each start.
+    updated_s: when this was written, in seconds since 1970. first_segment, segments: those that manifests list.
+    duration_s: how long these last together.
+    """
+
+    id: Identifier
+    state: State
+    version: Version
+    segment_s: Seconds
+    window_s: Seconds
+    updated_s: float
+    first_segment: Count = 0
+    segments: Count = 0
+    duration_s: float = 0.0
+
+    def state_at(self, now_s: float) -> State:
+        """As it is now: a running stream whose process was killed tells nobody."""
+        silent_s = now_s - self.updated_s
+        if self.state == "running" and silent_s > max(_SILENT_MIN_S, _SILENT_SEGMENTS * self.segment_s):
+            return "interrupted"
+        return self.state
+
+    def describe(self, now_s: float) -> str:
+        """One sentence."""
+        return {
+            "waiting": f"The live stream {self.id!r} has not begun: its source has not sent a whole segment yet.",
+            "running": f"{self.id!r} is a live stream that is running.",
+            "interrupted": f"The live stream {self.id!r} was interrupted; what it sent before can still be watched.",
+            "ended": f"The live stream {self.id!r} has ended; its last minutes can still be watched.",
+        }[self.state_at(now_s)]
+
+
+def load_live(folder: Path) -> LiveTitle:
+    """Raises FormatError when it is not valid, StorageError when it cannot be read."""
+    return load(folder / LIVE_FILE, LiveTitle)
