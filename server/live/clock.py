@@ -46,7 +46,8 @@ class SourceClock:
         if expected_s is not None and not -back_max_s <= time_s + shift_s - expected_s <= _GAP_MAX_S:
             shared_s = self._shift_s[other]
             wanted_s = expected_s - time_s
-            shift_s = self._shift_s[kind] = shared_s if abs(shared_s - wanted_s) <= _SAME_JUMP_S else wanted_s
+            is_shared = shared_s != shift_s and abs(shared_s - wanted_s) <= _SAME_JUMP_S
+            shift_s = self._shift_s[kind] = shared_s if is_shared else wanted_s
             self.jumps += 1
         self._expected_s[kind] = time_s + shift_s + duration_s
         return shift_s

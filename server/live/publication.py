@@ -161,7 +161,8 @@ class Publication:
             write_atomically(self._folder / name, body, durable=False)
         state: State = "ended" if ended else "running"
         write_state(self._folder, self._live_title(state, first, sum(shown.durations_s)))
-        self._remove_until(self._removed + first_stored(ends_s, self._plan.window_s))
+        longest_s = self._plan.segment_frames / self._plan.footage.rate
+        self._remove_until(self._removed + first_stored(ends_s, self._plan.window_s, longest_s))
 
     def _remove_until(self, segment: int) -> None:
         while self._removed < segment:

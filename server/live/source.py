@@ -9,7 +9,7 @@ import queue
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
     from av.container import InputContainer
     from av.packet import Packet
+    from av.stream import Stream
     from av.video.frame import VideoFrame
 
 _FORMATS = f"{FORMATS},live_flv,rtsp,rtp"
@@ -198,18 +199,30 @@ class LiveSource:
         begun = False
         try:
             with self._open() as container:
-                packets = self._chosen_packets(container)
+                chosen = self._choose(container)
                 begun = True
-                for packet in _paced(packets, self._stopped, self._clock) if self.address.pace else packets:
-                    for frame in self._decoded(packet):
-                        self._put(Arrived(frame, self._clock()))
-                    if self._stopped.is_set():
-                        return
+                self._read(container, chosen)
             self._put(_End("has ended"))
         except MediaError as error:
             self._put(_End("cannot be used", error))
         except (av.error.FFmpegError, OSError, ValueError, UnicodeDecodeError) as error:
             self._put(self._end_of(error, begun))
+
+    def _read(self, container: InputContainer, chosen: Sequence[Stream]) -> None:
+        import av
+
+        packets = container.demux(chosen)
+        try:
+            for packet in _paced(packets, self._stopped, self._clock) if self.address.pace else packets:
+                for frame in self._decoded(packet):
+                    self._put(Arrived(frame, self._clock()))
+                if self._stopped.is_set():
+                    return
+        except (av.error.FFmpegError, OSError):  # a connection that breaks off: the decoders still hold pictures
+            for stream in chosen:
+                for frame in _flushed(stream):
+                    self._put(Arrived(frame, self._clock()))
+            raise
 
     def _end_of(self, error: Exception, begun: bool) -> _End:
         import av
@@ -241,15 +254,15 @@ class LiveSource:
         limits_s = (address.wait_s if address.listen else address.silence_s, address.silence_s)
         return av.open(place, mode="r", format=address.format, options=options, timeout=limits_s)
 
-    def _chosen_packets(self, container: InputContainer) -> Iterator[Packet[Any]]:
-        """The packets of the best pictures and their sound. Raises MediaError when there are no pictures."""
+    def _choose(self, container: InputContainer) -> list[Stream]:
+        """The best pictures and their sound. Raises MediaError when there are no pictures."""
         import av
 
         video = container.streams.best("video")
         if not isinstance(video, av.VideoStream) or video.codec_context is None:
             raise MediaError(f"{self.address.shown} has no video stream that can be decoded; give one with pictures.")
         audio = container.streams.best("audio", related=video)
-        chosen = [video] if audio is None or audio.codec_context is None else [video, audio]
+        chosen: list[Stream] = [video] if audio is None or audio.codec_context is None else [video, audio]
         for stream in chosen:
             stream.codec_context.thread_type = "AUTO"
         self._put(
@@ -261,12 +274,28 @@ class LiveSource:
                 language=language_tag(chosen[1].language) if len(chosen) > 1 else UNKNOWN,
             )
         )
-        return container.demux(chosen)
+        return chosen
 
     def _decoded(self, packet: Packet[Any]) -> list[VideoFrame | AudioFrame]:
         frames = decode_packet(packet)
         self.damaged += frames is None
         return frames or []
+
+
+def _flushed(stream: Stream) -> list[VideoFrame | AudioFrame]:
+    """The frames that a decoder has not given yet."""
+    import av
+
+    if not isinstance(stream, av.VideoStream | av.AudioStream):
+        return []
+    try:
+        given = stream.codec_context.decode(None)
+    except av.error.FFmpegError:
+        return []
+    frames = [frame for frame in given if isinstance(frame, av.VideoFrame | av.AudioFrame)]
+    for frame in frames:
+        frame.time_base = stream.time_base
+    return frames
 
 
 def _paced(

@@ -23,21 +23,17 @@ def check_window(window_s: float, segment_s: float) -> None:
 def first_listed(ends_s: Sequence[Fraction], window_s: float) -> int:
     """The first segment (0-based) of which some lies in the last `window_s` seconds before the live edge.
 
-    ends_s: media time at which each segment ends, so far.
+    ends_s: media time at which each segment ends, so far; those that are counted from may begin anywhere.
     """
     return _first_after(ends_s, Fraction(window_s))
 
 
-def first_stored(ends_s: Sequence[Fraction], window_s: float) -> int:
+def first_stored(ends_s: Sequence[Fraction], window_s: float, longest_s: Fraction) -> int:
     """The first segment (0-based) that stays on the disk.
 
     One that is no longer listed stays for its own duration and that of the longest playlist that listed it, so that
-    whoever has just read that playlist can still fetch it (RFC 8216, 6.2.2).
+    whoever has just read that playlist can still fetch it (RFC 8216, 6.2.2). longest_s: of all segments.
     """
-    if not ends_s:
-        return 0
-    begins_s = [Fraction(0), *ends_s[:-1]]
-    longest_s = max(end_s - begin_s for begin_s, end_s in zip(begins_s, ends_s, strict=True))
     return _first_after(ends_s, 2 * Fraction(window_s) + longest_s)
 
 

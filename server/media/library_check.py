@@ -25,7 +25,7 @@ def check_library(folder: str) -> str:
     if (root / TITLE_FILE).is_file():
         around = str(root.absolute().parent)
         raise InputError(f"{folder!r} is one title; give the folder that it is in: --library {around!r}.")
-    if Library(root).titles():
+    if Library(root).titles() or Library(root).live_titles():
         return ""
     below = _libraries_below(root)
     hint = f"did you mean {str(below[0])!r}?" if below else "`toprung prepare FILE --library DIR` adds one."

@@ -1,0 +1,89 @@
+"""A source's clock may jump, restart or stray: its pictures and its sound run on, together."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+
+from server.live.clock import Kind, SourceClock, WallClock
+from server.live.readiness import Readiness, percentile
+
+FRAME_S = Fraction(1, 25)
+BLOCK_S = Fraction(1024, 48000)
+
+
+def placed(clock: SourceClock, kind: Kind, times_s: list[Fraction], lasts_s: Fraction) -> list[Fraction]:
+    return [time_s + clock.shift(kind, time_s, lasts_s) for time_s in times_s]
+
+
+def pictures(begin_s: float, count: int) -> list[Fraction]:
+    return [Fraction(begin_s) + index * FRAME_S for index in range(count)]
+
+
+def test_a_steady_clock_is_left_alone():
+    clock = SourceClock()
+    assert placed(clock, Kind.PICTURES, pictures(1000, 50), FRAME_S) == pictures(1000, 50)
+    assert clock.jumps == 0
+
+
+@pytest.mark.parametrize("jump_s", [100_000, -900, -1, 11])
+def test_after_a_jump_pictures_go_on_where_they_were(jump_s: int):
+    clock = SourceClock()
+    times_s = [*pictures(1000, 25), *pictures(1001 + jump_s, 25)]
+    assert placed(clock, Kind.PICTURES, times_s, FRAME_S) == pictures(1000, 50)
+
+
+@pytest.mark.parametrize("gap_s", [Fraction(1, 10), Fraction(9), Fraction(-1, 5)])
+def test_a_gap_of_some_seconds_and_jitter_are_what_they_say(gap_s: Fraction):
+    clock = SourceClock()
+    times_s = [*pictures(1000, 25), *(time_s + gap_s for time_s in pictures(1001, 25))]
+    assert placed(clock, Kind.PICTURES, times_s, FRAME_S) == times_s
+
+
+def test_sound_and_pictures_that_jump_together_stay_together():
+    clock = SourceClock()
+    for begin_s in (10, 70_000, 5):
+        shifts = {clock.shift(Kind.PICTURES, time_s, FRAME_S) for time_s in pictures(begin_s, 25)}
+        heard = [Fraction(begin_s) + Fraction(3, 10) + index * BLOCK_S for index in range(40)]
+        shifts |= {clock.shift(Kind.SOUND, time_s, BLOCK_S) for time_s in heard}
+        assert len(shifts) == 1, begin_s
+
+
+def test_sound_that_begins_on_another_clock_is_put_beside_the_pictures():
+    clock = SourceClock()
+    placed(clock, Kind.PICTURES, pictures(50_000, 5), FRAME_S)
+    (first_s,) = placed(clock, Kind.SOUND, [Fraction(3)], BLOCK_S)
+    assert first_s == 50_000 + 5 * FRAME_S
+
+
+def test_sound_that_begins_a_little_before_the_pictures_is_left_there():
+    clock = SourceClock()
+    placed(clock, Kind.PICTURES, pictures(10, 5), FRAME_S)
+    assert placed(clock, Kind.SOUND, [Fraction(9)], BLOCK_S) == [9]
+
+
+def test_a_stray_timestamp_moves_nothing_that_follows():
+    clock = SourceClock()
+    times_s = [*pictures(0, 10), Fraction(95_000), *pictures(float(11 * FRAME_S), 10)]
+    found = placed(clock, Kind.PICTURES, times_s, FRAME_S)
+    assert max(abs(a - b) for a, b in zip(found, pictures(0, 21), strict=True)) < Fraction(1, 1000)
+
+
+def test_the_wall_clock_tells_when_a_media_time_was():
+    wall = WallClock(1_800_000_000.25)
+    assert wall.instant(0) == "2027-01-15T08:00:00.250Z"
+    assert wall.instant(Fraction(7, 2)) == "2027-01-15T08:00:03.750Z"
+    assert wall.lag_s(1_800_000_010.25, 8) == 2
+
+
+def test_falling_behind_is_said_once_and_catching_up_too():
+    readiness = Readiness(segment_s=2)
+    said = [readiness.add(ready_s) for ready_s in (0.1, 2.5, 3.5, 0.4, 0.1)]
+    assert [bool(sentence) for sentence in said] == [False, True, False, True, False]
+    assert "2.5 s" in said[1] and said[3] == "has caught up."
+    assert readiness.summary() == {"p50_s": 0.4, "p99_s": 3.5, "max_s": 3.5}
+
+
+def test_percentiles_are_values_that_were_seen():
+    assert [percentile([3, 1, 2, 4], share) for share in (50, 75, 99, 100)] == [2, 3, 4, 4]

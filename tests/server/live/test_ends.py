@@ -1,0 +1,152 @@
+"""How a stream may end: kept as a title, killed, or begun anew; what is served is whole at every moment."""
+
+from __future__ import annotations
+
+import json
+import signal
+from fractions import Fraction
+from pathlib import Path
+
+import m3u8
+import pytest
+from clips import make_clip
+from live_process import SMALL, TEST_SOURCE, fetched, finish, live, run, wait_for_segment
+from oracle import decode
+from serve_process import ask, served
+from waiting import wait_until
+
+from abr.errors import UnknownNameError
+from server.media.library import Library
+from server.media.live_title import LiveTitle, load_live
+
+FRAME_S = Fraction(1, 25)
+MEASURED = ("--panel-every", "0", "--vmaf-every", "30")
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A library with a stream that has become a title: longer than its window."""
+    root = tmp_path_factory.mktemp("kept")
+    clip = make_clip(root / "clip.mp4", frames=110, sound_s=4.4)
+    arguments = ("--heights", "64,108", "--preset", "ultrafast", "--segment-seconds", "1", "--window", "3s")
+    recording = root / "film.nut"
+    done = run(
+        root / "library", str(clip), *arguments, "--name", "film", "--keep", *MEASURED, "--recording", str(recording)
+    )
+    assert done.returncode == 0, done.stderr
+    return root / "library"
+
+
+def test_a_kept_stream_is_a_whole_title_with_its_quality(kept: Path):
+    title = Library(kept).title("film")
+    assert title.segment_frames == (25, 25, 25, 25, 10)
+    for rendition in title.renditions:
+        home = kept / "film" / "video" / rendition.id
+        files = sorted(home.glob("seg-*.m4s"))
+        assert tuple(file.stat().st_size for file in files) == rendition.segment_bytes
+        decoded = decode((home / "init.mp4").read_bytes() + b"".join(file.read_bytes() for file in files))
+        assert decoded.times == [index * FRAME_S for index in range(110)] and decoded.warnings == ""
+        quality = title.plain_quality[rendition.id]
+        assert len(quality.vmaf) == 5 and all(0 < vmaf <= 100 for vmaf in quality.vmaf)
+    low, high = (title.plain_quality[rendition.id].ssim for rendition in title.renditions)
+    assert sum(high) > sum(low) and sum(high) / len(high) > 0.9, "measured against the right frames"
+    assert len(title.audio[0].segment_bytes) == 5
+
+
+def test_nothing_of_the_work_stays(kept: Path):
+    assert {entry.name.partition("-")[0] for entry in kept.iterdir()} == {"film", ".replaced"}
+    assert Library(kept).live_titles() == []
+
+
+def test_the_recording_is_what_training_takes(kept: Path):
+    from abr.media.source_frames import reference_frames
+
+    title = Library(kept).title("film")
+    assert sum(1 for _ in reference_frames(kept.parent / "film.nut", title)) == 110
+
+
+def test_the_server_treats_a_kept_stream_as_any_title(kept: Path):
+    with served("--library", str(kept)) as url:
+        (line,) = json.loads(ask(f"{url}titles")[1])["titles"]
+        assert "live" not in line and line["duration_s"] == pytest.approx(4.4)
+        status, body, _ = ask(f"{url}sessions", b'{"title": "film"}')
+        assert status == 201, body
+        session = json.loads(body)["id"]
+        decided = [ask(f"{url}sessions/{session}/video/{number}.m4s") for number in range(1, 6)]
+        assert [status for status, *_ in decided] == [200] * 5
+        init = ask(f"{url}sessions/{session}/video/init.mp4")[1]
+        assert len(decode(init + b"".join(body for _, body, _ in decided)).times) == 110
+        assert b'type="static"' in ask(f"{url}titles/film/manifest.mpd")[1]
+        assert ask(f"{url}titles/film/time")[0] == 404
+
+
+def test_whoever_watched_its_last_minutes_can_go_on(kept: Path):
+    (replaced,) = kept.glob(".replaced-film-*")
+    version = replaced.name.rpartition("-")[2]
+    with served("--library", str(kept)) as url:
+        where = f"{url}titles/film/v-{version}/108p.m3u8"
+        playlist = ask(where)[1].decode()
+        assert m3u8.loads(playlist).is_endlist
+        decoded = decode(fetched(where, playlist))
+    assert decoded.warnings == "" and decoded.times[-1] == 109 * FRAME_S
+
+
+def test_a_name_that_is_a_title_is_refused(kept: Path):
+    before = (kept / "film" / "title.json").read_bytes()
+    done = run(kept, *TEST_SOURCE, "--name", "film")
+    assert done.returncode == 2 and "already has a title 'film'" in done.stderr
+    assert (kept / "film" / "title.json").read_bytes() == before
+
+
+def test_killed_it_can_be_watched_up_to_its_last_segment_and_begins_anew(tmp_path: Path):
+    arguments = (*TEST_SOURCE, *SMALL, "--window", "60s", "--name", "cam")
+    with served("--library", str(tmp_path)) as url:
+        where = f"{url}titles/cam/180p.m3u8"
+        with live(tmp_path, *arguments) as process:
+            wait_for_segment(tmp_path / "cam", 3)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        old = ask(where)[1].decode()
+        decoded = decode(fetched(where, old))
+        assert decoded.warnings == "" and len(decoded.times) == 12 * len(m3u8.loads(old).segments) >= 24
+        before = load_live(tmp_path / "cam").version
+        with live(tmp_path, *arguments) as process:
+            wait_until(lambda: load_live(tmp_path / "cam").version != before, "the new stream")
+            wait_for_segment(tmp_path / "cam", 1)
+            new = ask(where)[1].decode()
+            gone = ask(f"{url}titles/cam/{old.splitlines()[-1]}")
+            finish(process)
+        assert gone[0] == 410 and b"began anew" in gone[1]
+        assert m3u8.loads(new).media_sequence == 1 and old.splitlines()[-1] not in new
+
+
+def test_before_its_first_segment_a_stream_is_there_and_says_that_it_waits(tmp_path: Path):
+    with served("--library", str(tmp_path)) as url, live(tmp_path, "-", *SMALL, "--name", "cam"):
+        wait_until((tmp_path / "cam" / "live.json").is_file, "the stream")
+        status, body, headers = ask(f"{url}titles/cam/manifest.mpd")
+        assert status == 404 and b"has not begun" in body and headers["Retry-After"] == "2"
+        assert json.loads(ask(f"{url}titles")[1])["titles"][0]["live"] == "waiting"
+        assert b"has not begun" in ask(f"{url}sessions", b'{"title": "cam"}')[1]
+
+
+def live_title(**changed: object) -> LiveTitle:
+    given = {"id": "cam", "state": "running", "version": "0" * 16, "segment_s": 2.0, "window_s": 60.0}
+    return LiveTitle(**{**given, "updated_s": 1000.0, **changed})  # type: ignore[arg-type]
+
+
+def test_a_stream_that_completes_nothing_any_more_counts_as_interrupted():
+    running = live_title()
+    assert [running.state_at(now_s) for now_s in (1001, 1009, 1011)] == ["running", "running", "interrupted"]
+    assert "was interrupted" in running.describe(2000)
+    assert live_title(segment_s=10.0).state_at(1049) == "running"
+    assert live_title(state="ended").state_at(9e9) == "ended"
+
+
+def test_a_live_title_is_none_of_the_prepared_ones(tmp_path: Path):
+    make_clip(tmp_path / "clip.mp4", frames=30)
+    assert run(tmp_path, str(tmp_path / "clip.mp4"), *SMALL[2:], "--heights", "64,108", "--name", "cam").returncode == 0
+    library = Library(tmp_path)
+    assert library.titles() == [] and library.live_titles() == ["cam"]
+    assert load_live(tmp_path / "cam").state == "ended"
+    with pytest.raises(UnknownNameError):
+        library.title("cam")

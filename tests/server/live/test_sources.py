@@ -1,0 +1,261 @@
+"""What comes of a source: all of its frames in step, whatever its clock and its sound do, or one clear sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from clips import make_clip, picture
+from live_process import LIVE, SMALL, finish, live, run, run_on, wait_for_segment
+from oracle import decode
+from ports import free_port
+from serve_process import clean_environment
+from waiting import wait_until
+
+RATE = 25
+FRAME_S = Fraction(1, RATE)
+SMALLER = ("--heights", "64,108", "--preset", "ultrafast", "--segment-seconds", "0.5", "--audio-bitrate", "64k")
+WHOLE = ("--window", "60s", "--name", "cam", "--json")
+
+
+def joined(folder: Path, part: str) -> bytes:
+    files = [folder / part / "init.mp4", *sorted((folder / part).glob("seg-*.m4s"))]
+    return b"".join(file.read_bytes() for file in files)
+
+
+def check_whole(library: Path, frames: int, *, rendition: str = "108p", with_sound: bool = True) -> None:
+    """All frames are there, once and in order, in segments that decode; sound is as long to an AAC frame."""
+    pictures = decode(joined(library / "cam", f"video/{rendition}"))
+    assert pictures.times == [index * FRAME_S for index in range(frames)]
+    assert pictures.warnings == ""
+    if with_sound:
+        sound = decode(joined(library / "cam", "audio/audio"), kind="a:0")
+        assert sound.times[0] == 0 and sound.warnings == ""
+        assert 0 <= pictures.end_s - sound.end_s < FRAME_S
+
+
+def flash(width_px: int, height_px: int, index: int) -> np.ndarray:
+    """White from the thirtieth picture on."""
+    return np.full((height_px, width_px, 3), 255 if index >= 30 else 20, np.uint8)
+
+
+def first_bright_s(library: Path) -> float:
+    part = library / "pictures.mp4"
+    part.write_bytes(joined(library / "cam", "video/108p"))
+    with av.open(part) as container:
+        return next(frame.time for frame in container.decode(video=0) if frame.to_ndarray(format="gray").mean() > 128)
+
+
+def first_loud_s(library: Path) -> float:
+    part = library / "sound.mp4"
+    part.write_bytes(joined(library / "cam", "audio/audio"))
+    with av.open(part) as container:
+        samples = np.concatenate([frame.to_ndarray()[0] for frame in container.decode(audio=0)])
+    return int(np.argmax(np.abs(samples) > 0.1)) / 48000
+
+
+def test_a_flash_and_its_beep_come_together(tmp_path: Path):
+    clip = make_clip(tmp_path / "flash.mp4", frames=70, paint=flash, sound_s=1.6, sound_from_s=1.2)
+    done = run(tmp_path, str(clip), *SMALLER, *WHOLE)
+    assert done.returncode == 0, done.stderr
+    check_whole(tmp_path, 70)
+    assert first_bright_s(tmp_path) == pytest.approx(1.2)
+    assert abs(first_loud_s(tmp_path) - 1.2) < 0.04
+
+
+def test_sound_that_stops_and_pictures_that_go_on(tmp_path: Path):
+    clip = make_clip(tmp_path / "short.mp4", frames=120, sound_s=1.0)
+    done = run(tmp_path, str(clip), *SMALLER, *WHOLE)
+    assert done.returncode == 0, done.stderr
+    check_whole(tmp_path, 120)
+    assert json.loads(done.stdout)["frames"] == 120
+
+
+def test_a_source_without_sound(tmp_path: Path):
+    clip = make_clip(tmp_path / "silent.mp4", frames=40)
+    assert run(tmp_path, str(clip), *SMALLER, *WHOLE).returncode == 0
+    check_whole(tmp_path, 40, with_sound=False)
+    assert "audio" not in (tmp_path / "cam" / "master.m3u8").read_text()
+
+
+def silence(begin: int) -> av.AudioFrame:
+    frame = av.AudioFrame.from_ndarray(np.zeros((2, 1024), np.float32), "fltp", "stereo")
+    frame.sample_rate, frame.pts, frame.time_base = 48000, begin, Fraction(1, 48000)
+    return frame
+
+
+def transport_stream(path: Path, begin_s: int, size_px: tuple[int, int] = (192, 108)) -> bytes:
+    """Two seconds of MPEG-TS whose timestamps begin there."""
+    width_px, height_px = size_px
+    with av.open(path, "w", options={"mpegts_copyts": "1"}, format="mpegts") as container:
+        video, sound = container.add_stream("libx264", rate=RATE), container.add_stream("aac", rate=48000)
+        video.width, video.height, video.pix_fmt = width_px, height_px, "yuv420p"
+        for index in range(2 * RATE):
+            frame = av.VideoFrame.from_ndarray(picture(width_px, height_px, index), format="rgb24")
+            frame.pts, frame.time_base = begin_s * RATE + index, FRAME_S
+            container.mux(video.encode(frame))
+            for block in range(index * 48000 // RATE // 1024, (index + 1) * 48000 // RATE // 1024):
+                heard = av.AudioFrame.from_ndarray(np.zeros((2, 1024), np.float32), "fltp", "stereo")
+                heard.sample_rate, heard.pts, heard.time_base = (
+                    48000,
+                    begin_s * 48000 + block * 1024,
+                    Fraction(1, 48000),
+                )
+                container.mux(sound.encode(heard))
+        container.mux(video.encode(None))
+        container.mux(sound.encode(None))
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("second_s", [70_000, 3])
+def test_timestamps_that_jump_do_not_part_pictures_and_sound(tmp_path: Path, second_s: int):
+    parts = [transport_stream(tmp_path / f"{begin_s}.ts", begin_s) for begin_s in (10, second_s)]
+    done = run_on(tmp_path, b"".join(parts), *SMALLER, *WHOLE)
+    assert done.returncode == 0, done.stderr
+    check_whole(tmp_path, 100)
+
+
+def test_another_size_in_mid_stream_is_brought_to_the_first(tmp_path: Path):
+    parts = [transport_stream(tmp_path / "a.ts", 10), transport_stream(tmp_path / "b.ts", 12, (160, 120))]
+    done = run_on(tmp_path, b"".join(parts), *SMALLER, *WHOLE)
+    assert done.returncode == 0, done.stderr
+    check_whole(tmp_path, 100)
+
+
+def test_a_source_that_falls_silent_ends_its_stream_with_what_there_is(tmp_path: Path):
+    data = transport_stream(tmp_path / "a.ts", 10)
+    reader, writer = os.pipe()
+    command = [*SMALLER, *WHOLE, "--silence", "1s"]
+    process = subprocess.Popen(
+        [*LIVE, "-", *command, "--library", str(tmp_path)],
+        stdin=reader,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=clean_environment(),
+    )
+    os.close(reader)
+    threading.Thread(target=os.write, args=(writer, data), daemon=True).start()
+    out, said = process.communicate(timeout=120)  # the pipe stays open all the while
+    os.close(writer)
+    assert process.returncode == 0, said
+    assert b"has sent nothing for 2 s" in said and b"is complete with" in said
+    assert json.loads(out)["frames"] > RATE
+    check_whole(tmp_path, json.loads(out)["frames"])
+
+
+def publish(port: int, frames: int) -> Iterator[int]:
+    """Publish so many frames to the listener, as fast as it takes them; yields each one's number."""
+    url = f"rtmp://127.0.0.1:{port}/live/key"
+    with av.open(url, "w", format="flv") as container:
+        options = {"tune": "zerolatency", "preset": "ultrafast", "g": "25"}
+        video, sound = container.add_stream("libx264", rate=RATE, options=options), container.add_stream("aac", 48000)
+        video.width, video.height, video.pix_fmt = 320, 180, "yuv420p"
+        for index in range(frames):
+            frame = av.VideoFrame.from_ndarray(picture(320, 180, index), format="rgb24")
+            frame.pts, frame.time_base = index, FRAME_S
+            container.mux(video.encode(frame))
+            for block in range(index * 48000 // RATE // 1024, (index + 1) * 48000 // RATE // 1024):
+                container.mux(sound.encode(silence(block * 1024)))
+            yield index
+        container.mux(video.encode(None))
+        container.mux(sound.encode(None))
+
+
+def test_a_publisher_sends_to_us_and_a_second_one_is_refused(tmp_path: Path):
+    port = free_port()
+    address = f"rtmp://127.0.0.1:{port}/live/key"
+    with live(tmp_path, address, "--listen", *SMALL, "--window", "60s", "--name", "cam") as process:
+        published: Iterator[int] = iter(())
+
+        def is_taken() -> bool:
+            nonlocal published
+            published = publish(port, 150)
+            try:
+                return next(published) == 0
+            except (OSError, av.error.FFmpegError):
+                return False
+
+        wait_until(is_taken, "the listener")
+        for index in published:
+            if index == 100:
+                wait_for_segment(tmp_path / "cam", 2)
+                with pytest.raises((OSError, av.error.FFmpegError)):
+                    next(publish(port, 1))
+        said = finish(process, None)
+    assert "is complete with" in said
+    check_whole(tmp_path, 150, rendition="180p")
+
+
+def test_a_transport_stream_comes_by_udp(tmp_path: Path):
+    port = free_port()
+    data = transport_stream(tmp_path / "a.ts", 10)
+    arguments = (f"udp://127.0.0.1:{port}", *SMALLER, "--window", "60s", "--name", "cam", "--silence", "3s")
+    stopped = threading.Event()
+
+    def send() -> None:
+        """The same two seconds again and again: what nobody hears yet is lost."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
+            while not stopped.is_set():
+                for at in range(0, len(data), 1316):
+                    out.sendto(data[at : at + 1316], ("127.0.0.1", port))
+                    stopped.wait(0.01)
+
+    sender = threading.Thread(target=send)
+    with live(tmp_path, *arguments) as process:
+        sender.start()
+        try:
+            wait_until(lambda: (tmp_path / "cam" / "master.m3u8").is_file() or process.poll() is not None, "a segment")
+        finally:
+            stopped.set()
+            sender.join()
+        said = finish(process, None)
+    assert "has sent nothing for 3 s" in said
+    decoded = decode(joined(tmp_path / "cam", "video/108p"))
+    assert decoded.warnings == "" and decoded.times == [index * FRAME_S for index in range(len(decoded.times))]
+
+
+@pytest.mark.parametrize(
+    ("place", "sentence"),
+    [
+        ("garbage.bin", "cannot be opened as a live source"),
+        ("empty.mp4", "cannot be opened as a live source"),
+        ("list.m3u8", "cannot be opened as a live source"),
+        ("sound.wav", "has no video stream"),
+        ("nowhere.mp4", "There is no file"),
+        ("gopher://127.0.0.1/x", "gopher:// is no source that can be taken"),
+        ("srt://127.0.0.1:1", "let a relay such as MediaMTX take it"),
+        ("rtsp://127.0.0.1:1/x", "cannot be opened as a live source"),
+    ],
+)
+def test_what_is_no_source_is_one_sentence_and_leaves_nothing(tmp_path: Path, place: str, sentence: str):
+    (tmp_path / "garbage.bin").write_bytes(np.random.default_rng(1).bytes(200_000))
+    (tmp_path / "empty.mp4").touch()
+    make_clip(tmp_path / "a.mp4", frames=10)
+    (tmp_path / "list.m3u8").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\na.mp4\n#EXT-X-ENDLIST\n")
+    with av.open(tmp_path / "sound.wav", "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.int16), "s16", "mono")
+        frame.sample_rate = 8000
+        container.mux(stream.encode(frame))
+    library = tmp_path / "library"
+    done = run(library, place if "://" in place else str(tmp_path / place), *WHOLE)
+    assert done.returncode == 2 and sentence in done.stderr, done.stderr
+    assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
+    assert not library.exists() or list(library.iterdir()) == []
+
+
+def test_nobody_publishes(tmp_path: Path):
+    begun_s = time.monotonic()
+    done = run(tmp_path, f"rtmp://127.0.0.1:{free_port()}/live/key", "--listen", "--wait", "1s", *WHOLE)
+    assert done.returncode == 2 and "has sent nothing for 1 s" in done.stderr, done.stderr
+    assert time.monotonic() - begun_s >= 1 and list(tmp_path.iterdir()) == []
