@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,22 +31,25 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON obj
 @_library
 @_json
 def list_titles(root: Path, as_json: bool) -> None:
-    """List the titles of a library: length, size, rungs, enhancers.
+    """List the titles of a library: length, size, rungs, enhancers. Live ones are named on stderr.
 
     A damaged title is named on stderr, and the exit code is then 1.
     """
     from server.media.library import Library
+    from server.media.live_title import load_live
 
     library = Library(root)
     damaged: dict[str, str] = {}
     found = list(_summaries(library, damaged))
+    live = {name: load_live(root / name) for name in library.live_titles()}
     if as_json:
-        _print_json({"library": str(root), "titles": found, "damaged": damaged})
+        states = {name: each.state_at(time.time()) for name, each in live.items()}
+        _print_json({"library": str(root), "titles": found, "damaged": damaged, "live": states})
     elif found:
         _print_table(found)
-    elif not damaged:
+    elif not damaged and not live:
         click.echo(f"{root} holds no titles: add one with toprung prepare FILE --library {root}.", err=True)
-    for sentence in damaged.values():
+    for sentence in (*(each.describe(time.time()) for each in live.values() if not as_json), *damaged.values()):
         click.echo(f"toprung: {sentence}", err=True)
     if damaged:
         raise click.exceptions.Exit(1)
@@ -82,7 +86,7 @@ def remove(titles: tuple[str, ...], root: Path, yes: bool, as_json: bool) -> Non
     from server.media.removal import remove_title
 
     library, names = Library(root), tuple(dict.fromkeys(titles))
-    known = library.titles()
+    known = [*library.titles(), *library.live_titles()]
     for name in names:
         if name not in known:
             raise UnknownNameError("title", name, known)

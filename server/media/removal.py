@@ -16,16 +16,21 @@ from server.media.library import Library
 def remove_title(library: Library, title_id: str) -> Path:
     """Remove a title, its replaced versions and unfinished training that lie beside it; returns the folder that it had.
 
-    One rename makes it absent, so that no reader finds half of it. A damaged title can be removed too. Raises
-    UnknownNameError when there is none, InputError while it is being trained, StorageError when the disk refuses.
+    One rename makes it absent, so that no reader finds half of it. A damaged title can be removed too, and a live one
+    that has ended. Raises UnknownNameError when there is none, InputError while it is being trained or runs,
+    StorageError when the disk refuses.
     """
-    if title_id not in (known := library.titles()):
+    if title_id not in (known := [*library.titles(), *library.live_titles()]):
         raise UnknownNameError("title", title_id, known)
     folder, removed = library.root / title_id, library.root / f".removed-{title_id}"
-    training = library.root / f".training-{title_id}"
+    training, building = library.root / f".training-{title_id}", library.building(title_id)
     busy = f"{title_id} is being trained: wait for that to end, or stop it, before you remove it."
+    streams = f"The live stream {title_id} is running: stop it before you remove it."
     try:
-        with _hold(training, busy) if training.is_dir() else nullcontext():
+        with (
+            _hold(training, busy) if training.is_dir() else nullcontext(),
+            _hold(building, streams) if building.is_dir() and library.has_live(title_id) else nullcontext(),
+        ):
             shutil.rmtree(removed, ignore_errors=True)
             folder.rename(removed)
             fsync_path(library.root)

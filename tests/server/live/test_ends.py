@@ -9,15 +9,18 @@ from pathlib import Path
 
 import m3u8
 import pytest
+from click.testing import CliRunner
 from clips import make_clip
 from live_process import SMALL, TEST_SOURCE, fetched, finish, live, run, wait_for_segment
 from oracle import decode
 from serve_process import ask, served
 from waiting import wait_until
 
-from abr.errors import UnknownNameError
+from abr.errors import InputError, UnknownNameError
+from server.media.cli import list_titles
 from server.media.library import Library
 from server.media.live_title import LiveTitle, load_live
+from server.media.removal import remove_title
 
 FRAME_S = Fraction(1, 25)
 MEASURED = ("--panel-every", "0", "--vmaf-every", "30")
@@ -150,3 +153,15 @@ def test_a_live_title_is_none_of_the_prepared_ones(tmp_path: Path):
     assert load_live(tmp_path / "cam").state == "ended"
     with pytest.raises(UnknownNameError):
         library.title("cam")
+
+
+def test_a_live_title_is_listed_and_can_be_removed_once_it_has_ended(tmp_path: Path):
+    with live(tmp_path, *TEST_SOURCE, *SMALL, "--name", "cam") as process:
+        wait_for_segment(tmp_path / "cam", 1)
+        with pytest.raises(InputError, match="cam is running: stop it"):
+            remove_title(Library(tmp_path), "cam")
+        finish(process)
+    listed = CliRunner().invoke(list_titles, ["--library", str(tmp_path)])
+    assert "The live stream 'cam' has ended" in listed.stderr
+    remove_title(Library(tmp_path), "cam")
+    assert list(tmp_path.iterdir()) == []
