@@ -75,6 +75,11 @@ class Address:
         return found[1].lower() if found else "file"
 
     @property
+    def path(self) -> str:
+        """Of a file."""
+        return self.place.removeprefix("file://")
+
+    @property
     def shown(self) -> str:
         """The place as it may be told: without a password and without a query, which may hold one."""
         if self.format == "lavfi":
@@ -91,7 +96,7 @@ class Address:
             raise InputError(f"{self.scheme}:// is no source that can be taken; known: {', '.join(_PROTOCOLS)}.{hint}")
         if self.listen and self.scheme != "rtmp":
             raise InputError("--listen waits for a publisher at an address such as rtmp://0.0.0.0:1935/app/key.")
-        if self.format is None and self.scheme == "file" and not Path(self.place).exists():
+        if self.format is None and self.scheme == "file" and not Path(self.path).exists():
             raise MediaError(f"There is no file {self.place}; give a file, or an address such as rtsp://HOST/PATH.")
 
 
@@ -242,15 +247,16 @@ class LiveSource:
     def _open(self) -> InputContainer:
         import av
 
-        address = self.address
-        if address.format is not None:
-            options = {}
-        else:
-            options = {"format_whitelist": _FORMATS, "protocol_whitelist": _PROTOCOLS[address.scheme]}
-        options |= _LISTEN if address.listen else {}
-        place = address.place
-        if address.format is None and address.scheme in ("file", "pipe"):
-            place = "pipe:0" if address.scheme == "pipe" else f"file:{place.removeprefix('file://')}"
+        address, place = self.address, self.address.place
+        options = dict(_LISTEN) if address.listen else {}
+        if address.format != "lavfi" and address.scheme in _PROTOCOLS:
+            options["protocol_whitelist"] = _PROTOCOLS[address.scheme]
+        if address.format is None:
+            options["format_whitelist"] = _FORMATS
+        if address.scheme == "pipe":
+            place = "pipe:0"
+        elif address.format is None and address.scheme == "file":
+            place = f"file:{address.path}"
         limits_s = (address.wait_s if address.listen else address.silence_s, address.silence_s)
         return av.open(place, mode="r", format=address.format, options=options, timeout=limits_s)
 

@@ -87,6 +87,7 @@ def stream_live(
             begin_folder(library.root / name, _waiting(options, version))
             return _run(source, library, options, version, work, tell, bars)
         finally:
+            source.stop()
             work.discard()
 
 
@@ -120,14 +121,12 @@ def _run(
         footage = footage_of(opened, pictures, source.address.shown)
         plan = plan_stream(options, footage, version)
     except BaseException:  # nothing was sent: nothing stays
-        source.stop()
         shutil.rmtree(folder, ignore_errors=True)
         raise
     begun_s = time.time() - (time.monotonic() - next(each.arrived_s for each in ahead if each.is_picture))
     stream = _Stream(plan, options, WallClock(begun_s), folder, work, tell)
     tell(_describe(plan))
     encoded = stream.encode(chain(ahead, source.frames()))
-    source.stop()
     why = f"{source.address.shown} {source.ended_by or 'has ended'}"
     tell(f"{why}: {plan.name} is complete with {stream.publication.listed} segments.")
     title = _keep(stream, encoded, options, library, work, bars) if options.keep else None
@@ -187,6 +186,7 @@ class _Stream:
     ) -> None:
         self.plan = plan
         self.frames = 0
+        self._folder = folder
         self.recording = work.folder / RECORDING_FILE
         kept = work.title if options.keep else None
         self.publication = Publication(folder, plan, wall, kept=kept, told=self._told)
@@ -197,7 +197,7 @@ class _Stream:
         self._told_s = 0.0
 
     def encode(self, arrivals: Iterator[Arrived]) -> tuple[EncodedRung, ...]:
-        """Encode all that comes; the manifests say that it has ended, whatever happens."""
+        """Encode all that comes. Whatever happens, its manifests say that it has ended, or there is no folder."""
         plan, footage = self.plan, self.plan.footage
         try:
             with ExitStack() as stack:
@@ -216,6 +216,8 @@ class _Stream:
                 )
                 self.frames = pictures.frames
         except BaseException:
+            if not self.publication.listed:
+                shutil.rmtree(self._folder, ignore_errors=True)
             with suppress(StorageError):
                 self.publication.end()
             raise

@@ -42,9 +42,10 @@ const GONE = {
 const health = new Health({ lost: () => renew(LOST) });
 
 async function begin() {
-  const { titles } = await json(at("titles"), {});
+  const { titles: all } = await json(at("titles"), {});
+  const titles = all.filter(({ live }) => !live); // sessions are for prepared titles only
   health.heard(200);
-  if (!titles.length) throw new Error("This library has no titles yet; `toprung prepare film.mp4` makes one.");
+  if (!titles.length) throw new Error("This library has no prepared titles yet; `toprung prepare film.mp4` makes one.");
   const options = titles.map(({ id, duration_s: durationS }) => new Option(`${id} (${clock(durationS)})`, id));
   $("titles").replaceChildren(...options);
   const wanted = new URLSearchParams(location.search).get("title");

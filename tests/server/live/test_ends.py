@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 
 import m3u8
 import pytest
 from click.testing import CliRunner
-from clips import make_clip
+from clips import make_clip, picture
 from live_process import SMALL, TEST_SOURCE, fetched, finish, live, run, wait_for_segment
 from oracle import decode
 from serve_process import ask, served
@@ -165,3 +167,28 @@ def test_a_live_title_is_listed_and_can_be_removed_once_it_has_ended(tmp_path: P
     assert "The live stream 'cam' has ended" in listed.stderr
     remove_title(Library(tmp_path), "cam")
     assert list(tmp_path.iterdir()) == []
+
+
+FULL = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv.pop(1)),) * 2)
+from abr.cli import main
+sys.argv[0] = "toprung"
+main()
+"""
+
+
+@pytest.mark.parametrize(("limit_bytes", "something"), [(600, False), (9_000, True)])
+def test_a_disk_that_takes_no_more_ends_the_stream_with_a_sentence(tmp_path: Path, limit_bytes: int, something: bool):
+    """Two seconds are black, and small; then come segments that are too large for the disk."""
+    clip = make_clip(tmp_path / "clip.mp4", frames=100, paint=lambda w, h, n: picture(w, h, n) * (n > 50))
+    arguments = ["--heights", "64,108", "--preset", "ultrafast", "--segment-seconds", "1", "--crf", "10"]
+    library = tmp_path / "library"
+    command = ["live", str(clip), "--library", str(library), "--name", "cam", *arguments]
+    done = subprocess.run([sys.executable, "-c", FULL, str(limit_bytes), *command], capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    assert "Cannot write" in done.stderr and "Traceback" not in done.stderr
+    assert Library(library).live_titles() == (["cam"] if something else [])
+    if something:
+        assert load_live(library / "cam").state == "ended"
+        assert m3u8.load(str(library / "cam" / "108p.m3u8")).is_endlist
