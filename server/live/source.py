@@ -156,7 +156,8 @@ class LiveSource:
 
     def opened(self) -> Opened | None:
         """Waits until the source is open; None when it was stopped before. Raises MediaError when it cannot be."""
-        first = self._take(self.address.wait_s + self.address.silence_s)
+        address = self.address
+        first = self._take(address.silence_s + (address.wait_s if address.listen else address.silence_s))
         if isinstance(first, Opened):
             return first
         self._note(first)
@@ -251,6 +252,8 @@ class LiveSource:
         options = dict(_LISTEN) if address.listen else {}
         if address.format != "lavfi" and address.scheme in _PROTOCOLS:
             options["protocol_whitelist"] = _PROTOCOLS[address.scheme]
+        if address.scheme == "rtsp":
+            options["rtsp_flags"] = "prefer_tcp"  # what is lost on the way would be seen by all viewers
         if address.format is None:
             options["format_whitelist"] = _FORMATS
         if address.scheme == "pipe":

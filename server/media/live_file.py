@@ -8,6 +8,7 @@ from pathlib import Path
 
 from abr.errors import FormatError, StorageError, UnknownNameError
 from server.errors import RequestError
+from server.media.kept_versions import kept_folder
 from server.media.library import Library, path_in
 from server.media.live_title import LIVE_MANIFEST, LiveTitle, load_live
 from server.media.media_file import BRIEF, IMMUTABLE, MediaFile, content_type_of, lead, status_of, validators_of
@@ -50,6 +51,7 @@ def _file(library: Library, folder: Path, live: LiveTitle, relative: str, versio
         validators=validators_of(status),
         content_type=content_type_of(relative),
         cache_control=IMMUTABLE if is_lasting(relative, version) else cache_control,
+        moved=kept_folder(library.root, live.id, live.version) / relative if version else None,
     )
     return lead(file, live.version) if is_manifest and not version else file
 

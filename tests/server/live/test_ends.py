@@ -25,6 +25,7 @@ from server.media.live_title import LiveTitle, load_live
 from server.media.removal import remove_title
 
 FRAME_S = Fraction(1, 25)
+NEVER = ("--silence", "10m")
 MEASURED = ("--panel-every", "0", "--vmaf-every", "30")
 
 
@@ -126,7 +127,7 @@ def test_killed_it_can_be_watched_up_to_its_last_segment_and_begins_anew(tmp_pat
 
 
 def test_before_its_first_segment_a_stream_is_there_and_says_that_it_waits(tmp_path: Path):
-    with served("--library", str(tmp_path)) as url, live(tmp_path, "-", *SMALL, "--name", "cam"):
+    with served("--library", str(tmp_path)) as url, live(tmp_path, "-", *SMALL, *NEVER, "--name", "cam"):
         wait_until((tmp_path / "cam" / "live.json").is_file, "the stream")
         status, body, headers = ask(f"{url}titles/cam/manifest.mpd")
         assert status == 404 and b"has not begun" in body and headers["Retry-After"] == "2"

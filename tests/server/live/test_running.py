@@ -167,6 +167,19 @@ def test_ended_in_order_the_manifests_say_so(seen: Seen):
     assert mpd.type == "static" and mpd.minimum_update_period is None
 
 
+@pytest.mark.parametrize("rendition", ["90p", "180p"])
+def test_no_segment_takes_more_than_the_playlist_promises(seen: Seen, rendition: str):
+    master = m3u8.loads(seen.text("master"))
+    (variant,) = (each for each in master.playlists if each.uri.endswith(f"/{rendition}.m3u8"))
+    sizes = [path.stat().st_size for path in (seen.library / "cam" / "video" / rendition).glob("*.m4s")]
+    heard = [path.stat().st_size for path in (seen.library / "cam" / "audio" / "audio").glob("*.m4s")]
+    assert (max(sizes) + max(heard)) * 8 / 0.48 <= variant.stream_info.bandwidth
+    mpd = MPEGDASHParser.parse(seen.text("mpd"))
+    (told,) = (each for each in mpd.periods[0].adaptation_sets[0].representations if each.id == rendition)
+    buffer_s = 1.5  # minBufferTime
+    assert all(sum(sizes[:count]) * 8 <= told.bandwidth * (count * 0.48 + buffer_s) for count in range(1, len(sizes)))
+
+
 def test_the_disk_holds_the_window_and_what_its_last_playlists_listed_and_nothing_else(seen: Seen):
     newest = listed_numbers(seen.text("ended 90p"))[-1]
     for part in ("video/90p", "video/180p", "audio/audio"):

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from fractions import Fraction
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import av
@@ -222,6 +223,27 @@ def test_a_transport_stream_comes_by_udp(tmp_path: Path):
     assert "has sent nothing for 3 s" in said
     decoded = decode(joined(tmp_path / "cam", "video/108p"))
     assert decoded.warnings == "" and decoded.times == [index * FRAME_S for index in range(len(decoded.times))]
+
+
+def test_a_transport_stream_comes_by_http(tmp_path: Path):
+    data = transport_stream(tmp_path / "a.ts", 10)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        done = run(tmp_path, f"http://user:secret@127.0.0.1:{server.server_port}/a?token=hidden", *SMALLER, *WHOLE)
+        server.shutdown()
+    assert done.returncode == 0, done.stderr
+    assert "secret" not in done.stderr + done.stdout and "hidden" not in done.stderr + done.stdout
+    check_whole(tmp_path, 50)
 
 
 @pytest.mark.parametrize(
