@@ -176,6 +176,8 @@ class Made:
     video: Video
     tracks: tuple[AudioTrack, ...]
     qualities: dict[str, Quality]
+    how: str = ""
+    """What is to be told of the encoding beside the recipe."""
 
 
 def write_title(
@@ -197,7 +199,7 @@ def write_title(
         source=source,
         plain_quality=made.qualities,
         meter=meter_of(every_frames=recipe.vmaf_every, crop=video.box, panel_every_segments=recipe.panel_every),
-        encoder=describe_encoder(recipe),
+        encoder=", ".join(filter(None, (describe_encoder(recipe), made.how))),
         version=media_version(folder),
         no_enhancement=True if forbidden else UNSET,
     )

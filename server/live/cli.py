@@ -85,7 +85,8 @@ def live(
     from abr.progress import bars_reporting_to, show_progress
     from server.ingest.cli import parse_cap, parse_heights, parse_rate
     from server.ingest.encode_settings import EncodeSettings
-    from server.live.source import Address, LiveSource
+    from server.live.address import Address
+    from server.live.source import LiveSource
     from server.live.stream import LiveOptions, stream_live
     from server.media.library import Library
 
@@ -118,6 +119,7 @@ def _ended_by_signals(source: LiveSource) -> Iterator[None]:
 
     def stop(number: int, _frame: FrameType | None) -> None:
         source.stop()
+        _tell("ends in good order; once more ends it at once.")
         signal.signal(number, signal.default_int_handler)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}

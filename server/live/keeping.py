@@ -52,7 +52,7 @@ def keep_title(stream: EndedStream, work: Checkpoints, library: Library, bars: P
         height_px=footage.coded_height_px,
         duration_s=footage.duration_s,
     )
-    made = Made(footage=footage, rungs=stream.rungs, video=video, tracks=stream.tracks, qualities=qualities)
+    made = Made(footage=footage, rungs=stream.rungs, video=video, tracks=stream.tracks, qualities=qualities, how="live")
     title = write_title(work.title, stream.name, source, made, stream.recipe)
     library.publish(stream.name, work.title)
     return title

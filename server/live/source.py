@@ -6,20 +6,18 @@ Sources are hostile: only plain container formats and the protocols that an addr
 from __future__ import annotations
 
 import queue
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlsplit
 
-from abr.errors import InputError, MediaError
+from abr.errors import MediaError
 from abr.media.languages import UNKNOWN, language_tag
 from abr.media.probe import FORMATS
 from abr.media.survey import decode_packet
+from server.live.address import PROTOCOLS, Address
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
@@ -29,75 +27,14 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
 _FORMATS = f"{FORMATS},live_flv,rtsp,rtp"
-_PROTOCOLS = {
-    "file": "file",
-    "http": "http,https,tcp,tls",
-    "https": "http,https,tcp,tls",
-    "pipe": "pipe",
-    "rtmp": "rtmp,tcp",
-    "rtp": "rtp,udp",
-    "rtsp": "rtsp,rtp,udp,tcp",
-    "tcp": "tcp",
-    "udp": "udp",
-}
-"""What FFmpeg may open for an address of each scheme."""
 _LISTEN = {"listen": "1", "rtmp_live": "live", "probesize": "32768", "analyzeduration": "500000"}
-_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 _QUEUE_FRAMES = 96
 """Decoded frames of both kinds that wait for the encoders; a source that comes faster has to wait."""
+_QUEUE_PX = 300_000_000
+"""Pixels of all pictures that wait: a stranger's may be huge."""
 _LOOK_EVERY_S = 0.2
-_SHOWN_MAX = 40
-"""Characters of a test source's description."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Address:
-    """Where a source is and how to take it.
-
-    place: a file, a URL, `-` for the standard input, or a graph for the format lavfi. listen: wait for a publisher.
-    pace: take a file at its own rate. silence_s: a source that sends nothing for so long has ended. wait_s: how long
-    the first picture is waited for.
-    """
-
-    place: str
-    format: str | None = None
-    listen: bool = False
-    pace: bool = False
-    silence_s: float = 10.0
-    wait_s: float = 600.0
-
-    @property
-    def scheme(self) -> str:
-        """Such as rtmp; `file` for what is no URL."""
-        if self.place == "-":
-            return "pipe"
-        found = _SCHEME.match(self.place)
-        return found[1].lower() if found else "file"
-
-    @property
-    def path(self) -> str:
-        """Of a file."""
-        return self.place.removeprefix("file://")
-
-    @property
-    def shown(self) -> str:
-        """The place as it may be told: without a password and without a query, which may hold one."""
-        if self.format == "lavfi":
-            return f"the test source {self.place[:_SHOWN_MAX]}"
-        if self.scheme in ("file", "pipe"):
-            return "the standard input" if self.place == "-" else Path(self.place).name or self.place
-        parts = urlsplit(self.place)
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-    def check(self) -> None:
-        """Raises InputError for what cannot be a source."""
-        if self.format is None and self.scheme not in _PROTOCOLS:
-            hint = " For SRT, let a relay such as MediaMTX take it, and read that by RTSP." * (self.scheme == "srt")
-            raise InputError(f"{self.scheme}:// is no source that can be taken; known: {', '.join(_PROTOCOLS)}.{hint}")
-        if self.listen and self.scheme != "rtmp":
-            raise InputError("--listen waits for a publisher at an address such as rtmp://0.0.0.0:1935/app/key.")
-        if self.format is None and self.scheme == "file" and not Path(self.path).exists():
-            raise MediaError(f"There is no file {self.place}; give a file, or an address such as rtsp://HOST/PATH.")
+STOPPED = "was stopped"
+"""Why a source has ended that `stop` ended."""
 
 
 class Arrived(NamedTuple):
@@ -105,6 +42,11 @@ class Arrived(NamedTuple):
 
     frame: VideoFrame | AudioFrame
     arrived_s: float
+
+    @property
+    def pixels(self) -> int:
+        """Of a picture; 0 of sound."""
+        return getattr(self.frame, "width", 0) * getattr(self.frame, "height", 0)
 
     @property
     def is_picture(self) -> bool:
@@ -143,6 +85,9 @@ class LiveSource:
         """Why it has ended: a clause that follows its name. Empty while it runs."""
         self._clock = clock
         self._queue: queue.Queue[Opened | Arrived | _End] = queue.Queue(_QUEUE_FRAMES)
+        self._pixels = 0
+        """Of the pictures in the queue."""
+        self._counting = threading.Lock()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="live-source", daemon=True)
 
@@ -170,6 +115,7 @@ class LiveSource:
             if not isinstance(item, Arrived):
                 self._note(item)
                 return
+            self._count_pixels(-item.pixels)
             yield item
 
     def _take(self, limit_s: float) -> Opened | Arrived | _End:
@@ -180,7 +126,7 @@ class LiveSource:
                 return self._queue.get(timeout=_LOOK_EVERY_S)
             except queue.Empty:
                 if self._stopped.is_set():
-                    return _End("was stopped")
+                    return _End(STOPPED)
                 if self._clock() > due_s:
                     return _End(f"has sent nothing for {limit_s:.0f} s")
 
@@ -191,6 +137,18 @@ class LiveSource:
         if end.error is not None:
             raise end.error
 
+    def _count_pixels(self, pixels: int) -> None:
+        with self._counting:
+            self._pixels += pixels
+
+    def _give(self, frame: VideoFrame | AudioFrame) -> None:
+        """Put a frame into the queue when there is room: for one that comes alone there always is."""
+        arrived = Arrived(frame, self._clock())
+        while self._pixels and self._pixels + arrived.pixels > _QUEUE_PX and not self._stopped.is_set():
+            self._stopped.wait(_LOOK_EVERY_S / 10)
+        self._count_pixels(arrived.pixels)
+        self._put(arrived)
+
     def _put(self, item: Opened | Arrived | _End) -> None:
         while not self._stopped.is_set():
             try:
@@ -200,8 +158,6 @@ class LiveSource:
                 continue
 
     def _run(self) -> None:
-        import av
-
         begun = False
         try:
             with self._open() as container:
@@ -211,23 +167,23 @@ class LiveSource:
             self._put(_End("has ended"))
         except MediaError as error:
             self._put(_End("cannot be used", error))
-        except (av.error.FFmpegError, OSError, ValueError, UnicodeDecodeError) as error:
+        except Exception as error:  # noqa: BLE001 - told by the thread that takes the frames
             self._put(self._end_of(error, begun))
 
     def _read(self, container: InputContainer, chosen: Sequence[Stream]) -> None:
         import av
 
-        packets = container.demux(chosen)
+        packets = _demuxed(container, chosen)
         try:
             for packet in _paced(packets, self._stopped, self._clock) if self.address.pace else packets:
                 for frame in self._decoded(packet):
-                    self._put(Arrived(frame, self._clock()))
+                    self._give(frame)
                 if self._stopped.is_set():
                     return
         except (av.error.FFmpegError, OSError):  # a connection that breaks off: the decoders still hold pictures
             for stream in chosen:
                 for frame in _flushed(stream):
-                    self._put(Arrived(frame, self._clock()))
+                    self._give(frame)
             raise
 
     def _end_of(self, error: Exception, begun: bool) -> _End:
@@ -250,8 +206,8 @@ class LiveSource:
 
         address, place = self.address, self.address.place
         options = dict(_LISTEN) if address.listen else {}
-        if address.format != "lavfi" and address.scheme in _PROTOCOLS:
-            options["protocol_whitelist"] = _PROTOCOLS[address.scheme]
+        if address.format != "lavfi" and address.scheme in PROTOCOLS:
+            options["protocol_whitelist"] = PROTOCOLS[address.scheme]
         if address.scheme == "rtsp":
             options["rtsp_flags"] = "prefer_tcp"  # what is lost on the way would be seen by all viewers
         if address.format is None:
@@ -289,6 +245,16 @@ class LiveSource:
         frames = decode_packet(packet)
         self.damaged += frames is None
         return frames or []
+
+
+def _demuxed(container: InputContainer, chosen: Sequence[Stream]) -> Iterator[Packet[Any]]:
+    """The packets of the chosen streams. PyAV stumbles over a packet of a stream that turns up on the way."""
+    while True:
+        try:
+            yield from container.demux(chosen)
+            return
+        except IndexError:
+            continue
 
 
 def _flushed(stream: Stream) -> list[VideoFrame | AudioFrame]:

@@ -29,7 +29,7 @@ from server.live.publication import LivePlan, Publication, begin_folder
 from server.live.readiness import percentile
 from server.live.recording import RECORDING_FILE, Recording
 from server.live.sound import LiveSound
-from server.live.source import Arrived, LiveSource, Opened
+from server.live.source import STOPPED, Arrived, LiveSource, Opened
 from server.live.window import check_window
 from server.media.library import IDENTIFIER, Library
 from server.media.live_title import LiveTitle
@@ -142,7 +142,10 @@ def _run(
 
 
 def _begin(source: LiveSource) -> tuple[Opened, list[Arrived]]:
-    """The source, and what it sent up to the last of the pictures that are looked at first."""
+    """The source, and what it sent up to the last of the pictures that are looked at first.
+
+    Raises KeyboardInterrupt when it is stopped before: nothing has begun that could be completed.
+    """
     opened = source.opened()
     ahead: list[Arrived] = []
     pictures = 0
@@ -151,6 +154,8 @@ def _begin(source: LiveSource) -> tuple[Opened, list[Arrived]]:
         pictures += arrived.is_picture
         if pictures == PICTURES_LOOKED_AT:
             break
+    if source.ended_by == STOPPED and not pictures:
+        raise KeyboardInterrupt
     if opened is None or not pictures:
         raise MediaError(f"{source.address.shown} {source.ended_by} before a picture came; see that it sends video.")
     return opened, ahead
@@ -198,6 +203,8 @@ class _Stream:
 
     def encode(self, arrivals: Iterator[Arrived]) -> tuple[EncodedRung, ...]:
         """Encode all that comes. Whatever happens, its manifests say that it has ended, or there is no folder."""
+        import av
+
         plan, footage = self.plan, self.plan.footage
         try:
             with ExitStack() as stack:
@@ -215,11 +222,13 @@ class _Stream:
                     low_delay=True,
                 )
                 self.frames = pictures.frames
-        except BaseException:
+        except BaseException as error:
             if not self.publication.listed:
                 shutil.rmtree(self._folder, ignore_errors=True)
             with suppress(StorageError):
                 self.publication.end()
+            if isinstance(error, av.error.FFmpegError):
+                raise MediaError(f"The pictures of {plan.name} cannot be converted ({error.strerror}).") from error
             raise
         self.publication.end()
         return encoded

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from clips import make_clip, picture
 from live_process import SMALL, TEST_SOURCE, fetched, finish, live, run, wait_for_segment
 from oracle import decode
+from ports import free_port
 from serve_process import ask, served
 from waiting import wait_until
 
@@ -193,3 +194,13 @@ def test_a_disk_that_takes_no_more_ends_the_stream_with_a_sentence(tmp_path: Pat
     if something:
         assert load_live(library / "cam").state == "ended"
         assert m3u8.load(str(library / "cam" / "108p.m3u8")).is_endlist
+
+
+def test_stopped_before_anything_came_nothing_is_left(tmp_path: Path):
+    address = f"rtmp://127.0.0.1:{free_port()}/live/key"
+    with live(tmp_path, address, "--listen", "--name", "cam") as process:
+        wait_until((tmp_path / "cam" / "live.json").is_file, "the stream")
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=120)
+    assert process.returncode == 130 and said.endswith("Stopped.\n") and "Traceback" not in said
+    assert list(tmp_path.iterdir()) == []

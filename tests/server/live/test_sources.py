@@ -23,6 +23,10 @@ from ports import free_port
 from serve_process import clean_environment
 from waiting import wait_until
 
+from server.live import source as source_module
+from server.live.address import Address
+from server.live.source import LiveSource
+
 RATE = 25
 FRAME_S = Fraction(1, RATE)
 SMALLER = ("--heights", "64,108", "--preset", "ultrafast", "--segment-seconds", "0.5", "--audio-bitrate", "64k")
@@ -131,6 +135,24 @@ def test_another_size_in_mid_stream_is_brought_to_the_first(tmp_path: Path):
     done = run_on(tmp_path, b"".join(parts), *SMALLER, *WHOLE)
     assert done.returncode == 0, done.stderr
     check_whole(tmp_path, 100)
+
+
+def test_a_stream_that_turns_up_on_the_way_is_left_aside(tmp_path: Path):
+    clips = [make_clip(tmp_path / "a.ts", frames=50), make_clip(tmp_path / "b.ts", frames=50, sound_s=2.0)]
+    done = run_on(tmp_path, b"".join(clip.read_bytes() for clip in clips), *SMALLER, *WHOLE)
+    assert done.returncode == 0, done.stderr
+    assert b"Traceback" not in done.stderr
+    check_whole(tmp_path, 100, with_sound=False)
+
+
+def test_huge_pictures_wait_outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(source_module, "_QUEUE_PX", 2 * 192 * 108)
+    clip = make_clip(tmp_path / "clip.mp4", frames=60, sound_s=2.4)
+    source = LiveSource(Address(place=str(clip)))
+    source.start()
+    assert source.opened() is not None
+    waiting = [source._pixels for arrived in source.frames() if arrived.is_picture]
+    assert len(waiting) == 60 and max(waiting) <= 2 * 192 * 108
 
 
 def test_a_source_that_falls_silent_ends_its_stream_with_what_there_is(tmp_path: Path):
