@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from abr.errors import ToprungError
 from abr.finite_range import FiniteRange
 from abr.time_limit import Duration
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from server.live.source import LiveSource
     from server.live.stream import Streamed
 
+_LEAVE_S = 1.0
 _PRESETS = ["ultrafast", "superfast", "veryfast", "faster", "fast", "medium"]
 
 
@@ -103,14 +106,43 @@ def live(
     address = Address(place=place, format=form, listen=listen, pace=pace, silence_s=silence_s, wait_s=wait_s)
     source = LiveSource(address)
     options = LiveOptions(name=name, recipe=recipe, window_s=window_s, keep=keep, recording=recording)
-    with _ended_by_signals(source), show_progress(transient=True) as listener:
-        bars = bars_reporting_to(partial(listener, ""))
-        streamed = stream_live(source, Library(root.absolute()), options, tell=_tell, bars=bars)
-    _print(streamed, as_json)
+    with _leaving(source):
+        with _ended_by_signals(source), show_progress(transient=True) as listener:
+            bars = bars_reporting_to(partial(listener, ""))
+            streamed = stream_live(source, Library(root.absolute()), options, tell=_tell, bars=bars)
+        _print(streamed, as_json)
 
 
 def _tell(sentence: str) -> None:
     click.echo(f"toprung: {sentence}", file=sys.stderr)
+
+
+@contextmanager
+def _leaving(source: LiveSource) -> Iterator[None]:
+    """Ends the process as `abr.cli.main` does, but at once where FFmpeg still waits for the network.
+
+    A thread that is in there when the interpreter is taken down may crash it.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        if source.has_left(_LEAVE_S):
+            raise
+        click.echo("Stopped.", err=True)
+        _exit(130)
+    except ToprungError as error:
+        if source.has_left(_LEAVE_S):
+            raise
+        click.echo(f"toprung: {error}", err=True)
+        _exit(error.exit_code)
+    if not source.has_left(_LEAVE_S):
+        _exit(0)
+
+
+def _exit(code: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 @contextmanager

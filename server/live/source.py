@@ -99,6 +99,12 @@ class LiveSource:
         """Take no more: what is decoded already still comes. May be called from a signal handler."""
         self._stopped.set()
 
+    def has_left(self, limit_s: float) -> bool:
+        """Whether the thread has ended, or does within that time after `stop`: FFmpeg cannot be called back."""
+        if self._thread.ident is not None:
+            self._thread.join(limit_s)
+        return not self._thread.is_alive()
+
     def opened(self) -> Opened | None:
         """Waits until the source is open; None when it was stopped before. Raises MediaError when it cannot be."""
         address = self.address
