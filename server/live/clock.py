@@ -34,6 +34,7 @@ class SourceClock:
         self._shift_s = dict.fromkeys(Kind, Fraction(0))
         self._expected_s: dict[Kind, Fraction] = {}
         self.jumps = 0
+        """How often it was mended."""
 
     def shift(self, kind: Kind, time_s: Fraction, duration_s: Fraction) -> Fraction:
         """The seconds to add to the time of the next frame of that kind."""
@@ -65,10 +66,6 @@ class WallClock:
     def instant(self, media_s: float | Fraction) -> str:
         """The moment of a media time, as xs:dateTime and RFC 3339 have it."""
         return iso_time(self.begun_s + float(media_s))
-
-    def lag_s(self, now_s: float, media_s: float | Fraction) -> float:
-        """How long after its moment a media time is reached at `now_s`."""
-        return now_s - self.begun_s - float(media_s)
 
 
 def iso_time(unix_s: float) -> str:

@@ -129,6 +129,12 @@ def _run(
     encoded = stream.encode(chain(ahead, source.frames()))
     why = f"{source.address.shown} {source.ended_by or 'has ended'}"
     tell(f"{why}: {plan.name} is complete with {stream.publication.listed} segments.")
+    if stream.jumps:
+        tell(
+            f"its timestamps jumped ({stream.jumps} times in pictures or sound); what followed was put after what was."
+        )
+    if source.damaged:
+        tell(f"{source.damaged} of its packets could not be decoded; what came before stayed, or it was silent.")
     title = _keep(stream, encoded, options, library, work, bars) if options.keep else None
     return Streamed(
         folder=folder,
@@ -190,7 +196,7 @@ class _Stream:
         self, plan: LivePlan, options: LiveOptions, wall: WallClock, folder: Path, work: Checkpoints, tell: Tell
     ) -> None:
         self.plan = plan
-        self.frames = 0
+        self.frames = self.jumps = 0
         self._folder = folder
         self.recording = work.folder / RECORDING_FILE
         kept = work.title if options.keep else None
@@ -221,7 +227,7 @@ class _Stream:
                     lambda rung: self.publication.writer(f"video/{rung.id}"),
                     low_delay=True,
                 )
-                self.frames = pictures.frames
+                self.frames, self.jumps = pictures.frames, pictures.clock.jumps
         except BaseException as error:
             if not self.publication.listed:
                 shutil.rmtree(self._folder, ignore_errors=True)

@@ -127,6 +127,7 @@ def test_timestamps_that_jump_do_not_part_pictures_and_sound(tmp_path: Path, sec
     parts = [transport_stream(tmp_path / f"{begin_s}.ts", begin_s) for begin_s in (10, second_s)]
     done = run_on(tmp_path, b"".join(parts), *SMALLER, *WHOLE)
     assert done.returncode == 0, done.stderr
+    assert b"its timestamps jumped" in done.stderr
     check_whole(tmp_path, 100)
 
 
