@@ -67,6 +67,10 @@ class Address:
 
     def check(self) -> None:
         """Raises InputError for what cannot be a source."""
+        try:
+            _ = self.shown
+        except ValueError as error:
+            raise InputError(f"{self.place!r} is no address: {error}.") from error
         if self.format is None and self.scheme not in PROTOCOLS:
             hint = " For SRT, let a relay such as MediaMTX take it, and read that by RTSP." * (self.scheme == "srt")
             raise InputError(f"{self.scheme}:// is no source that can be taken; known: {', '.join(PROTOCOLS)}.{hint}")

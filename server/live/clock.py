@@ -44,7 +44,12 @@ class SourceClock:
         if expected_s is None and (expected_s := self._expected_s.get(other)) is not None:
             back_max_s = _GAP_MAX_S  # the first of its kind may come well after the other
         shift_s = self._shift_s[kind]
-        if expected_s is not None and not -back_max_s <= time_s + shift_s - expected_s <= _GAP_MAX_S:
+        ahead_s = Fraction(0) if expected_s is None else time_s + shift_s - expected_s
+        if (
+            expected_s is not None
+            and not -back_max_s <= ahead_s <= _GAP_MAX_S
+            and not self._is_gap(other, ahead_s, time_s + shift_s)
+        ):
             shared_s = self._shift_s[other]
             wanted_s = expected_s - time_s
             is_shared = shared_s != shift_s and abs(shared_s - wanted_s) <= _SAME_JUMP_S
@@ -52,6 +57,11 @@ class SourceClock:
             self.jumps += 1
         self._expected_s[kind] = time_s + shift_s + duration_s
         return shift_s
+
+    def _is_gap(self, other: Kind, ahead_s: Fraction, at_s: Fraction) -> bool:
+        """Whether one kind only paused: the other has come as far meanwhile, on the same clock."""
+        reached_s = self._expected_s.get(other)
+        return ahead_s > 0 and reached_s is not None and -_SAME_JUMP_S <= at_s - reached_s <= _GAP_MAX_S
 
 
 @dataclass(frozen=True, slots=True)

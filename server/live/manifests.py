@@ -110,14 +110,13 @@ def live_mpd(shown: LivePresentation) -> bytes:
     begin = int(shown.begin_s * ticks)
     durations = [int(frames * ticks / shown.rate) for frames in shown.frames]
     folder = "video/$RepresentationID$"
-    start = Start(number=shown.first + 1, ticks=begin, offset=begin if shown.ended else 0)
+    start = Start(number=shown.first + 1, ticks=begin, offset=0)
     timeline(video, durations, ticks, f"{folder}/{NAMES}", f"{folder}/{AVC1_INIT_FILE}", start)
     for rendition in shown.renditions:
         video_representation(video, shown, as_avc1(rendition), rendition.id, rendition.bandwidth_bps)
     for index, track in enumerate(shown.audio):
         samples = [(end - begin) * FRAME_SAMPLES for begin, end in pairwise(shown.sound_ends)]
-        offset = round(shown.begin_s * track.sample_rate_hz) if shown.ended else 0
-        start = Start(number=shown.first + 1, ticks=shown.sound_ends[0] * FRAME_SAMPLES, offset=offset)
+        start = Start(number=shown.first + 1, ticks=shown.sound_ends[0] * FRAME_SAMPLES, offset=0)
         sound_set(period, track, index + 1, None, samples, start)
     if not shown.ended:
         ElementTree.SubElement(mpd, "UTCTiming", schemeIdUri=_UTC_SCHEME, value=TIME_FILE)
@@ -143,7 +142,7 @@ def _running(shown: LivePresentation) -> tuple[Element, Element]:
 
 
 def _ended(shown: LivePresentation) -> tuple[Element, Element]:
-    """The Period begins where the window does, so that a player's times stay what they were while the stream ran."""
+    """The Period stays what it was while the stream ran, so that players that follow find its last segments new."""
     begin_s, lasts_s = float(shown.begin_s), float(sum(shown.frames) / shown.rate)
     mpd = ElementTree.Element(
         "MPD",
@@ -155,8 +154,7 @@ def _ended(shown: LivePresentation) -> tuple[Element, Element]:
         maxSegmentDuration=mpd_duration(shown.segment_s + _AAC_FRAME_S),
     )
     _add_name(mpd, shown)
-    start = mpd_duration(begin_s) if begin_s else "PT0S"
-    return mpd, ElementTree.SubElement(mpd, "Period", id="0", start=start, duration=mpd_duration(lasts_s))
+    return mpd, ElementTree.SubElement(mpd, "Period", id="0", start="PT0S", duration=mpd_duration(begin_s + lasts_s))
 
 
 def _add_name(mpd: Element, shown: LivePresentation) -> None:

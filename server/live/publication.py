@@ -10,11 +10,11 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 from abr.core.title import AudioTrack, Rendition, Version, segment_file
@@ -194,7 +194,7 @@ class Publication:
             audio=(self._track(),) if plan.sound_bps else (),
             first=first,
             frames=tuple(frames),
-            sound_ends=tuple(map(self._sound_end, ends_s)),
+            sound_ends=_rising(map(self._sound_end, ends_s)),
             published_s=self._clock(),
             ended=ended,
         )
@@ -250,6 +250,11 @@ class Publication:
             segments=self.listed - first,
             duration_s=duration_s,
         )
+
+
+def _rising(ends: Iterable[int]) -> tuple[int, ...]:
+    """As `LiveSound` cuts: a segment has one AAC frame at least."""
+    return tuple(accumulate(ends, lambda before, end: max(before + 1, end)))
 
 
 def begin_folder(folder: Path, live: LiveTitle) -> None:

@@ -216,6 +216,8 @@ class LiveSource:
             options["protocol_whitelist"] = PROTOCOLS[address.scheme]
         if address.scheme == "rtsp":
             options["rtsp_flags"] = "prefer_tcp"  # what is lost on the way would be seen by all viewers
+        if address.scheme == "udp":
+            options["overrun_nonfatal"] = "1"  # FFmpeg ends the stream otherwise when we fall behind
         if address.format is None:
             options["format_whitelist"] = _FORMATS
         if address.scheme == "pipe":

@@ -80,6 +80,8 @@ def stream_live(
     check_window(options.window_s, options.recipe.segment_s)
     if library.has_title(name):
         raise InputError(f"The library already has a title {name!r}; choose another --name, or remove it first.")
+    if not (library.has_live(name) or _is_free(library.root / name)):
+        raise InputError(f"{library.root / name} is there already and is no title; choose another --name.")
     version = secrets.token_hex(8)
     busy = f"A live stream or a preparation named {name!r} is running; stop it, or choose another --name."
     with Checkpoints(library.building(name), Fingerprint(source_sha256=version, recipe="live"), busy) as work:
@@ -89,6 +91,11 @@ def stream_live(
         finally:
             source.stop()
             work.discard()
+
+
+def _is_free(folder: Path) -> bool:
+    """Nothing of anybody's is there: no more than a killed start left."""
+    return not folder.exists() or (folder.is_dir() and all(each.name.startswith(".") for each in folder.iterdir()))
 
 
 def _waiting(options: LiveOptions, version: str) -> LiveTitle:

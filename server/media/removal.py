@@ -26,6 +26,7 @@ def remove_title(library: Library, title_id: str) -> Path:
     training, building = library.root / f".training-{title_id}", library.building(title_id)
     busy = f"{title_id} is being trained: wait for that to end, or stop it, before you remove it."
     streams = f"The live stream {title_id} is running: stop it before you remove it."
+    was_live = library.has_live(title_id)
     try:
         with (
             _hold(training, busy) if training.is_dir() else nullcontext(),
@@ -35,6 +36,8 @@ def remove_title(library: Library, title_id: str) -> Path:
             folder.rename(removed)
             fsync_path(library.root)
             shutil.rmtree(removed)
+            if was_live and building.is_dir():  # of a stream that was killed
+                shutil.rmtree(building)
             for kept in kept_folders(library.root, title_id):
                 drop(kept)
             if training.is_dir():
