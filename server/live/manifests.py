@@ -89,8 +89,8 @@ class LivePresentation:
 
 
 def live_manifests(shown: LivePresentation) -> dict[str, bytes]:
-    """All manifests of a running or ended stream by file name."""
-    files = {MPD_FILE: live_mpd(shown), MASTER_FILE: live_master(shown)}
+    """All manifests of a running or ended stream by file name, those that lead to others behind these."""
+    files: dict[str, bytes] = {}
     for rendition in shown.renditions:
         files[f"{rendition.id}.m3u8"] = live_playlist(
             shown, f"video/{rendition.id}", AVC1_INIT_FILE, shown.durations_s, float(shown.begin_s)
@@ -99,7 +99,7 @@ def live_manifests(shown: LivePresentation) -> dict[str, bytes]:
         ends_s = [end * FRAME_SAMPLES / track.sample_rate_hz for end in shown.sound_ends]
         durations_s = [end_s - begin_s for begin_s, end_s in pairwise(ends_s)]
         files[f"{track.id}.m3u8"] = live_playlist(shown, f"audio/{track.id}", INIT_FILE, durations_s, ends_s[0])
-    return files
+    return files | {MASTER_FILE: live_master(shown), MPD_FILE: live_mpd(shown)}
 
 
 def live_mpd(shown: LivePresentation) -> bytes:

@@ -15,6 +15,7 @@ from abr.errors import FormatError, InputError, StorageError, UnknownNameError
 
 if TYPE_CHECKING:
     from server.media.library import Library
+    from server.media.live_title import LiveTitle
     from server.media.summary import TitleSummary
 
 _library = click.option(
@@ -41,7 +42,12 @@ def list_titles(root: Path, as_json: bool) -> None:
     library = Library(root)
     damaged: dict[str, str] = {}
     found = list(_summaries(library, damaged))
-    live = {name: load_live(root / name) for name in library.live_titles()}
+    live: dict[str, LiveTitle] = {}
+    for name in library.live_titles():
+        try:
+            live[name] = load_live(root / name)
+        except (FormatError, StorageError) as error:
+            damaged[name] = str(error)
     if as_json:
         states = {name: each.state_at(time.time()) for name, each in live.items()}
         _print_json({"library": str(root), "titles": found, "damaged": damaged, "live": states})
@@ -62,9 +68,12 @@ def list_titles(root: Path, as_json: bool) -> None:
 def show(title: str, root: Path, as_json: bool) -> None:
     """Show one TITLE: its source, its renditions with bitrate and quality, its enhancers and what they lift."""
     from server.media.library import Library
+    from server.media.live_title import load_live
     from server.media.summary import details_of
 
     library = Library(root)
+    if library.has_live(title):
+        raise InputError(f"{load_live(root / title).describe(time.time())} It can be shown once it is kept (--keep).")
     details = details_of(library.title(title), library.enhancements(title), root / title)
     if as_json:
         _print_json(details)

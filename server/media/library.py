@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from abr.core.enhancement import ENHANCEMENTS_FILE, EnhancementTable
+from abr.core.enhancement import ENHANCEMENTS_FILE, Currency, EnhancementTable
+from abr.core.pricing import TitleOptions
 from abr.core.title import TITLE_FILE, Title
 from abr.errors import StorageError, ToprungError, UnknownNameError
 from abr.files import fsync_path, fsync_tree
@@ -21,6 +23,32 @@ from server.media.kept_versions import drop, drop_outlived, kept_folder, note_re
 from server.media.live_title import LIVE_FILE, LiveTitle, load_live
 
 IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedTitle:
+    """A title with its enhancement table; `revision` changes whenever either file or the folder does."""
+
+    title: Title
+    stored_id: str
+    """The title's name when it was prepared: another one where its folder was renamed by hand."""
+    table: EnhancementTable | None
+    revision: str
+    folder: int
+    """The folder's number in its file system, which goes with it when it is renamed."""
+
+    kept: str
+    """Its version when a newer one has replaced it, else nothing."""
+    memory_bytes: int
+    """About what it takes."""
+    _options: dict[Currency, TitleOptions] = field(default_factory=dict)
+
+    def options(self, currency: Currency) -> TitleOptions:
+        """What it may offer; made once."""
+        known = self._options.get(currency)
+        if known is None:
+            known = self._options.setdefault(currency, TitleOptions(self.title, self.table, currency))
+        return known
 
 
 class Library:

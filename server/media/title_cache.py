@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import logging
 import os
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from abr.controllers.toprung.plan_file import PlanFile
-from abr.core.enhancement import ENHANCEMENTS_FILE, Currency, EnhancementTable
-from abr.core.pricing import TitleOptions
-from abr.core.title import TITLE_FILE, Title
+from abr.core.enhancement import ENHANCEMENTS_FILE
+from abr.core.title import TITLE_FILE
 from abr.errors import FormatError, StorageError, UnknownNameError
 from server.clock import Clock
 from server.concurrency.shared_call import SharedCalls
@@ -24,7 +24,7 @@ from server.lru_cache import LruCache
 from server.media.conditional_requests import Evaluation
 from server.media.descriptor import OpenFile
 from server.media.kept_versions import kept_folder
-from server.media.library import Library
+from server.media.library import Library, LoadedTitle
 from server.media.live_file import find_live_file, refuse_live
 from server.media.live_title import LIVE_MANIFEST
 from server.media.media_file import (
@@ -64,32 +64,6 @@ TITLE_BYTES_A_FILE_BYTE = 3
 """About how much memory a title takes for each byte of its JSON files."""
 
 log = logging.getLogger("toprung.media")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadedTitle:
-    """A title with its enhancement table; `revision` changes whenever either file or the folder does."""
-
-    title: Title
-    stored_id: str
-    """The title's name when it was prepared: another one where its folder was renamed by hand."""
-    table: EnhancementTable | None
-    revision: str
-    folder: int
-    """The folder's number in its file system, which goes with it when it is renamed."""
-
-    kept: str
-    """Its version when a newer one has replaced it, else nothing."""
-    memory_bytes: int
-    """About what it takes."""
-    _options: dict[Currency, TitleOptions] = field(default_factory=dict)
-
-    def options(self, currency: Currency) -> TitleOptions:
-        """What it may offer; made once."""
-        known = self._options.get(currency)
-        if known is None:
-            known = self._options.setdefault(currency, TitleOptions(self.title, self.table, currency))
-        return known
 
 
 class TitleCache:
@@ -181,7 +155,18 @@ class TitleCache:
             return cached[1]
         self._files.drop(key)
         file = await self._found_file(title_id, relative, version)
+        if file.cache_control == LIVE_MANIFEST:
+            file = await self._read_live(file, title_id, relative, version)
         self._files.put(key, (self._clock() - _stale_s(file), file))
+        return file
+
+    async def _read_live(self, file: MediaFile, title_id: str, relative: str, version: str) -> MediaFile:
+        """A running stream's manifest, whose body is in memory now: the file may be replaced at any moment."""
+        try:
+            await self.body(file)
+        except RequestError:
+            file = await self._found_file(title_id, relative, version)
+            await self.body(file)
         return file
 
     async def _found_file(self, title_id: str, relative: str, version: str) -> MediaFile:
@@ -284,6 +269,10 @@ class TitleCache:
         """The gzip form of a file, a representation with a tag of its own; None when it is too large for memory."""
         validators = replace(file.validators, etag=f"{file.validators.etag}-gzip")
         packed = replace(file, encoding="gzip", validators=validators)
+        key, plain = (packed.path, packed.validators.etag), self.cached_body(file)
+        if isinstance(plain, bytes) and self._bodies.get(key) is None:
+            shrunk = await asyncio.to_thread(gzip.compress, plain, mtime=0)
+            self._bodies.put(key, shrunk, len(shrunk))
         body = await self.body(packed)
         return None if body is None else (replace(packed, size_bytes=len(body)), body)
 

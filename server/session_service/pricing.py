@@ -16,7 +16,8 @@ from abr.core.enhancement import Currency, Family
 from abr.core.options import PriceList
 from server.concurrency.shared_call import SharedCalls
 from server.lru_cache import LruCache
-from server.media.title_cache import LoadedTitle, TitleCache
+from server.media.library import LoadedTitle
+from server.media.title_cache import TitleCache
 from server.session_service.repository import SessionRepository
 from server.sessions.decisions import PricedTitle
 from server.sessions.plan_queue import Requester

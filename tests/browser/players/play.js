@@ -72,7 +72,8 @@ function playHls() {
   const buffer = bufferGoalS ? { maxBufferLength: bufferGoalS, maxMaxBufferLength: bufferGoalS } : {};
   const hls = new Hls({ ...buffer, cmcd: cmcd === "off" ? undefined : { useHeaders: false } });
   hls.on(Hls.Events.ERROR, (_name, data) => {
-    if (data.fatal || data.type === "mediaError") seen.errors.push("hls.js: " + data.details);
+    const stalled = ["bufferStalledError", "bufferNudgeOnStall"].includes(data.details); // watched for below
+    if (data.fatal || (data.type === "mediaError" && !stalled)) seen.errors.push("hls.js: " + data.details);
   });
   hls.on(Hls.Events.MANIFEST_PARSED, () => video.play());
   hls.loadSource(source);

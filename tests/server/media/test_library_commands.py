@@ -17,6 +17,8 @@ from abr.cli import root
 from abr.core.enhancement import Chunk, EnhancementTable, EnhancerEntry, Family, Offer, Tier
 from abr.errors import FormatError, InputError, UnknownNameError
 from abr.files import lock_folder
+from abr.records import dumps
+from server.media.live_title import LiveTitle
 
 
 @pytest.fixture
@@ -47,6 +49,19 @@ def test_list_names_each_title_with_length_size_and_rungs(library: Path) -> None
     assert first["size_bytes"] == sum(track.init_bytes + sum(track.segment_bytes) for track in tracks)
     table = toprung("list", "--library", library).stdout
     assert "bbb" in table and "other" in table and "180p 240p 360p 720p" in table
+
+
+def test_live_titles_are_named_and_a_damaged_one_hides_nothing(library: Path) -> None:
+    live = LiveTitle(id="cam", state="ended", version="0123456789abcdef", segment_s=2.0, window_s=60.0, updated_s=0.0)
+    for name, text in (("cam", dumps(live)), ("torn", b"{")):
+        (library / name).mkdir()
+        (library / name / "live.json").write_bytes(text)
+    result = toprung("list", "--library", library, "--json")
+    listed = json.loads(result.stdout)
+    assert [each["title"] for each in listed["titles"]] == ["bbb", "other"]
+    assert listed["live"] == {"cam": "ended"} and list(listed["damaged"]) == ["torn"] and result.exit_code == 1
+    shown = toprung("show", "cam", "--library", library)
+    assert isinstance(shown.exception, InputError) and "has ended" in str(shown.exception)
 
 
 def test_list_says_that_a_library_is_empty_and_names_a_damaged_title(library: Path, tmp_path: Path) -> None:
