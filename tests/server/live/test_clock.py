@@ -70,6 +70,26 @@ def test_a_stray_timestamp_moves_nothing_that_follows():
     assert max(abs(a - b) for a, b in zip(found, pictures(0, 21), strict=True)) < Fraction(1, 1000)
 
 
+@pytest.mark.parametrize("paused", Kind)
+def test_one_kind_that_pauses_while_the_other_goes_on_comes_back_in_its_place(paused: Kind):
+    """In one stream, as its packets come: 3 s of both, 12 s of one alone, 3 s of both."""
+    clock = SourceClock()
+    lasts_s = {Kind.PICTURES: FRAME_S, Kind.SOUND: BLOCK_S}
+    moments = [(index * lasts_s[kind], kind) for kind in Kind for index in range(int(18 / lasts_s[kind]))]
+    come = sorted((each for each in moments if each[1] is not paused or not 3 < each[0] < 15), key=lambda each: each[0])
+    shifts = {clock.shift(kind, 1000 + time_s, lasts_s[kind]) for time_s, kind in come}
+    assert shifts == {0} and clock.jumps == 0
+
+
+def test_a_jump_of_both_is_mended_whoever_comes_first():
+    for first, second in ((Kind.PICTURES, Kind.SOUND), (Kind.SOUND, Kind.PICTURES)):
+        clock = SourceClock()
+        for begin_s in (10, 23):  # ahead by 12 s
+            moments = [Fraction(begin_s) + index * FRAME_S for index in range(25)]
+            shifts = {clock.shift(kind, time_s, FRAME_S) for time_s in moments for kind in (first, second)}
+        assert shifts == {-12} and clock.jumps == 2
+
+
 def test_the_wall_clock_tells_when_a_media_time_was():
     wall = WallClock(1_800_000_000.25)
     assert wall.instant(0) == "2027-01-15T08:00:00.250Z"

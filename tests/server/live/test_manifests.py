@@ -112,9 +112,10 @@ def test_an_ended_stream_is_static_and_keeps_its_times():
     assert mpd.type == "static" and mpd.minimum_update_period is None and not mpd.utc_timings
     assert mpd.media_presentation_duration == "PT22.800000S"
     (period,) = mpd.periods
-    assert (period.start, period.duration) == ("PT14.000000S", "PT8.800000S")
-    template = period.adaptation_sets[0].segment_templates[0]
-    assert template.presentation_time_offset == 14 * template.timescale
+    assert (period.start, period.duration) == ("PT0S", "PT22.800000S"), "to the end of the last segment"
+    for adaptation_set in period.adaptation_sets:
+        assert adaptation_set.segment_templates[0].presentation_time_offset in (None, 0)
+    assert spans(period.adaptation_sets[0])[0] == (14, 2)
     assert spans(period.adaptation_sets[0])[-1] == (22, Fraction(20, 25))
 
 
