@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from abr.core.title import AudioTrack, Source, Title
-from abr.errors import StorageError
+from abr.errors import InputError, StorageError
 from abr.files import file_sha256
 from abr.media.probe import SourceInfo
 from abr.media.source_frames import display_frames
@@ -56,6 +56,18 @@ def keep_title(stream: EndedStream, work: Checkpoints, library: Library, bars: P
     title = write_title(work.title, stream.name, source, made, stream.recipe)
     library.publish(stream.name, work.title)
     return title
+
+
+def check_recording(target: Path) -> None:
+    """Before a stream begins: whether its recording can be put there. Raises InputError."""
+    from tempfile import TemporaryFile
+
+    folder = next(each for each in target.absolute().parents if each.exists())
+    try:
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(f"Cannot write into {folder} ({error.strerror}); choose another --recording.") from error
 
 
 def move_recording(recording: Path, target: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from abr.media.source_frames import shown_frames
 from server.live.clock import Kind, SourceClock
 from server.live.publication import Publication
 from server.live.recording import Recording
-from server.live.sound import LiveSound
+from server.live.sound import LiveSound, drop_oldest
 from server.live.source import Arrived
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ class LivePictures:
         self._arrivals, self._footage, self._segment_frames = arrivals, footage, segment_frames
         self._publication, self._sound, self._recording = publication, sound, recording
         self._origin_s: Fraction | None = None
-        self._early: list[AudioFrame] = []
+        self._early: deque[Arrived] = deque()
+        """Sound that came before a picture that has a time."""
         self._came_s = self._came_before_s = 0.0
         self._is_new = False
 
@@ -73,12 +75,18 @@ class LivePictures:
     def _pictures(self) -> Iterator[VideoFrame]:
         import av
 
-        for frame, came_s in self._arrivals:
+        for arrived in self._arrivals:
+            frame, came_s = arrived
             if isinstance(frame, av.VideoFrame):
                 self._came_before_s, self._came_s = self._came_s or came_s, came_s
                 self._is_new = True
                 yield self._placed(frame)
-            elif self._sound is not None:
+            elif self._sound is None:
+                continue
+            elif self._origin_s is None:
+                self._early.append(arrived)
+                drop_oldest(self._early)
+            else:
                 self._hear(frame, self._sound)
 
     def _placed(self, frame: VideoFrame) -> VideoFrame:
@@ -92,17 +100,20 @@ class LivePictures:
             self._origin_s = time_s + shift_s
         frame.pts += round((shift_s - self._origin_s) / frame.time_base)
         if self._sound is not None:
-            for early in self._early:
-                self._hear(early, self._sound)
-            self._early = []
+            self._hear_early(self._sound)
             self._sound.follow(frame.pts * frame.time_base)
         return frame
 
+    def _hear_early(self, sound: LiveSound) -> None:
+        import av
+
+        while self._early:
+            frame = self._early.popleft().frame
+            if isinstance(frame, av.AudioFrame):
+                self._hear(frame, sound)
+
     def _hear(self, frame: AudioFrame, sound: LiveSound) -> None:
-        if self._origin_s is None:
-            self._early.append(frame)
-            return
-        if frame.pts is None or not frame.time_base:
+        if frame.pts is None or not frame.time_base or self._origin_s is None:
             sound.add(frame, None)
             return
         time_s = frame.pts * frame.time_base

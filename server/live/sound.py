@@ -11,6 +11,7 @@ from abr.core.title import segment_file
 from server.ingest.audio import FRAME_SAMPLES, RATE_HZ, SoundEncoder, SoundPlacer, mux_sound
 from server.ingest.cmaf import INIT_FILE
 from server.ingest.encode import Write
+from server.live.source import Arrived
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
@@ -19,6 +20,15 @@ if TYPE_CHECKING:
 
 LATE_MAX_S = 1.0
 """Sound that comes this much later than its picture is silence: the picture does not wait for it."""
+EARLY_MAX_S = 5.0
+"""Of the sound that comes before the first picture, so much is kept: a source may send pictures late, or none."""
+
+
+def drop_oldest(early: deque[Arrived]) -> None:
+    """Leave no more than EARLY_MAX_S of sound that waits for a picture."""
+    lasts_s = sum(each.sound_s for each in early)
+    while early and lasts_s > EARLY_MAX_S:
+        lasts_s -= early.popleft().sound_s
 
 
 class LiveSound:

@@ -5,13 +5,16 @@ Sources are hostile: only plain container formats and the protocols that an addr
 
 from __future__ import annotations
 
+import errno
 import queue
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 
 from abr.errors import MediaError
 from abr.media.languages import UNKNOWN, language_tag
@@ -33,6 +36,12 @@ _QUEUE_FRAMES = 96
 _QUEUE_PX = 300_000_000
 """Pixels of all pictures that wait: a stranger's may be huge."""
 _LOOK_EVERY_S = 0.2
+_GRACE_S = 2.0
+"""Silence that FFmpeg does not end by itself is ended so much later: what the decoders still hold comes first."""
+_LISTEN_AGAIN_S = 0.5
+"""After a connection that was no publisher's."""
+_NEVER_LISTENS = {errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES}
+_RTMP_PORT = 1935
 STOPPED = "was stopped"
 """Why a source has ended that `stop` ended."""
 
@@ -47,6 +56,11 @@ class Arrived(NamedTuple):
     def pixels(self) -> int:
         """Of a picture; 0 of sound."""
         return getattr(self.frame, "width", 0) * getattr(self.frame, "height", 0)
+
+    @property
+    def sound_s(self) -> float:
+        """How long sound lasts; 0 of a picture."""
+        return getattr(self.frame, "samples", 0) / (getattr(self.frame, "sample_rate", 0) or 1)
 
     @property
     def is_picture(self) -> bool:
@@ -87,6 +101,8 @@ class LiveSource:
         self._queue: queue.Queue[Opened | Arrived | _End] = queue.Queue(_QUEUE_FRAMES)
         self._pixels = 0
         """Of the pictures in the queue."""
+        self._picture_due_s = 0.0
+        """When a picture must have come, by the clock; not counted is the time for which the queue was full."""
         self._counting = threading.Lock()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="live-source", daemon=True)
@@ -117,7 +133,7 @@ class LiveSource:
     def frames(self) -> Iterator[Arrived]:
         """Decoded frames of both kinds as they come, until the source ends, is silent for too long or is stopped."""
         while not self.ended_by:
-            item = self._take(2 * self.address.silence_s)
+            item = self._take(self.address.silence_s)
             if not isinstance(item, Arrived):
                 self._note(item)
                 return
@@ -126,7 +142,7 @@ class LiveSource:
 
     def _take(self, limit_s: float) -> Opened | Arrived | _End:
         """The next item. The limit is for what FFmpeg does not end by itself, such as a pipe that says nothing."""
-        due_s = self._clock() + limit_s
+        due_s = self._clock() + limit_s + _GRACE_S
         while True:
             try:
                 return self._queue.get(timeout=_LOOK_EVERY_S)
@@ -134,7 +150,7 @@ class LiveSource:
                 if self._stopped.is_set():
                     return _End(STOPPED)
                 if self._clock() > due_s:
-                    return _End(f"has sent nothing for {limit_s:.0f} s")
+                    return _End(f"has sent nothing for {limit_s:g} s")
 
     def _note(self, end: Opened | Arrived | _End) -> None:
         assert isinstance(end, _End)
@@ -154,6 +170,14 @@ class LiveSource:
             self._stopped.wait(_LOOK_EVERY_S / 10)
         self._count_pixels(arrived.pixels)
         self._put(arrived)
+        waited_s = self._clock() - arrived.arrived_s
+        self._picture_due_s += waited_s
+        if arrived.is_picture:
+            self._picture_due_s = self._clock() + self.address.silence_s
+
+    def _lacks_pictures(self) -> bool:
+        """Whether sound alone has come for too long."""
+        return self._clock() > self._picture_due_s
 
     def _put(self, item: Opened | Arrived | _End) -> None:
         while not self._stopped.is_set():
@@ -169,34 +193,38 @@ class LiveSource:
             with self._open() as container:
                 chosen = self._choose(container)
                 begun = True
-                self._read(container, chosen)
-            self._put(_End("has ended"))
+                self._put(_End(self._read(container, chosen)))
         except MediaError as error:
             self._put(_End("cannot be used", error))
         except Exception as error:  # noqa: BLE001 - told by the thread that takes the frames
             self._put(self._end_of(error, begun))
 
-    def _read(self, container: InputContainer, chosen: Sequence[Stream]) -> None:
+    def _read(self, container: InputContainer, chosen: Sequence[Stream]) -> str:
+        """Give all frames; why no more come."""
         import av
 
+        self._picture_due_s = self._clock() + 2 * self.address.silence_s  # until a first key frame
         packets = _demuxed(container, chosen)
         try:
             for packet in _paced(packets, self._stopped, self._clock) if self.address.pace else packets:
                 for frame in self._decoded(packet):
                     self._give(frame)
                 if self._stopped.is_set():
-                    return
+                    return STOPPED
+                if self._lacks_pictures():
+                    return f"has sent no picture for {self.address.silence_s:g} s"
         except (av.error.FFmpegError, OSError):  # a connection that breaks off: the decoders still hold pictures
             for stream in chosen:
                 for frame in _flushed(stream):
                     self._give(frame)
             raise
+        return "has ended"
 
     def _end_of(self, error: Exception, begun: bool) -> _End:
         import av
 
         why = str(getattr(error, "strerror", None) or error)
-        if isinstance(error, av.error.ExitError):  # the limit that _open gives
+        if isinstance(error, av.error.ExitError | av.error.TimeoutError):  # the limits that _open gives
             waited_s = self.address.silence_s if begun or not self.address.listen else self.address.wait_s
             why = f"has sent nothing for {waited_s:g} s"
         elif begun:
@@ -208,10 +236,30 @@ class LiveSource:
         return _End(why, MediaError(f"{self.address.shown} {said}: {advice}."))
 
     def _open(self) -> InputContainer:
+        """Open it. While it is listened for, whoever connects and is no publisher is passed over."""
+        import av
+
+        address = self.address
+        if not address.listen:
+            return self._open_once(address.silence_s)
+        parts = urlsplit(address.place)
+        socket.getaddrinfo(parts.hostname, parts.port or _RTMP_PORT)  # FFmpeg does not tell a wrong host from a guest
+        due_s = self._clock() + address.wait_s
+        while True:
+            try:
+                return self._open_once(max(due_s - self._clock(), _LOOK_EVERY_S))
+            except av.error.FFmpegError as error:
+                is_over = isinstance(error, av.error.ExitError) or self._clock() + _LISTEN_AGAIN_S > due_s
+                if is_over or error.errno in _NEVER_LISTENS or self._stopped.wait(_LISTEN_AGAIN_S):
+                    raise
+
+    def _open_once(self, limit_s: float) -> InputContainer:
         import av
 
         address, place = self.address, self.address.place
-        options = dict(_LISTEN) if address.listen else {}
+        options: dict[str, str] = {}
+        if address.listen:  # rw_timeout, in microseconds: of a connection, not of waiting for one
+            options |= _LISTEN | {"rw_timeout": str(round(address.silence_s * 1e6))}
         if address.format != "lavfi" and address.scheme in PROTOCOLS:
             options["protocol_whitelist"] = PROTOCOLS[address.scheme]
         if address.scheme == "rtsp":
@@ -224,7 +272,7 @@ class LiveSource:
             place = "pipe:0"
         elif address.format is None and address.scheme == "file":
             place = f"file:{address.path}"
-        limits_s = (address.wait_s if address.listen else address.silence_s, address.silence_s)
+        limits_s = limit_s, address.silence_s
         return av.open(place, mode="r", format=address.format, options=options, timeout=limits_s)
 
     def _choose(self, container: InputContainer) -> list[Stream]:

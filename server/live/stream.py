@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import shutil
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -23,12 +24,12 @@ from server.ingest.ladder import check_caps, plan_sizes, planned_sizes
 from server.live.caps import caps_by_size
 from server.live.clock import WallClock
 from server.live.footage import PICTURES_LOOKED_AT, footage_of, footage_of_recording
-from server.live.keeping import EndedStream, keep_title, move_recording
+from server.live.keeping import EndedStream, check_recording, keep_title, move_recording
 from server.live.pictures import LivePictures
 from server.live.publication import LivePlan, Publication, begin_folder
 from server.live.readiness import percentile
 from server.live.recording import RECORDING_FILE, Recording
-from server.live.sound import LiveSound
+from server.live.sound import LiveSound, drop_oldest
 from server.live.source import STOPPED, Arrived, LiveSource, Opened
 from server.live.window import check_window
 from server.media.library import IDENTIFIER, Library
@@ -37,6 +38,8 @@ from server.media.live_title import LiveTitle
 Tell = Callable[[str], None]
 """Takes one sentence for people."""
 _TELL_EVERY_S = 10.0
+LOOK_AHEAD_S = 2.0
+"""When so much sound has come after the first picture, the stream begins with the pictures that there are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +81,8 @@ def stream_live(
     if not IDENTIFIER.fullmatch(name):
         raise InputError(f"{name!r} cannot name a stream; use up to 64 letters, digits, dots, dashes and underscores.")
     check_window(options.window_s, options.recipe.segment_s)
+    if options.recording is not None:
+        check_recording(options.recording)
     if library.has_title(name):
         raise InputError(f"The library already has a title {name!r}; choose another --name, or remove it first.")
     if not (library.has_live(name) or _is_free(library.root / name)):
@@ -142,7 +147,7 @@ def _run(
         )
     if source.damaged:
         tell(f"{source.damaged} of its packets could not be decoded; what came before stayed, or it was silent.")
-    title = _keep(stream, encoded, options, library, work, bars) if options.keep else None
+    title = _keep(stream, encoded, options, library, work, tell, bars) if options.keep else None
     return Streamed(
         folder=folder,
         segments=stream.publication.listed,
@@ -154,23 +159,28 @@ def _run(
     )
 
 
-def _begin(source: LiveSource) -> tuple[Opened, list[Arrived]]:
+def _begin(source: LiveSource) -> tuple[Opened, deque[Arrived]]:
     """The source, and what it sent up to the last of the pictures that are looked at first.
 
     Raises KeyboardInterrupt when it is stopped before: nothing has begun that could be completed.
     """
     opened = source.opened()
-    ahead: list[Arrived] = []
-    pictures = 0
+    ahead: deque[Arrived] = deque()
+    pictures, heard_s = 0, 0.0
     for arrived in source.frames() if opened is not None else ():
         ahead.append(arrived)
         pictures += arrived.is_picture
-        if pictures == PICTURES_LOOKED_AT:
+        if not pictures:
+            drop_oldest(ahead)
+            continue
+        heard_s += arrived.sound_s
+        if pictures == PICTURES_LOOKED_AT or heard_s > LOOK_AHEAD_S:
             break
     if source.ended_by == STOPPED and not pictures:
         raise KeyboardInterrupt
     if opened is None or not pictures:
-        raise MediaError(f"{source.address.shown} {source.ended_by} before a picture came; see that it sends video.")
+        why = source.ended_by if "picture" in source.ended_by else f"{source.ended_by} before a picture came"
+        raise MediaError(f"{source.address.shown} {why}; see that it sends video.")
     return opened, ahead
 
 
@@ -272,6 +282,7 @@ def _keep(
     options: LiveOptions,
     library: Library,
     work: Checkpoints,
+    tell: Tell,
     bars: ProgressBars,
 ) -> Title:
     ended = EndedStream(
@@ -283,7 +294,9 @@ def _keep(
         tracks=stream.tracks(),
         recipe=options.recipe,
     )
-    title = keep_title(ended, work, library, bars)
-    if options.recording is not None:
-        move_recording(stream.recording, options.recording)
-    return title
+    try:
+        return keep_title(ended, work, library, bars)
+    finally:
+        if options.recording is not None:
+            move_recording(stream.recording, options.recording)
+            tell(f"the recording of {options.name} is {options.recording}.")

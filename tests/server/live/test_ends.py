@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,13 +14,15 @@ import m3u8
 import pytest
 from click.testing import CliRunner
 from clips import make_clip, picture
-from live_process import SMALL, TEST_SOURCE, fetched, finish, live, run, wait_for_segment
+from live_process import SMALL, TEST_SOURCE, fetched, finish, live, run
 from oracle import decode
 from ports import free_port
 from serve_process import ask, served
 from waiting import wait_until
 
-from abr.errors import InputError, UnknownNameError
+from abr.cli import root
+from abr.errors import InputError, MediaError, ToprungError, UnknownNameError
+from server.live import stream as stream_module
 from server.media.cli import list_titles
 from server.media.library import Library
 from server.media.live_title import LiveTitle, load_live
@@ -28,20 +31,35 @@ from server.media.removal import remove_title
 FRAME_S = Fraction(1, 25)
 NEVER = ("--silence", "10m")
 MEASURED = ("--panel-every", "0", "--vmaf-every", "30")
+FAST = ("--heights", "64,108", "--preset", "ultrafast", "--segment-seconds", "1")
+
+
+def is_live(folder: Path, holds: Callable[[LiveTitle], bool]) -> bool:
+    """Whether there is a live title of which that holds; not while a new one takes the place of an old one."""
+    try:
+        return holds(load_live(folder))
+    except ToprungError:
+        return False
+
+
+def wait_for_segment(folder: Path, number: int) -> None:
+    """Until all renditions list segment `number` (1-based), or a later one: `live.json` is written after them."""
+    wait_until(
+        lambda: is_live(folder, lambda told: told.first_segment + told.segments >= number),
+        f"segment {number} of {folder.name}",
+    )
 
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A library with a stream that has become a title: longer than its window."""
-    root = tmp_path_factory.mktemp("kept")
-    clip = make_clip(root / "clip.mp4", frames=110, sound_s=4.4)
-    arguments = ("--heights", "64,108", "--preset", "ultrafast", "--segment-seconds", "1", "--window", "3s")
-    recording = root / "film.nut"
-    done = run(
-        root / "library", str(clip), *arguments, "--name", "film", "--keep", *MEASURED, "--recording", str(recording)
-    )
+    home = tmp_path_factory.mktemp("kept")
+    clip = make_clip(home / "clip.mp4", frames=110, sound_s=4.4)
+    recording = str(home / "film.nut")
+    arguments = (*FAST, "--window", "3s", "--name", "film", "--keep", *MEASURED, "--recording", recording)
+    done = run(home / "library", str(clip), *arguments)
     assert done.returncode == 0, done.stderr
-    return root / "library"
+    return home / "library"
 
 
 def test_a_kept_stream_is_a_whole_title_with_its_quality(kept: Path):
@@ -118,13 +136,59 @@ def test_killed_it_can_be_watched_up_to_its_last_segment_and_begins_anew(tmp_pat
         assert decoded.warnings == "" and len(decoded.times) == 12 * len(m3u8.loads(old).segments) >= 24
         before = load_live(tmp_path / "cam").version
         with live(tmp_path, *arguments) as process:
-            wait_until(lambda: load_live(tmp_path / "cam").version != before, "the new stream")
+            wait_until(lambda: is_live(tmp_path / "cam", lambda told: told.version != before), "the new stream")
             wait_for_segment(tmp_path / "cam", 1)
             new = ask(where)[1].decode()
             gone = ask(f"{url}titles/cam/{old.splitlines()[-1]}")
             finish(process)
         assert gone[0] == 410 and b"began anew" in gone[1]
         assert m3u8.loads(new).media_sequence == 1 and old.splitlines()[-1] not in new
+
+
+def test_nothing_stays_of_a_killed_stream_that_is_removed(tmp_path: Path):
+    with live(tmp_path, *TEST_SOURCE, *SMALL, "--name", "cam", "--keep") as process:
+        wait_for_segment(tmp_path / "cam", 2)
+        process.kill()
+        process.wait()
+    assert Library(tmp_path).building("cam").is_dir()
+    remove_title(Library(tmp_path), "cam")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "manifest.mpd"])
+def test_a_folder_that_is_no_live_title_is_refused_and_left_alone(tmp_path: Path, name: str):
+    clip = make_clip(tmp_path / "clip.mp4", frames=10)
+    theirs = tmp_path / "library" / "cam" / name
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("somebody's")
+    done = run(tmp_path / "library", str(clip), *FAST, "--name", "cam")
+    assert done.returncode == 2 and "is there already and is no title" in done.stderr, done.stderr
+    assert list((tmp_path / "library").rglob("*")) == [theirs.parent, theirs] and theirs.read_text() == "somebody's"
+
+
+def test_a_recording_that_cannot_be_put_there_is_refused_at_once(tmp_path: Path):
+    clip = make_clip(tmp_path / "clip.mp4", frames=10)
+    recording = str(clip / "film.nut")
+    done = run(tmp_path / "library", str(clip), *FAST, "--name", "cam", "--keep", "--recording", recording)
+    assert done.returncode == 2 and "choose another --recording" in done.stderr, done.stderr
+    assert done.stderr.count("\n") == 1 and not (tmp_path / "library" / "cam").exists()
+
+
+@pytest.mark.parametrize("error", [MediaError("The meter failed."), KeyboardInterrupt()])
+def test_the_recording_stays_when_measuring_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+):
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(stream_module, "keep_title", fail)
+    clip, recording = make_clip(tmp_path / "clip.mp4", frames=30), tmp_path / "new" / "film.nut"
+    arguments = (*FAST, "--name", "cam", "--keep", "--recording", str(recording))
+    done = CliRunner().invoke(root, ["live", str(clip), "--library", str(tmp_path / "library"), *arguments])
+    assert done.exit_code != 0 and f"the recording of cam is {recording}" in done.stderr, done.stderr
+    assert len(decode(recording.read_bytes()).times) == 30
+    assert load_live(tmp_path / "library" / "cam").state == "ended"
+    assert [entry.name for entry in (tmp_path / "library").iterdir()] == ["cam"]
 
 
 def test_before_its_first_segment_a_stream_is_there_and_says_that_it_waits(tmp_path: Path):
@@ -184,9 +248,8 @@ main()
 def test_a_disk_that_takes_no_more_ends_the_stream_with_a_sentence(tmp_path: Path, limit_bytes: int, something: bool):
     """Two seconds are black, and small; then come segments that are too large for the disk."""
     clip = make_clip(tmp_path / "clip.mp4", frames=100, paint=lambda w, h, n: picture(w, h, n) * (n > 50))
-    arguments = ["--heights", "64,108", "--preset", "ultrafast", "--segment-seconds", "1", "--crf", "10"]
     library = tmp_path / "library"
-    command = ["live", str(clip), "--library", str(library), "--name", "cam", *arguments]
+    command = ["live", str(clip), "--library", str(library), "--name", "cam", *FAST, "--crf", "10"]
     done = subprocess.run([sys.executable, "-c", FULL, str(limit_bytes), *command], capture_output=True, text=True)
     assert done.returncode == 1, done.stderr
     assert "Cannot write" in done.stderr and "Traceback" not in done.stderr

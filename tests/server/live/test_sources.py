@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import av
+import m3u8
 import numpy as np
 import pytest
 from clips import make_clip, picture
@@ -25,7 +28,9 @@ from waiting import wait_until
 
 from server.live import source as source_module
 from server.live.address import Address
-from server.live.source import LiveSource
+from server.live.sound import EARLY_MAX_S
+from server.live.source import Arrived, LiveSource
+from server.live.stream import LOOK_AHEAD_S, _begin
 
 RATE = 25
 FRAME_S = Fraction(1, RATE)
@@ -86,6 +91,17 @@ def test_sound_that_stops_and_pictures_that_go_on(tmp_path: Path):
     assert json.loads(done.stdout)["frames"] == 120
 
 
+def test_a_last_segment_shorter_than_an_aac_frame_has_sound(tmp_path: Path):
+    clip = make_clip(tmp_path / "clip.mp4", frames=121, rate=Fraction(60), sound_s=2.1)
+    arguments = ("--heights", "64,108", "--preset", "ultrafast", "--segment-seconds", "2", *WHOLE)
+    done = run(tmp_path, str(clip), *arguments)
+    assert done.returncode == 0, done.stderr
+    playlist = m3u8.load(str(tmp_path / "cam" / "audio.m3u8"))
+    assert [round(segment.duration * 48000 / 1024) for segment in playlist.segments] == [94, 1]
+    sound = (tmp_path / "cam" / "manifest.mpd").read_text().partition('contentType="audio"')[2]
+    assert [int(found) for found in re.findall(r' d="([0-9]+)"', sound)] == [94 * 1024, 1024]
+
+
 def test_a_source_without_sound(tmp_path: Path):
     clip = make_clip(tmp_path / "silent.mp4", frames=40)
     assert run(tmp_path, str(clip), *SMALLER, *WHOLE).returncode == 0
@@ -100,11 +116,12 @@ def silence(begin: int) -> av.AudioFrame:
 
 
 def transport_stream(path: Path, begin_s: int, size_px: tuple[int, int] = (192, 108)) -> bytes:
-    """Two seconds of MPEG-TS whose timestamps begin there."""
+    """Two seconds of MPEG-TS whose timestamps begin there, with a key frame in each second."""
     width_px, height_px = size_px
     with av.open(path, "w", options={"mpegts_copyts": "1"}, format="mpegts") as container:
         video, sound = container.add_stream("libx264", rate=RATE), container.add_stream("aac", rate=48000)
         video.width, video.height, video.pix_fmt = width_px, height_px, "yuv420p"
+        video.codec_context.gop_size = RATE
         for index in range(2 * RATE):
             frame = av.VideoFrame.from_ndarray(picture(width_px, height_px, index), format="rgb24")
             frame.pts, frame.time_base = begin_s * RATE + index, FRAME_S
@@ -159,7 +176,7 @@ def test_huge_pictures_wait_outside(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_a_source_that_falls_silent_ends_its_stream_with_what_there_is(tmp_path: Path):
     data = transport_stream(tmp_path / "a.ts", 10)
     reader, writer = os.pipe()
-    command = [*SMALLER, *WHOLE, "--silence", "1s"]
+    command = [*SMALLER, *WHOLE, "--silence", "5s"]
     process = subprocess.Popen(
         [*LIVE, "-", *command, "--library", str(tmp_path)],
         stdin=reader,
@@ -172,7 +189,7 @@ def test_a_source_that_falls_silent_ends_its_stream_with_what_there_is(tmp_path:
     out, said = process.communicate(timeout=120)  # the pipe stays open all the while
     os.close(writer)
     assert process.returncode == 0, said
-    assert b"has sent nothing for 2 s" in said and b"is complete with" in said
+    assert b"has sent nothing for 5 s" in said and b"is complete with" in said
     assert json.loads(out)["frames"] > RATE
     check_whole(tmp_path, json.loads(out)["frames"])
 
@@ -195,22 +212,27 @@ def publish(port: int, frames: int) -> Iterator[int]:
         container.mux(sound.encode(None))
 
 
+def taken(port: int, frames: int) -> Iterator[int]:
+    """The same as soon as there is a listener; the first picture has been sent."""
+    published: Iterator[int] = iter(())
+
+    def is_taken() -> bool:
+        nonlocal published
+        published = publish(port, frames)
+        try:
+            return next(published) == 0
+        except (OSError, av.error.FFmpegError):
+            return False
+
+    wait_until(is_taken, "the listener")
+    return published
+
+
 def test_a_publisher_sends_to_us_and_a_second_one_is_refused(tmp_path: Path):
     port = free_port()
     address = f"rtmp://127.0.0.1:{port}/live/key"
     with live(tmp_path, address, "--listen", *SMALL, "--window", "60s", "--name", "cam") as process:
-        published: Iterator[int] = iter(())
-
-        def is_taken() -> bool:
-            nonlocal published
-            published = publish(port, 150)
-            try:
-                return next(published) == 0
-            except (OSError, av.error.FFmpegError):
-                return False
-
-        wait_until(is_taken, "the listener")
-        for index in published:
+        for index in taken(port, 150):
             if index == 100:
                 wait_for_segment(tmp_path / "cam", 2)
                 with pytest.raises((OSError, av.error.FFmpegError)):
@@ -223,7 +245,7 @@ def test_a_publisher_sends_to_us_and_a_second_one_is_refused(tmp_path: Path):
 def test_a_transport_stream_comes_by_udp(tmp_path: Path):
     port = free_port()
     data = transport_stream(tmp_path / "a.ts", 10)
-    arguments = (f"udp://127.0.0.1:{port}", *SMALLER, "--window", "60s", "--name", "cam", "--silence", "3s")
+    arguments = (f"udp://127.0.0.1:{port}", *SMALLER, "--window", "60s", "--name", "cam", "--silence", "10s")
     stopped = threading.Event()
 
     def send() -> None:
@@ -243,7 +265,7 @@ def test_a_transport_stream_comes_by_udp(tmp_path: Path):
             stopped.set()
             sender.join()
         said = finish(process, None)
-    assert "has sent nothing for 3 s" in said
+    assert "has sent nothing for 10 s" in said
     decoded = decode(joined(tmp_path / "cam", "video/108p"))
     assert decoded.warnings == "" and decoded.times == [index * FRAME_S for index in range(len(decoded.times))]
 
@@ -277,6 +299,7 @@ def test_a_transport_stream_comes_by_http(tmp_path: Path):
         ("list.m3u8", "cannot be opened as a live source"),
         ("sound.wav", "has no video stream"),
         ("nowhere.mp4", "There is no file"),
+        ("http://[::1/x", "'http://[::1/x' is no address"),
         ("gopher://127.0.0.1/x", "gopher:// is no source that can be taken"),
         ("srt://127.0.0.1:1", "let a relay such as MediaMTX take it"),
         ("rtsp://127.0.0.1:1/x", "cannot be opened as a live source"),
@@ -297,6 +320,77 @@ def test_what_is_no_source_is_one_sentence_and_leaves_nothing(tmp_path: Path, pl
     assert done.returncode == 2 and sentence in done.stderr, done.stderr
     assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
     assert not library.exists() or list(library.iterdir()) == []
+
+
+def test_connections_that_are_no_publishers_do_not_end_the_wait(tmp_path: Path):
+    port = free_port()
+    address = f"rtmp://127.0.0.1:{port}/live/key"
+
+    def held_s(words: bytes, *, leave: bool) -> float | None:
+        """How long the listener kept a guest that says so much; None when there was no listener."""
+        with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)) as guest:
+            begun_s = time.monotonic()
+            with suppress(ConnectionError):
+                guest.sendall(words)
+                while not leave and guest.recv(4096):
+                    pass
+            return time.monotonic() - begun_s
+        return None
+
+    with live(tmp_path, address, "--listen", "--silence", "5s", *SMALL, "--window", "60s", "--name", "cam") as process:
+        for words in (b"", b"GET / HTTP/1.0\r\n\r\n", b"x" * 2000):
+            wait_until(lambda words=words: held_s(words, leave=True) is not None, "the listener")
+        wait_until(lambda: (held_s(b"", leave=False) or 0) > 4, "a silent guest that is let go after --silence")
+        assert sum(1 for _ in taken(port, 50)) == 49
+        said = finish(process, None)
+    assert "is complete with" in said
+    check_whole(tmp_path, 50, rendition="180p")
+
+
+def test_an_address_that_cannot_be_listened_at_is_told_at_once(tmp_path: Path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        place = f"rtmp://127.0.0.1:{taken.getsockname()[1]}/live/key"
+        done = run(tmp_path, place, "--listen", "--wait", "10m", *WHOLE)
+    assert done.returncode == 2 and "Address already in use" in done.stderr, done.stderr
+    done = run(tmp_path, "rtmp://nowhere.invalid/live/key", "--listen", "--wait", "10m", *WHOLE)
+    assert done.returncode == 2 and "cannot be opened as a live source" in done.stderr, done.stderr
+
+
+def test_pictures_that_stop_while_sound_goes_on_end_the_stream(tmp_path: Path):
+    place = "testsrc2=size=192x108:rate=25:duration=2[out0];sine[out1]"
+    done = run(tmp_path, place, "--format", "lavfi", "--pace", "--silence", "5s", *SMALLER, *WHOLE)
+    assert done.returncode == 0 and "has sent no picture for 5 s" in done.stderr, done.stderr
+    check_whole(tmp_path, 50)
+
+
+class Sender:
+    """In place of a LiveSource: sends sound of 20 ms for ever, and a picture after so many seconds of it."""
+
+    ended_by = ""
+    address = Address(place="-")
+
+    def __init__(self, picture_after_s: float) -> None:
+        self.sent = 0
+        self._picture_at = int(picture_after_s * 50)
+
+    def opened(self) -> object:
+        return object()
+
+    def frames(self) -> Iterator[Arrived]:
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 960), np.int16), "s16", "mono")
+        sound.sample_rate = 48000
+        while self.sent < 100_000:
+            yield Arrived(av.VideoFrame(16, 16) if self.sent == self._picture_at else sound, 0.0)
+            self.sent += 1
+
+
+@pytest.mark.parametrize(("picture_after_s", "early_s"), [(3, 3), (600, EARLY_MAX_S)])
+def test_sound_that_waits_for_pictures_is_bounded(picture_after_s: float, early_s: float):
+    sender = Sender(picture_after_s)
+    _, ahead = _begin(sender)  # type: ignore[arg-type]
+    before = next(index for index, each in enumerate(ahead) if each.is_picture)
+    assert before / 50 == pytest.approx(early_s, abs=0.05)
+    assert (len(ahead) - before) / 50 == pytest.approx(LOOK_AHEAD_S, abs=0.05)
 
 
 def test_nobody_publishes(tmp_path: Path):
