@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import chain, repeat
 from pathlib import Path
 
 import av
@@ -28,6 +29,7 @@ from waiting import wait_until
 
 from server.live import source as source_module
 from server.live.address import Address
+from server.live.pictures import LivePictures
 from server.live.sound import EARLY_MAX_S
 from server.live.source import Arrived, LiveSource
 from server.live.stream import LOOK_AHEAD_S, _begin
@@ -391,6 +393,14 @@ def test_sound_that_waits_for_pictures_is_bounded(picture_after_s: float, early_
     before = next(index for index, each in enumerate(ahead) if each.is_picture)
     assert before / 50 == pytest.approx(early_s, abs=0.05)
     assert (len(ahead) - before) / 50 == pytest.approx(LOOK_AHEAD_S, abs=0.05)
+
+
+def test_sound_beside_pictures_without_times_is_bounded():
+    (*_, sound) = Sender(0).frames()
+    arrivals = chain([Arrived(av.VideoFrame(16, 16), 0.0)], repeat(sound, 5000))
+    pictures = LivePictures(arrivals, None, 12, None, object(), None)  # type: ignore[arg-type]
+    assert len(list(pictures._pictures())) == 1
+    assert sum(each.sound_s for each in pictures._early) == pytest.approx(EARLY_MAX_S, abs=0.05)
 
 
 def test_nobody_publishes(tmp_path: Path):
