@@ -31,8 +31,8 @@ class Address:
     """Where a source is and how to take it.
 
     place: a file, a URL, `-` for the standard input, or a graph for the format lavfi. listen: wait for a publisher.
-    pace: take a file at its own rate. silence_s: a source that sends nothing for so long has ended. wait_s: how long
-    the first picture is waited for.
+    pace: take a file at its own rate. silence_s: a source that sends nothing, or no picture, for so long has
+    ended. wait_s: how long the first picture is waited for.
     """
 
     place: str
