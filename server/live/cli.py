@@ -37,7 +37,12 @@ _PRESETS = ["ultrafast", "superfast", "veryfast", "faster", "fast", "medium"]
 @click.option("--listen", is_flag=True, help="Wait at rtmp://HOST:PORT/app/key for one publisher.")
 @click.option("--wait", "wait_s", type=Duration(), default="10m", show_default=True, help="With --listen, for so long.")
 @click.option(
-    "--silence", "silence_s", type=Duration(), default="10s", show_default=True, help="Ends after nothing for so long."
+    "--silence",
+    "silence_s",
+    type=Duration(),
+    default="10s",
+    show_default=True,
+    help="Ends after no picture for so long.",
 )
 @click.option("--window", "window_s", type=Duration(), default="2m", show_default=True, help="The time-shift buffer.")
 @click.option("--heights", metavar="H,H,...", help="Rungs, such as 180,360,720; planned for the source otherwise.")
