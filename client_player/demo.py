@@ -84,7 +84,7 @@ def demo(out: Path, trace: Path, trace_start_s: float, train_seconds: int) -> No
     with _step(console, "Encode the clip once into a bitrate ladder, and measure each rung"):
         _toprung(console, "prepare", SOURCE, "--library", library, "--audio-bitrate", AUDIO_BITRATE, *METERED)
     with _step(console, "Measure how fast this device enhances"):
-        _toprung(console, "profile", "--quick", "--output", profile)
+        _toprung(console, "profile", "--quick", "--force", "--output", profile)
     with _step(console, "Attach the sample's trained enhancers, and measure what each one buys"):
         _toprung(console, "train", TITLE, "--library", library, "--source", SOURCE, "--weights", SAMPLE / "weights")
     if train_seconds:

@@ -160,7 +160,7 @@ def profile(output: Path | None, quick: bool, force: bool, models: tuple[Path, .
     from enhancers.measurement.device_profile import as_text, profile_device, profile_networks
 
     with show_share() as progress:
-        path, measured = profile_device(output, quick=quick, force=force, progress=progress)
+        path, measured = profile_device(output, quick=quick, force=force, progress=progress, tell=True)
         if models:
             from enhancers.interchange.import_network import read_network
 

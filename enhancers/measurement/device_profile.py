@@ -47,12 +47,12 @@ _SLOW_S = 2.0
 
 
 def profile_device(
-    output: Path | None, *, quick: bool, force: bool, progress: ShareListener
+    output: Path | None, *, quick: bool, force: bool, progress: ShareListener, tell: bool = False
 ) -> tuple[Path, DeviceProfile]:
     """Measure this device, unless a profile that is still valid is kept. Returns its path and the profile.
 
     It is kept in the user's cache, or in `output`, where a kept one is written to as well. force: measure in any case.
-    Raises StorageError.
+    tell: say when a kept one was measured. Raises StorageError.
     """
     key = weights_hash()
     cached = cache_folder() / f"device-{key[:16]}.json"
@@ -60,6 +60,9 @@ def profile_device(
     for candidate in () if force else (path, cached):
         kept = _valid_profile(candidate, key)
         if kept is not None:
+            if tell:
+                measured = time.strftime("%Y-%m-%d %H:%M", time.localtime(candidate.stat().st_mtime))
+                click.echo(f"This device was measured on {measured}; --force measures it again.", err=True)
             if candidate != path:
                 write_atomically(path, dumps_pretty(kept))
             return path, kept

@@ -39,15 +39,16 @@ def test_a_quick_profile_knows_every_tier_at_the_usual_sizes(tmp_path: Path) -> 
 
 
 def test_a_profile_in_the_cache_is_used_while_the_weights_are_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(profiling, "_SIZES_PX", {4: ((64, 36),)})
     first, found = profiling.profile_device(None, quick=True, force=False, progress=lambda *_: None)
     assert first.is_relative_to(tmp_path / "toprung")
     stamp = first.stat().st_mtime_ns
-    _, again = profiling.profile_device(None, quick=True, force=False, progress=lambda *_: None)
-    assert again == found
+    assert "was measured on" not in capsys.readouterr().err
+    _, again = profiling.profile_device(None, quick=True, force=False, progress=lambda *_: None, tell=True)
+    assert again == found and "was measured on 2" in capsys.readouterr().err
     assert first.stat().st_mtime_ns == stamp
     profiling.profile_device(None, quick=True, force=True, progress=lambda *_: None)
     assert first.stat().st_mtime_ns != stamp
