@@ -11,3 +11,10 @@ class RequestError(Exception):
         self.status = status
         self.detail = detail
         self.headers = headers or {}
+
+
+class DamagedTitleError(RequestError):
+    """503 for a title that is there but cannot be read: it may be mended, or is still being copied."""
+
+    def __init__(self, title_id: str) -> None:
+        super().__init__(503, f"Title {title_id!r} cannot be read; the server's log says why.")

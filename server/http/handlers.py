@@ -6,7 +6,6 @@ import asyncio
 import re
 import time
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import msgspec
@@ -16,6 +15,7 @@ from abr.core.events import EventBatch
 from abr.core.title import TITLE_FILE, segment_file
 from abr.errors import FormatError
 from abr.records import dumps, loads
+from server.clock import iso_time
 from server.context import Context, get_context
 from server.errors import RequestError
 from server.experiments.report import QoeView, show
@@ -113,8 +113,7 @@ async def title_file(request: web.Request) -> web.StreamResponse:
     title_id, relative = request.match_info["title"], request.match_info["file"]
     version, relative = split_version(relative)
     if relative == TIME_FILE and await context.title_cache.is_live(title_id):
-        moment = datetime.fromtimestamp(context.clock(), UTC).isoformat(timespec="milliseconds")
-        return web.Response(text=moment.replace("+00:00", "Z"), headers={"Cache-Control": "no-store"})
+        return web.Response(text=iso_time(context.clock()), headers={"Cache-Control": "no-store"})
     response = await _send(request, context, title_id, relative, {}, version)
     if relative.startswith("enhancers/"):
         context.metrics.weights_bytes.inc(sent_body_bytes(request, response))

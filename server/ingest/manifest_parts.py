@@ -121,14 +121,10 @@ def _sound_representation(sound: Element, track: AudioTrack) -> None:
 
 
 class Start(msgspec.Struct, frozen=True):
-    """The first segment that a timeline lists: its `$Number$`, and when it begins, in the timeline's ticks.
-
-    offset: @presentationTimeOffset, the media time at which the Period begins.
-    """
+    """The first segment that a timeline lists: its `$Number$`, and when it begins, in the timeline's ticks."""
 
     number: int = 1
     ticks: int = 0
-    offset: int = 0
 
 
 BEGINNING = Start()
@@ -142,8 +138,6 @@ def timeline(
     template = ElementTree.SubElement(
         parent, "SegmentTemplate", timescale=str(ticks), startNumber=str(start.number), media=media, initialization=init
     )
-    if start.offset:
-        template.set("presentationTimeOffset", str(start.offset))
     listed = ElementTree.SubElement(template, "SegmentTimeline")
     for index, (duration, run) in enumerate(groupby(durations)):
         attributes = {"t": str(start.ticks)} if index == 0 else {}

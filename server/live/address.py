@@ -57,13 +57,14 @@ class Address:
 
     @property
     def shown(self) -> str:
-        """The place as it may be told: without a password and without a query, which may hold one."""
+        """The place as it may be told: without a password, a query, which may hold one, and the key of RTMP."""
         if self.format == "lavfi":
             return f"the test source {self.place[:_SHOWN_MAX]}"
         if self.scheme in ("file", "pipe"):
             return "the standard input" if self.place == "-" else Path(self.place).name or self.place
         parts = urlsplit(self.place)
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        path = parts.path.rpartition("/")[0] if self.scheme == "rtmp" else parts.path
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{path}"
 
     def check(self) -> None:
         """Raises InputError for what cannot be a source."""

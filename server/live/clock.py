@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import Enum
 from fractions import Fraction
 
 from abr.media.timeline import LONGEST_GAP_S
+from server.clock import iso_time
 
 _BACK_MAX_S = Fraction(1, 2)
 """Timestamps that go back by less are jitter."""
@@ -76,8 +76,3 @@ class WallClock:
     def instant(self, media_s: float | Fraction) -> str:
         """The moment of a media time, as xs:dateTime and RFC 3339 have it."""
         return iso_time(self.begun_s + float(media_s))
-
-
-def iso_time(unix_s: float) -> str:
-    """Seconds since 1970 as 2026-01-31T12:00:00.000Z."""
-    return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

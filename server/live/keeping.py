@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from abr.core.title import AudioTrack, Source, Title
 from abr.errors import InputError, StorageError
@@ -60,8 +62,6 @@ def keep_title(stream: EndedStream, work: Checkpoints, library: Library, bars: P
 
 def check_recording(target: Path) -> None:
     """Before a stream begins: whether its recording can be put there. Raises InputError."""
-    from tempfile import TemporaryFile
-
     folder = next(each for each in target.absolute().parents if each.exists())
     try:
         with TemporaryFile(dir=folder):
@@ -72,8 +72,6 @@ def check_recording(target: Path) -> None:
 
 def move_recording(recording: Path, target: Path) -> None:
     """Keep the recording itself, to train enhancers from. Raises StorageError."""
-    import shutil
-
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(recording, target)

@@ -12,6 +12,7 @@ from itertools import accumulate, pairwise
 from xml.etree import ElementTree
 
 from abr.core.title import AudioTrack, Rendition, segment_file
+from server.clock import iso_time
 from server.ingest.audio import FRAME_SAMPLES
 from server.ingest.cmaf import AVC1_INIT_FILE, INIT_FILE
 from server.ingest.encode import timescale
@@ -33,7 +34,7 @@ from server.ingest.manifest_parts import (
     video_set,
     xml,
 )
-from server.live.clock import WallClock, iso_time
+from server.live.clock import WallClock
 from server.media.live_title import TIME_FILE
 
 DELAY_SEGMENTS = 3
@@ -110,13 +111,13 @@ def live_mpd(shown: LivePresentation) -> bytes:
     begin = int(shown.begin_s * ticks)
     durations = [int(frames * ticks / shown.rate) for frames in shown.frames]
     folder = "video/$RepresentationID$"
-    start = Start(number=shown.first + 1, ticks=begin, offset=0)
+    start = Start(number=shown.first + 1, ticks=begin)
     timeline(video, durations, ticks, f"{folder}/{NAMES}", f"{folder}/{AVC1_INIT_FILE}", start)
     for rendition in shown.renditions:
         video_representation(video, shown, as_avc1(rendition), rendition.id, rendition.bandwidth_bps)
     for index, track in enumerate(shown.audio):
         samples = [(end - begin) * FRAME_SAMPLES for begin, end in pairwise(shown.sound_ends)]
-        start = Start(number=shown.first + 1, ticks=shown.sound_ends[0] * FRAME_SAMPLES, offset=0)
+        start = Start(number=shown.first + 1, ticks=shown.sound_ends[0] * FRAME_SAMPLES)
         sound_set(period, track, index + 1, None, samples, start)
     if not shown.ended:
         ElementTree.SubElement(mpd, "UTCTiming", schemeIdUri=_UTC_SCHEME, value=TIME_FILE)

@@ -20,7 +20,7 @@ from abr.errors import StorageError, ToprungError, UnknownNameError
 from abr.files import fsync_path, fsync_tree
 from abr.records import load
 from server.media.kept_versions import drop, drop_outlived, kept_folder, note_replaced
-from server.media.live_title import LIVE_FILE, LiveTitle, load_live
+from server.media.live_title import LIVE_FILE, load_live
 
 IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -192,8 +192,9 @@ def path_in(folder: Path, relative: str) -> Path:
 
 def _version_in(folder: Path) -> str:
     """The version of the title in a folder, or of the live one; nothing when there is none that can be read."""
-    kind: type[Title | LiveTitle] = Title if (folder / TITLE_FILE).is_file() else LiveTitle
     try:
-        return load(folder / (TITLE_FILE if kind is Title else LIVE_FILE), kind).version
+        if (folder / TITLE_FILE).is_file():
+            return load(folder / TITLE_FILE, Title).version
+        return load_live(folder).version
     except ToprungError:
         return ""

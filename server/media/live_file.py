@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from abr.errors import FormatError, StorageError, UnknownNameError
@@ -11,7 +12,7 @@ from server.errors import RequestError
 from server.media.kept_versions import kept_folder
 from server.media.library import Library, path_in
 from server.media.live_title import LIVE_MANIFEST, LiveTitle, load_live
-from server.media.media_file import BRIEF, IMMUTABLE, MediaFile, content_type_of, lead, status_of, validators_of
+from server.media.media_file import BRIEF, IMMUTABLE, MediaFile, find_media_file, lead
 from server.media.versions import is_lasting, leads_to_version
 
 _SEGMENT = re.compile(r"(?:video|audio)/[^/]+/seg-([0-9]{5,8})\.m4s")
@@ -39,21 +40,15 @@ def find_live_file(library: Library, title_id: str, relative: str, version: str,
 
 
 def _file(library: Library, folder: Path, live: LiveTitle, relative: str, version: str) -> MediaFile:
-    path = path_in(folder, relative)
-    status = path.stat()
     is_manifest = leads_to_version(relative)
     cache_control = LIVE_MANIFEST if is_manifest and live.state == "running" else BRIEF
-    file = MediaFile(
-        path=path,
-        status=status_of(status),
-        location=f"{folder.relative_to(library.root)}/{relative}",
-        size_bytes=status.st_size,
-        validators=validators_of(status),
-        content_type=content_type_of(relative),
-        cache_control=IMMUTABLE if is_lasting(relative, version) else cache_control,
-        moved=kept_folder(library.root, live.id, live.version) / relative if version else None,
-    )
-    return lead(file, live.version) if is_manifest and not version else file
+    if is_lasting(relative, version):
+        cache_control = IMMUTABLE
+    below = str(folder.relative_to(library.root))
+    file = find_media_file(path_in(folder, relative), below, relative, cache_control)
+    if version:
+        return replace(file, moved=kept_folder(library.root, live.id, live.version) / relative)
+    return lead(file, live.version) if is_manifest else file
 
 
 def _absent(live: LiveTitle, relative: str, now_s: float) -> RequestError:

@@ -80,6 +80,20 @@ class MediaFile:
         return self.path.suffix in _TEXT_SUFFIXES
 
 
+def find_media_file(path: Path, folder: str, relative: str, cache_control: str) -> MediaFile:
+    """The file as it is now. folder: the title's below the library. Raises OSError when it is not there."""
+    status = path.stat()
+    return MediaFile(
+        path=path,
+        status=status_of(status),
+        location=f"{folder}/{relative}",
+        size_bytes=status.st_size,
+        validators=validators_of(status),
+        content_type=content_type_of(relative),
+        cache_control=cache_control,
+    )
+
+
 def lead(file: MediaFile, version: str) -> MediaFile:
     """A manifest of the title as it is now, which leads to that version of its media."""
     body = read(replace(file, led_to=version))

@@ -30,7 +30,7 @@ def remove_title(library: Library, title_id: str) -> Path:
     try:
         with (
             _hold(training, busy) if training.is_dir() else nullcontext(),
-            _hold(building, streams) if building.is_dir() and library.has_live(title_id) else nullcontext(),
+            _hold(building, streams) if building.is_dir() and was_live else nullcontext(),
         ):
             shutil.rmtree(removed, ignore_errors=True)
             folder.rename(removed)

@@ -19,7 +19,7 @@ from abr.core.title import TITLE_FILE
 from abr.errors import FormatError, StorageError, UnknownNameError
 from server.clock import Clock
 from server.concurrency.shared_call import SharedCalls
-from server.errors import RequestError
+from server.errors import DamagedTitleError, RequestError
 from server.lru_cache import LruCache
 from server.media.conditional_requests import Evaluation
 from server.media.descriptor import OpenFile
@@ -32,14 +32,13 @@ from server.media.media_file import (
     IMMUTABLE,
     REPLACED,
     MediaFile,
-    content_type_of,
     describe,
+    find_media_file,
     headers_of,
     is_in_place,
     lead,
     lead_to_folder,
     read,
-    status_of,
     validators_of,
 )
 from server.media.title_index import TitleIndex, TitleSummary
@@ -47,8 +46,6 @@ from server.media.title_plans import read_plans
 from server.media.versions import is_lasting, is_of_session, leads_to_version
 from server.open_files import CACHED_FILES_MAX
 
-UNREADABLE_STATUS = 503
-"""For a title that is there but damaged: it may be mended, or is still being copied."""
 FRESH_S = 1.0
 """What the disk said is believed for this long."""
 SLOWEST_BYTES_PER_S = 2000
@@ -131,9 +128,7 @@ class TitleCache:
         except (FormatError, StorageError) as error:
             self._titles.drop(key)
             self._tell_once(title_id, str(error))
-            raise RequestError(
-                UNREADABLE_STATUS, f"Title {title_id!r} cannot be read; the server's log says why."
-            ) from error
+            raise DamagedTitleError(title_id) from error
 
     def _tell_once(self, title_id: str, what: str) -> None:
         """A line in the log for what is wrong with a title, until something else is."""
@@ -194,9 +189,7 @@ class TitleCache:
             return file
         try:
             led_to = (await self.title(title_id)).title.version
-        except RequestError as error:
-            if error.status != UNREADABLE_STATUS:
-                raise
+        except DamagedTitleError:
             return file  # what can be served of a damaged title is served
         return await asyncio.to_thread(lead, file, led_to) if led_to else file
 
@@ -330,17 +323,8 @@ class TitleCache:
 
     def _stat_file(self, title_id: str, relative: str, version: str = "", kept: str = "") -> MediaFile:
         self._check_title(title_id, kept)
-        path = self._library.path(title_id, relative, kept)
-        status = path.stat()
-        return MediaFile(
-            path=path,
-            status=status_of(status),
-            location=f"{self._library.folder(title_id, kept).name}/{relative}",
-            size_bytes=status.st_size,
-            validators=validators_of(status),
-            content_type=content_type_of(relative),
-            cache_control=IMMUTABLE if is_lasting(relative, version) else BRIEF,
-        )
+        path, folder = self._library.path(title_id, relative, kept), self._library.folder(title_id, kept).name
+        return find_media_file(path, folder, relative, IMMUTABLE if is_lasting(relative, version) else BRIEF)
 
 
 def _stale_s(file: MediaFile) -> float:

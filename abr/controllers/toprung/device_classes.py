@@ -8,7 +8,6 @@ What a viewer's own device can finish in time is not decided here: decisions use
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from weakref import ReferenceType, ref
@@ -17,7 +16,7 @@ import numpy as np
 
 from abr.controllers.common import per_title
 from abr.controllers.toprung.grids import throughput_levels
-from abr.controllers.toprung.value_tables import fill_holes
+from abr.controllers.toprung.value_tables import HOLE_VMAF, fill_holes
 from abr.core.arrays import Floats, Truths
 from abr.core.enhancement import PLAIN
 from abr.core.options import PriceList, known_cells
@@ -31,9 +30,6 @@ BUFFER_UNIT_S = 60.0
 _HALVINGS = 4
 _CLASSES_MAX = 16
 """Sets of options of one price list whose class is remembered."""
-_OFFERS_MAX = 2048
-"""Of all titles; some two kilobytes each."""
-_TABLES = ("size_bytes", "quality", "compute_s", "lead_s")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -107,8 +103,8 @@ class _Offer:
     a throughput level carries an option. quality: (P,) mean, VMAF.
     """
 
-    tables: tuple[ReferenceType[Floats], ReferenceType[Floats]]
-    """Sizes and qualities that it was made from."""
+    tables: tuple[ReferenceType[Floats], ...]
+    """Sizes and qualities that it was made from: it is forgotten with them."""
     holes: Truths | None
     title: bytes
     begun: hashlib.blake2b
@@ -116,7 +112,9 @@ class _Offer:
     quality: Floats
 
 
-_offers: OrderedDict[tuple[int, int, tuple[int, ...]], _Offer] = OrderedDict()
+_Key = tuple[int, int, tuple[int, ...]]
+_offers: dict[_Key, _Offer] = {}
+"""By the identity of the tables, and the options."""
 
 
 def _classify(prices: PriceList, options: tuple[int, ...]) -> DeviceClass:
@@ -134,27 +132,28 @@ def _classify(prices: PriceList, options: tuple[int, ...]) -> DeviceClass:
 
 def _offer_of(prices: PriceList, options: tuple[int, ...]) -> _Offer:
     """Made once for lists that share their tables, as those of one title do (`abr.core.pricing`)."""
-    tables = prices.size_bytes, prices.quality
+    key = id(prices.size_bytes), id(prices.quality), options
     if not all(known_cells(_without_repeats(table)).all() for table in (prices.compute_s, prices.lead_s)):
-        return _make_offer(prices, options)
-    key = id(tables[0]), id(tables[1]), options
+        return _make_offer(prices, key)  # holes of its own
     offer = _offers.get(key)
-    if offer is None or any(made() is not table for made, table in zip(offer.tables, tables, strict=True)):
-        offer = _offers[key] = _make_offer(prices, options)
-        while len(_offers) > _OFFERS_MAX:
-            _offers.popitem(last=False)
+    if offer is None:
+        offer = _offers[key] = _make_offer(prices, key)
     return offer
 
 
-def _make_offer(prices: PriceList, options: tuple[int, ...]) -> _Offer:
+def _make_offer(prices: PriceList, key: _Key) -> _Offer:
+    def forget(_: ReferenceType[Floats]) -> None:
+        _offers.pop(key, None)
+
+    options = key[2]
     filled, seconds = fill_holes(prices, list(options)), float(prices.duration_s.mean())
     plain = [i for i, choice in enumerate(filled.choices) if choice.enhancer == PLAIN]
     choices = repr([(choice.rendition, choice.enhancer) for choice in filled.choices]).encode()
     rates = np.log(np.maximum(filled.size_bytes.mean(axis=0) * 8 / seconds, 1e-9))
     known = known_cells(filled.quality) & (filled.quality > 0)
-    holes = ~known_cells(*(getattr(prices, name)[:, options] for name in _TABLES))
+    holes = filled.quality == HOLE_VMAF
     return _Offer(
-        tables=(ref(prices.size_bytes), ref(prices.quality)),
+        tables=tuple(ref(table, forget) for table in (prices.size_bytes, prices.quality)),
         holes=holes if holes.any() else None,
         title=_digest(filled.duration_s, filled.size_bytes[:, plain], filled.quality[:, plain]).digest(),
         begun=_digest(filled.duration_s, filled.size_bytes, filled.quality, start=choices),

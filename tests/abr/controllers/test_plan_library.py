@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from price_lists import make_prices
 
+from abr.controllers.toprung import device_classes
 from abr.controllers.toprung.candidates import candidates_of
 from abr.controllers.toprung.controller import Toprung
 from abr.controllers.toprung.device_classes import buffer_class_s, class_of
@@ -67,6 +69,10 @@ def test_a_class_does_not_depend_on_who_was_classified_before():
     copy = replace(PRICES, size_bytes=PRICES.size_bytes.copy(), quality=PRICES.quality.copy())
     assert class_of(copy, options).key == keys[0]
     assert len(set(keys)) == 3
+    kept = len(device_classes._offers)
+    del copy
+    gc.collect()
+    assert len(device_classes._offers) == kept - 1, "it goes with the tables that it was made from"
 
 
 def test_devices_that_cost_about_the_same_are_of_one_class_and_others_are_not():
