@@ -165,6 +165,7 @@ def _make_context(
         cache_bytes_max=settings.cache_bytes_max,
         cache_file_bytes_max=settings.cache_file_bytes_max,
         open_files_max=descriptors.cached_files,
+        media_base=settings.media_base,
     )
     pricing = PricingCache(title_cache, repository, controllers.plans, Currency(settings.quality))
     sessions = SessionService(

@@ -24,6 +24,11 @@ import click
     type=click.Choice(["address", "block"]),
     help="Decide together for viewers at one address, or in one block of addresses.  [default: for those who say so]",
 )
+@click.option(
+    "--media-base",
+    metavar="URL",
+    help="Let a CDN send the bytes: it has below URL what is below /titles here.  [default: all bytes come from here]",
+)
 @click.option("--add-controller", "controllers", multiple=True, metavar="FILE.py:CLASS", help="Offer your own too.")
 @click.option("--config", "config", type=click.Path(dir_okay=False, path_type=Path), help="TOML file of settings.")
 @click.option(

@@ -108,6 +108,10 @@ class Settings:
     accel_location: str = ""
     """Location, such as `/library/`, under which a reverse proxy of ours has the library, to send files by itself
     (X-Accel-Redirect). It says so in X-Accel-Location, and is believed when it is a trusted peer. Empty: never."""
+    media_base: str = ""
+    """URL, such as `https://cdn.example.com/titles`, below which a CDN has what is below `/titles` here. Decided
+    segments are answered with a redirect to it, and a session's manifests lead there for sound. Empty: all bytes come
+    from here."""
     path_prefix: str = ""
     """Path, such as `/video`, under which a reverse proxy shows this server, having taken it off. URLs in answers begin
     with it. A proxy that says X-Forwarded-Prefix need not be set here."""
@@ -125,6 +129,10 @@ class Settings:
             raise InputError(f"Setting allow_origin is {self.allow_origin!r}; it looks like https://example.com, or *.")
         if self.accel_location and not _LOCATION.fullmatch(self.accel_location):
             raise InputError(f"Setting accel_location is {self.accel_location!r}; it looks like /library/.")
+        if self.media_base and not _MEDIA_BASE.fullmatch(self.media_base):
+            raise InputError(
+                f"Setting media_base is {self.media_base!r}; it looks like https://cdn.example.com/titles."
+            )
         if self.path_prefix and not _PREFIX.fullmatch(self.path_prefix):
             raise InputError(f"Setting path_prefix is {self.path_prefix!r}; it looks like /video.")
         if self.quality not in list(Currency):
@@ -156,6 +164,7 @@ def _is_address(text: str) -> bool:
 _RATES = ("peer_requests_per_s", "peer_sessions_per_s", "peer_posted_bytes_per_s")
 _ORIGIN = re.compile(r"[!-~]*")
 _LOCATION = re.compile(r"/[A-Za-z0-9._-]{1,64}/")
+_MEDIA_BASE = re.compile(r"https?://[A-Za-z0-9._:\[\]-]{1,255}(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]{1,64}){0,8}/?")
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]{1,64}){1,8}/?")
 GROUPINGS = ("", "address", "block")
 LOG_LEVELS = ("debug", "info", "warning", "error")

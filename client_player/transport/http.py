@@ -47,7 +47,8 @@ class DownloadError(ToprungError):
 class HttpReply:
     """A complete body and its timing in session seconds. timing.size_bytes: as transferred, compressed if it was.
 
-    url: where it came from in the end, which relative URLs in it start from (RFC 3986, 5.1.3).
+    url: where it came from in the end, which relative URLs in it start from (RFC 3986, 5.1.3). headers: of all answers
+    on the way there, the later ones before the earlier: a redirect to a segment tells what was decided.
     """
 
     url: str
@@ -83,7 +84,7 @@ class HttpTransport:
                         if not 200 <= response.status < 300:
                             raise await _refusal(url, response)
                         body, wire_bytes = await read_body(response, max_bytes, silence_max_s(self._pool))
-                        reply_headers, answered_url = response.headers, str(response.url)
+                        reply_headers, answered_url = _all_headers(response), str(response.url)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             near = isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, NearAddressError)
             raise DownloadError(f"GET {url} failed: {_describe(error)}.", may_pass=not near) from error
@@ -94,6 +95,13 @@ class HttpTransport:
             size_bytes=wire_bytes,
         )
         return HttpReply(url=answered_url, headers=reply_headers, body=body, timing=timing)
+
+
+def _all_headers(response: aiohttp.ClientResponse) -> Mapping[str, str]:
+    found = response.headers.copy()
+    for each in reversed(response.history):
+        found.update({name: value for name, value in each.headers.items() if name not in found})
+    return found
 
 
 def http_pool(*, idle_s: float = _SILENCE_MAX_S) -> aiohttp.ClientSession:

@@ -13,6 +13,7 @@ from server.connection.socket_writer import SocketWriter
 from server.context import Context
 from server.http.decision_headers import decision_headers
 from server.http.middleware import fixed_headers
+from server.media.cdn import media_url
 from server.media.descriptor import OpenFile
 from server.media.media_file import MediaFile
 from server.session_service import SegmentQuery
@@ -32,19 +33,20 @@ class FastPath:
     def __init__(self, context: Context) -> None:
         self._context = context
         fixed = fixed_headers(context.settings)
+        self._media_base = context.settings.media_base
         self._accel_location = context.settings.accel_location
         self._fixed = "".join(f"\r\n{name}: {value}" for name, value in fixed.items())
         self._dated = (0, "")
         self._sends: TurnBatcher[Answer, OSError | None] = TurnBatcher(_send_each)
 
     async def answer(self, request: FastRequest, writer: SocketWriter) -> None:
-        """Answer with status 200, whole, or raise."""
+        """Answer with the whole of it, or with where it is, or raise."""
         started_s = time.perf_counter()
         if request.session:
-            route, size_bytes = "getSessionSegment", await self._send_segment(request, writer)
+            route, (status, size_bytes) = "getSessionSegment", await self._send_segment(request, writer)
         else:
-            route, size_bytes = "getTitleFile", await self._send_file(request, writer)
-        self._context.metrics.count_answer("GET", route, 200, size_bytes, time.perf_counter() - started_s)
+            route, status, size_bytes = "getTitleFile", 200, await self._send_file(request, writer)
+        self._context.metrics.count_answer("GET", route, status, size_bytes, time.perf_counter() - started_s)
 
     async def _send_file(self, request: FastRequest, writer: SocketWriter) -> int:
         file = await self._context.title_cache.media_file(request.title, request.file, request.version)
@@ -58,7 +60,8 @@ class FastPath:
             self._context.metrics.weights_bytes.inc(file.size_bytes)
         return file.size_bytes
 
-    async def _send_segment(self, request: FastRequest, writer: SocketWriter) -> int:
+    async def _send_segment(self, request: FastRequest, writer: SocketWriter) -> tuple[int, int]:
+        """The status and the bytes of the body."""
         context = self._context
         hints = read_hints_from_keys(request.headers or {}, request.query)
         if hints.fault:
@@ -67,16 +70,32 @@ class FastPath:
         decided = await context.sessions.decide(request.session, SegmentQuery(request.segment, hints, delivery))
         relative = f"video/{decided.rendition}/{segment_file(request.segment)}"
         file = await context.title_cache.media_file(decided.state.title, relative, decided.state.version)
+        elsewhere = media_url(self._media_base, decided.state.title, decided.state.version, relative)
+        if elsewhere and hints.tells_throughput:
+            await self._lead(elsewhere, decided, writer)
+            return 307, 0
         if self._accel_location and hints.tells_throughput and await self._proxy_sends(request, writer, file):
             await self._redirect(f"{self._accel_location}{file.location}", file, _decision_lines(decided), writer)
-            return file.size_bytes
+            return 200, file.size_bytes
         head, body = await self._head_and_body(file, _decision_lines(decided))
         if not isinstance(body, bytes):
             await writer.send(head, body, file.size_bytes)
-        elif error := await self._sends.submit((writer, head, body)):
-            raise error
+        else:
+            await self._write((writer, head, body))
         writer.note_segment(request.session, file.size_bytes)
-        return file.size_bytes
+        return 200, file.size_bytes
+
+    async def _lead(self, where: str, decided: SegmentDecision, writer: SocketWriter) -> None:
+        """Tells where the bytes are. Not to viewers who tell nothing, as `_redirect`."""
+        head = (
+            f"HTTP/1.1 307 Temporary Redirect{self._fixed}{self._date()}\r\nLocation: {where}"
+            f"\r\nContent-Length: 0{_decision_lines(decided)}\r\n\r\n"
+        )
+        await self._write((writer, head.encode("ascii"), b""))
+
+    async def _write(self, answer: Answer) -> None:
+        if error := await self._sends.submit(answer):
+            raise error
 
     async def _proxy_sends(self, request: FastRequest, writer: SocketWriter, file: MediaFile) -> bool:
         """Whether who asks is our proxy, has the library where the settings say, and would find this very file."""

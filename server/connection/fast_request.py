@@ -23,7 +23,9 @@ _REQUEST = re.compile(
 )
 _FIELDS = re.compile(rb"(?:[A-Za-z0-9!#$%&'*+.^_`|~-]+:[\t\x20-\x7e]*\r\n)+\r\n")
 _UNUSUAL = re.compile(
-    rb"\n(?:range|if-|content-|transfer-|expect|upgrade|te:|trailer|connection:(?![ \t]*keep-alive[ \t]*\r))", re.I
+    rb"\n(?:accept:[ \t]*application/json|range|if-|content-|transfer-|expect|upgrade|te:|trailer"
+    rb"|connection:(?![ \t]*keep-alive[ \t]*\r))",
+    re.I,
 )
 _NAMES = {name.lower().encode(): name for name in cmcd.HEADERS}
 _ACCEL = re.compile(rb"\nx-accel-location:[ \t]*(/[A-Za-z0-9._-]{1,64}/)[ \t]*\r", re.I)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -12,7 +11,7 @@ import msgspec
 from aiohttp import web
 
 from abr.core.events import EventBatch
-from abr.core.title import TITLE_FILE, segment_file
+from abr.core.title import TITLE_FILE
 from abr.errors import FormatError
 from abr.records import dumps, loads
 from server.clock import iso_time
@@ -20,19 +19,18 @@ from server.context import Context, get_context
 from server.errors import RequestError
 from server.experiments.report import QoeView, show
 from server.http import pages, schemas
-from server.http.decision_headers import decision_headers
 from server.http.file_response import send, sent_body_bytes
 from server.http.openapi import JSON
+from server.http.segment_answer import answer_segment
 from server.http.url_prefix import url_prefix
+from server.media.cdn import title_url
 from server.media.live_title import TIME_FILE
 from server.media.media_file import PRIVATE
 from server.media.versions import split_version, version_folder
-from server.session_service import SegmentQuery, SessionRequest
+from server.session_service import SessionRequest
 from server.sessions.cmcd_reports import read_reports
-from server.sessions.observation import ClientHints, read_hints
 from server.sessions.state import SessionState
 from server.sessions.store import StoreError
-from server.sessions.tcp_info import measure_delivery
 
 T = TypeVar("T")
 
@@ -135,10 +133,18 @@ async def open_session(request: web.Request) -> web.Response:
         manifest_url=f"{session_url}/manifest.mpd",
         hls_url=f"{session_url}/master.m3u8",
         advised_url=f"{session_url}/title/manifest.mpd",
-        title_url=f"{at}/titles/{state.title}/{version_folder(state.version)}{TITLE_FILE}",
+        title_url=_title_url(context.settings.media_base, at, state),
         expires_s=context.settings.session_ttl_s,
     )
     return _json(opened, status=201, headers={"Location": session_url})
+
+
+def _title_url(media_base: str, at: str, state: SessionState) -> str:
+    """A version's own title.json and weights stay as they are, so a CDN may have them."""
+    folder = f"{at}/titles/{state.title}/{version_folder(state.version)}"
+    if media_base and state.version:
+        folder = title_url(media_base, state.title, state.version)
+    return f"{folder}{TITLE_FILE}"
 
 
 async def show_session(request: web.Request) -> web.Response:
@@ -199,8 +205,8 @@ async def session_init(request: web.Request) -> web.StreamResponse:
 
 
 async def session_segment(request: web.Request) -> web.StreamResponse:
-    """Decide a segment and send it."""
-    return await _decided_segment(request, int(request.match_info["number"]) - 1)
+    """Decide a segment and send it, or say where it is."""
+    return await answer_segment(request, int(request.match_info["number"]) - 1)
 
 
 async def session_title_file(request: web.Request) -> web.StreamResponse:
@@ -211,22 +217,7 @@ async def session_title_file(request: web.Request) -> web.StreamResponse:
     if segment_path is None:
         return await _send(request, context, state.title, relative, {"Cache-Control": PRIVATE}, state.version)
     await context.title_cache.file(state.title, relative, state.version)  # what is not there is not decided
-    return await _decided_segment(request, int(segment_path[2]) - 1, rendition=segment_path[1])
-
-
-async def _decided_segment(request: web.Request, segment: int, rendition: str = "") -> web.StreamResponse:
-    context, session_id = get_context(request), _session_id(request)
-    hints = read_hints(request)
-    if hints.fault:
-        context.metrics.cmcd_faults.inc()
-    decided = await context.sessions.decide(session_id, SegmentQuery(segment, hints, rendition=rendition))
-    relative = f"video/{decided.rendition}/{segment_file(segment)}"
-    started = time.perf_counter()
-    state, headers = decided.state, decision_headers(decided)
-    response = await _send(request, context, state.title, relative, headers, state.version)
-    if response.status == 200 and request.method == "GET":
-        await _note_delivery(request, context, hints, sent_body_bytes(request, response), time.perf_counter() - started)
-    return response
+    return await answer_segment(request, int(segment_path[2]) - 1, rendition=segment_path[1])
 
 
 async def session_log(request: web.Request) -> web.Response:
@@ -269,16 +260,6 @@ async def _send(
     return await send(
         request, context.title_cache, file, headers=headers, patience_s=context.settings.request_timeout_s
     )
-
-
-async def _note_delivery(
-    request: web.Request, context: Context, hints: ClientHints, size_bytes: int, wrote_s: float
-) -> None:
-    if hints.tells_throughput:
-        return
-    delivery = measure_delivery(request.transport, size_bytes, wrote_s)
-    if delivery is not None:
-        await context.sessions.note_delivery(_session_id(request), delivery)
 
 
 def _throughput_bps(state: SessionState) -> float | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -25,10 +26,13 @@ WEB = Path(str(files("server"))) / "web"
 GENERIC = WEB.parents[1] / "enhancers" / "weights"
 """The generic networks' weights: a client has them with the program, a page gets them from here as /web/generic/."""
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'{cdn}; "
     "media-src 'self' blob:; worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""Nothing from elsewhere, nothing inline, nothing made from text. Media Source Extensions plays from a blob: URL."""
+"""Nothing from elsewhere, nothing inline, nothing made from text. Media Source Extensions plays from a blob: URL.
+
+cdn: where media comes from beside this server, after a space.
+"""
 HEARTBEAT_S = 15.0
 """Silence for longer looks like a dead connection to proxies."""
 JSONL = "application/x-ndjson"
@@ -149,6 +153,11 @@ def _message(line: bytes) -> bytes:
     return b"data: " + line + b"\n\n"
 
 
+@cache
+def _policy(media_base: str) -> str:
+    return POLICY.format(cdn=f" {urlsplit(media_base).scheme}://{urlsplit(media_base).netloc}" if media_base else "")
+
+
 def _answer(request: web.Request, name: str) -> web.Response:
     file = page_files().get(name)
     if file is None:
@@ -157,7 +166,7 @@ def _answer(request: web.Request, name: str) -> web.Response:
     validators = Validators(file.etag + ("-gzip" if is_packed else ""), 0)
     body = file.packed if is_packed else file.body
     headers = {
-        "Content-Security-Policy": POLICY,
+        "Content-Security-Policy": _policy(get_context(request).settings.media_base),
         "Cache-Control": "no-cache",
         "ETag": f'"{validators.etag}"',
         "Vary": "Accept, Accept-Encoding",

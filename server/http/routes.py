@@ -22,6 +22,7 @@ _DECISION = {
     session_api.WAIT_S: "Wait this many seconds before asking for the next segment.",
     session_api.REASON: "Why, in one line.",
 }
+_ELSEWHERE = "The segment is at a CDN (setting media_base); only for viewers who report their network in CMCD."
 _PUBLIC_ID = f"{{shown:[A-Za-z0-9_-]{{{session_api.PUBLIC_ID_CHARACTERS}}}}}"
 _FILE_ANSWERS = {
     200: Answer(description="The whole file.", content_type=_MEDIA),
@@ -35,15 +36,18 @@ _PAGE = {
 }
 
 
-def _of_session(file: str, *, name: str, summary: str, handler: Handler, whole: Answer) -> Endpoint:
+def _of_session(
+    file: str, *, name: str, summary: str, handler: Handler, whole: Answer, decides: bool = False
+) -> Endpoint:
     """A file under a session's path, or a part of it; `whole` describes the answer with all of it."""
+    elsewhere = {307: Answer(description=_ELSEWHERE, headers=_DECISION | {"Location": "Its URL."})} if decides else {}
     return Endpoint(
         method="GET",
         path=f"/sessions/{{session}}/{file}",
         name=name,
         summary=summary,
         handler=handler,
-        answers=_FILE_ANSWERS | {200: whole},
+        answers=_FILE_ANSWERS | {200: whole} | elsewhere,
         problems=(*_FILE_PROBLEMS, 503),
         streams=True,
     )
@@ -213,7 +217,13 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         name="getSessionSegment",
         summary="Decide a segment, once, and send it. CMCD is read from headers or query.",
         handler=handlers.session_segment,
-        whole=Answer(description="The segment, as chosen.", content_type="video/iso.segment", headers=_DECISION),
+        whole=Answer(
+            description="The segment, as chosen; for who accepts application/json only, the decision without it.",
+            body=schemas.DecidedSegment,
+            content_type="video/iso.segment",
+            headers=_DECISION,
+        ),
+        decides=True,
     ),
     _of_session(
         "title/{file:.+}",
@@ -222,6 +232,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "segment says in CMSD `mb` how high the server would go.",
         handler=handlers.session_title_file,
         whole=Answer(description="The file.", content_type=_MEDIA, headers=_DECISION),
+        decides=True,
     ),
     Endpoint(
         method="GET",

@@ -56,7 +56,24 @@ class SessionOpened(Record, frozen=True):
     advised_url: str
     """A standard manifest, of all renditions, whose segments carry advice (CMSD `mb`); `master.m3u8` is beside it."""
     title_url: str
+    """Its `title.json`, which weights lie beside; absolute when a CDN sends them."""
     expires_s: float
+
+
+class DecidedSegment(Record, frozen=True):
+    """A decision without its bytes, for those who accept JSON only.
+
+    url: where these are, the same for all viewers: absolute at a CDN, else a path as in SessionOpened.
+    """
+
+    rendition: str
+    enhancer: str
+    promised_vmaf: float
+    promised_quality: float
+    wait_s: float
+    reason: str
+    url: str
+    size_bytes: int
 
 
 class OptionView(Record, frozen=True):

@@ -29,7 +29,7 @@ from server.ingest.manifest_parts import (
     video_set,
     xml,
 )
-from server.media.versions import version_folder
+from server.media.versions import session_title_base
 
 MPD_FILE = "manifest.mpd"
 DRIVEN_FILE = "driven.mpd"
@@ -87,7 +87,7 @@ def driven_mpd(title: Title) -> bytes:
     _template(video, title, "video/$Number$.m4s", f"video/{INIT_FILE}")
     bandwidth_bps = max(rendition.bandwidth_bps for rendition in title.renditions)
     video_representation(video, title, top, DRIVEN_ID, bandwidth_bps)
-    _audio_sets(title, period, base=_title_base(title))
+    _audio_sets(title, period, base=session_title_base(title.id, title.version))
     return xml(mpd)
 
 
@@ -102,7 +102,7 @@ def master_playlist(title: Title) -> bytes:
 def driven_master_playlist(title: Title) -> bytes:
     """The HLS twin of `driven_mpd`, to be served as /sessions/<id>/master.m3u8 beside `driven_media_playlist`."""
     bandwidth_bps = max(_peak_bps(title, rendition) for rendition in title.renditions)
-    lines = master_head(title, base=_title_base(title))
+    lines = master_head(title, base=session_title_base(title.id, title.version))
     lines += variant(title, title.renditions[-1], bandwidth_bps, "video.m3u8")
     return ("\n".join(lines) + "\n").encode()
 
@@ -117,11 +117,6 @@ def media_playlist(folder: str, init_file: str, durations_s: Sequence[float]) ->
     """The HLS playlist of one folder's segments."""
     uris = [f"{folder}/{segment_file(segment)}" for segment in range(len(durations_s))]
     return _media_playlist(f"{folder}/{init_file}", durations_s, uris)
-
-
-def _title_base(title: Title) -> str:
-    """From a session's manifests to the title's files."""
-    return f"../../titles/{title.id}/{version_folder(title.version)}"
 
 
 def _peak_bps(title: Title, rendition: Rendition) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import logging
 import os
+import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -12,7 +13,7 @@ from typing import BinaryIO, NamedTuple
 from server.errors import RequestError
 from server.media.conditional_requests import Evaluation, Validators
 from server.media.descriptor import OpenFile
-from server.media.versions import lead_to_title, lead_to_version
+from server.media.versions import lead_elsewhere, lead_to_version
 
 IMMUTABLE = "public, max-age=31536000, immutable"
 BRIEF = "public, max-age=2"
@@ -64,9 +65,9 @@ class MediaFile:
     led_to: str = ""
     """For a manifest, the version that it is made to lead to: size_bytes and validators are those of the made form."""
 
-    renamed: tuple[str, str] | None = None
-    """For a session's manifest in a folder that was renamed by hand: the title's name in it, and that of the folder,
-    which it is made to lead to."""
+    moved_urls: tuple[str, str] | None = None
+    """For a session's manifest: what URLs of the title's files begin with in it, and what they are made to begin with.
+    The folder was renamed by hand, or a CDN sends them."""
 
     moved: Path | None = None
     """Where it is once its title has been replaced."""
@@ -101,11 +102,11 @@ def lead(file: MediaFile, version: str) -> MediaFile:
     return replace(file, led_to=version, size_bytes=len(body), validators=validators)
 
 
-def lead_to_folder(file: MediaFile, stored_id: str, title_id: str) -> MediaFile:
-    """A session's manifest that leads to the title by the name of its folder, instead of the one that it had."""
-    renamed = replace(file, renamed=(stored_id, title_id))
-    validators = replace(file.validators, etag=f"{file.validators.etag}-{title_id}")
-    return replace(renamed, size_bytes=len(read(renamed)), validators=validators)
+def move_urls(file: MediaFile, before: str, after: str) -> MediaFile:
+    """A session's manifest that leads to the title's files at `after`, which are at `before` in it."""
+    moved = replace(file, moved_urls=(before, after))
+    validators = replace(file.validators, etag=f"{file.validators.etag}-{zlib.crc32(after.encode()):08x}")
+    return replace(moved, size_bytes=len(read(moved)), validators=validators)
 
 
 def read(file: MediaFile) -> bytes:
@@ -114,8 +115,8 @@ def read(file: MediaFile) -> bytes:
         body = handle.read()
     if file.led_to:
         body = lead_to_version(file.path.name, body, file.led_to)
-    if file.renamed:
-        body = lead_to_title(body, *file.renamed)
+    if file.moved_urls:
+        body = lead_elsewhere(body, *file.moved_urls)
     return gzip.compress(body, mtime=0) if file.encoding else body
 
 

@@ -21,6 +21,7 @@ from server.clock import Clock
 from server.concurrency.shared_call import SharedCalls
 from server.errors import DamagedTitleError, RequestError
 from server.lru_cache import LruCache
+from server.media.cdn import title_url
 from server.media.conditional_requests import Evaluation
 from server.media.descriptor import OpenFile
 from server.media.kept_versions import kept_folder
@@ -37,13 +38,13 @@ from server.media.media_file import (
     headers_of,
     is_in_place,
     lead,
-    lead_to_folder,
+    move_urls,
     read,
     validators_of,
 )
 from server.media.title_index import TitleIndex, TitleSummary
 from server.media.title_plans import read_plans
-from server.media.versions import is_lasting, is_of_session, leads_to_version
+from server.media.versions import is_lasting, is_of_session, leads_to_version, session_title_base
 from server.open_files import CACHED_FILES_MAX
 
 FRESH_S = 1.0
@@ -74,11 +75,13 @@ class TitleCache:
         cache_bytes_max: int,
         cache_file_bytes_max: int,
         open_files_max: int = CACHED_FILES_MAX,
+        media_base: str = "",
     ) -> None:
-        """open_files_max: files kept open, the longest unused closed first."""
+        """open_files_max: files kept open, the longest unused closed first. media_base: setting of that name."""
         self._library = library
         self._clock = clock
         self._file_bytes_max = cache_file_bytes_max
+        self._media_base = media_base
         self._bodies: LruCache[tuple[Path, str], bytes] = LruCache(cache_bytes_max)
         self._descriptors: LruCache[tuple[Path, str], OpenFile] = LruCache(open_files_max)
         self._media_files: LruCache[tuple[str, str, str], tuple[str, MediaFile]] = LruCache(FILES_MAX)
@@ -181,8 +184,8 @@ class TitleCache:
         if version:
             loaded = await self.title(title_id, version)
             file = await asyncio.to_thread(self._stat_versioned, title_id, relative, version, loaded)
-            if is_of_session(relative) and loaded.stored_id != title_id:
-                return await asyncio.to_thread(lead_to_folder, file, loaded.stored_id, title_id)
+            if is_of_session(relative):
+                return await asyncio.to_thread(self._lead_session, file, loaded, title_id)
             return file
         file = await asyncio.to_thread(self._stat_file, title_id, relative)
         if not leads_to_version(relative):
@@ -192,6 +195,14 @@ class TitleCache:
         except DamagedTitleError:
             return file  # what can be served of a damaged title is served
         return await asyncio.to_thread(lead, file, led_to) if led_to else file
+
+    def _lead_session(self, file: MediaFile, loaded: LoadedTitle, title_id: str) -> MediaFile:
+        """A session's manifest, made to lead to the title's files where they are for its viewer."""
+        version = loaded.title.version
+        before, after = session_title_base(loaded.stored_id, version), session_title_base(title_id, version)
+        if self._media_base and version:
+            after = title_url(self._media_base, title_id, version)
+        return file if before == after else move_urls(file, before, after)
 
     async def media_file(self, title_id: str, relative: str, version: str = "") -> MediaFile:
         """As `file`, for media: segments and weights are looked at again only when their title has changed."""
@@ -249,7 +260,7 @@ class TitleCache:
 
     async def body(self, file: MediaFile) -> bytes | None:
         """The whole file from memory, or None when it is too large for that."""
-        if file.size_bytes > self._file_bytes_max and not (file.led_to or file.renamed):
+        if file.size_bytes > self._file_bytes_max and not (file.led_to or file.moved_urls):
             return None
         key = (file.path, file.validators.etag)
         body = self._bodies.get(key)

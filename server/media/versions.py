@@ -60,9 +60,14 @@ def is_of_session(relative: str) -> bool:
     return "/" not in relative and relative.startswith(_DRIVEN)
 
 
-def lead_to_title(body: bytes, stored_id: str, title_id: str) -> bytes:
-    """A session's manifest `body` with its URLs below another title's name."""
-    return body.replace(f"/titles/{stored_id}/".encode(), f"/titles/{title_id}/".encode())
+def session_title_base(title_id: str, version: str) -> str:
+    """From a session's manifests to the title's files."""
+    return f"../../titles/{title_id}/{version_folder(version)}"
+
+
+def lead_elsewhere(body: bytes, before: str, after: str) -> bytes:
+    """A session's manifest `body`, whose URLs of the title's files begin with `before`, with `after` in its place."""
+    return body.replace(before.encode(), after.encode())
 
 
 def lead_to_version(relative: str, body: bytes, version: str) -> bytes:

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from browser import Browser, Watched, chromium
 from lifted import QUICK, SLOW, generic_library, lifted_library
-from player_page import CLAIM, played, ready, until
+from player_page import CLAIM, log_of_ended, played, ready, until
 from served import serving
 from viewers import EAGER, of_kind
 
 from abr.core.enhancement import Tier
-from abr.core.events import Decided, Downloaded, Ended, Playing, Shown, Stalled, Started, Stepped, loads_log
+from abr.core.events import Decided, Downloaded, Ended, Playing, Shown, Stalled, Started, Stepped
 from enhancers.networks.catalog import architecture
 
 WATCH = """() => {
@@ -33,19 +33,6 @@ WATCH = """() => {
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(lifted_library(tmp_path_factory.mktemp("lifted")))
-
-
-async def log_of(page: Watched) -> list:
-    text = await page.tab.evaluate("fetch(document.querySelector('#session a').href + '/log').then((a) => a.text())")
-    return loads_log(text.encode())
-
-
-async def log_of_ended(page: Watched) -> list:
-    """The log when the page is left, as soon as the last events that it sends have arrived."""
-    await page.tab.evaluate("window.dispatchEvent(new Event('pagehide'))")
-    while not of_kind(events := await log_of(page), Ended):
-        await page.tab.wait_for_timeout(50)
-    return events
 
 
 def spoke_only_to(page: Watched, url: str) -> None:

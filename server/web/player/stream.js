@@ -173,7 +173,17 @@ export class Stream {
     url.searchParams.set("CMCD", this.#cmcd());
     request.url = url.href;
     request.toprungMs = performance.now();
+    request.toprungSegment = number;
+    if (/^https?:/.test(this.session.title_url)) await this.#decideFirst(request);
     return request;
+  }
+
+  /** Where a CDN has the bytes, its answers tell nothing of the decision: so that comes first, then they are fetched. */
+  async #decideFirst(request) {
+    const answer = await fetch(request.url, { headers: { Accept: "application/json" } }).catch(() => null);
+    if (!answer?.ok) return; // the request itself meets the same, and the player tries again
+    request.toprungDecided = headers(answer);
+    request.url = (await answer.json()).url;
   }
 
   /** Our own keys, and those of the standard that say the same in its own way (CTA-5004). */
@@ -194,7 +204,7 @@ export class Stream {
   }
 
   async #answered(response) {
-    const segment = this.#segmentOf(response.url ?? response.request?.url);
+    const segment = response.request?.toprungSegment ?? null;
     const answers = response.status > 0 && response.status < 500;
     if (segment !== null || !answers) this.health.heard(response.status); // other answers can come from the cache
     if (response.status === 404 || response.status === 410) this.health.ask(at(`sessions/${this.session.id}`));
@@ -202,7 +212,7 @@ export class Stream {
     const startedMs = response.request.toprungMs ?? performance.now();
     await this.link.carry(response.data.byteLength ?? response.data.length ?? 0, startedMs);
     if (segment === null) return response;
-    const named = headers(response);
+    const named = response.request.toprungDecided ?? headers(response);
     const timing = performance.getEntriesByName(response.request.url).at(-1);
     performance.clearResourceTimings();
     const durationMs = performance.now() - startedMs;
@@ -210,8 +220,8 @@ export class Stream {
     const latencyMs = Math.min(durationMs, Math.max(heardMs, this.link.latencyMs));
     const sizeBytes = response.data.byteLength;
     const decision = {
-      rendition: named["toprung-rendition"],
-      enhancer: named["toprung-enhancer"],
+      rendition: named["toprung-rendition"] ?? /video\/([^/]+)\/seg-/.exec(response.url)?.[1],
+      enhancer: named["toprung-enhancer"] ?? "none",
       vmaf: Number(named["toprung-promised-vmaf"]),
       quality: Number(named["toprung-promised-quality"] ?? named["toprung-promised-vmaf"]),
       reason: named["toprung-reason"],

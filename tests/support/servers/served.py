@@ -30,11 +30,20 @@ async def listening(app: web.Application, *, handler_cancellation: bool = False)
 
 @asynccontextmanager
 async def serving(
-    library: str, controllers: Registry[Callable[[], Controller]] = CONTROLLERS, *, experiment: str = ""
+    library: str,
+    controllers: Registry[Callable[[], Controller]] = CONTROLLERS,
+    *,
+    experiment: str = "",
+    media_base: str = "",
+    port: int = 0,
 ) -> AsyncIterator[str]:
     """Toprung's server over a library; yields its base URL. The first of the controllers is the default."""
     settings = Settings(
-        library=library, port=0, controller=next(iter(controllers)), experiment=experiment, shutdown_timeout_s=0.1
+        library=library,
+        controller=next(iter(controllers)),
+        experiment=experiment,
+        media_base=media_base,
+        shutdown_timeout_s=0.1,
     )
-    async with listener.listening(create_app(settings, registry=controllers), "127.0.0.1", 0) as port:
+    async with listener.listening(create_app(settings, registry=controllers), "127.0.0.1", port) as port:
         yield f"http://127.0.0.1:{port}/"

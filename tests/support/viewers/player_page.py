@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from browser import WAIT_MAX_MS, Watched
+from viewers import of_kind
+
+from abr.core.events import AnyEvent, Ended, loads_log
 
 CLAIM = """async (claims) => {
   const { Thread } = await import("/web/player/thread.js");
@@ -37,3 +40,17 @@ async def until(page: Watched, condition: str) -> None:
 
 async def played(page: Watched, seconds: float) -> None:
     await until(page, f"document.getElementById('video').currentTime > {seconds}")
+
+
+async def log_of(page: Watched) -> list[AnyEvent]:
+    """The session's log as far as the server has it."""
+    text = await page.tab.evaluate("fetch(document.querySelector('#session a').href + '/log').then((a) => a.text())")
+    return list(loads_log(text.encode()))
+
+
+async def log_of_ended(page: Watched) -> list[AnyEvent]:
+    """The log when the page is left, as soon as the last events that it sends have arrived."""
+    await page.tab.evaluate("window.dispatchEvent(new Event('pagehide'))")
+    while not of_kind(events := await log_of(page), Ended):
+        await page.tab.wait_for_timeout(50)
+    return events
