@@ -13,9 +13,9 @@ from server.connection.socket_writer import SocketWriter
 from server.context import Context
 from server.http.decision_headers import decision_headers
 from server.http.middleware import fixed_headers
-from server.media.cdn import media_url
 from server.media.descriptor import OpenFile
 from server.media.media_file import MediaFile
+from server.media.versions import cdn_media_url
 from server.session_service import SegmentQuery
 from server.sessions.decisions import SegmentDecision
 from server.sessions.observation import read_hints_from_keys
@@ -70,7 +70,7 @@ class FastPath:
         decided = await context.sessions.decide(request.session, SegmentQuery(request.segment, hints, delivery))
         relative = f"video/{decided.rendition}/{segment_file(request.segment)}"
         file = await context.title_cache.media_file(decided.state.title, relative, decided.state.version)
-        elsewhere = media_url(self._media_base, decided.state.title, decided.state.version, relative)
+        elsewhere = cdn_media_url(self._media_base, decided.state.title, decided.state.version, relative)
         if elsewhere and hints.tells_throughput:
             await self._lead(elsewhere, decided, writer)
             return 307, 0

@@ -23,10 +23,9 @@ from server.http.file_response import send, sent_body_bytes
 from server.http.openapi import JSON
 from server.http.segment_answer import answer_segment
 from server.http.url_prefix import url_prefix
-from server.media.cdn import title_url
 from server.media.live_title import TIME_FILE
 from server.media.media_file import PRIVATE
-from server.media.versions import split_version, version_folder
+from server.media.versions import cdn_title_url, split_version, version_folder
 from server.session_service import SessionRequest
 from server.sessions.cmcd_reports import read_reports
 from server.sessions.state import SessionState
@@ -143,7 +142,7 @@ def _title_url(media_base: str, at: str, state: SessionState) -> str:
     """A version's own title.json and weights stay as they are, so a CDN may have them."""
     folder = f"{at}/titles/{state.title}/{version_folder(state.version)}"
     if media_base and state.version:
-        folder = title_url(media_base, state.title, state.version)
+        folder = cdn_title_url(media_base, state.title, state.version)
     return f"{folder}{TITLE_FILE}"
 
 

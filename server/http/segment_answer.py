@@ -15,9 +15,8 @@ from server.http.file_response import send, sent_body_bytes
 from server.http.openapi import JSON
 from server.http.schemas import DecidedSegment
 from server.http.url_prefix import url_prefix
-from server.media.cdn import media_url
 from server.media.media_file import MediaFile
-from server.media.versions import version_folder
+from server.media.versions import cdn_media_url, version_folder
 from server.session_service import SegmentQuery
 from server.sessions.decisions import SegmentDecision
 from server.sessions.observation import ClientHints, read_hints
@@ -35,7 +34,7 @@ async def answer_segment(request: web.Request, segment: int, rendition: str = ""
     decided = await context.sessions.decide(session_id, SegmentQuery(segment, hints, rendition=rendition))
     state, relative = decided.state, f"video/{decided.rendition}/{segment_file(segment)}"
     file = await context.title_cache.file(state.title, relative, state.version)
-    elsewhere = media_url(context.settings.media_base, state.title, state.version, relative)
+    elsewhere = cdn_media_url(context.settings.media_base, state.title, state.version, relative)
     if _WANTS_DECISION.fullmatch(request.headers.get("Accept", "")):
         here = f"{url_prefix(request)}/titles/{state.title}/{version_folder(state.version)}{relative}"
         return _decision(decided, file, elsewhere or here)

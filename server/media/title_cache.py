@@ -21,7 +21,6 @@ from server.clock import Clock
 from server.concurrency.shared_call import SharedCalls
 from server.errors import DamagedTitleError, RequestError
 from server.lru_cache import LruCache
-from server.media.cdn import title_url
 from server.media.conditional_requests import Evaluation
 from server.media.descriptor import OpenFile
 from server.media.kept_versions import kept_folder
@@ -44,7 +43,7 @@ from server.media.media_file import (
 )
 from server.media.title_index import TitleIndex, TitleSummary
 from server.media.title_plans import read_plans
-from server.media.versions import is_lasting, is_of_session, leads_to_version, session_title_base
+from server.media.versions import cdn_title_url, is_lasting, is_of_session, leads_to_version, session_title_base
 from server.open_files import CACHED_FILES_MAX
 
 FRESH_S = 1.0
@@ -201,7 +200,7 @@ class TitleCache:
         version = loaded.title.version
         before, after = session_title_base(loaded.stored_id, version), session_title_base(title_id, version)
         if self._media_base and version:
-            after = title_url(self._media_base, title_id, version)
+            after = cdn_title_url(self._media_base, title_id, version)
         return file if before == after else move_urls(file, before, after)
 
     async def media_file(self, title_id: str, relative: str, version: str = "") -> MediaFile:

@@ -78,3 +78,18 @@ def lead_to_version(relative: str, body: bytes, version: str) -> bytes:
     if relative == _MPD_FILE:
         return _MPD_HEAD.sub(lambda head: head[0] + b"\n  <BaseURL>" + below + b"</BaseURL>", body, count=1)
     return _HLS_LINE.sub(below, _HLS_ATTRIBUTE.sub(rb"\1" + below, body))
+
+
+def cdn_media_url(media_base: str, title_id: str, version: str, relative: str) -> str:
+    """The URL of a title's file at the CDN; nothing without one, or for a file whose bytes may change.
+
+    It is the same for all viewers, so that a cache keeps one copy. media_base: setting of that name.
+    """
+    if not media_base or not is_lasting(relative, version):
+        return ""
+    return f"{cdn_title_url(media_base, title_id, version)}{relative}"
+
+
+def cdn_title_url(media_base: str, title_id: str, version: str) -> str:
+    """The same of the folder of a title's version, with a slash at its end."""
+    return f"{media_base.rstrip('/')}/{title_id}/{version_folder(version)}"
