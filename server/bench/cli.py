@@ -32,6 +32,8 @@ SESSIONS_AT_ONCE = 5000
 SESSIONS = 2000
 SESSION_SEGMENTS = 20
 CROWD_S = 60.0
+CDN = "https://cdn.example.com/titles"
+"""Nothing is fetched from it."""
 SERVER_OPTIONS = ("--log-level", "warning")
 
 Say = Callable[[str], None]
@@ -66,7 +68,7 @@ def bench_serve(seconds: float, rounds: int, profiles: int, titles: int, only: s
         )
     for store, row in found["decided"].items():
         click.echo(
-            f"decided 200 kB, {store}: {row['us']:.0f} µs, {row['together']:.1f} at once; at {OPEN_RATE_PER_S}/s "
+            f"decided 200 kB, {store}: {row['us']:.0f} µs, {row['answer_bytes']:.0f} bytes sent, {row['together']:.1f} at once; at {OPEN_RATE_PER_S}/s "
             f"{row['us_at_rate']:.0f} µs, p99 to first byte {row['first_byte_p99_ms']:.2f} ms; "
             f"as {SESSIONS_AT_ONCE} sessions ask "
             f"{row['us_of_crowd']:.0f} µs, {row['first_byte_p99_ms_of_crowd']:.2f} ms"
@@ -109,11 +111,12 @@ def measure(folder: Path, seconds: float, rounds: int, kinds: Kinds, say: Say) -
         redis(folder) as url,
         toprung(library, *SERVER_OPTIONS) as memory,
         toprung(library, *SERVER_OPTIONS, "--redis-url", url) as shared,
+        toprung(library, *SERVER_OPTIONS, "--media-base", CDN) as leading,
     ):
         plain = {kind: _plain(kind, peer, memory, seconds, rounds, say) for kind in PLAIN_FILES}
         decided = {
             name: _decided(server, kinds, seconds, rounds, say)
-            for name, server in (("memory", memory), ("redis", shared))
+            for name, server in (("memory", memory), ("redis", shared), ("led to a CDN", leading))
         }
         session_bytes = _session_bytes(library, folder, say)
     many = measure_crowd(folder, kinds, say)
@@ -153,11 +156,13 @@ def _decided(server: Peer, kinds: Kinds, seconds: float, rounds: int, say: Say) 
     following = openings(*kinds)
     viewers = [session_viewer(server, following) for _ in range(VIEWERS)]
     _cost(server, viewers, 1.0)
-    costs, together, rates = [], [], (OPEN_RATE_PER_S, SESSIONS_AT_ONCE / SEGMENT_S)
+    costs, sizes, together, rates = [], [], [], (OPEN_RATE_PER_S, SESSIONS_AT_ONCE / SEGMENT_S)
     offered: dict[float, list[tuple[float, float]]] = {rate: [] for rate in rates}
     for _ in range(rounds):
         before = [server.counted(name) for name in _DECIDED]
-        costs.append(_cost(server, viewers, seconds)[0])
+        cost_us, load = _cost(server, viewers, seconds)
+        costs.append(cost_us)
+        sizes.append(load.size_bytes / load.requests)
         decisions, times = (server.counted(name) - count for name, count in zip(_DECIDED, before, strict=True))
         together.append(decisions / times)
         for rate in rates:
@@ -175,6 +180,7 @@ def _decided(server: Peer, kinds: Kinds, seconds: float, rounds: int, say: Say) 
     return {
         "us": us,
         "us_spread": max(costs) - min(costs),
+        "answer_bytes": statistics.median(sizes),
         "together": statistics.median(together),
         "us_at_rate": us_at_rate,
         "us_of_crowd": us_of_crowd,

@@ -73,7 +73,7 @@ def session_viewer(
 
     def ask(head: bytes) -> bytes | None:
         nonlocal path, number, now_s
-        if b"\r\nLocation: " in head:
+        if head[9:12] == b"201":
             path, number, now_s = head.partition(b"\r\nLocation: ")[2].partition(b"\r\n")[0].decode(), 0, 0.0
         if not path or number == segments:
             path = ""

@@ -116,7 +116,7 @@ def _read(viewer: LoadClient, buffer: bytearray, found: LoadResult) -> None:
         end = viewer.head.find(b"\r\n\r\n")
         if end < 0:
             raise ToprungError("The head of an answer came in pieces.")
-        if viewer.head[9:12] not in (b"200", b"201", b"204"):
+        if viewer.head[9:12] not in (b"200", b"201", b"204", b"307"):
             raise ToprungError(f"The server answered {viewer.head[:200]!r}.")
         length = _LENGTH.search(viewer.head, 0, end)
         viewer.left = (int(length[1]) if length else 0) + end + 4

@@ -141,6 +141,7 @@ def _title(name: str, renditions: tuple[Rendition, ...]) -> Title:
         plain_quality={f"{height}p": _quality(vmaf) for _, height, _, vmaf in _RUNGS},
         meter=_METER,
         encoder="none",
+        version="be" * 8,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from email.utils import formatdate
 
 from abr.core.title import segment_file
@@ -11,8 +11,8 @@ from server.concurrency.batcher import TurnBatcher
 from server.connection.fast_request import FastRequest
 from server.connection.socket_writer import SocketWriter
 from server.context import Context
-from server.http.decision_headers import decision_headers
-from server.http.middleware import fixed_headers
+from server.http.decision_headers import decision_headers, redirect_decision_headers
+from server.http.middleware import fixed_headers, redirect_headers
 from server.media.descriptor import OpenFile
 from server.media.media_file import MediaFile
 from server.media.versions import cdn_media_url
@@ -32,10 +32,10 @@ class FastPath:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        fixed = fixed_headers(context.settings)
         self._media_base = context.settings.media_base
         self._accel_location = context.settings.accel_location
-        self._fixed = "".join(f"\r\n{name}: {value}" for name, value in fixed.items())
+        self._fixed = _lines(fixed_headers(context.settings))
+        self._fixed_of_redirects = _lines(redirect_headers(context.settings))
         self._dated = (0, "")
         self._sends: TurnBatcher[Answer, OSError | None] = TurnBatcher(_send_each)
 
@@ -88,8 +88,8 @@ class FastPath:
     async def _lead(self, where: str, decided: SegmentDecision, writer: SocketWriter) -> None:
         """Tells where the bytes are. Not to viewers who tell nothing, as `_redirect`."""
         head = (
-            f"HTTP/1.1 307 Temporary Redirect{self._fixed}{self._date()}\r\nLocation: {where}"
-            f"\r\nContent-Length: 0{_decision_lines(decided)}\r\n\r\n"
+            f"HTTP/1.1 307 Temporary Redirect{self._fixed_of_redirects}{self._date()}\r\nLocation: {where}"
+            f"\r\nContent-Length: 0{_lines(redirect_decision_headers(decided))}\r\n\r\n"
         )
         await self._write((writer, head.encode("ascii"), b""))
 
@@ -137,4 +137,9 @@ def _send(writer: SocketWriter, head: bytes, body: bytes) -> OSError | None:
 
 
 def _decision_lines(decided: SegmentDecision) -> str:
-    return "".join([f"\r\n{name}: {value}" for name, value in decision_headers(decided).items()])
+    return _lines(decision_headers(decided))
+
+
+def _lines(headers: Mapping[str, str]) -> str:
+    """Each after its line end."""
+    return "".join([f"\r\n{name}: {value}" for name, value in headers.items()])

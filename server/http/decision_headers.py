@@ -31,5 +31,12 @@ def decision_headers(decided: SegmentDecision) -> dict[str, str]:
     }
 
 
+def redirect_decision_headers(decided: SegmentDecision) -> dict[str, str]:
+    """What goes with a redirect to it: all but the reason, which is a sentence, and is in the log."""
+    headers = decision_headers(decided)
+    del headers[session_api.REASON]
+    return headers
+
+
 def _printable(reason: str) -> str:
     return reason if reason.isascii() and reason.isprintable() else _UNPRINTABLE.sub("?", reason)

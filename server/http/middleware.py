@@ -54,6 +54,12 @@ _FIXED_HEADERS = {
 _OPERATORS = re.compile(r"/+(?:qoe|metrics)(?:/.*)?", re.DOTALL)
 """What tells of all viewers: a site that the operator visits must not read it through the operator's browser."""
 _OPEN_TO_OTHER_SITES = ("Access-Control-Allow-Origin", "Access-Control-Expose-Headers", "Timing-Allow-Origin")
+_ABOUT_BODIES = (
+    "X-Content-Type-Options",
+    "Content-Security-Policy",
+    "Cross-Origin-Resource-Policy",
+    "Access-Control-Expose-Headers",
+)
 _REPLACEABLE = ("Content-Security-Policy",)
 """Pages bring their own, which lets their own scripts run."""
 _UNMATCHED = "unmatched"
@@ -142,7 +148,8 @@ _DETAILS = {
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Goes with every answer, errors included; a signal, since media is on its way before the middleware sees it."""
-    fixed = fixed_headers(get_context(request).settings)
+    settings = get_context(request).settings
+    fixed = redirect_headers(settings) if response.status == 307 else fixed_headers(settings)
     if _OPERATORS.fullmatch(request.path):
         fixed = {name: value for name, value in fixed.items() if name not in _OPEN_TO_OTHER_SITES}
         fixed["Cross-Origin-Resource-Policy"] = "same-origin"
@@ -161,6 +168,11 @@ def fixed_headers(settings: Settings) -> dict[str, str]:
     names += ("X-Accel-Location",) if settings.accel_location else ()
     varies = {"Vary": ", ".join(names)} if names else {}
     return _FIXED_HEADERS | {"Access-Control-Allow-Origin": settings.allow_origin} | varies
+
+
+def redirect_headers(settings: Settings) -> dict[str, str]:
+    """Those of them that a redirect to media needs. The others are about a body, or for scripts, which see none of it."""
+    return {name: value for name, value in fixed_headers(settings).items() if name not in _ABOUT_BODIES}
 
 
 def _preflight(request: web.Request) -> web.Response:

@@ -22,6 +22,7 @@ _DECISION = {
     session_api.WAIT_S: "Wait this many seconds before asking for the next segment.",
     session_api.REASON: "Why, in one line.",
 }
+_LEADS = {name: text for name, text in _DECISION.items() if name != session_api.REASON} | {"Location": "Its URL."}
 _ELSEWHERE = "The segment is at a CDN (setting media_base); only for viewers who report their network in CMCD."
 _PUBLIC_ID = f"{{shown:[A-Za-z0-9_-]{{{session_api.PUBLIC_ID_CHARACTERS}}}}}"
 _FILE_ANSWERS = {
@@ -40,7 +41,7 @@ def _of_session(
     file: str, *, name: str, summary: str, handler: Handler, whole: Answer, decides: bool = False
 ) -> Endpoint:
     """A file under a session's path, or a part of it; `whole` describes the answer with all of it."""
-    elsewhere = {307: Answer(description=_ELSEWHERE, headers=_DECISION | {"Location": "Its URL."})} if decides else {}
+    elsewhere = {307: Answer(description=_ELSEWHERE, headers=_LEADS)} if decides else {}
     return Endpoint(
         method="GET",
         path=f"/sessions/{{session}}/{file}",

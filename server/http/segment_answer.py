@@ -10,7 +10,7 @@ from aiohttp import web
 from abr.core.title import segment_file
 from abr.records import dumps
 from server.context import Context, get_context
-from server.http.decision_headers import decision_headers
+from server.http.decision_headers import decision_headers, redirect_decision_headers
 from server.http.file_response import send, sent_body_bytes
 from server.http.openapi import JSON
 from server.http.schemas import DecidedSegment
@@ -39,7 +39,7 @@ async def answer_segment(request: web.Request, segment: int, rendition: str = ""
         here = f"{url_prefix(request)}/titles/{state.title}/{version_folder(state.version)}{relative}"
         return _decision(decided, file, elsewhere or here)
     if elsewhere and hints.tells_throughput:
-        return web.Response(status=307, headers=decision_headers(decided) | {"Location": elsewhere})
+        return web.Response(status=307, headers=redirect_decision_headers(decided) | {"Location": elsewhere})
     return await _send(request, context, hints, decided, file)
 
 

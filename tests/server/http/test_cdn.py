@@ -59,6 +59,8 @@ async def test_a_decided_segment_is_a_redirect_to_the_url_that_all_viewers_share
         assert answer.headers["Location"] == f"{BASE}/bbb/v-{title.version}/video/{rendition}/seg-00001.m4s"
         assert answer.headers["Cache-Control"] == "private, no-store"
         assert answer.headers["Access-Control-Allow-Origin"] == "*"
+        assert answer.headers["Referrer-Policy"] == "no-referrer", "the CDN does not hear whose session it is"
+        assert len(b"\r\n".join(b": ".join(line) for line in answer.raw_headers)) < 600
     assert answers[0].headers["Location"] == answers[1].headers["Location"]
     here = await client.get(answers[0].headers["Location"].replace(BASE, "/titles"))
     assert here.status == 200 and "immutable" in here.headers["Cache-Control"]
