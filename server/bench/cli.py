@@ -68,10 +68,10 @@ def bench_serve(seconds: float, rounds: int, profiles: int, titles: int, only: s
         )
     for store, row in found["decided"].items():
         click.echo(
-            f"decided 200 kB, {store}: {row['us']:.0f} µs, {row['answer_bytes']:.0f} bytes sent, {row['together']:.1f} at once; at {OPEN_RATE_PER_S}/s "
-            f"{row['us_at_rate']:.0f} µs, p99 to first byte {row['first_byte_p99_ms']:.2f} ms; "
-            f"as {SESSIONS_AT_ONCE} sessions ask "
-            f"{row['us_of_crowd']:.0f} µs, {row['first_byte_p99_ms_of_crowd']:.2f} ms"
+            f"decided 200 kB, {store}: {row['us']:.0f} µs, {row['answer_bytes']:.0f} bytes sent, "
+            f"{row['together']:.1f} at once; at {OPEN_RATE_PER_S}/s {row['us_at_rate']:.0f} µs, p99 to first byte "
+            f"{row['first_byte_p99_ms']:.2f} ms; as {SESSIONS_AT_ONCE} sessions ask {row['us_of_crowd']:.0f} µs, "
+            f"{row['first_byte_p99_ms_of_crowd']:.2f} ms"
         )
     click.echo(f"sessions a core at {SEGMENT_S:.0f} s segments: {found['sessions_per_core']:.0f}")
     click.echo(f"memory a session: {found['session_bytes']:.0f} bytes")

@@ -171,7 +171,7 @@ def fixed_headers(settings: Settings) -> dict[str, str]:
 
 
 def redirect_headers(settings: Settings) -> dict[str, str]:
-    """Those of them that a redirect to media needs. The others are about a body, or for scripts, which see none of it."""
+    """What of them a redirect to media needs: the others are about a body, or for scripts, which see none of it."""
     return {name: value for name, value in fixed_headers(settings).items() if name not in _ABOUT_BODIES}
 
 
