@@ -48,6 +48,7 @@ def folder(tmp_path: Path, library: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks_of(page)], ids=_name)
 def test_every_block_of_the_page_runs_in_order(page: Path, folder: Path):
     if page == FROM_NOTHING:

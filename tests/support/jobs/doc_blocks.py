@@ -35,7 +35,7 @@ PROSE = {"text"}
 """Drawings and answers: nothing to run."""
 PORTS = ("8080", "8081", "8443", "9091")
 """Ports that pages use; each stands for a free one."""
-LIMIT_S = 120
+LIMIT_S = 300
 
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<info>[^`\n]*)$")
 _NOTE = re.compile(r"^ *<!-- block: (?P<what>.+?) -->$")
