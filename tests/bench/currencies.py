@@ -1,9 +1,9 @@
 """What the panel says of sessions decided by trusted quality and by VMAF: `python currencies.py PROFILE TITLE...`.
 
-Each TITLE (a folder) was prepared with `--panel-every 1` and then trained, so that the panel has judged each segment as
-each option shows it. Its sessions are simulated on one device by the same controller over the same traces, once in each
-currency. A member's figure of a session is the mean over its segments as shown. Prints JSON: by title, the means over
-traces, in how many sessions each currency is better, and stalls.
+Each TITLE (a folder) was prepared and trained, so that the panel has judged segments of it as each option shows them:
+all of them with `--panel-every 1`. Its sessions are simulated on one device by the same controller over the same
+traces, once in each currency. A member's figure of a session is the mean over the judged segments as shown. Prints
+JSON: by title, the means over traces, in how many sessions each currency is better, and stalls.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,17 +30,25 @@ from abr.simulation.trace_formats import read_traces
 Table = npt.NDArray[np.float64]
 
 
-def panel_of(title: Title, table: EnhancementTable, prices: PriceList) -> dict[str, Table]:
-    """Member → (S, O), as the options of `prices`. Raises InputError when a segment was not judged."""
+class Judged(NamedTuple):
+    """What the panel says of a title's options. segments: (J,) those judged. figures: member → (J, O)."""
+
+    segments: npt.NDArray[np.intp]
+    figures: dict[str, Table]
+
+
+def judge(title: Title, table: EnhancementTable, prices: PriceList) -> Judged:
+    """Raises InputError when not all options were judged in the same segments."""
     shown = [
         _quality(title, table, choice.enhancer, prices.rendition_ids[choice.rendition]) for choice in prices.choices
     ]
-    figures = [quality.panel.figures if quality.panel else {} for quality in shown]
-    members = set.intersection(*(set(each) for each in figures))
-    found = {name: np.array([each[name] for each in figures]).T for name in members}
-    if not found or any(len(each) != len(prices.duration_s) for each in found.values()):
-        raise InputError(f"The panel has not judged each segment of {title.id!r}; prepare it with --panel-every 1.")
-    return found
+    panels = [quality.panel for quality in shown if quality.panel is not None]
+    segments = {panel.segment for panel in panels}
+    if len(panels) < len(shown) or len(segments) != 1:
+        raise InputError(f"The panel has not judged the same segments of each option of {title.id!r}.")
+    members = set.intersection(*(set(panel.figures) for panel in panels))
+    figures = {name: np.array([panel.figures[name] for panel in panels]).T for name in members}
+    return Judged(np.array(segments.pop()), figures)
 
 
 def _quality(title: Title, table: EnhancementTable, enhancer: str, rendition: str) -> Quality:
@@ -50,10 +59,10 @@ def _quality(title: Title, table: EnhancementTable, enhancer: str, rendition: st
     return offer.quality
 
 
-def seen(sessions: Sessions, panel: dict[str, Table]) -> dict[str, Table]:
-    """Member → (M,) mean over the segments as shown; stalls in seconds beside them."""
-    segments = np.arange(sessions.shown.shape[1])
-    figures = {name: table[segments, sessions.shown].mean(axis=1) for name, table in panel.items()}
+def seen(sessions: Sessions, judged: Judged) -> dict[str, Table]:
+    """Member → (M,) mean over the judged segments as shown; stalls in seconds and megabytes beside them."""
+    rows, shown = np.arange(len(judged.segments)), sessions.shown[:, judged.segments]
+    figures = {name: table[rows, shown].mean(axis=1) for name, table in judged.figures.items()}
     return figures | {"stall_s": sessions.stall_s, "mbytes": sessions.size_bytes / 1e6}
 
 
@@ -92,7 +101,7 @@ def main() -> None:
         for currency in Currency:
             prices = load_title(folder, given.profile, currency)
             sessions = simulate_many(prices, traces, make_controller(given.controller))
-            by[currency] = seen(sessions, panel_of(title, table, prices))
+            by[currency] = seen(sessions, judge(title, table, prices))
         found[title.id] = compare(by)
     print(json.dumps(found, indent=1))
 
