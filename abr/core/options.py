@@ -75,7 +75,6 @@ class PriceList:
     def menu(self, segment: int, horizon: int, owned: Collection[str] = ()) -> Menu:
         """The next `horizon` segments (fewer at the end) for a device that already owns some weights chunks."""
         span = slice(segment, segment + horizon)
-        missing = [sum(self.weights_bytes[key] for key in keys if key not in owned) for keys in self.weights]
         return Menu(
             choices=self.choices,
             segment=segment,
@@ -86,7 +85,7 @@ class PriceList:
             lead_s=self.lead_s[span],
             quality=self.quality[span],
             vmaf=self.vmaf[span],
-            weights_bytes=np.asarray(missing, dtype=np.float64),
+            weights_bytes=_lacking_bytes(self, frozenset(owned)),
             prices=self,
         )
 
@@ -144,6 +143,13 @@ def plain_of(prices: PriceList) -> list[int]:
         if choice.rendition not in plain or choice.enhancer == PLAIN:
             plain[choice.rendition] = option
     return [plain.get(rendition, 0) for rendition in range(max(plain) + 1)]
+
+
+@lru_cache(maxsize=4096)
+def _lacking_bytes(prices: PriceList, owned: frozenset[str]) -> Floats:
+    """(O,) bytes of weights that a device lacks for each option; the same at every segment."""
+    lacking = [sum(prices.weights_bytes[key] for key in keys if key not in owned) for keys in prices.weights]
+    return np.asarray(lacking, dtype=np.float64)
 
 
 @lru_cache(maxsize=4096)

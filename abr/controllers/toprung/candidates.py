@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -35,6 +36,19 @@ class Candidates:
     layouts: dict[bytes, Layout] = field(default_factory=dict)
 
 
+class DeviceRows(NamedTuple):
+    """What a device takes for the options of a segment.
+
+    known: compute and lead seconds as the price list has them, (P,) each. gained_s, lead_s, lead_max_s: as in
+    OptionTable.
+    """
+
+    known: tuple[Floats, Floats]
+    gained_s: Floats
+    lead_s: Floats
+    lead_max_s: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Layout:
     """How the table of a segment is laid out for who lacks some weights (abr.controllers.toprung.option_table).
@@ -42,7 +56,8 @@ class Layout:
     P rows, options whose weights are there first, when there are both. options, owned_options, sorting, plain,
     fetch_bytes: as in OptionTable. owned_among: where the owned ones are among all. index: (P,) of each row in the
     price list. weights_bytes: (P,) lacking. twice: (V,) the rows, and those owned again. first: (V,) number of the row
-    among the values of all, then of those owned.
+    among the values of all, then of those owned. key: equal for all that are laid out alike. device_rows: by the
+    duration of a segment.
     """
 
     options: tuple[int, ...]
@@ -55,6 +70,8 @@ class Layout:
     weights_bytes: Floats
     twice: Indices
     first: Floats
+    key: bytes
+    device_rows: dict[float, DeviceRows] = field(default_factory=dict)
 
 
 @per_title
@@ -99,6 +116,7 @@ def _lay_out(prices: PriceList, candidates: Candidates, weights_bytes: Floats) -
     place = np.argsort(rows)
     first = np.concatenate([rows, rows[:owned]])
     first[:owned] = count + np.arange(owned)
+    index, weights = candidates.index[rows], lacking[rows]
     return Layout(
         options=candidates.options,
         owned_options=owned_options,
@@ -106,10 +124,11 @@ def _lay_out(prices: PriceList, candidates: Candidates, weights_bytes: Floats) -
         sorting=place if owned else None,
         plain=place[candidates.plain[rows]],
         fetch_bytes=float(lacking.max()),
-        index=candidates.index[rows],
-        weights_bytes=lacking[rows],
+        index=index,
+        weights_bytes=weights,
         twice=np.concatenate([np.arange(count), np.arange(owned)]),
         first=first.astype(np.float64),
+        key=index.tobytes() + weights.tobytes(),
     )
 
 

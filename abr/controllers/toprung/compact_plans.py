@@ -78,8 +78,12 @@ class FactoredValues(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         of_options: Singles = np.matmul(hat, found)
         return of_options.reshape(sessions, 1, -1)
 
+    def is_like(self, other: FactoredValues) -> bool:
+        """Whether both are of one plan, and of as many options."""
+        return self.network is other.network and self.hat.shape == other.hat.shape
+
     def at_nodes_of_each(self, values: Sequence[FactoredValues], rows: Indices, shares: Singles) -> Singles:
-        """The same for M sessions at segments of their own, whose `values` are of the same plan as these."""
+        """The same for M sessions at segments of their own, whose `values` are like these."""
         core, hat = (np.concatenate(each) for each in zip(*((one.core, one.hat) for one in values), strict=True))
         return self._at_nodes(rows, shares, core, hat)
 
@@ -98,14 +102,14 @@ class TabulatedValues(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 SegmentValues = FactoredValues | TabulatedValues
 
 
-def at_nodes_of_each(values: Sequence[SegmentValues], rows: Indices, shares: Singles) -> Singles:
-    """`at_nodes` of M sessions that each have values of their own."""
+def at_nodes_of_each(values: Sequence[SegmentValues], rows: Indices, shares: Singles) -> list[Singles]:
+    """`at_nodes` of M sessions that each have values of their own, one array a session."""
     first = values[0]
     if isinstance(first, FactoredValues):
-        of_one_plan = [one for one in values if isinstance(one, FactoredValues) and one.network is first.network]
-        if len(of_one_plan) == len(values):
-            return first.at_nodes_of_each(of_one_plan, rows, shares)
-    return np.concatenate([one.at_nodes(rows[i : i + 1], shares[i : i + 1]) for i, one in enumerate(values)])
+        alike = [one for one in values if isinstance(one, FactoredValues) and one.is_like(first)]
+        if len(alike) == len(values):
+            return list(first.at_nodes_of_each(alike, rows, shares)[:, 0])
+    return [one.at_nodes(rows[i : i + 1], shares[i : i + 1]).ravel() for i, one in enumerate(values)]
 
 
 def compress(table: ValueTable, window: range) -> CompactPlan:

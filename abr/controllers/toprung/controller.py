@@ -75,7 +75,10 @@ class Toprung:
             states = stack_states([state for _, _, state, _ in group], [table.levels for table in tables])
             values = evaluate_options(stack_tables(tables), states).tolist()
             for (index, table, state, distance), row in zip(group, values, strict=True):
-                decisions[index] = _decision(observations[index], state.forecast, table.options, row, distance)
+                options = table.options
+                decisions[index] = _decision(
+                    observations[index], state.forecast, options, row[: len(options)], distance
+                )
         return [decisions[index] for index in range(len(observations))]
 
     def _decide_columns(self, batch: ObservationBatch) -> DecisionBatch:

@@ -110,7 +110,7 @@ def evaluate_options(table: OptionTable, states: PlayerStates) -> Floats:
     Arrays are (M, N, V) along the way: sessions, outcomes of the download, rows of the table; those with a first axis
     of 2 hold the buffer and the backlog.
     """
-    count, owned = len(table.options), table.owned
+    count, owned = table.vmaf.shape[1], table.owned
     taken_s = table.size_bytes * states.second_per_byte
     taken_s += states.extra_s
     left_s = states.held_s - taken_s
@@ -155,17 +155,16 @@ def _take(values: Floats, places: Indices) -> Floats:
 
 def _future_values(table: OptionTable, states: PlayerStates, after_s: Floats) -> Floats:
     """(M, N, V) values of what each row leads to, by linear interpolation."""
-    values = [_at_nodes(values, states) for values in table.values]
-    at_nodes = values[0] if len(values) == 1 else np.concatenate(values, axis=-1)
+    at_nodes, starts = _at_nodes(table.values, states)
     along = np.interp(after_s, table.axis_s, table.steps)
     below = np.floor(along)
     along -= below
     node = below[0] * DEPTH
     node += below[1]
     node += table.first
-    if len(at_nodes) > 1:
-        node += np.arange(0.0, at_nodes.size, at_nodes.shape[-1])[:, None, None]
-    corner = at_nodes.ravel().take(node.astype(np.intp) + _NEIGHBOURS)
+    if len(starts) > 1:
+        node += starts[:, None, None]
+    corner = at_nodes.take(node.astype(np.intp) + _NEIGHBOURS)
     corner[1::2] -= corner[::2]
     shallow, steps = corner[::2], corner[1::2].astype(np.float64)
     steps *= along[1]
@@ -178,8 +177,19 @@ def _future_values(table: OptionTable, states: PlayerStates, after_s: Floats) ->
     return high
 
 
-def _at_nodes(values: tuple[SegmentValues, ...], states: PlayerStates) -> Singles:
-    """(M, 1, …) between the states of the network, from one table of values or from one for each session."""
-    if len(values) == 1:
-        return values[0].at_nodes(states.rows, states.shares)
-    return at_nodes_of_each(values, states.rows, states.shares)
+def _at_nodes(values: tuple[tuple[SegmentValues, ...], ...], states: PlayerStates) -> tuple[Singles, Floats]:
+    """Values between the states of the network, of all sessions one after the other; and where each begins, (M,).
+
+    values: of all options and of those owned, one for all sessions or one for each.
+    """
+    if len(values[0]) == 1:
+        found = [each.at_nodes(states.rows, states.shares) for (each,) in values]
+        rows = found[0] if len(found) == 1 else np.concatenate(found, axis=-1)
+        return rows.ravel(), np.arange(0.0, rows.size, rows.shape[-1])
+    several = zip(*(at_nodes_of_each(each, states.rows, states.shares) for each in values), strict=True)
+    ends = np.zeros(len(states.rows) + 1)
+    listed: list[Singles] = []
+    for session, of_session in enumerate(several):
+        listed += of_session
+        ends[session + 1] = ends[session] + sum(map(len, of_session))
+    return np.concatenate(listed), ends[:-1]

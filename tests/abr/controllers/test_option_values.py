@@ -94,6 +94,34 @@ def test_viewers_of_several_titles_and_devices_are_decided_for_at_once_as_each_a
         assert together[row] == pytest.approx(alone, rel=1e-5, abs=1e-3)
 
 
+@settings(max_examples=25, deadline=None)
+@given(
+    devices=st.lists(
+        st.tuples(st.floats(0.2, 12, **finite), st.integers(1, 3), st.integers(0, 39)), min_size=2, max_size=5
+    ),
+    backlog_s=st.sampled_from([0.0, 25.0]),
+)
+def test_viewers_who_may_choose_among_more_or_fewer_options_are_decided_for_at_once_as_each_alone(devices, backlog_s):
+    tables, states = [], []
+    for number, (times, owned, segment) in enumerate(devices):
+        prices = replace(WHOLE, compute_s=WHOLE.compute_s * times, lead_s=WHOLE.lead_s * times)
+        what = prices, segment, lacking(prices, set(list(WHOLE.weights_bytes)[:owned])), 30.0
+        plans = LIBRARY.find_all(*what) or LIBRARY.plan(*what) or LIBRARY.find_all(*what)
+        tables.append(planned_table_of(*what[:3], plans.plans))
+        network = Forecast(level=13.0 + number, spread=-2.0, mean=14.0, downloads=3, until_s=0.0)
+        states.append(PlayerState(forecast=network, latency_s=0.1, buffer_s=9.0, backlog_s=backlog_s, vmaf_before=60.0))
+    for shape in {table.shape for table in tables}:
+        alike = [(table, state) for table, state in zip(tables, states, strict=True) if table.shape == shape]
+        several, players = zip(*alike, strict=True)
+        together = evaluate_options(stack_tables(several), stack_states(players, [table.levels for table in several]))
+        for row, (table, state) in enumerate(alike):
+            alone = evaluate_options(table, stack_states([state], [table.levels]))[0]
+            assert together[row, : len(alone)] == pytest.approx(alone, rel=1e-5, abs=1e-3)
+
+
+LIBRARY = PlanLibrary()
+
+
 def test_what_a_segment_lacks_is_worth_nothing_and_spoils_nothing_else():
     vmaf = WHOLE.quality.copy()
     vmaf[8, 6] = np.nan
