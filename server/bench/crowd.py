@@ -6,6 +6,7 @@ made when they begin.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,8 @@ AT_ONCE = 100
 """Viewers who connect in the same second."""
 ATTACKERS = 100
 PLAYING = 32
+NEWCOMERS = 16
+"""Viewers without a device profile who open sessions meanwhile."""
 EACH_PER_S = 1.5
 """Requests of each connection, attackers and others."""
 STRANGE = 1_000_000
@@ -32,9 +35,10 @@ STRANGE = 1_000_000
 Opening = Callable[[], bytes]
 
 
-def opening(kind: int = 0, title: int = 0) -> bytes:
-    """A request for a session: of which device, for which title."""
-    body = dumps(SessionRequest(title=title_id(title), profile=profile(kind)))
+def opening(kind: int | None = 0, title: int = 0) -> bytes:
+    """A request for a session: of which device, None for one without a profile, for which title."""
+    device = None if kind is None else profile(kind)
+    body = dumps(SessionRequest(title=title_id(title), profile=device))
     head = b"POST /sessions HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
     return b"%sContent-Length: %d\r\n\r\n%s" % (head, len(body), body)
 
@@ -139,22 +143,30 @@ def crowd(server: Peer, sessions: int, profiles: int, titles: int, seconds: floa
 
 
 def attack(server: Peer, profiles: int, titles: int, seconds: float) -> dict[str, Any]:
-    """What viewers wait who play, alone and while ATTACKERS connections open sessions with a new device each time."""
+    """What viewers wait who play, alone and while ATTACKERS connections open sessions with a new device each time.
+
+    Also what others wait meanwhile who open sessions without a device profile.
+    """
     kinds = openings(profiles, titles)
     playing = [session_viewer(server, kinds) for _ in range(PLAYING)]
     numbers = iter(range(STRANGE, 1 << 30))
     attackers: list[LoadClient] = []
+    newcomers, opened = [], LoadResult()
+    plain = itertools.cycle([opening(None, title) for title in range(titles)])
     try:
         run(playing, seconds, PLAYING * EACH_PER_S)
         alone = run(playing, seconds, PLAYING * EACH_PER_S)
         for _ in range(ATTACKERS):
             attackers.append(session_viewer(server, lambda: opening(next(numbers)), segments=1))
             attackers[-1].counted = False
-        mixed = playing + attackers
+        for _ in range(NEWCOMERS):
+            newcomers.append(session_viewer(server, lambda: next(plain), segments=0))
+            newcomers[-1].counted, newcomers[-1].result = False, opened
+        mixed = playing + attackers + newcomers
         attacked = run(mixed, seconds, len(mixed) * EACH_PER_S)
     finally:
-        _close(playing + attackers)
-    return {"alone": _waits(alone), "attacked": _waits(attacked)}
+        _close(playing + attackers + newcomers)
+    return {"alone": _waits(alone), "attacked": _waits(attacked), "opened_without_profile": _waits(opened)}
 
 
 def _waits(load: LoadResult) -> dict[str, float]:

@@ -34,6 +34,8 @@ class LoadClient:
     idle: bool = True
     counted: bool = True
     """Whether its requests are part of the result."""
+    result: LoadResult | None = None
+    """One of its own, beside that."""
 
 
 @dataclass(slots=True)
@@ -109,8 +111,12 @@ def _read(viewer: LoadClient, buffer: bytearray, found: LoadResult) -> None:
     if not count:
         raise ToprungError("The server hung up in the middle of an answer.")
     found.size_bytes += count
-    if not viewer.head and viewer.counted:
-        found.first_byte_s.append(time.perf_counter() - viewer.asked_s)
+    if not viewer.head:
+        waited_s = time.perf_counter() - viewer.asked_s
+        if viewer.counted:
+            found.first_byte_s.append(waited_s)
+        if viewer.result is not None:
+            viewer.result.first_byte_s.append(waited_s)
     if viewer.left < 0:
         viewer.head += bytes(memoryview(buffer)[: min(count, 4096)])
         end = viewer.head.find(b"\r\n\r\n")

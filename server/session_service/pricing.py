@@ -43,6 +43,8 @@ class PricingCache:
         self._title_cache = title_cache
         self._repository = repository
         self._pricings: SharedCalls[PriceList] = SharedCalls()
+        self._plain_pricings: SharedCalls[PriceList] = SharedCalls()
+        """Of sessions without a device profile, who do not wait behind all the devices that others bring."""
         self._prices: LruCache[PricingKey, PriceList] = LruCache(PRICES_BYTES_MAX)
         self._shared: WeakValueDictionary[int, Floats] = WeakValueDictionary()
         """Tables that lists of one title share, by identity."""
@@ -67,7 +69,8 @@ class PricingCache:
             profile = await self._repository.load_profile(state.profile)
             keep = partial(self._keep, key) if profile is not None or not state.profile else None
             what = _price, loaded, profile, state.families, self._currency
-            priced = await self._pricings.run((key, profile is None), *what, keep=keep)
+            pricings = self._pricings if state.profile else self._plain_pricings
+            priced = await pricings.run((key, profile is None), *what, keep=keep)
             prices = self._prices.get(key) or priced
         return PricedTitle(loaded.title, prices)
 

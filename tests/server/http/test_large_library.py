@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -185,3 +186,23 @@ async def test_a_title_is_read_and_priced_once_for_all_who_ask_at_the_same_time(
             answers = await asyncio.gather(*opening)
             assert {answer.status for answer in answers} == {201}
     assert reads == {"title": 1, "price": 1}
+
+
+async def test_who_brings_no_device_profile_does_not_wait_behind_those_who_do(library, title, clock):
+    price, has_begun, may_end = TitleOptions.price, threading.Event(), threading.Event()
+
+    def pricing_it(options: Any, profile: Any, **more: Any) -> Any:
+        if profile is not None:
+            has_begun.set()
+            may_end.wait(30)
+        return price(options, profile, **more)
+
+    with mock.patch.object(TitleOptions, "price", pricing_it):
+        async with TestClient(TestServer(create_app(Settings(library=str(library)), clock=clock))) as client:
+            body, kind = dumps({"title": "bbb", "profile": device_profile(title)}), {"Content-Type": "application/json"}
+            waiting = asyncio.create_task(client.post("/sessions", data=body, headers=kind))
+            await asyncio.to_thread(has_begun.wait, 30)
+            assert (await client.post("/sessions", json={"title": "bbb"})).status == 201
+            assert not waiting.done()
+            may_end.set()
+            assert (await waiting).status == 201
