@@ -27,6 +27,7 @@ class _Session:
 
 @dataclass(slots=True)
 class _Profile:
+    key: bytes
     data: bytes
     deadline_s: float
 
@@ -94,7 +95,7 @@ class MemoryStore:
         if (session.version if session else 0) != version:
             return False
         if session is None:
-            session = self._sessions[session_id] = _Session(0, b"", state.profile, 0.0)
+            session = self._sessions[session_id] = _Session(0, b"", self._profile_key(state.profile), 0.0)
         session.version += 1
         session.data = dumps_state(state)
         self._touch(session_id, session)
@@ -130,8 +131,9 @@ class MemoryStore:
 
     async def put_profile(self, key: bytes, data: bytes) -> None:
         """See SessionStore."""
+        key = self._profile_key(key)
         self._drop_profile(key)
-        self._profiles[key] = _Profile(data, self._clock() + self._ttl_s)
+        self._profiles[key] = _Profile(key, data, self._clock() + self._ttl_s)
         self._profile_bytes += len(data)
         while len(self._profiles) > self._sessions_max or self._profile_bytes > self._profile_bytes_max:
             self._drop_profile(next(iter(self._profiles)))
@@ -215,6 +217,11 @@ class MemoryStore:
             self._forget(oldest_id)
         while self._profiles and next(iter(self._profiles.values())).deadline_s <= now_s:
             self._drop_profile(next(iter(self._profiles)))
+
+    def _profile_key(self, key: bytes) -> bytes:
+        """The same key, one object for all sessions of a profile."""
+        kept = self._profiles.get(key)
+        return kept.key if kept else key
 
     def _drop_profile(self, key: bytes) -> None:
         dropped = self._profiles.pop(key, None)
