@@ -30,6 +30,7 @@ from server.experiments.tally import TallyStore
 from server.http.middleware import RequestGuard, add_headers
 from server.http.pages import page_files
 from server.http.routes import ENDPOINTS, description
+from server.live_titles.cache import LiveTitles
 from server.media.kept_versions import dropping_outlived
 from server.media.library import Library
 from server.media.library_check import check_library
@@ -159,15 +160,17 @@ def _make_context(
 ) -> Context:
     feed = EventFeed(clock, is_shared=bool(settings.redis_url))
     descriptors = budget(limit())
+    library = Library(Path(settings.library))
     title_cache = TitleCache(
-        Library(Path(settings.library)),
+        library,
         clock,
         cache_bytes_max=settings.cache_bytes_max,
         cache_file_bytes_max=settings.cache_file_bytes_max,
         open_files_max=descriptors.cached_files,
         media_base=settings.media_base,
     )
-    pricing = PricingCache(title_cache, repository, controllers.plans, Currency(settings.quality))
+    live_titles, currency = LiveTitles(library, clock), Currency(settings.quality)
+    pricing = PricingCache(title_cache, live_titles, repository, controllers.plans, currency)
     sessions = SessionService(
         repository=repository,
         pricing=pricing,
@@ -181,6 +184,7 @@ def _make_context(
     return Context(
         settings=settings,
         title_cache=title_cache,
+        live_titles=live_titles,
         sessions=sessions,
         feed=feed,
         metrics=metrics,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from server.clock import Clock
+from server.live_titles.cache import LiveTitles
 from server.media.title_cache import TitleCache
 from server.monitoring.event_feed import EventFeed
 from server.monitoring.metrics import Metrics
@@ -21,6 +22,7 @@ class Context:
 
     settings: Settings
     title_cache: TitleCache
+    live_titles: LiveTitles
     sessions: SessionService
     feed: EventFeed
     metrics: Metrics

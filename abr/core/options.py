@@ -47,6 +47,8 @@ class PriceList:
     lead_s: (S, O) the compute seconds, of compute_s, that must be done before the segment's first instant: all of them
     on a device that enhances whole segments (BONES), none on one that goes frame by frame and faster than the film.
     weights: per option the chunk keys (sha256) it needs; weights_bytes: chunk key → bytes.
+    planned: the list that plans are made of, in the place of this one; None for this one. Of the same options and rows,
+    it is for titles whose own list changes more often than plans can be made: live ones.
     """
 
     rendition_ids: tuple[str, ...]
@@ -59,6 +61,7 @@ class PriceList:
     vmaf: Floats
     weights: tuple[tuple[str, ...], ...]
     weights_bytes: dict[str, int]
+    planned: PriceList | None = None
 
     def check(self) -> None:
         """Raises FormatError when the tables do not fit together, or when a segment cannot be had at all."""

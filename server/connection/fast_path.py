@@ -69,8 +69,9 @@ class FastPath:
         delivery = None if hints.tells_throughput else writer.take_delivery(request.session)
         decided = await context.sessions.decide(request.session, SegmentQuery(request.segment, hints, delivery))
         relative = f"video/{decided.rendition}/{segment_file(request.segment)}"
-        file = await context.title_cache.media_file(decided.state.title, relative, decided.state.version)
-        elsewhere = cdn_media_url(self._media_base, decided.state.title, decided.state.version, relative)
+        state = decided.state
+        file = await context.title_cache.media_file(state.title, relative, state.version, live=state.live)
+        elsewhere = cdn_media_url(self._media_base, state.title, state.version, relative)
         if elsewhere and hints.tells_throughput:
             await self._lead(elsewhere, decided, writer)
             return 307, 0

@@ -11,6 +11,7 @@ import msgspec
 from aiohttp import web
 
 from abr.core.events import EventBatch
+from abr.core.live_tables import TABLES_FILE
 from abr.core.title import TITLE_FILE
 from abr.errors import FormatError
 from abr.records import dumps, loads
@@ -110,11 +111,15 @@ async def title_file(request: web.Request) -> web.StreamResponse:
     title_id, relative = request.match_info["title"], request.match_info["file"]
     version, relative = split_version(relative)
     if relative == TIME_FILE and await context.title_cache.is_live(title_id):
-        return web.Response(text=iso_time(context.clock()), headers={"Cache-Control": "no-store"})
+        return _time(context)
     response = await _send(request, context, title_id, relative, {}, version)
     if relative.startswith("enhancers/"):
         context.metrics.weights_bytes.inc(sent_body_bytes(request, response))
     return response
+
+
+def _time(context: Context) -> web.Response:
+    return web.Response(text=iso_time(context.clock()), headers={"Cache-Control": "no-store"})
 
 
 async def open_session(request: web.Request) -> web.Response:
@@ -133,14 +138,17 @@ async def open_session(request: web.Request) -> web.Response:
         hls_url=f"{session_url}/master.m3u8",
         advised_url=f"{session_url}/title/manifest.mpd",
         title_url=_title_url(context.settings.media_base, at, state),
+        live=state.live,
         expires_s=context.settings.session_ttl_s,
     )
     return _json(opened, status=201, headers={"Location": session_url})
 
 
 def _title_url(media_base: str, at: str, state: SessionState) -> str:
-    """A version's own title.json and weights stay as they are, so a CDN may have them."""
+    """A version's own title.json and weights stay as they are, so a CDN may have them. A live title's tables change."""
     folder = f"{at}/titles/{state.title}/{version_folder(state.version)}"
+    if state.live:
+        return f"{folder}{TABLES_FILE}"
     if media_base and state.version:
         folder = cdn_title_url(media_base, state.title, state.version)
     return f"{folder}{TITLE_FILE}"
@@ -198,8 +206,11 @@ async def session_init(request: web.Request) -> web.StreamResponse:
     """The top rung's: its sample entry has the largest picture and level; parameter sets travel in band (avc3)."""
     context = get_context(request)
     state = await context.sessions.state(_session_id(request))
-    loaded = await context.title_cache.title(state.title, state.version)
-    relative = f"video/{loaded.title.renditions[-1].id}/init.mp4"
+    if state.live:
+        title = (await context.live_titles.outlook(state.title, state.version)).tables.typical
+    else:
+        title = (await context.title_cache.title(state.title, state.version)).title
+    relative = f"video/{title.renditions[-1].id}/init.mp4"
     return await _send(request, context, state.title, relative, {"Cache-Control": PRIVATE}, state.version)
 
 
@@ -213,6 +224,8 @@ async def session_title_file(request: web.Request) -> web.StreamResponse:
     context = get_context(request)
     state, relative = await context.sessions.state(_session_id(request)), request.match_info["file"]
     segment_path = _TITLE_SEGMENT.fullmatch(relative)
+    if state.live and relative == TIME_FILE:
+        return _time(context)
     if segment_path is None:
         return await _send(request, context, state.title, relative, {"Cache-Control": PRIVATE}, state.version)
     await context.title_cache.file(state.title, relative, state.version)  # what is not there is not decided

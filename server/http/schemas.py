@@ -56,8 +56,9 @@ class SessionOpened(Record, frozen=True):
     advised_url: str
     """A standard manifest, of all renditions, whose segments carry advice (CMSD `mb`); `master.m3u8` is beside it."""
     title_url: str
-    """Its `title.json`, which weights lie beside; absolute when a CDN sends them."""
+    """Its `title.json`, which weights lie beside, absolute when a CDN sends them; or a live title's `tables.json`."""
     expires_s: float
+    live: bool = False
 
 
 class DecidedSegment(Record, frozen=True):

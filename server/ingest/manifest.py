@@ -81,7 +81,7 @@ def driven_mpd(title: Title) -> bytes:
     those of the most demanding rendition.
     """
     mpd, period = _presentation(title)
-    mpd.insert(1, _client_data_reporting())  # the schema wants it after ProgramInformation
+    mpd.insert(1, client_data_reporting())  # the schema wants it after ProgramInformation
     top = title.renditions[-1]
     video = video_set(title, period, top)
     _template(video, title, "video/$Number$.m4s", f"video/{INIT_FILE}")
@@ -195,7 +195,7 @@ def _shown_name(title: Title) -> str:
     return "".join(letter for letter in stem if letter.isprintable()) or title.id
 
 
-def _client_data_reporting() -> Element:
+def client_data_reporting() -> Element:
     """Asks the player for CMCD, which the decisions need (ISO/IEC 23009-1, annex K; dash.js 5 obeys)."""
     service = ElementTree.Element("ServiceDescription", id="0")
     reporting = ElementTree.SubElement(service, "ClientDataReporting")

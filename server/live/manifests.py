@@ -5,19 +5,27 @@ Once it has ended they are static, and end with ENDLIST, over what the window st
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import accumulate, pairwise
 from xml.etree import ElementTree
 
-from abr.core.title import AudioTrack, Rendition, segment_file
+from abr.core.title import AudioTrack, Rendition, Version, segment_file
 from server.clock import iso_time
 from server.ingest.audio import FRAME_SAMPLES
 from server.ingest.cmaf import AVC1_INIT_FILE, INIT_FILE
 from server.ingest.encode import timescale
 from server.ingest.encode_settings import CAP_WINDOW_S
-from server.ingest.manifest import MASTER_FILE, MPD_FILE
+from server.ingest.manifest import (
+    DRIVEN_FILE,
+    DRIVEN_ID,
+    DRIVEN_MASTER_FILE,
+    DRIVEN_MEDIA_FILE,
+    MASTER_FILE,
+    MPD_FILE,
+    client_data_reporting,
+)
 from server.ingest.manifest_parts import (
     NAMES,
     PROFILES,
@@ -36,6 +44,7 @@ from server.ingest.manifest_parts import (
 )
 from server.live.clock import WallClock
 from server.media.live_title import TIME_FILE
+from server.media.versions import version_folder
 
 DELAY_SEGMENTS = 3
 """How far behind the live edge players are told to be, as HLS players are by themselves (RFC 8216, 6.3.3)."""
@@ -67,6 +76,7 @@ class LivePresentation:
     sound_ends: tuple[int, ...]
     published_s: float
     ended: bool
+    version: Version = ""
 
     @property
     def rate(self) -> Fraction:
@@ -100,27 +110,53 @@ def live_manifests(shown: LivePresentation) -> dict[str, bytes]:
         ends_s = [end * FRAME_SAMPLES / track.sample_rate_hz for end in shown.sound_ends]
         durations_s = [end_s - begin_s for begin_s, end_s in pairwise(ends_s)]
         files[f"{track.id}.m3u8"] = live_playlist(shown, f"audio/{track.id}", INIT_FILE, durations_s, ends_s[0])
-    return files | {MASTER_FILE: live_master(shown), MPD_FILE: live_mpd(shown)}
+    driven_media = live_playlist(shown, "video", INIT_FILE, shown.durations_s, float(shown.begin_s), _driven_name)
+    driven = {DRIVEN_MEDIA_FILE: driven_media, DRIVEN_MASTER_FILE: driven_master(shown), DRIVEN_FILE: driven_mpd(shown)}
+    return files | driven | {MASTER_FILE: live_master(shown), MPD_FILE: live_mpd(shown)}
 
 
 def live_mpd(shown: LivePresentation) -> bytes:
     """Dynamic while the stream runs: players ask for it again each segment, and find the new one in its timeline."""
     mpd, period = _ended(shown) if shown.ended else _running(shown)
     video = video_set(shown, period, shown.renditions[-1])
-    ticks = timescale(shown.rate)
-    begin = int(shown.begin_s * ticks)
-    durations = [int(frames * ticks / shown.rate) for frames in shown.frames]
     folder = "video/$RepresentationID$"
-    start = Start(number=shown.first + 1, ticks=begin)
-    timeline(video, durations, ticks, f"{folder}/{NAMES}", f"{folder}/{AVC1_INIT_FILE}", start)
+    _video_timeline(video, shown, f"{folder}/{NAMES}", f"{folder}/{AVC1_INIT_FILE}")
     for rendition in shown.renditions:
         video_representation(video, shown, as_avc1(rendition), rendition.id, rendition.bandwidth_bps)
+    return _with_sound(mpd, period, shown, base="")
+
+
+def driven_mpd(shown: LivePresentation) -> bytes:
+    """The MPD of a session, as `server.ingest.manifest.driven_mpd` is: one Representation, decided for each segment."""
+    mpd, period = _ended(shown) if shown.ended else _running(shown)
+    mpd.insert(1, client_data_reporting())  # the schema wants it after ProgramInformation
+    top = shown.renditions[-1]
+    video = video_set(shown, period, top)
+    _video_timeline(video, shown, "video/$Number$.m4s", f"video/{INIT_FILE}")
+    bandwidth_bps = max(rendition.bandwidth_bps for rendition in shown.renditions)
+    video_representation(video, shown, top, DRIVEN_ID, bandwidth_bps)
+    return _with_sound(mpd, period, shown, base=f"../../titles/{shown.name}/")
+
+
+def _driven_name(segment: int) -> str:
+    return f"{segment + 1}.m4s"
+
+
+def _video_timeline(video: Element, shown: LivePresentation, media: str, init: str) -> None:
+    ticks = timescale(shown.rate)
+    durations = [int(frames * ticks / shown.rate) for frames in shown.frames]
+    timeline(video, durations, ticks, media, init, Start(number=shown.first + 1, ticks=int(shown.begin_s * ticks)))
+
+
+def _with_sound(mpd: Element, period: Element, shown: LivePresentation, base: str) -> bytes:
+    """The whole of it. base: from a session's manifests to the title."""
     for index, track in enumerate(shown.audio):
         samples = [(end - begin) * FRAME_SAMPLES for begin, end in pairwise(shown.sound_ends)]
         start = Start(number=shown.first + 1, ticks=shown.sound_ends[0] * FRAME_SAMPLES)
-        sound_set(period, track, index + 1, None, samples, start)
+        below = f"{base}{version_folder(shown.version)}" if base else None
+        sound_set(period, track, index + 1, below, samples, start)
     if not shown.ended:
-        ElementTree.SubElement(mpd, "UTCTiming", schemeIdUri=_UTC_SCHEME, value=TIME_FILE)
+        ElementTree.SubElement(mpd, "UTCTiming", schemeIdUri=_UTC_SCHEME, value=f"{base}{TIME_FILE}")
     return xml(mpd)
 
 
@@ -172,15 +208,31 @@ def live_master(shown: LivePresentation) -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 
+def driven_master(shown: LivePresentation) -> bytes:
+    """The HLS twin of `driven_mpd`."""
+    top, cap_bps = shown.renditions[-1], max(rendition.bandwidth_bps for rendition in shown.renditions)
+    lines = master_head(shown, base=f"../../titles/{shown.name}/{version_folder(shown.version)}")
+    lines += variant(shown, top, peak_bandwidth_bps(cap_bps, shown.segment_s), "video.m3u8")
+    return ("\n".join(lines) + "\n").encode()
+
+
 def peak_bandwidth_bps(cap_bps: int, segment_s: float) -> int:
     """The most that a segment to come can take: x264 may overdraw its cap by a full buffer (RFC 8216, 4.3.4.2)."""
     return int(cap_bps * (1 + CAP_WINDOW_S / segment_s)) + 1
 
 
 def live_playlist(
-    shown: LivePresentation, folder: str, init_file: str, durations_s: Sequence[float], begin_s: float
+    shown: LivePresentation,
+    folder: str,
+    init_file: str,
+    durations_s: Sequence[float],
+    begin_s: float,
+    name: Callable[[int], str] = segment_file,
 ) -> bytes:
-    """A media playlist that slides: the target duration stays what it is for the whole of the stream."""
+    """A media playlist that slides: the target duration stays what it is for the whole of the stream.
+
+    name: of the file of a segment.
+    """
     lines = [
         "#EXTM3U",
         "#EXT-X-VERSION:7",
@@ -192,6 +244,6 @@ def live_playlist(
     begins_s = accumulate(durations_s, initial=begin_s)
     for index, (at_s, duration_s) in enumerate(zip(begins_s, durations_s, strict=False)):
         lines.append(f"#EXT-X-PROGRAM-DATE-TIME:{shown.clock.instant(at_s)}")
-        lines += [f"#EXTINF:{duration_s:.6f},", f"{folder}/{segment_file(shown.first + index)}"]
+        lines += [f"#EXTINF:{duration_s:.6f},", f"{folder}/{name(shown.first + index)}"]
     lines += ["#EXT-X-ENDLIST"] if shown.ended else []
     return ("\n".join(lines) + "\n").encode()

@@ -17,11 +17,12 @@ from fractions import Fraction
 from itertools import accumulate, pairwise
 from pathlib import Path
 
+from abr.core.live_tables import TABLES_FILE
 from abr.core.title import AudioTrack, Rendition, Version, segment_file
 from abr.errors import StorageError
 from abr.files import write_atomically
 from abr.media.probe import SourceInfo
-from abr.records import dumps_pretty
+from abr.records import dumps, dumps_pretty
 from server.ingest.audio import CHANNELS, CODECS, FRAME_SAMPLES, RATE_HZ, TRACK
 from server.ingest.cmaf import INIT_FILE
 from server.ingest.encode import Write, avc_codecs
@@ -30,6 +31,8 @@ from server.live.clock import WallClock
 from server.live.manifests import LivePresentation, live_manifests
 from server.live.readiness import Readiness
 from server.live.window import first_listed, first_stored
+from server.live.worth.prior import assumed_worth
+from server.live.worth.tables import live_tables
 from server.media.live_title import LIVE_FILE, LiveTitle, State
 
 _SOUND_PEAK = 1.25
@@ -97,6 +100,8 @@ class Publication:
         self._last_frames_s: dict[int, float] = {}
         self._frames_in_all: int | None = None
         self._removed = 0
+        self.worth = assumed_worth(plan.rungs, (plan.footage.display_width_px, plan.footage.display_height_px))
+        """What a usual segment is worth; whoever measures it puts another one here, for the next segment's tables."""
 
     def writer(self, part: str) -> Write:
         """What an encoder writes the files of one part with, such as video/360p."""
@@ -153,16 +158,32 @@ class Publication:
             self._told(segment, sentence)
 
     def _publish(self, *, ended: bool) -> None:
-        """New segments are listed first, then those that have left the window are removed."""
+        """New segments are listed first, then those that have left the window are removed.
+
+        The tables come before the manifests: whoever reads these may ask for the new segment at once.
+        """
         ends_s = self._ends_s(range(self._removed, self.listed))
         first = self._removed + first_listed(ends_s, self._plan.window_s)
+        longest_s = self._plan.segment_frames / self._plan.footage.rate
+        stays = self._removed + first_stored(ends_s, self._plan.window_s, longest_s)
         shown = self._presentation(first, ended)
+        self._write_tables(shown, stays)
         for name, body in live_manifests(shown).items():
             write_atomically(self._folder / name, body, durable=False)
         state: State = "ended" if ended else "running"
         write_state(self._folder, self._live_title(state, first, sum(shown.durations_s)))
-        longest_s = self._plan.segment_frames / self._plan.footage.rate
-        self._remove_until(self._removed + first_stored(ends_s, self._plan.window_s, longest_s))
+        self._remove_until(stays)
+
+    def _write_tables(self, shown: LivePresentation, stays: int) -> None:
+        stored = slice(stays, self.listed)
+        tables = live_tables(
+            shown,
+            self.worth,
+            first_stored=stays,
+            sizes={rung.id: self._sizes[f"video/{rung.id}"][stored] for rung in self._plan.rungs},
+            sound_sizes=self._sizes[_AUDIO_PART][stored] if self._plan.sound_bps else (),
+        )
+        write_atomically(self._folder / TABLES_FILE, dumps(tables), durable=False)
 
     def _remove_until(self, segment: int) -> None:
         while self._removed < segment:
@@ -184,6 +205,7 @@ class Publication:
         frames = [int((end_s - begin_s) * rate) for begin_s, end_s in pairwise(ends_s)]
         return LivePresentation(
             name=plan.name,
+            version=plan.version,
             display_width_px=plan.footage.display_width_px,
             display_height_px=plan.footage.display_height_px,
             frame_rate=plan.footage.frame_rate,

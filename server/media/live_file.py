@@ -7,13 +7,14 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from abr.core.live_tables import TABLES_FILE
 from abr.errors import FormatError, StorageError, UnknownNameError
 from server.errors import RequestError
 from server.media.kept_versions import kept_folder
 from server.media.library import Library, path_in
 from server.media.live_title import LIVE_MANIFEST, LiveTitle, load_live
 from server.media.media_file import BRIEF, IMMUTABLE, MediaFile, find_media_file, lead
-from server.media.versions import is_lasting, leads_to_version
+from server.media.versions import is_lasting, is_of_session, leads_to_version
 
 _SEGMENT = re.compile(r"(?:video|audio)/[^/]+/seg-([0-9]{5,8})\.m4s")
 
@@ -41,7 +42,8 @@ def find_live_file(library: Library, title_id: str, relative: str, version: str,
 
 def _file(library: Library, folder: Path, live: LiveTitle, relative: str, version: str) -> MediaFile:
     is_manifest = leads_to_version(relative)
-    cache_control = LIVE_MANIFEST if is_manifest and live.state == "running" else BRIEF
+    changes = is_manifest or is_of_session(relative) or relative == TABLES_FILE
+    cache_control = LIVE_MANIFEST if changes and live.state == "running" else BRIEF
     if is_lasting(relative, version):
         cache_control = IMMUTABLE
     below = str(folder.relative_to(library.root))
@@ -59,18 +61,19 @@ def _absent(live: LiveTitle, relative: str, now_s: float) -> RequestError:
         if 1 <= number < first:
             return RequestError(410, f"Segment {number} of {live.id!r} has left the window, which begins with {first}.")
         last = first + live.segments - 1
-        return RequestError(404, f"Segment {number} of {live.id!r} is not there; the newest one is {last}.")
+        again = {"Retry-After": str(max(1, round(live.segment_s)))} if live.state == "running" else {}
+        return RequestError(404, f"Segment {number} of {live.id!r} is not there; the newest one is {last}.", again)
     if live.state == "waiting":
         return RequestError(404, f"{live.describe(now_s)} Try again soon.", {"Retry-After": "2"})
     return RequestError(404, f"There is no file {relative[:200]!r} in the live title {live.id!r}.")
 
 
-def refuse_live(library: Library, title_id: str, now_s: float) -> None:
-    """Raises RequestError for a live title, where a prepared one is needed. Blocks."""
+class IsLiveError(RequestError):
+    """A title is a live one, where a prepared one is needed."""
+
+
+def refuse_live(library: Library, title_id: str, now_s: float, version: str = "") -> None:
+    """Raises IsLiveError for a live title, or one that was live in that version. Blocks."""
     with suppress(FormatError, StorageError):
-        if (folder := library.live_folder(title_id)) is not None:
-            said = load_live(folder).describe(now_s)
-            raise RequestError(
-                409,
-                f"{said} Sessions are for prepared titles only: play /titles/{title_id}/manifest.mpd or master.m3u8.",
-            )
+        if (folder := library.live_folder(title_id, version)) is not None:
+            raise IsLiveError(409, f"{load_live(folder).describe(now_s)} It is no prepared title.")

@@ -203,18 +203,21 @@ class TitleCache:
             after = cdn_title_url(self._media_base, title_id, version)
         return file if before == after else move_urls(file, before, after)
 
-    async def media_file(self, title_id: str, relative: str, version: str = "") -> MediaFile:
-        """As `file`, for media: segments and weights are looked at again only when their title has changed."""
-        loaded = await self.title(title_id, version)
+    async def media_file(self, title_id: str, relative: str, version: str = "", *, live: bool = False) -> MediaFile:
+        """As `file`, for media: segments and weights are looked at again only when their title has changed.
+
+        live: of a live title, whose segments of one version never change.
+        """
+        revision = version if live else (await self.title(title_id, version)).revision
         key = title_id, version, relative
         cached = self._media_files.get(key)
-        if cached is not None and cached[0] == loaded.revision:
+        if cached is not None and cached[0] == revision != "":
             return cached[1]
         file = await self._found_file(title_id, relative, version)
         headers = headers_of(file, Evaluation(200, 0, file.size_bytes))
         del headers["Cache-Control"]
         file = replace(file, head="".join(f"\r\n{name}: {value}" for name, value in headers.items()))
-        self._media_files.put(key, (loaded.revision, file))
+        self._media_files.put(key, (revision, file))
         return file
 
     async def plans(self, title_id: str, version: str = "") -> PlanFile | None:
@@ -305,6 +308,7 @@ class TitleCache:
     def _check_title(self, title_id: str, kept: str) -> None:
         """Raises RequestError for an unknown title or version, at the same cost however many there are."""
         if kept and self._library.has_kept(title_id, kept):
+            refuse_live(self._library, title_id, self._clock(), kept)
             return
         if not self._library.has_title(title_id):
             refuse_live(self._library, title_id, self._clock())

@@ -13,6 +13,7 @@ from abr.records import Record
 from server.clock import Clock
 from server.errors import RequestError
 from server.experiments.service import RunningExperiment
+from server.media.live_file import IsLiveError
 from server.media.title_cache import TitleCache
 from server.session_service.controller_runner import ControllerRunner
 from server.session_service.groups import GroupNames
@@ -57,6 +58,7 @@ class SessionOpener:
         self._title_cache = title_cache
         self._repository = repository
         self._pricing = pricing
+        self._live = pricing.live
         self._controllers = controllers
         self._clock = clock
         self._groups = groups
@@ -68,7 +70,7 @@ class SessionOpener:
         address: where the request comes from; the plans that it needs take turns with those of other addresses, and
         the server may group by it.
         """
-        loaded = await self._title_cache.title(request.title, request.version)
+        version, is_live = await self._version(request)
         place = self._experiment.draw(request.visit) if self._experiment and not request.controller else None
         controller = request.controller or (place.arm.controller if place else self._controllers.default)
         if controller not in self._controllers.names:  # never a path: viewers do not load code here
@@ -81,14 +83,24 @@ class SessionOpener:
             profile=await self._repository.save_profile(request.profile),
             buffer_max_s=request.buffer_max_s,
             created_s=self._clock(),
-            version=loaded.title.version,
+            version=version,
             arm=place.arm.name if place else "",
             visit=place.visit if place else b"",
             group=self._groups.name(request.group, address),
+            live=is_live,
         )
-        _, prices = await self._pricing.priced_title(state)
+        prices = await self._live.prices(state) if is_live else (await self._pricing.priced_title(state)).prices
         if not can_remember(prices):
             raise RequestError(422, f"Title {request.title!r} has more options than a session can hold.")
         requester = self._pricing.requester(state, address)
-        await self._controllers.plan(controller, prices.menu(0, 1), state.buffer_max_s, requester)
+        if not is_live:  # its plans are asked for with the first segment: where that is, the viewer knows
+            await self._controllers.plan(controller, prices.menu(0, 1), state.buffer_max_s, requester)
         return await self._repository.create(state), state
+
+    async def _version(self, request: SessionRequest) -> tuple[str, bool]:
+        """Of the title's media, and whether it is a live title."""
+        try:
+            return (await self._title_cache.title(request.title, request.version)).title.version, False
+        except IsLiveError:
+            outlook = await self._live.titles.outlook(request.title, request.version)
+            return outlook.tables.typical.version, True

@@ -15,9 +15,11 @@ from abr.core.device import DeviceProfile
 from abr.core.enhancement import Currency, Family
 from abr.core.options import PriceList
 from server.concurrency.shared_call import SharedCalls
+from server.live_titles.cache import LiveTitles
 from server.lru_cache import LruCache
 from server.media.library import LoadedTitle
 from server.media.title_cache import TitleCache
+from server.session_service.live import LiveSessions
 from server.session_service.repository import SessionRepository
 from server.sessions.decisions import PricedTitle
 from server.sessions.plan_queue import Requester
@@ -36,9 +38,16 @@ class PricingCache:
     """Price lists by title, version and revision, device profile and enhancer families."""
 
     def __init__(
-        self, title_cache: TitleCache, repository: SessionRepository, plans: PlanLibrary, currency: Currency
+        self,
+        title_cache: TitleCache,
+        live_titles: LiveTitles,
+        repository: SessionRepository,
+        plans: PlanLibrary,
+        currency: Currency,
     ) -> None:
         """plans: what lies with a title goes in there, when it is first priced."""
+        self.live = LiveSessions(live_titles, repository, currency)
+        """The same for live titles."""
         self._currency = currency
         self._title_cache = title_cache
         self._repository = repository

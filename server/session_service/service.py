@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
@@ -11,7 +11,7 @@ import msgspec
 
 from abr.controllers import HORIZON
 from abr.core.control import Download
-from abr.core.events import AnyEvent, Decided, Ended, Started, dumps_line
+from abr.core.events import AnyEvent, Decided, Ended, Shown, Started, dumps_line
 from abr.core.options import PriceList
 from server.clock import Clock
 from server.concurrency.keyed_lock import KeyedLock
@@ -20,14 +20,14 @@ from server.experiments.report import ExperimentView
 from server.experiments.service import RunningExperiment
 from server.monitoring.event_feed import EventFeed
 from server.monitoring.metrics import Metrics
-from server.monitoring.shown_quality import quality_shown
+from server.monitoring.shown_quality import ShownQuality, quality_shown
 from server.session_service.controller_runner import ControllerRunner
 from server.session_service.opening import SessionOpener, SessionRequest
 from server.session_service.pricing import PricingCache
 from server.session_service.repository import ATTEMPTS, SessionRepository, contended_session, unknown_session
 from server.sessions.cmcd_reports import DeliveryReport, note_reports
-from server.sessions.decisions import SegmentDecision, fingerprint, record_decision, repeat_decision
-from server.sessions.observation import ClientHints, observe
+from server.sessions.decisions import PricedTitle, SegmentDecision, fingerprint, record_decision, repeat_decision
+from server.sessions.observation import ClientHints, ObservedSession, observe
 from server.sessions.session_ids import public_part, store_key
 from server.sessions.state import SessionState
 from server.sessions.store import StoreError, VersionedState
@@ -68,6 +68,7 @@ class SessionService:
         self._controllers = controllers
         self._repository = repository
         self._pricing = pricing
+        self._live = pricing.live
         self._opener = opener
 
     async def all_planned(self) -> None:
@@ -97,6 +98,8 @@ class SessionService:
 
     async def prices(self, state: SessionState) -> PriceList:
         """What the session's title offers its device."""
+        if state.live:
+            return await self._live.prices(state)
         return (await self._pricing.priced_title(state)).prices
 
     async def decide(self, session_id: str, query: SegmentQuery) -> SegmentDecision:
@@ -116,11 +119,27 @@ class SessionService:
         raise contended_session()
 
     async def _decide(self, session_id: str, state: SessionState, query: SegmentQuery) -> SegmentDecision:
-        """Observe → decide → record; or what was decided before. In a group the observation expects a share."""
+        """Observe → decide → record; or what was decided before."""
+        if state.live:
+            view = await self._live.view(state, query.segment)
+            query = query._replace(segment=query.segment - view.offset)
+            return view.leave(await self._decide_by(session_id, view.enter(state), query, view.offer, view.bounded))
         offer = await self._pricing.priced_title(state)
+        segments = len(offer.prices.duration_s)
+        if not 0 <= query.segment < segments:
+            raise RequestError(404, f"Segment {query.segment + 1} is not among 1 to {segments}.")
+        return await self._decide_by(session_id, state, query, offer)
+
+    async def _decide_by(
+        self,
+        session_id: str,
+        state: SessionState,
+        query: SegmentQuery,
+        offer: PricedTitle,
+        bounded: Callable[[ObservedSession], ObservedSession] | None = None,
+    ) -> SegmentDecision:
+        """bounded: bounds the buffer of who watches live. In a group the observation expects a share."""
         segment, prices = query.segment, offer.prices
-        if not 0 <= segment < len(prices.duration_s):
-            raise RequestError(404, f"Segment {segment + 1} is not among 1 to {len(prices.duration_s)}.")
         if query.delivery is not None and not state.reports:
             state = state.with_download(self._download(state, query.delivery))
         state = state.with_menu(fingerprint(prices))
@@ -129,6 +148,8 @@ class SessionService:
             return repeated
         now_s = self._clock()
         observed = observe(state, query.hints, prices, segment, now_s=now_s, horizon=HORIZON)
+        if bounded is not None:
+            observed = bounded(observed)
         asked = observed.observation
         turn = self._controllers.take_turn(state, store_key(session_id), asked, now_s) if state.group else None
         if turn is not None:
@@ -179,8 +200,12 @@ class SessionService:
 
         async def change(session: VersionedState) -> tuple[SessionState, list[bytes]] | None:
             self._metrics.active.touch(store_key(session_id))
-            title, prices = await self._pricing.priced_title(session.state)
-            state, events = note_reports(session.state, reports, title, prices, self._clock())
+            events: Sequence[AnyEvent]
+            if session.state.live:
+                state, events = await self._live.note_reports(session.state, reports, self._clock())
+            else:
+                title, prices = await self._pricing.priced_title(session.state)
+                state, events = note_reports(session.state, reports, title, prices, self._clock())
             return (state, [dumps_line(event) for event in events]) if events else None
 
         await self._repository.change(session_id, change)
@@ -191,7 +216,7 @@ class SessionService:
         kept = [_with_arm(event, arm) for event in events if not isinstance(event, Decided)]
         state = await self._repository.append(session_id, list(map(dumps_line, kept)))
         self._feed.publish(session_id, state.title, kept)
-        quality_of = partial(quality_shown, prices=await self.prices(state))
+        quality_of = await self._quality_of(state)
         self._metrics.viewers.observe(kept, session_id, quality_of)
         if self._experiment:
             await self._experiment.note(state, kept, quality_of)
@@ -200,6 +225,11 @@ class SessionService:
             self._controllers.leave(state, store_key(session_id))
         else:
             self._metrics.active.touch(store_key(session_id))
+
+    async def _quality_of(self, state: SessionState) -> Callable[[Shown], ShownQuality | None]:
+        if state.live:
+            return await self._live.quality_of(state)
+        return partial(quality_shown, prices=(await self._pricing.priced_title(state)).prices)
 
     async def experiment(self) -> ExperimentView | None:
         """What the running experiment has come to, over all workers; None where there is none."""

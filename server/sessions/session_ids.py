@@ -39,6 +39,7 @@ class SessionSeed(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     buffer_max_s: float
     created_s: float
     arm: str = ""
+    live: bool = False
 
     def state(self) -> SessionState:
         """The session before its first segment."""

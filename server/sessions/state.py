@@ -67,6 +67,8 @@ class SessionState(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     group: bytes = b""
     """Names the group of viewers behind one link (server.session_service.groups); empty: decided alone. Lost with the
     store: the session is then decided alone."""
+    live: bool = False
+    """Whether the title was a live one when the session began: its segments are decided while it runs."""
 
     def option(self, segment: int) -> int | None:
         """The option already chosen for `segment`, if it is remembered."""

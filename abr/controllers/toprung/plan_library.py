@@ -107,6 +107,7 @@ class PlanLibrary:
         self, prices: PriceList, segment: int, weights_bytes: Floats, buffer_max_s: float
     ) -> FoundPlans | None:
         """A plan for each of `candidates.option_sets`; None when one of them has none."""
+        prices = prices.planned or prices
         with self._lock:
             known = self._found.get(prices)
             if known is None:
@@ -165,7 +166,7 @@ class PlanLibrary:
 
         only_read: leave it at those that a file has.
         """
-        buffer_s = buffer_class_s(buffer_max_s)
+        buffer_s, prices = buffer_class_s(buffer_max_s), prices.planned or prices
         for options in option_sets(prices, weights_bytes):
             device = class_of(prices, options)
             place = Place(device.title, segment // WINDOW, buffer_s)

@@ -1,0 +1,1 @@
+"""What a live stream's pictures are worth: the tables that decisions for its viewers rest on."""

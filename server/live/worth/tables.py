@@ -1,0 +1,88 @@
+"""The tables of a running stream, as the server and its players read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from abr.core.enhancement import EnhancementTable
+from abr.core.live_tables import LiveTables
+from abr.core.title import Meter, Quality, Rendition, Source, Title
+from abr.records import Record
+from server.live.manifests import DELAY_SEGMENTS, LivePresentation
+
+RECENT_SEGMENTS = 8
+"""A typical segment is as large as these were on average."""
+
+
+class Worth(Record, frozen=True):
+    """What a usual segment is worth. quality: by rendition, plain; each has one entry, and so have the table's offers.
+
+    measured: on this stream, or else assumed.
+    """
+
+    quality: dict[str, Quality]
+    meter: Meter
+    enhancements: EnhancementTable | None
+    measured: bool
+
+
+def live_tables(
+    shown: LivePresentation,
+    worth: Worth,
+    *,
+    first_stored: int,
+    sizes: Mapping[str, Sequence[int]],
+    sound_sizes: Sequence[int],
+) -> LiveTables:
+    """sizes, sound_sizes: of the segments from first_stored to the newest listed one."""
+    end = shown.first + len(shown.frames)
+    return LiveTables(
+        typical=_typical(shown, worth, sizes, sound_sizes),
+        state="ended" if shown.ended else "running",
+        updated_s=shown.published_s,
+        begun_s=shown.clock.begun_s,
+        window_s=shown.window_s,
+        latency_s=DELAY_SEGMENTS * shown.segment_s,
+        first_stored=first_stored,
+        first_listed=shown.first,
+        end=end,
+        last_frames=shown.frames[-1],
+        sizes={name: tuple(each) for name, each in sizes.items()},
+        sound_sizes=tuple(sound_sizes),
+        enhancements=worth.enhancements,
+        measured=worth.measured,
+    )
+
+
+def _typical(
+    shown: LivePresentation, worth: Worth, sizes: Mapping[str, Sequence[int]], sound_sizes: Sequence[int]
+) -> Title:
+    width_px, height_px = shown.display_width_px, shown.display_height_px
+    return Title(
+        id=shown.name,
+        display_width_px=width_px,
+        display_height_px=height_px,
+        frame_rate=shown.frame_rate,
+        segment_duration_s=(shown.segment_s,),
+        segment_frames=(shown.segment_frames,),
+        renditions=tuple(_usual(rendition, sizes[rendition.id]) for rendition in shown.renditions),
+        audio=tuple(msgspec.structs.replace(track, segment_bytes=_mean(sound_sizes)) for track in shown.audio),
+        source=Source(
+            name=shown.name, sha256="", width_px=width_px, height_px=height_px, duration_s=sum(shown.durations_s)
+        ),
+        plain_quality=worth.quality,
+        meter=worth.meter,
+        encoder="live",
+        version=shown.version,
+    )
+
+
+def _usual(rendition: Rendition, sizes: Sequence[int]) -> Rendition:
+    return msgspec.structs.replace(rendition, segment_bytes=_mean(sizes))
+
+
+def _mean(sizes: Sequence[int]) -> tuple[int]:
+    recent = sizes[-RECENT_SEGMENTS:]
+    return (max(1, round(sum(recent) / len(recent))),)
