@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from abr.core.control import REASON_MAX, Observation
 from abr.errors import FormatError
@@ -112,7 +112,10 @@ class Stalled(Event, frozen=True, tag="stalled"):
 
 
 class Shown(Event, frozen=True, tag="shown"):
-    """A segment was shown to its end. frames = enhanced_frames + plain_frames; late ones missed their instant."""
+    """A segment was shown to its end. frames = enhanced_frames + plain_frames; late ones missed their instant.
+
+    latency_s: of a live stream, how far its last frame was behind the live edge; absent for titles.
+    """
 
     segment: Index
     rendition: Name
@@ -125,6 +128,7 @@ class Shown(Event, frozen=True, tag="shown"):
     backlog_s: Span = 0.0
     enhance_p50_ms: Span = 0.0
     enhance_p95_ms: Span = 0.0
+    latency_s: Span | UnsetType = UNSET
 
 
 class Stepped(Event, frozen=True, tag="stepped"):

@@ -49,6 +49,10 @@ class EnhancerPool:
         self._disabled: set[tuple[str, str]] = set()
         self._scalers: dict[tuple[int, int], PlainScaler] = {}
 
+    def take_table(self, table: EnhancementTable | None) -> None:
+        """What a live title offers may change while it is watched."""
+        self._table = table
+
     def plain_scaler(self, width_px: int, height_px: int) -> PlainScaler:
         """The display scaler for decoded frames of this size."""
         size = (width_px, height_px)

@@ -55,7 +55,7 @@ class PlayerSetup:
 
 
 class Player:
-    """Plays the segments of a source once, from the first to the last."""
+    """Plays the segments of a source once, in order."""
 
     def __init__(
         self, source: Source, setup: PlayerSetup, *, transport: Transport, clock: SessionClock, log: SessionLog
@@ -114,7 +114,7 @@ class Player:
         if not tracks:
             return None
         return AudioFetcher(
-            tracks[0],
+            lambda: self._source.presentation.audio[0],
             self._transport,
             self._audio_thread,
             on_download=lambda kind, segment, timing: self._log_download(
@@ -165,13 +165,16 @@ class Player:
 
     async def _fetch(self, tasks: asyncio.TaskGroup) -> None:
         title = self._source.title
-        first_frame, start_s, not_before_s = 0, 0.0, 0.0
-        for index, (frames, duration_s) in enumerate(zip(title.segment_frames, title.segment_duration_s, strict=True)):
+        first_frame, start_s, not_before_s, media_s = 0, 0.0, 0.0, 0.0
+        async for place in self._source.places():
+            index, frames, duration_s = place.segment, place.frames, place.duration_s
+            if self._audio is not None and place.media_s > media_s + duration_s / 2:  # not from the beginning on
+                self._audio.begin_at(place.media_s)
+            media_s = place.media_s + duration_s
+            self._enhancers.take_table(self._source.table)
             await self._clock.sleep_until(not_before_s)
             await self._wait_for_room(duration_s)
-            sound = tasks.create_task(
-                self._fetch_audio_until(start_s + duration_s)
-            )  # asked for right behind the picture
+            sound = tasks.create_task(self._fetch_audio_until(media_s))  # asked for right behind the picture
             served = await self._fetch_video(index)
             audio_downloads = await sound
             if served is not None:
@@ -189,11 +192,13 @@ class Player:
                 frames=frames,
                 first_frame=first_frame,
                 start_s=start_s,
+                live_s=place.live_s,
             )
             self.timeline.add_media(self._clock.now_s(), duration_s)
             self._worker.accept(job)
             if served is not None and served.decided.enhancer != PLAIN:
-                plain_vmaf = title.plain_quality[job.rendition].vmaf[index]
+                known = title.plain_quality[job.rendition].vmaf
+                plain_vmaf = known[min(index, len(known) - 1)]  # a live title has one usual segment
                 self._before_after.consider(job, plain_vmaf, served.decided.promised_vmaf)
             await self._jobs.put(job)
             first_frame, start_s = first_frame + frames, start_s + duration_s

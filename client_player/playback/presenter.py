@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from msgspec import UNSET, UnsetType
 
 from abr.core.enhancement import PLAIN
 from abr.core.events import AnyEvent, Playing, Shown, Stalled
@@ -29,7 +30,7 @@ PREFILL_S = 0.25
 class FrameJob:
     """A downloaded segment to be shown. data: init and media segment, empty when the download failed.
 
-    enhancer: what was decided for it. first_frame and start_s: its place in the title.
+    enhancer: what was decided for it. first_frame and start_s: its place in what is played.
     """
 
     segment: int
@@ -39,6 +40,8 @@ class FrameJob:
     frames: int
     first_frame: int
     start_s: float
+    live_s: float | None = None
+    """Of a live stream, the session time of its first picture in front of the camera."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +68,13 @@ def capacity(fps: float, width_px: int, height_px: int) -> int:
     """Frames that may wait to be shown: `HEAD_START_S` of media, bounded by memory (1.5 bytes a pixel)."""
     affordable = int(_MEMORY_MAX_BYTES / (1.5 * width_px * height_px))
     return max(_FRAMES_MIN, min(round(HEAD_START_S * fps), affordable))
+
+
+def _latency_s(ready: ReadyFrame, now_s: float) -> float | UnsetType:
+    """From in front of the camera to the screen; only live streams tell."""
+    if ready.job.live_s is None:
+        return UNSET
+    return max(0.0, now_s - ready.job.live_s - (ready.media_s - ready.job.start_s))
 
 
 class FrameQueue:
@@ -215,5 +225,6 @@ class Presenter:
                 backlog_s=self._backlog_s(),
                 enhance_p50_ms=tally.percentile_ms(50),
                 enhance_p95_ms=tally.percentile_ms(95),
+                latency_s=_latency_s(ready, now_s),
             )
         )

@@ -19,9 +19,9 @@ import aiohttp
 
 from abr.core.device import Measurement
 from abr.core.enhancement import EnhancementTable, Offer
-from abr.core.events import AnyEvent, Ended, Failed
+from abr.core.events import AnyEvent, Decided, Ended, Failed, Shown
 from abr.core.title import Quality, Rendition, Title
-from abr.errors import StorageError, ToprungError
+from abr.errors import InputError, StorageError, ToprungError
 from abr.files import file_sha256
 from abr.records import dumps, dumps_pretty
 from abr.virtual_time import SessionClock, VirtualTimeLoop
@@ -43,6 +43,7 @@ from client_player.session.summary import Summary, summarise
 from client_player.session_log import SessionLog, to_downloaded_event
 from client_player.source.base import Source, SourceListener
 from client_player.source.discovery import find_manifest, find_title
+from client_player.source.live_session import LiveSource, open_live_source, spread_title
 from client_player.source.local_session import open_local
 from client_player.source.server_session import open_server_source
 from client_player.source.session_request import post_session
@@ -169,6 +170,7 @@ async def watch(
             _check_source_file(context, source.title, source_sha256)
             player = await _play_source(context, source, luma, opener)
             await _finish_log(source, log)
+            title = await _title_played(source, request, log)
     except ToprungError as error:
         if not log.ended:
             log.append(Ended(t_s=clock.now_s(), reason=str(error)[:1024], played_s=0.0))
@@ -177,11 +179,22 @@ async def watch(
         log.close()
     return Played(
         events=log.events,
-        title=source.title,
+        title=title,
         table=source.table,
         audio_offset_max_s=player.audio_offset_max_s,
         slow_frame_s=player.slow_frame_s,
     )
+
+
+async def _title_played(source: Source, request: PlayRequest, log: SessionLog) -> Title:
+    """The source's title; of a stream, as many usual segments as the log speaks of, for reports."""
+    if not isinstance(source, LiveSource):
+        return source.title
+    last = max((event.segment for event in log.events if isinstance(event, Decided | Shown)), default=0)
+    title = spread_title(source.title, last + 1)
+    if request.out is not None:
+        await asyncio.to_thread(write_files, request.out, dump_title_files(title, source.table, request.trace))
+    return title
 
 
 async def _finish_log(source: Source, log: SessionLog) -> None:
@@ -207,9 +220,30 @@ async def _open_source(context: _SessionContext) -> Source:
     session = await post_session(context.pool, base_url, session_request)
     clock.start()
     log.append(to_started_event(request, title_id, session.id))
+    if session.live:
+        _check_live(request, title_id)
+        return await open_live_source(
+            base_url,
+            session_request,
+            session,
+            pool=context.pool,
+            transport=transport,
+            listener=listener,
+            clock=clock,
+        )
     return await open_server_source(
         base_url, session_request, session, pool=context.pool, transport=transport, listener=listener
     )
+
+
+def _check_live(request: PlayRequest, title_id: str) -> None:
+    """Raises InputError for what cannot be done with a stream that is running."""
+    if request.virtual_time:
+        raise InputError(f"{title_id} is live: it plays at its own rate, so leave out --speed max.")
+    if request.source_file is not None:
+        raise InputError(
+            f"{title_id} is live: no file tells what it should look like; leave out --source."
+        )
 
 
 def _source_listener(clock: SessionClock, log: SessionLog) -> SourceListener:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import msgspec
+import numpy as np
+from msgspec import UnsetType
 
 from abr.controllers.guard import FAILED
 from abr.core.enhancement import PLAIN
@@ -64,6 +66,9 @@ class Summary(Record, frozen=True):
     quality_seen: float | None = None
     panel_seen: dict[str, float] | None = None
     panel_plain: dict[str, float] | None = None
+    latency_s: float | None = None
+    """Of a live stream: how far behind the live edge pictures were shown, the median over segments; None for titles."""
+    latency_p95_s: float | None = None
 
 
 def summarise(
@@ -83,6 +88,7 @@ def summarise(
         quality_seen(event, choice, title, seen.vmaf[place] if seen and place < len(seen.vmaf) else None)
         for place, (event, choice) in enumerate(zip(shown, promises, strict=True))
     ]
+    latencies = [event.latency_s for event in shown if not isinstance(event.latency_s, UnsetType)]
     sizes = {kind: _count_bytes(events, kind) for kind in ("video", "audio", "weights", "init", "document")}
     media_s = sum(title.segment_duration_s[event.segment] for event in shown)
     return Summary(
@@ -116,6 +122,8 @@ def summarise(
         switches_per_minute=round(switches_per_minute([e.rendition for e in shown], media_s), 3) if media_s else 0.0,
         steps=sum(isinstance(event, Stepped) for event in events),
         failures=sum(isinstance(event, Failed) for event in events),
+        latency_s=_percentile(latencies, 50),
+        latency_p95_s=_percentile(latencies, 95),
         sound_apart_ms=round(audio_offset_max_s * 1000, 1),
         controller_failures=sum(isinstance(event, Decided) and event.reason.startswith(FAILED) for event in events),
     )
@@ -138,6 +146,7 @@ def as_table(summary: Summary) -> list[tuple[str, str]]:
             f"weights {summary.mbytes_weights:.2f})",
         ),
         ("mean video bitrate", f"{summary.mean_kbps:.0f} kbit/s"),
+        *_live_rows(summary),
         ("switches of rendition", f"{summary.switches}, {summary.switches_per_minute:.2f} a minute"),
         ("enhanced", f"{summary.enhanced_share:.1%} of {summary.frames} frames"),
         ("late", f"{summary.late_frames} frames ({summary.late_share:.2%})"),
@@ -146,6 +155,12 @@ def as_table(summary: Summary) -> list[tuple[str, str]]:
         *([("ended early", summary.ended)] if summary.partial else []),
         *([("controller failed", f"{summary.controller_failures} times")] if summary.controller_failures else []),
     ]
+
+
+def _live_rows(summary: Summary) -> list[tuple[str, str]]:
+    if summary.latency_s is None:
+        return []
+    return [("behind the live edge", f"{summary.latency_s:.2f} s (median), {summary.latency_p95_s:.2f} s (p95)")]
 
 
 def as_dict(summary: Summary) -> dict[str, object]:
@@ -188,6 +203,10 @@ def _panel_of_plain(shown: Sequence[Shown], seen: PanelFigures, title: Title) ->
 
 def _count_bytes(events: Sequence[AnyEvent], kind: str) -> int:
     return sum(event.size_bytes for event in events if isinstance(event, Downloaded) and event.kind == kind)
+
+
+def _percentile(values: Sequence[float], percent: float) -> float | None:
+    return round(float(np.percentile(values, percent)), 3) if values else None
 
 
 def _mean(values: Sequence[float], weights: Sequence[int]) -> float:

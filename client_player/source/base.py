@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -32,6 +32,28 @@ class PlayerView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """The segment to be played next. media_s: where it begins in the title, or in the stream.
+
+    live_s: of a live stream, the session time of its first picture in front of the camera.
+    """
+
+    segment: int
+    frames: int
+    duration_s: float
+    media_s: float
+    live_s: float | None = None
+
+
+async def title_places(title: Title) -> AsyncIterator[Place]:
+    """All segments of a title, from the first to the last."""
+    media_s = 0.0
+    for segment, (frames, duration_s) in enumerate(zip(title.segment_frames, title.segment_duration_s, strict=True)):
+        yield Place(segment=segment, frames=frames, duration_s=duration_s, media_s=media_s)
+        media_s += duration_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServedSegment:
     """A decided segment and its bytes (without init). not_before_s: the next one is not to be asked for earlier.
 
@@ -58,12 +80,19 @@ class SourceListener:
 
 
 class Source(Protocol):
-    """Decides and downloads the video of one title. title_url: URL of the title folder, with a slash at its end."""
+    """Decides and downloads the video of one title. title_url: URL of the title folder, with a slash at its end.
+
+    Of a live stream the title has one usual segment, and table and presentation change while it runs.
+    """
 
     title: Title
     table: EnhancementTable | None
     presentation: Presentation
     title_url: str
+
+    def places(self) -> AsyncIterator[Place]:
+        """The segments to be played, in order; waits for those that are not there yet."""
+        ...
 
     async def fetch_segment(self, index: int, view: PlayerView) -> ServedSegment:
         """Decide segment `index` (from 0) and download it. Raises DownloadError when that fails."""

@@ -7,7 +7,7 @@ so nothing is enhanced and the promised quality means little.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 from urllib.parse import urljoin
@@ -25,7 +25,7 @@ from abr.errors import FormatError
 from abr.records import loads
 from client_player.decoder import count_frames
 from client_player.source.assumed_title import assume_title
-from client_player.source.base import PlayerView, ServedSegment, SourceListener
+from client_player.source.base import Place, PlayerView, ServedSegment, SourceListener, title_places
 from client_player.source.mpd import MANIFEST_MAX_BYTES, Presentation, loads_mpd
 from client_player.source.title_checks import check_title
 from client_player.transport.http import (
@@ -85,6 +85,10 @@ class LocalSource:
             families=self.request.families,
             currency=self.request.currency,
         )
+
+    def places(self) -> AsyncIterator[Place]:
+        """See Source."""
+        return title_places(self.title)
 
     async def fetch_segment(self, index: int, view: PlayerView) -> ServedSegment:
         """Decide, wait as decided, then fetch. When that fails, the lowest rendition's segment is fetched instead."""

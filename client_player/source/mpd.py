@@ -54,6 +54,8 @@ class Track:
     frame_rate: Fraction | None
     init_url: str
     segments: tuple[Span, ...]
+    first: int = 0
+    """The number of the first of them, from 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

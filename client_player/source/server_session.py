@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from urllib.parse import urljoin, urlsplit
 
@@ -18,7 +18,8 @@ from abr.protocols.cmsd import DYNAMIC, read_chosen
 from abr.protocols.structured_fields import Token
 from abr.records import dumps
 from abr.virtual_time import working
-from client_player.source.base import PlayerView, ServedSegment, SourceListener
+from client_player.source.base import Place, PlayerView, ServedSegment, SourceListener, title_places
+from client_player.source.mpd import Span
 from client_player.source.session_documents import DocumentFetcher, SessionDocuments
 from client_player.source.session_request import ServerSessionRequest, SessionReply, post_session, public_id
 from client_player.transport.http import (
@@ -51,7 +52,7 @@ class ServerSource:
         self._first_id = session.id
         self._init = documents.init
         self.title, self.table, self.presentation = documents.title, documents.table, documents.presentation
-        self.title_url = _title_url(base_url, session)
+        self.title_url = title_folder_url(base_url, session)
 
     async def fetch_segment(self, index: int, view: PlayerView) -> ServedSegment:
         """See Source. A session that the server has lost is opened anew, once."""
@@ -64,7 +65,7 @@ class ServerSource:
         return await self._request_segment(index, view, RetryPolicy())
 
     async def _request_segment(self, index: int, view: PlayerView, retries: RetryPolicy) -> ServedSegment:
-        span = self.presentation.video[0].segments[index]
+        span = self._span(index)
         reply = await get_with_retries(
             self._transport,
             self._session_url(span.url),
@@ -74,6 +75,20 @@ class ServerSource:
             on_failure=self._listener.on_failure,
         )
         return self._to_served_segment(index, reply, view)
+
+    def places(self) -> AsyncIterator[Place]:
+        """See Source."""
+        return title_places(self.title)
+
+    def _span(self, index: int) -> Span:
+        return self.presentation.video[0].segments[index]
+
+    def _expected_bytes(self, rendition: str, index: int) -> int | None:
+        """None where that is not known."""
+        return self.title.rendition(rendition).segment_bytes[index]
+
+    def _plain_vmaf(self, rendition: str, index: int) -> float:
+        return self.title.plain_quality[rendition].vmaf[index]
 
     def _session_url(self, url: str) -> str:
         """The manifest's URL of a segment, with the id of the session that is open now."""
@@ -115,8 +130,8 @@ class ServerSource:
     def _check_segment(self, index: int, reply: HttpReply) -> None:
         """Raises DownloadError when the body is not as long as the title says."""
         rendition, _ = self._read_choice(reply.headers)
-        expected = self.title.rendition(rendition).segment_bytes[index]
-        if len(reply.body) != expected:
+        expected = self._expected_bytes(rendition, index)
+        if expected is not None and len(reply.body) != expected:
             raise DownloadError(
                 f"{reply.url} has {len(reply.body)} bytes; segment {index} of {rendition} has {expected}."
             )
@@ -137,7 +152,7 @@ class ServerSource:
     def _to_served_segment(self, index: int, reply: HttpReply, view: PlayerView) -> ServedSegment:
         rendition, enhancer = self._read_choice(reply.headers)
         wait_s = min(60.0, max(0.0, _parse_number(reply.headers.get(session_api.WAIT_S, ""), 0.0)))
-        plain = self.title.plain_quality[rendition].vmaf[index]
+        plain = self._plain_vmaf(rendition, index)
         decided = Decided(
             t_s=view.now_s,
             segment=index,
@@ -193,8 +208,8 @@ async def open_server_source(
 ) -> ServerSource:
     """The source of a session that `post_session` opened, with all its documents. Raises DownloadError, FormatError."""
     fetcher = DocumentFetcher(
-        manifest_url=_server_url(base_url, session.manifest_url),
-        title_url=_title_url(base_url, session),
+        manifest_url=server_url(base_url, session.manifest_url),
+        title_url=title_folder_url(base_url, session),
         session=session,
         transport=transport,
         listener=listener,
@@ -203,15 +218,16 @@ async def open_server_source(
     return ServerSource(base_url, request, session, documents, pool=pool, transport=transport, listener=listener)
 
 
-def _server_url(base_url: str, url: str) -> str:
+def server_url(base_url: str, url: str) -> str:
     """A URL that the server told. Behind a proxy it may not know the path under which viewers reach it."""
     prefix = urlsplit(base_url).path.rstrip("/")
     lacks_prefix = url.startswith("/") and not url.startswith(f"{prefix}/")
     return urljoin(base_url, prefix + url if lacks_prefix else url)
 
 
-def _title_url(base_url: str, session: SessionReply) -> str:
-    return urljoin(_server_url(base_url, session.title_url), ".")
+def title_folder_url(base_url: str, session: SessionReply) -> str:
+    """Of the title folder of the session's version, with a slash at its end."""
+    return urljoin(server_url(base_url, session.title_url), ".")
 
 
 def _parse_number(text: str, default: float) -> float:

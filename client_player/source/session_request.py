@@ -30,6 +30,7 @@ class SessionReply(msgspec.Struct, frozen=True):
     title: str
     manifest_url: str
     title_url: str
+    live: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
