@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from msgspec import UnsetType
 from rich.console import Console
 from rich.status import Status
 
@@ -15,7 +16,7 @@ class PlayProgress:
         self._console = Console(stderr=True, highlight=False)
         self._status = Status("Opening a session …", console=self._console) if self._console.is_terminal else None
         self._bytes = self._frames = self._measured = 0
-        self._choice = ""
+        self._choice = self._behind = ""
 
     def __enter__(self) -> PlayProgress:
         if self._status:
@@ -43,7 +44,10 @@ class PlayProgress:
                 self._console.print(f"{_at(event)} {event.what}: {event.detail}", style="yellow")
             case Shown():
                 self._frames += event.frames
-        self._update(f"{self._choice}, {self._frames} frames shown, {self._bytes / 1e6:.2f} MB")
+                self._behind = (
+                    "" if isinstance(event.latency_s, UnsetType) else f", {event.latency_s:.1f} s behind live"
+                )
+        self._update(f"{self._choice}, {self._frames} frames shown, {self._bytes / 1e6:.2f} MB{self._behind}")
 
     def count_bytes(self, size_bytes: int) -> None:
         """Bytes that the shaped network let through."""

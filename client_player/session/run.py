@@ -241,9 +241,7 @@ def _check_live(request: PlayRequest, title_id: str) -> None:
     if request.virtual_time:
         raise InputError(f"{title_id} is live: it plays at its own rate, so leave out --speed max.")
     if request.source_file is not None:
-        raise InputError(
-            f"{title_id} is live: no file tells what it should look like; leave out --source."
-        )
+        raise InputError(f"{title_id} is live: no file tells what it should look like; leave out --source.")
 
 
 def _source_listener(clock: SessionClock, log: SessionLog) -> SourceListener:

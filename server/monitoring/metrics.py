@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from threading import Lock
 
+from msgspec import UnsetType
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
 
 from abr.core.enhancement import PLAIN
@@ -173,6 +174,9 @@ class ViewerMetrics:
         self.buffer_s = make.histogram(
             "viewer_buffer_seconds", "Media buffered when a segment had been shown.", _BUFFER_S
         )
+        self.live_latency_s = make.traced_histogram(
+            "viewer_live_latency_seconds", "How far behind the live edge segments of live streams were shown.", _STALL_S
+        )
         self.enhance_s = make.histogram(
             "viewer_enhance_seconds",
             "95th percentile of the time to enhance a frame, a segment.",
@@ -214,6 +218,8 @@ class ViewerMetrics:
         self.frames.labels("plain").inc(event.plain_frames)
         self.late_frames.inc(event.late_frames)
         self.buffer_s.observe(event.buffer_s)
+        if not isinstance(event.latency_s, UnsetType):
+            self.live_latency_s.observe(event.latency_s, session_id)
         if quality is None:
             return
         self.vmaf.observe(quality.vmaf, session_id)

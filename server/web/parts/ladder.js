@@ -1,48 +1,81 @@
 // The decisions so far as a row of columns, one a segment, with the reason of the one that is looked at.
 
+import { ofSegment } from "./segments.js";
+
+const LIVE_CELLS = 120; // segments of a live stream that stay
+
 export class Ladder {
   #decisions = new Map();
   #picked = null;
   #shown = -1;
 
-  constructor(box, why, title) {
-    Object.assign(this, { box, why, title });
+  /** live: the title has no end; cells come with the decisions, and old ones go. */
+  constructor(box, why, title, { live = false } = {}) {
+    Object.assign(this, { box, why, title, live });
     this.cells = title.segment_duration_s.map(() => document.createElement("i"));
+    if (live) this.cells = [];
+    this.first = 0; // the segment of the first cell
     box.replaceChildren(...this.cells);
     box.onkeydown = (event) => this.#key(event);
-    box.onpointermove = (event) => this.#pick(this.cells.indexOf(event.target.closest("i")));
+    box.onpointermove = (event) => this.#pick(this.first + this.cells.indexOf(event.target.closest("i")));
     box.onpointerleave = () => this.#pick(-1);
   }
 
   add(segment, decision) {
+    if (this.live) this.#makeRoom(segment);
     this.#decisions.set(segment, decision);
     const rungs = this.title.renditions.map(({ id }) => id);
-    const cell = this.cells[segment];
+    const cell = this.#cell(segment);
+    if (!cell) return;
     const [family, tier] = decision.enhancer.split("-");
     cell.className = ["d", family, tier ?? ""].join(" ").trim();
     cell.style.setProperty("--h", `${(100 * (rungs.indexOf(decision.rendition) + 1)) / rungs.length}%`);
     if (this.#picked === null) this.#say(segment);
   }
 
+  #cell(segment) {
+    return this.cells[segment - this.first];
+  }
+
+  /** Cells up to that segment; the oldest go. Where the viewer went elsewhere, the row begins anew. */
+  #makeRoom(segment) {
+    const end = this.first + this.cells.length;
+    if (!this.cells.length || segment < this.first || segment > end + LIVE_CELLS) {
+      this.cells = [];
+      this.first = segment;
+      this.#decisions.clear();
+      this.#picked = null;
+      this.box.replaceChildren();
+    }
+    while (this.first + this.cells.length <= segment) {
+      this.cells.push(this.box.appendChild(document.createElement("i")));
+    }
+    while (this.cells.length > LIVE_CELLS) {
+      if (this.#picked === this.first) this.#picked = null;
+      this.#decisions.delete(this.first++);
+      this.cells.shift().remove();
+    }
+  }
+
   /** Mark the segment that is on the screen. */
   show(segment) {
     if (segment === this.#shown) return;
-    this.cells[this.#shown]?.classList.remove("shown");
-    this.cells[segment]?.classList.add("shown");
+    this.#cell(this.#shown)?.classList.remove("shown");
+    this.#cell(segment)?.classList.add("shown");
     this.#shown = segment;
   }
 
   #pick(segment) {
-    if (this.#picked !== null) this.cells[this.#picked].classList.remove("picked");
+    if (this.#picked !== null) this.#cell(this.#picked)?.classList.remove("picked");
     this.#picked = this.#decisions.has(segment) ? segment : null;
     if (this.#picked === null) return;
-    this.cells[segment].classList.add("picked");
+    this.#cell(segment)?.classList.add("picked");
     this.#say(segment);
   }
 
   #say(segment) {
     const { rendition, enhancer, vmaf, quality, reason } = this.#decisions.get(segment);
-    const plain = this.title.plain_quality[rendition].vmaf[segment];
+    const plain = ofSegment(this.title.plain_quality[rendition].vmaf, segment);
     const bold = document.createElement("b");
     bold.textContent = `Segment ${segment + 1}: ${rendition}${enhancer === "none" ? ", plain" : ` + ${enhancer}`}`;
     const lifted = `quality ${plain.toFixed(1)} → ${quality.toFixed(1)} (VMAF ${vmaf.toFixed(1)})`;

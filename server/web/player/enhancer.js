@@ -22,8 +22,20 @@ export class Enhancer {
   #listening = new AbortController();
 
   /** `candidatesAt(mediaS)` → {segment, rendition, decided, candidates}; `changed` hears whenever `state` does. */
-  constructor({ video, canvas, thread, frameMs, on, split, candidatesAt, telemetry, bufferS, changed }) {
-    Object.assign(this, { video, canvas, thread, frameMs, on, split, candidatesAt, telemetry, bufferS, changed });
+  constructor({ video, canvas, thread, frameMs, on, split, candidatesAt, telemetry, bufferS, behind, changed }) {
+    Object.assign(this, {
+      video,
+      canvas,
+      thread,
+      frameMs,
+      on,
+      split,
+      candidatesAt,
+      telemetry,
+      bufferS,
+      behind,
+      changed,
+    });
     this.keeper = new Keeper(frameMs);
     this.counts = { frames: 0, enhanced: 0, late: 0 };
     const next = (now, metadata) => {
@@ -235,6 +247,7 @@ export class Enhancer {
       buffer_s: this.bufferS(),
       enhance_p50_ms: percentile(0.5),
       enhance_p95_ms: percentile(0.95),
+      ...this.behind(),
     });
     this.#shown = null;
   }

@@ -2,8 +2,10 @@
 
 import { Ladder } from "../parts/ladder.js";
 import { at } from "../parts/root.js";
+import { ofSegment } from "../parts/segments.js";
 import { countedQuality } from "./choices.js";
 import { Health } from "./health.js";
+import { load, watchOffers } from "./live.js";
 import { Link, NETWORKS } from "./link.js";
 import { HOPELESS, UNMEASURED, fitting, jobs, measure, settled } from "./profile.js";
 import { Session, json } from "./session.js";
@@ -24,7 +26,8 @@ const mean = (values) => values.reduce((a, b) => a + b, 0) / (values.length || 1
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 const video = $("video");
-let loaded = null; // {title, table, wanted, frameMs, measured}: the title that is picked
+let lives = new Map(); // what the live titles are in, by id
+let loaded = null; // {title, table, live, wanted, frameMs, measured}: the title that is picked
 let showing = null; // {session, ladder}: what plays
 let thread = null;
 let asked = false; // the viewer wants to watch
@@ -37,16 +40,18 @@ let resumeS = 0; // where to go on after a failure
 const LOST = "lost by the server";
 const GONE = {
   404: "the library no longer has it.",
-  410: "it was prepared anew meanwhile, and the version that you watched is gone.",
+  410: "it was prepared anew, or began anew, meanwhile: what you watched is gone.",
 }; // by what a request for a session is answered
 const health = new Health({ lost: () => renew(LOST) });
 
 async function begin() {
   const { titles: all } = await json(at("titles"), {});
-  const titles = all.filter(({ live }) => !live); // sessions are for prepared titles only
+  const titles = all.filter(({ live }) => live !== "waiting");
   health.heard(200);
-  if (!titles.length) throw new Error("This library has no prepared titles yet; `toprung prepare film.mp4` makes one.");
-  const options = titles.map(({ id, duration_s: durationS }) => new Option(`${id} (${clock(durationS)})`, id));
+  if (!titles.length) throw new Error("This library has no titles yet; `toprung prepare film.mp4` makes one.");
+  lives = new Map(titles.filter(({ live }) => live).map(({ id, live }) => [id, live]));
+  const lasts = ({ live, duration_s: durationS }) => (live === "running" ? "live" : clock(durationS));
+  const options = titles.map((title) => new Option(`${title.id} (${lasts(title)})`, title.id));
   $("titles").replaceChildren(...options);
   const wanted = new URLSearchParams(location.search).get("title");
   if (titles.some(({ id }) => id === wanted)) $("titles").value = wanted;
@@ -60,21 +65,35 @@ async function pick() {
   resumeS = 0;
   $("begin").disabled = $("play").disabled = true;
   const id = $("titles").value;
-  const [title, table] = await Promise.all(
-    ["title", "enhancements"].map((name) => json(at(`titles/${id}/${name}.json`))),
-  );
+  const found = await load(id, lives.has(id));
   if ($("titles").value !== id) return;
-  if (!title) throw new Error(`The library no longer has ${id}; reload the page.`);
+  if (!found) throw new Error(`The library no longer has ${id}; reload the page.`);
+  const { title, table, live } = found;
   const frameMs = (1000 * title.frame_rate[1]) / title.frame_rate[0];
-  const mine = { title, table, frameMs, wanted: jobs(title, table), measured: null };
+  const mine = { ...found, frameMs, wanted: jobs(title, table), measured: null };
   loaded = mine;
+  if (live)
+    watchOffers(
+      id,
+      table,
+      () => mine !== loaded,
+      (more) => offered(mine, more),
+    );
   text("heading", title.id);
-  text("length", clock(title.segment_duration_s.reduce((a, b) => a + b, 0)));
+  text("length", live ? "live" : clock(title.segment_duration_s.reduce((a, b) => a + b, 0)));
   $("stage").style.aspectRatio = `${title.display_width_px} / ${title.display_height_px}`;
   $("begin").disabled = $("play").disabled = false;
   $("enhance").disabled = Boolean(title.no_enhancement);
   mine.measuring = measureBeside(mine);
   if (asked) await start();
+}
+
+/** A live title offers other enhancers by now: measure what is new, and lift by them. */
+async function offered(mine, { title, table }) {
+  const before = mine.wanted.length;
+  Object.assign(mine, { title, table, wanted: jobs(title, table) });
+  if (showing?.session.loaded === mine) showing.session.offered(table);
+  if (mine.wanted.length !== before) mine.measuring = measureBeside(mine);
 }
 
 /** Measure what the title's networks cost here, while the film may play already. */
@@ -125,7 +144,7 @@ async function start(atS = 0) {
   const mine = loaded;
   try {
     await Promise.race([mine.measuring, pause(REMEMBERED_MS)]);
-    const ladder = new Ladder($("ladder"), $("why"), mine.title);
+    const ladder = new Ladder($("ladder"), $("why"), mine.title, { live: Boolean(mine.live) });
     const told = { decided: (...decision) => ladder.add(...decision), changed: sayState, renewed: sayLink };
     const link = new Link($("network").value);
     const session = await Session.open({ video, loaded: mine, link, health, lifts: lifts(), told });
@@ -172,7 +191,7 @@ async function renew(reason) {
 /** Begin again where the picture is: over another network, or after a failure. */
 async function restart() {
   if (loaded?.gone) return pick();
-  if (showing) resumeS = showing.session.stream.ended ? 0 : video.currentTime;
+  if (showing) resumeS = showing.session.stream.ended || loaded?.live ? 0 : video.currentTime;
   stop();
   if (!loaded) return begin();
   await start(resumeS);
@@ -209,7 +228,7 @@ function lost(what) {
   const session = showing?.session;
   session?.telemetry.tell("failed", { what: "enhancer", detail: `${what} was lost` });
   session?.enhancer?.stop();
-  if (session) session.enhancer = null;
+  if (session) Object.assign(session, { enhancer: null }).stream.lifting = false;
   thread = null;
   sayState({ name: "none", reason: `${what} was lost`, stepped: true });
 }
@@ -246,6 +265,7 @@ function say() {
     error: error || stream?.error || "",
     gone: Boolean(loaded?.gone),
     measuring,
+    latencyS: stream?.latencyS ?? null,
     lost: renewing === LOST,
   });
   document.body.dataset.state = now.name;
@@ -267,9 +287,10 @@ function tick() {
   const segment = stream.segmentAt(video.currentTime);
   const decision = stream.decisions.get(segment);
   ladder.show(segment);
-  $("seek").value = video.currentTime;
-  $("seek").max = video.duration || 1;
-  text("now", clock(video.currentTime));
+  const { startS, endS } = stream.span;
+  Object.assign($("seek"), { min: startS, max: endS, value: video.currentTime });
+  const { latencyS } = stream;
+  text("now", latencyS === null ? clock(video.currentTime) : `−${latencyS.toFixed(1)} s`);
   text("t-buffer", `${stream.bufferS.toFixed(1)} s`);
   text("t-buffer-more", `of at most ${BUFFER_S} s`);
   const { count, seconds } = stream.stalls;
@@ -282,20 +303,20 @@ function tick() {
   const lifted = enhancer && enhancer.state.name !== "none";
   text("hint", hint({ title, decision, lifted, measuring, choices }));
   if (!decision) return;
-  const plain = title.plain_quality[decision.rendition].vmaf[segment];
+  const plain = ofSegment(title.plain_quality[decision.rendition].vmaf, segment);
   const { frames, enhanced } = enhancer?.counts ?? { frames: 0, enhanced: 0 };
   text("t-picture", lifted ? `${decision.rendition} → ${title.display_height_px}p` : decision.rendition);
   text(
     "t-picture-more",
-    `${((8 * decision.sizeBytes) / 1000 / title.segment_duration_s[segment]).toFixed(0)} kbit/s, ${lifted ? enhancer.state.name : "plain"}`,
+    `${((8 * decision.sizeBytes) / 1000 / ofSegment(title.segment_duration_s, segment)).toFixed(0)} kbit/s, ${lifted ? enhancer.state.name : "plain"}`,
   );
   const offer = lifted && choices.offer(enhancer.state.name, decision.rendition);
-  const shown = offer ? countedQuality(offer.quality)[segment] : plain;
+  const shown = offer ? ofSegment(countedQuality(offer.quality), segment) : plain;
   text("t-quality", shown.toFixed(1));
   text(
     "t-quality-more",
     lifted
-      ? `${plain.toFixed(1)} plain; VMAF ${(offer ? offer.quality.vmaf[segment] : plain).toFixed(1)}`
+      ? `${plain.toFixed(1)} plain; VMAF ${(offer ? ofSegment(offer.quality.vmaf, segment) : plain).toFixed(1)}`
       : `decided: ${decision.enhancer === "none" ? "plain" : decision.enhancer}`,
   );
   text("t-share", frames ? `${Math.round((100 * enhanced) / frames)} %` : "0 %");
@@ -392,10 +413,15 @@ for (const [event, sign, label] of [
 video.addEventListener("ended", say);
 video.addEventListener("resize", () => showing && sayState(showing.session.enhancer?.state ?? { name: "none" }));
 
+function seekTo(toS) {
+  const { stream } = showing.session;
+  stream.seek(Math.max(stream.span.startS, Math.min(stream.span.endS, toS)));
+}
+
 const keys = {
   k: playOrPause,
-  ArrowLeft: () => showing?.session.stream.seek(Math.max(0, video.currentTime - 5)),
-  ArrowRight: () => showing?.session.stream.seek(Math.min(video.duration || 0, video.currentTime + 5)),
+  ArrowLeft: () => showing && seekTo(video.currentTime - 5),
+  ArrowRight: () => showing && seekTo(video.currentTime + 5),
   e: () => $("enhance").click(),
   b: () => $("compare").click(),
   m: () => $("mute").click(),

@@ -69,7 +69,7 @@ export class Session {
 
   constructor({ video, loaded, link, health, lifts, told, answer }) {
     Object.assign(this, { video, loaded, link, lifts, toldLifts: lifts, told });
-    const { title, table } = loaded;
+    const { title, table, live } = loaded;
     this.#begin(answer);
     const weights = new Weights(this.#titleUrl(), link, ({ name, sizeBytes, startedMs, durationMs }) =>
       this.telemetry.tell("downloaded", {
@@ -91,6 +91,7 @@ export class Session {
     this.stream = new Stream({
       video,
       title,
+      live,
       weights,
       link,
       health,
@@ -138,6 +139,12 @@ export class Session {
     this.enhancer?.setOn(lifts);
   }
 
+  /** A live title offers other enhancers by now. */
+  offered(table) {
+    this.choices.table = table;
+    this.choices.remeasured(this.choices.measured);
+  }
+
   /** Begin to lift frames in the worker, drawing on `canvas` (what gives one). */
   async equip(thread, canvas, { split }) {
     const { measured, wanted, frameMs } = this.loaded;
@@ -147,6 +154,8 @@ export class Session {
     const surface = canvas();
     await thread.ask("start", { kind: found.kind, canvas: surface.offscreen }, [surface.offscreen]);
     if (this.#over) return;
+    this.enhancer?.stop();
+    this.stream.lifting = true;
     this.enhancer = new Enhancer({
       video: this.video,
       canvas: surface.canvas,
@@ -157,6 +166,7 @@ export class Session {
       candidatesAt: (mediaS) => this.#candidatesAt(mediaS),
       telemetry: this.telemetry,
       bufferS: () => this.stream.bufferS,
+      behind: () => this.stream.behind,
       changed: this.told.changed,
     });
   }

@@ -8,7 +8,7 @@ const seconds = (ms) => `${Math.max(1, Math.round(ms / 1000))} s`;
  *
  * loaded: the title is known. asked: the viewer wants to watch. began: the first picture was seen. stoodMs: how long the
  * picture has stood although it should move. awayMs: how long the server has not answered. error: why the film cannot
- * go on, or "". gone: what was watched is there no longer. measuring: what is being measured, or "". lost: a session that
+ * go on, or "". gone: what was watched is there no longer. measuring: what is being measured, or "". latencyS: how far a live picture is behind its edge, or null. lost: a session that
  * the server forgot is being replaced.
  */
 export function status({
@@ -23,6 +23,7 @@ export function status({
   error,
   gone,
   measuring,
+  latencyS,
   lost,
 }) {
   const again = gone ? "Begin again" : "Try again";
@@ -39,7 +40,8 @@ export function status({
     const words = `Waiting for data: the picture has stood still for ${seconds(stoodMs)}.`;
     return state("waiting", words, { retry: stoodMs > 8000 ? "Try again" : null, covers: true });
   }
-  return state(measuring ? "measuring" : "playing", `Playing.${meanwhile}`);
+  const playing = latencyS === null ? "Playing." : `Playing live, ${latencyS.toFixed(1)} s behind the stream.`;
+  return state(measuring ? "measuring" : "playing", `${playing}${meanwhile}`);
 }
 
 function away({ loaded, asked, stoodMs, awayMs, bufferS }) {

@@ -10,6 +10,8 @@ const FOREVER = 1e6; // attempts; the page tells what is going on meanwhile
 const RETRY_MS = 1500;
 const STOOD_MS = 1000; // a standstill this long counts even if the browser does not tell of it
 const SOUGHT_MS = 3000; // after a seek
+const KEPT_LIVE = 300; // decisions of a live stream that are remembered
+const LIVE_CATCHUP = { enabled: true, maxDrift: 12, playbackRate: { min: -0.05, max: 0.05 } }; // keeps the distance
 const DOWNLOAD_ERRORS = [10, 11, 15, 25, 26, 27, 28]; // dash.js' codes of downloads that failed
 export const PUBLIC = 16; // leading characters of a session id that may be told
 const OPEN_PATIENCE_MS = 1500; // how long start-up waits for an enhancer to be ready
@@ -24,15 +26,17 @@ export class Stream {
   #countedMs = 0; // a standstill is counted up to here
   #playing = false;
   #moved = { atS: -1, atMs: performance.now() };
+  #onScreen = null; // {segment, frames}
+  lifting = false; // an enhancer tells what is shown
   #sought = false; // by the viewer: that a picture takes a moment to come is no stall
   #listening = new AbortController();
 
   /**
    * `decided` hears of each decision once its segment and weights are there, and may promise an enhancer for it.
-   * `health` hears how the server answers. `link`: the network that downloads come over.
+   * `health` hears how the server answers. `link`: the network that downloads come over. `live`: of a live title.
    */
-  constructor({ video, session, title, choices, weights, telemetry, link, health, decided }) {
-    Object.assign(this, { video, session, title, choices, weights, telemetry, link, health, decided });
+  constructor({ video, session, title, live, choices, weights, telemetry, link, health, decided }) {
+    Object.assign(this, { video, session, title, live, choices, weights, telemetry, link, health, decided });
     this.starts = title.segment_duration_s.reduce((starts, span) => [...starts, starts.at(-1) + span], [0]);
     this.player = MediaPlayer().create();
     this.player.updateSettings({
@@ -41,6 +45,7 @@ export class Stream {
         retryIntervals: { MediaSegment: RETRY_MS, InitializationSegment: RETRY_MS, MPD: RETRY_MS },
         abr: { autoSwitchBitrate: { video: false, audio: false } },
         text: { defaultEnabled: false },
+        ...(live ? { liveCatchup: LIVE_CATCHUP } : {}),
       },
     });
     this.player.addRequestInterceptor((request) => this.#asking(request));
@@ -100,7 +105,21 @@ export class Stream {
   /** Whether the film is over; players pause just before the end when sound and picture are not of one length. */
   get ended() {
     const { ended, paused, currentTime, duration } = this.video;
-    return ended || (this.#playing && paused && currentTime > Math.min(duration || Infinity, this.starts.at(-1)) - 0.1);
+    const endS = Math.min(duration || Infinity, this.live ? Infinity : this.starts.at(-1));
+    return ended || (this.#playing && paused && currentTime > endS - 0.1);
+  }
+
+  /** Of a live stream: how far behind its edge the picture is, in seconds; null otherwise. */
+  get latencyS() {
+    if (!this.live || !this.#playing || !this.player.isDynamic()) return null;
+    const latencyS = this.player.getCurrentLiveLatency();
+    return latencyS >= 0 ? latencyS : null;
+  }
+
+  /** What can be sought in: from where to where, in media time. */
+  get span() {
+    const { start, end } = (this.live && this.player.isReady() && this.player.getDvrWindow()) || {};
+    return end > 0 ? { startS: start, endS: end } : { startS: 0, endS: this.video.duration || 1 };
   }
 
   /** How long the picture has not moved although it should. */
@@ -111,6 +130,7 @@ export class Stream {
 
   /** To be called now and then: sees a standstill that the browser does not tell of. */
   watch() {
+    if (this.live) this.#noteShown();
     const { currentTime: atS, paused, ended, readyState } = this.video;
     if (paused || ended || (atS !== this.#moved.atS && readyState > 2)) {
       this.#moved = { atS, atMs: performance.now() };
@@ -118,6 +138,34 @@ export class Stream {
     } else if (this.#playing && !this.#stalledMs && this.stoodMs > (this.#sought ? SOUGHT_MS : STOOD_MS)) {
       this.#stalledMs = Math.max(this.#moved.atMs, this.#countedMs);
     }
+  }
+
+  /** A page that lifts nothing tells itself what was shown of a live stream, and how late. */
+  #noteShown() {
+    const segment = this.segmentAt(this.video.currentTime);
+    const { totalVideoFrames: frames = 0 } = this.video.getVideoPlaybackQuality?.() ?? {};
+    const before = this.#onScreen;
+    if (before?.segment === segment) return;
+    this.#onScreen = { segment, frames };
+    const decision = before && this.decisions.get(before.segment);
+    if (!decision || this.lifting || frames <= before.frames) return;
+    this.telemetry.tell("shown", {
+      segment: before.segment,
+      rendition: decision.rendition,
+      enhancer: decision.enhancer,
+      frames: frames - before.frames,
+      enhanced_frames: 0,
+      plain_frames: frames - before.frames,
+      late_frames: 0,
+      buffer_s: this.bufferS,
+      ...this.behind,
+    });
+  }
+
+  /** What a "shown" event tells beside: how far behind the live edge. */
+  get behind() {
+    const { latencyS } = this;
+    return latencyS === null ? {} : { latency_s: latencyS };
   }
 
   /** Go where the viewer wants to be. */
@@ -151,6 +199,7 @@ export class Stream {
   /** The segment (0-based) on the screen at this media time. */
   segmentAt(mediaS) {
     let at = 0;
+    if (this.live) return Math.floor((mediaS + 0.001) / this.title.segment_duration_s[0]);
     while (at + 1 < this.title.segment_duration_s.length && this.starts[at + 1] <= mediaS + 0.001) at++;
     return at;
   }
@@ -243,6 +292,7 @@ export class Stream {
     const numbers = [sizeBytes + weightsBytes, wholeMs, latencyMs, 1000 * this.telemetry.timeS(startedMs)];
     this.#lastDownload = numbers.map(Math.round).join("/");
     this.decisions.set(segment, decision);
+    if (this.live && this.decisions.size > KEPT_LIVE) this.decisions.delete(this.decisions.keys().next().value);
     const opening = this.decided(segment, decision);
     if (!this.#playing) await Promise.race([opening, new Promise((resolve) => setTimeout(resolve, OPEN_PATIENCE_MS))]);
     return response;

@@ -138,7 +138,8 @@ function row(session) {
   const now = last
     ? [chip(last.enhancer), `${last.rendition}${last.enhancer === "none" ? ", plain" : ` + ${last.enhancer}`}`]
     : ["–"];
-  const state = session.ended ? `ended: ${session.ended.reason}` : isActive(session) ? "watching" : "silent";
+  const behind = session.latencyS === null ? "" : `, ${session.latencyS.toFixed(1)} s behind the live edge`;
+  const state = session.ended ? `ended: ${session.ended.reason}` : isActive(session) ? `watching${behind}` : "silent";
   const share = session.enhancedShare,
     gain = session.gain,
     buffer = session.buffer.at(-1)?.[1];

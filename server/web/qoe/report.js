@@ -6,6 +6,7 @@ import { Chart, clock, columns } from "./charts.js";
 import { follow, history } from "./feed.js";
 import { Session, know, mean, sum, titles } from "./session.js";
 
+const LIVE_SEGMENTS = 100; // of a live stream, whose row slides
 const name = location.pathname.split("/").pop();
 const $ = (id) => document.getElementById(id);
 const text = (id, words) => ($(id).textContent = words);
@@ -90,6 +91,7 @@ function draw() {
       started.arm && `arm ${started.arm} of the experiment`,
       started.device,
       started.software,
+      session.latencyS !== null && `${session.latencyS.toFixed(1)} s behind the live edge`,
       session.ended ? `ended: ${session.ended.reason}` : `at ${clock(session.timeS)}`,
     ]
       .filter(Boolean)
@@ -135,8 +137,8 @@ function draw() {
     ),
   );
   if (title) {
-    ladder ??= new Ladder($("ladder"), $("why"), title);
-    for (const { decision } of segments) {
+    ladder ??= new Ladder($("ladder"), $("why"), title, { live: title.live });
+    for (const { decision } of title.live ? segments.slice(-LIVE_SEGMENTS) : segments) {
       ladder.add(decision.segment, {
         rendition: decision.rendition,
         enhancer: decision.enhancer,

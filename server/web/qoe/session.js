@@ -1,6 +1,7 @@
 // One session as its events tell it. Pure: events in, numbers out.
 
 import { at } from "../parts/root.js";
+import { ofSegment } from "../parts/segments.js";
 
 export const readLines = (text) =>
   text
@@ -10,6 +11,12 @@ export const readLines = (text) =>
 
 /** Plain VMAF of a rendition's segment; the pages fill this in when a title's title.json has come. */
 export const titles = new Map();
+
+const SEGMENTS_MAX = 3600; // of a session that are remembered: a live one may last for days
+
+function forgetOldest(segments) {
+  if (segments.size > SEGMENTS_MAX) segments.delete(segments.keys().next().value);
+}
 
 export class Session {
   started = { title: "", controller: "", device: "", software: "", arm: "" };
@@ -47,6 +54,7 @@ export class Session {
 
   _decided(event) {
     this.decided.set(event.segment, { ...event, atS: this.#atS });
+    forgetOldest(this.decided);
     const { seen } = event;
     if (!seen) return;
     this.buffer.push([event.t_s, seen.buffer_s, this.#atS]);
@@ -74,6 +82,7 @@ export class Session {
 
   _shown(event) {
     this.shown.set(event.segment, event);
+    forgetOldest(this.shown);
     this.buffer.push([event.t_s, event.buffer_s, this.#atS]);
   }
 
@@ -106,11 +115,16 @@ export class Session {
         atS: decision.atS,
         decision,
         seen: this.shown.get(decision.segment) ?? null,
-        plain: title?.plain_quality[decision.rendition]?.vmaf[decision.segment] ?? null,
+        plain: ofSegment(title?.plain_quality[decision.rendition]?.vmaf ?? [null], decision.segment),
         promised: decision.promised_quality ?? decision.promised_vmaf,
         promisedVmaf: decision.promised_vmaf,
-        kbps: title ? (8 * decision.size_bytes) / 1000 / title.segment_duration_s[decision.segment] : null,
+        kbps: title ? (8 * decision.size_bytes) / 1000 / ofSegment(title.segment_duration_s, decision.segment) : null,
       }));
+  }
+
+  /** Of a live stream: how far behind its edge the last picture was shown, in seconds; null otherwise. */
+  get latencyS() {
+    return [...this.shown.values()].at(-1)?.latency_s ?? null;
   }
 
   /** Share of shown frames that were enhanced, 0 to 1; null before any was shown. */
@@ -150,7 +164,7 @@ export class Session {
     const count = segments.filter(
       ({ decision }, index) => index && decision.rendition !== segments[index - 1].decision.rendition,
     ).length;
-    return { count, perMinute: (60 * count) / sum(segments.map(({ segment }) => lengths[segment])) };
+    return { count, perMinute: (60 * count) / sum(segments.map(({ segment }) => ofSegment(lengths, segment))) };
   }
 
   get last() {
@@ -165,7 +179,11 @@ export const mean = (values) => (values.length ? sum(values) / values.length : n
 export async function know(id) {
   if (!id || titles.has(id)) return false;
   titles.set(id, null);
-  const answer = await fetch(at(`titles/${encodeURIComponent(id)}/title.json`));
-  if (answer.ok) titles.set(id, await answer.json());
+  const folder = `titles/${encodeURIComponent(id)}`;
+  let answer = await fetch(at(`${folder}/title.json`));
+  const isLive = answer.status === 404;
+  if (isLive) answer = await fetch(at(`${folder}/tables.json`));
+  const found = answer.ok ? await answer.json() : null;
+  if (found) titles.set(id, isLive ? { ...found.typical, live: true } : found);
   return answer.ok;
 }

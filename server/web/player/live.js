@@ -1,0 +1,33 @@
+// A live title: what the server knows of it, and what changes while it runs.
+
+import { at } from "../parts/root.js";
+import { json } from "./session.js";
+
+const LOOK_EVERY_MS = 10_000;
+
+/** {title, table, live} of a prepared title, or of a live one; live is null, or {latencyS}. null when it is gone. */
+export async function load(id, isLive) {
+  if (isLive) {
+    const tables = await json(at(`titles/${id}/tables.json`));
+    return (
+      tables && { title: tables.typical, table: tables.enhancements ?? null, live: { latencyS: tables.latency_s } }
+    );
+  }
+  const [title, table] = await Promise.all(
+    ["title", "enhancements"].map((name) => json(at(`titles/${id}/${name}.json`))),
+  );
+  return title && { title, table, live: null };
+}
+
+/** Hears of what a live title offers, whenever that changes: until `over()`. */
+export function watchOffers(id, table, over, changed) {
+  let known = JSON.stringify(table);
+  const timer = setInterval(async () => {
+    if (over()) return clearInterval(timer);
+    const found = await load(id, true).catch(() => null);
+    const offers = JSON.stringify(found?.table ?? null);
+    if (!found || over() || offers === known) return;
+    known = offers;
+    changed(found);
+  }, LOOK_EVERY_MS);
+}
