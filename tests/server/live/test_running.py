@@ -140,11 +140,15 @@ def test_players_can_set_their_clock(seen: Seen):
     assert seen.answers["time"][2]["Cache-Control"] == "no-store"
 
 
+@pytest.mark.parametrize("name", ["session", "ended session"])
+def test_its_viewers_have_sessions(seen: Seen, name: str):
+    status, body, _ = seen.answers[name]
+    assert status == 201 and json.loads(body)["live"] is True
+
+
 @pytest.mark.parametrize(
     ("name", "status", "sentence"),
     [
-        ("session", 409, "is a live stream that is running. Sessions are for prepared titles only"),
-        ("ended session", 409, "has ended"),
         ("gone", 410, "Segment 1 of 'cam' has left the window"),
         ("to come", 404, "Segment 9999 of 'cam' is not there; the newest one is"),
     ],

@@ -1,0 +1,107 @@
+"""A live title that a test publishes segment by segment, on a clock of its own; its media was really encoded."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+
+from clips import make_clip
+from live_process import run
+
+from abr.core.title import segment_file
+from abr.media.probe import SourceInfo
+from server.ingest.ladder import Rung
+from server.live.clock import WallClock
+from server.live.publication import LivePlan, Publication, begin_folder
+from server.media.live_title import LiveTitle
+
+SEGMENTS = 12
+SEGMENT_FRAMES = 25
+RATE = Fraction(25)
+SIZE_PX = (192, 108)
+
+
+@cache
+def encoded() -> Path:
+    """The folder of a live title of twelve seconds, with sound, all of whose segments are there."""
+    home = Path(mkdtemp(prefix="toprung-broadcast-"))
+    clip = make_clip(home / "clip.mp4", frames=SEGMENTS * SEGMENT_FRAMES, sound_s=float(SEGMENTS))
+    arguments = ("--heights", "64,108", "--preset", "ultrafast", "--segment-seconds", "1", "--window", "60s")
+    done = run(home / "library", str(clip), *arguments, "--name", "cam")
+    assert done.returncode == 0, done.stderr
+    return home / "library" / "cam"
+
+
+class Broadcast:
+    """`cam` in a library. `clock` is that of the server that is tested."""
+
+    def __init__(
+        self, library: Path, clock: Callable[[], float], *, window_s: float = 4.0, version: str = "0" * 15 + "1"
+    ) -> None:
+        self.folder, self.media = library / "cam", encoded()
+        plan = LivePlan(
+            name="cam",
+            version=version,
+            footage=footage(),
+            rungs=(
+                Rung(id="64p", width_px=114, height_px=64, pixel_aspect=(1, 1), cap_bps=100_000),
+                Rung(id="108p", width_px=192, height_px=108, pixel_aspect=(1, 1), cap_bps=300_000),
+            ),
+            segment_frames=SEGMENT_FRAMES,
+            sound_bps=64_000,
+            window_s=window_s,
+        )
+        waiting = LiveTitle(
+            id="cam", state="waiting", version=version, segment_s=1.0, window_s=window_s, updated_s=clock()
+        )
+        begin_folder(self.folder, waiting)
+        self._publication = Publication(self.folder, plan, WallClock(clock()), clock=clock)
+        self._writers = {part: self._publication.writer(part) for part in plan.parts}
+        for part, write in self._writers.items():
+            write("init.mp4", (self.media / part / "init.mp4").read_bytes())
+
+    @property
+    def publication(self) -> Publication:
+        return self._publication
+
+    def send(self, count: int = 1) -> None:
+        """The next segments are there; of a long stream the media comes again from its beginning."""
+        for _ in range(count):
+            segment = self._publication.listed
+            for part, write in self._writers.items():
+                body = (self.media / part / segment_file(segment % SEGMENTS)).read_bytes()
+                write(segment_file(segment), body)
+
+    def end(self) -> None:
+        self._publication.end()
+
+    def remove(self) -> None:
+        shutil.rmtree(self.folder)
+
+
+def footage() -> SourceInfo:
+    return SourceInfo(
+        video_stream=0,
+        audio_stream=1,
+        coded_width_px=SIZE_PX[0],
+        coded_height_px=SIZE_PX[1],
+        display_width_px=SIZE_PX[0],
+        display_height_px=SIZE_PX[1],
+        rotation_deg=0,
+        mirrored=False,
+        frame_rate=(25, 1),
+        start_s=0.0,
+        duration_s=0.0,
+        interlaced=False,
+        matrix="bt709",
+        full_range=False,
+        pixel_format="yuv420p",
+        time_base=(1, 25),
+        picture_shifts=(),
+        sound_shifts=(),
+        notes=(),
+    )
