@@ -2,9 +2,9 @@
 
     python -m enhancers.workflows.live_worth --share 0.1
 
-It takes samples of the newest segments, one JSON line each on stdin, and answers each with a line on stdout: what a usual
-segment is worth by the last SAMPLES_KEPT of them. They are measured by the meters of prepared titles, and offers pass
-the same gate (`enhancers.measurement.offers.select_worthwhile`). It takes no more of a core than its share.
+It takes samples of the newest segments, one JSON line each on stdin, and answers each with a line on stdout: what a
+usual segment is worth by the last SAMPLES_KEPT of them. They are measured by the meters of prepared titles, and offers
+pass the same gate (`enhancers.measurement.offers.select_worthwhile`). It takes no more of a core than its share.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -60,6 +60,13 @@ class MeasuredWorth(Record, frozen=True):
     meter: Meter
     enhancements: EnhancementTable | None
     measured: bool
+
+
+class Answer(Record, frozen=True):
+    """worth: None where the sample says nothing; problem: why it could not be measured, if it could not."""
+
+    worth: MeasuredWorth | None = None
+    problem: str = ""
 
 
 class Pace:
@@ -151,17 +158,7 @@ class WorthMeter:
 
 def _candidates(prepared: PreparedTitle) -> list[OfferCandidate]:
     found = [each for each in list_candidates(prepared, {}, TIERS) if each.tier in TIERS]
-    return [
-        OfferCandidate(
-            family=each.family,
-            tier=each.tier,
-            rendition=each.rendition,
-            architecture=each.architecture,
-            chunks=each.chunks,
-            strength=STRENGTH,
-        )
-        for each in found
-    ]
+    return [replace(each, strength=STRENGTH) for each in found]
 
 
 def _pictures(folder: Path) -> tuple[int, list[Planes]]:
@@ -252,11 +249,10 @@ def main() -> int:
     meter = WorthMeter(Pace(share))
     for line in sys.stdin.buffer:
         try:
-            worth = meter.measure(Path(loads(line, Sample, what="sample").folder))
+            answer = Answer(worth=meter.measure(Path(loads(line, Sample, what="sample").folder)))
         except ToprungError as error:
-            print(f"{error}", file=sys.stderr, flush=True)
-            worth = None
-        sys.stdout.buffer.write(dumps(worth) + b"\n")
+            answer = Answer(problem=str(error))
+        sys.stdout.buffer.write(dumps(answer) + b"\n")
         sys.stdout.buffer.flush()
     return 0
 

@@ -51,6 +51,13 @@ _PRESETS = ["ultrafast", "superfast", "veryfast", "faster", "fast", "medium"]
 @click.option("--preset", type=click.Choice(_PRESETS), default="superfast", show_default=True, help="x264's effort.")
 @click.option("--segment-seconds", type=FiniteRange(0.5, 30), default=2, show_default=True)
 @click.option("--audio-bitrate", metavar="RATE", default="128k", show_default=True)
+@click.option(
+    "--measure-share",
+    type=FiniteRange(0, 1),
+    default=0.1,
+    show_default=True,
+    help="Of one core, to measure what its pictures are worth; 0: not.",
+)
 @click.option("--keep", is_flag=True, help="At the end, measure it and make it an ordinary title.")
 @click.option(
     "--recording",
@@ -76,6 +83,7 @@ def live(
     preset: str,
     segment_seconds: float,
     audio_bitrate: str,
+    measure_share: float,
     keep: bool,
     recording: Path | None,
     vmaf_every: int,
@@ -110,7 +118,9 @@ def live(
     )
     address = Address(place=place, format=form, listen=listen, pace=pace, silence_s=silence_s, wait_s=wait_s)
     source = LiveSource(address)
-    options = LiveOptions(name=name, recipe=recipe, window_s=window_s, keep=keep, recording=recording)
+    options = LiveOptions(
+        name=name, recipe=recipe, window_s=window_s, measure_share=measure_share, keep=keep, recording=recording
+    )
     with _leaving(source):
         with _ended_by_signals(source), show_progress(transient=True) as listener:
             bars = bars_reporting_to(partial(listener, ""))

@@ -15,6 +15,7 @@ from server.live.publication import Publication
 from server.live.recording import Recording
 from server.live.sound import LiveSound, drop_oldest
 from server.live.source import Arrived
+from server.live.worth.measuring import Measuring
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
@@ -35,12 +36,14 @@ class LivePictures:
         publication: Publication,
         sound: LiveSound | None,
         recording: Recording | None,
+        measuring: Measuring | None = None,
     ) -> None:
         self.clock = SourceClock()
         self.frames = 0
         """Given so far."""
         self._arrivals, self._footage, self._segment_frames = arrivals, footage, segment_frames
         self._publication, self._sound, self._recording = publication, sound, recording
+        self._measuring = measuring
         self._origin_s: Fraction | None = None
         self._early: deque[Arrived] = deque()
         """Sound that came before a picture that has a time."""
@@ -59,6 +62,8 @@ class LivePictures:
             last_came_s = self._take_arrival()
             if self._recording is not None:
                 self._recording.add(frame)
+            if self._measuring is not None:
+                self._measuring.watch(frame, self.frames)
             self.frames += 1
             yield frame
         self._publication.set_end(self.frames)

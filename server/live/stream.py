@@ -32,6 +32,8 @@ from server.live.recording import RECORDING_FILE, Recording
 from server.live.sound import LiveSound, drop_oldest
 from server.live.source import STOPPED, Arrived, LiveSource, Opened
 from server.live.window import check_window
+from server.live.worth.measuring import MeasuredStream, Measuring
+from server.live.worth.tables import Worth
 from server.media.library import IDENTIFIER, Library
 from server.media.live_title import LiveTitle
 
@@ -44,7 +46,7 @@ LOOK_AHEAD_S = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveOptions:
-    """What a stream becomes. window_s: the time-shift buffer.
+    """What a stream becomes. window_s: the time-shift buffer. measure_share: of a core, for measuring what it is worth.
 
     keep: make it an ordinary title at the end. recording: where the recording that it was measured against goes then.
     """
@@ -52,6 +54,7 @@ class LiveOptions:
     name: str
     recipe: EncodeSettings
     window_s: float = 120.0
+    measure_share: float = 0.0
     keep: bool = False
     recording: Path | None = None
 
@@ -222,6 +225,8 @@ class _Stream:
         if plan.sound_bps:
             self.sound = LiveSound(plan.sound_bps, self.publication.writer(f"audio/{TRACK}"))
         self._recipe, self._keep, self._tell = options.recipe, options.keep, tell
+        self._measure_share, self._work = options.measure_share, work.folder / "worth"
+        self._measuring: Measuring | None = None
         self._told_s = 0.0
 
     def encode(self, arrivals: Iterator[Arrived]) -> tuple[EncodedRung, ...]:
@@ -235,7 +240,10 @@ class _Stream:
                 if self._keep:
                     size_px = footage.display_width_px, footage.display_height_px
                     recording = stack.enter_context(Recording(self.recording, size_px, footage.rate))
-                pictures = LivePictures(arrivals, footage, plan.segment_frames, self.publication, self.sound, recording)
+                self._measuring = self._measure(stack)
+                pictures = LivePictures(
+                    arrivals, footage, plan.segment_frames, self.publication, self.sound, recording, self._measuring
+                )
                 encoded = encode_ladder(
                     pictures.on_grid(),
                     plan.rungs,
@@ -256,6 +264,28 @@ class _Stream:
         self.publication.end()
         return encoded
 
+    def _measure(self, stack: ExitStack) -> Measuring | None:
+        """Measures until the stack is left; None when that is not wanted."""
+        plan = self.plan
+        if not self._measure_share:
+            return None
+
+        def note(worth: Worth) -> None:
+            self.publication.worth = worth
+
+        stream = MeasuredStream(
+            folder=self._folder,
+            work=self._work,
+            rungs=[rung.id for rung in plan.rungs],
+            segment_frames=plan.segment_frames,
+            segment_s=plan.segment_s,
+            share=self._measure_share,
+        )
+        return stack.enter_context(Measuring(stream, measured=note, told=self._say))
+
+    def _say(self, sentence: str) -> None:
+        self._tell(f"{self.plan.name}: {sentence}")
+
     def tracks(self) -> tuple[AudioTrack, ...]:
         """The sound as it was written."""
         if self.sound is None:
@@ -266,6 +296,8 @@ class _Stream:
     def _told(self, segment: int, sentence: str) -> None:
         if sentence:
             self._tell(f"{self.plan.name} {sentence}")
+        if self._measuring is not None and self.publication.readiness.seconds:
+            self._measuring.listed(segment, self.publication.readiness.seconds[-1])
         media_s = (segment + 1) * self.plan.segment_s
         if media_s >= self._told_s + _TELL_EVERY_S:
             self._told_s = media_s
