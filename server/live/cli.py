@@ -54,7 +54,7 @@ _PRESETS = ["ultrafast", "superfast", "veryfast", "faster", "fast", "medium"]
 @click.option(
     "--measure-share",
     type=FiniteRange(0, 1),
-    default=0.1,
+    default=0.2,
     show_default=True,
     help="Of one core, to measure what its pictures are worth; 0: not.",
 )

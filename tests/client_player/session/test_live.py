@@ -1,0 +1,156 @@
+"""`toprung play` on a stream that runs: decided segments, lifted by generic weights, at a distance to the live edge."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from broadcast import Broadcast
+from live_process import live
+from serve_process import served
+from viewers import of_kind
+from waiting import wait_until
+
+from abr.core.device import Device, DeviceProfile, Measurement
+from abr.core.enhancement import Tier
+from abr.core.events import AnyEvent, Decided, Shown, loads_log
+from abr.core.live_tables import TABLES_FILE, LiveTables
+from abr.errors import InputError, ToprungError
+from abr.records import load
+from client_player.session.archive import LOG_FILE
+from client_player.session.report import REPORT_FILE
+from client_player.session.request import PlayRequest
+from client_player.session.run import SessionOutcome, play
+from client_player.source.live_session import spread_title
+from enhancers.networks import catalog
+
+FILM = Path(__file__).parents[3] / "client_player" / "sample" / "bbb_60s.mp4"
+SOURCE = (f"movie={FILM}:loop=0,setpts=N/FRAME_RATE/TB,scale=320:180", "--format", "lavfi", "--pace")
+"""Endless."""
+LADDER = ("--heights", "90", "--preset", "ultrafast", "--segment-seconds", "1", "--measure-share", "1")
+
+
+def lifting_device() -> DeviceProfile:
+    """It runs the generic networks on 90 lines with ease."""
+    device = Device(name="box", processor="a processor", cores=2, memory_bytes=0)
+    tiers = (Tier.LOW, Tier.MEDIUM, Tier.HIGH)
+    measurements = tuple(
+        Measurement(
+            architecture=str(catalog.architecture(2.0, tier)),
+            width_px=160,
+            height_px=90,
+            backend="openvino-int8",
+            threads=1,
+            p50_ms=4.0,
+            p95_ms=8.0,
+        )
+        for tier in tiers
+    )
+    return DeviceProfile(device=device, measurements=measurements)
+
+
+def offers(folder: Path) -> bool:
+    """Whether the live title offers an enhancer by now."""
+    try:
+        tables = load(folder / TABLES_FILE, LiveTables)
+    except ToprungError:
+        return False
+    return tables.end >= 8 and tables.enhancements is not None and bool(tables.enhancements.enhancers)
+
+
+@dataclass
+class Viewing:
+    outcome: SessionOutcome
+    out: Path
+    tables: LiveTables
+    refused: str
+
+    def of(self, kind: type[AnyEvent]) -> list:
+        return of_kind(self.outcome.events, kind)
+
+
+@pytest.fixture(scope="module")
+def viewing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Viewing]:
+    library, out = tmp_path_factory.mktemp("library"), tmp_path_factory.mktemp("out")
+    with served("--library", str(library)) as url, live(library, *SOURCE, *LADDER, "--name", "cam") as stream:
+        wait_until(lambda: offers(library / "cam"), "an enhancer on offer")
+        try:
+            play(PlayRequest(url=url, title="cam"))
+            refused = ""
+        except InputError as error:
+            refused = str(error)
+        request = PlayRequest(url=url, title="cam", virtual_time=False, profile=lifting_device(), out=out)
+        shown: list[AnyEvent] = []
+
+        def end_after_some(event: AnyEvent) -> None:
+            shown.extend([event] * isinstance(event, Shown))
+            if len(shown) == 8:
+                stream.send_signal(signal.SIGINT)
+
+        outcome = play(request, listener=end_after_some)
+        yield Viewing(outcome, out, load(library / "cam" / TABLES_FILE, LiveTables), refused)
+
+
+@pytest.mark.slow
+def test_it_plays_from_near_the_live_edge_to_the_end_of_the_stream(viewing: Viewing):
+    summary, shown = viewing.outcome.summary, viewing.of(Shown)
+    assert summary.ended == "finished" and summary.failures == 0, viewing.outcome.events
+    segments = [event.segment for event in shown]
+    assert segments[0] > 0 and segments[-1] == viewing.tables.end - 1
+    assert segments == sorted(set(segments))
+    assert [event.segment for event in viewing.of(Decided)] == segments
+
+
+@pytest.mark.slow
+def test_its_pictures_are_lifted_by_the_weights_that_ship_with_it(viewing: Viewing):
+    assert viewing.outcome.summary.enhanced_share > 0
+    lifted = {event.enhancer for event in viewing.of(Decided)} - {"none"}
+    assert lifted and all(name.startswith("generic-") for name in lifted)
+    assert viewing.outcome.summary.mbytes_weights == 0
+
+
+@pytest.mark.slow
+def test_it_tells_how_far_behind_the_live_edge_it_is(viewing: Viewing):
+    summary = viewing.outcome.summary
+    assert summary.latency_s is not None and summary.latency_p95_s is not None
+    assert viewing.tables.latency_s - 1 <= summary.latency_s <= summary.latency_p95_s < 60
+    assert all(event.latency_s >= 0 for event in viewing.of(Shown))
+
+
+@pytest.mark.slow
+def test_a_report_can_be_made_of_it(viewing: Viewing):
+    assert "cam" in (viewing.out / REPORT_FILE).read_text()
+    assert len(loads_log((viewing.out / LOG_FILE).read_bytes())) == len(viewing.outcome.events)
+
+
+@pytest.mark.slow
+def test_virtual_time_is_refused_with_a_sentence(viewing: Viewing):
+    assert viewing.refused == "cam is live: it plays at its own rate, so leave out --speed max."
+
+
+def test_a_stream_that_begins_anew_ends_the_session_with_a_sentence(tmp_path: Path):
+    """The first segments are there; then another stream is, before the next one could come."""
+    with served("--library", str(tmp_path)) as url:
+        cam = Broadcast(tmp_path, time.time, window_s=30.0)
+        cam.send(4)
+        begins = threading.Event()
+
+        def begin_anew(event: AnyEvent) -> None:
+            if isinstance(event, Decided) and not begins.is_set():
+                begins.set()
+                cam.remove()
+                Broadcast(tmp_path, time.time, window_s=30.0, version="0" * 15 + "2").send(4)
+
+        with pytest.raises(ToprungError, match="began anew"):
+            play(PlayRequest(url=url, title="cam", virtual_time=False), listener=begin_anew)
+
+
+def test_a_usual_segment_stands_for_all_in_reports(viewing: Viewing):
+    title = spread_title(viewing.tables.typical, 3)
+    assert len(title.segment_frames) == 3 and title.duration_s == pytest.approx(3 * viewing.tables.segment_s)
+    assert all(len(quality.vmaf) == 3 for quality in title.plain_quality.values())
