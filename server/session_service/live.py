@@ -28,9 +28,9 @@ from server.sessions.decisions import PricedTitle, SegmentDecision
 from server.sessions.observation import ObservedSession
 from server.sessions.state import SessionState
 
-LISTS_MAX = 4096
+LISTS_MAX = 1024
 """Lists around one segment for one device that are kept: about 10 kB each."""
-TYPICAL_MAX = 4096
+TYPICAL_MAX = 2048
 
 _Offered: TypeAlias = tuple[str, str, bytes, bytes, tuple[Family, ...]]
 """Title, version, what segments are worth, the device profile's id, enhancer families."""

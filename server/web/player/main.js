@@ -40,8 +40,9 @@ let resumeS = 0; // where to go on after a failure
 const LOST = "lost by the server";
 const GONE = {
   404: "the library no longer has it.",
-  410: "it was prepared anew, or began anew, meanwhile: what you watched is gone.",
+  410: "it was prepared anew meanwhile, and the version that you watched is gone.",
 }; // by what a request for a session is answered
+const BEGAN_ANEW = "the stream began anew.";
 const health = new Health({ lost: () => renew(LOST) });
 
 async function begin() {
@@ -373,7 +374,7 @@ function trouble(problem) {
 
 /** The film cannot go on. A title that was prepared anew, or removed, is loaded again when the viewer tries again. */
 function fail({ status, message }) {
-  const gone = loaded && GONE[status];
+  const gone = loaded && (loaded.live && status === 410 ? BEGAN_ANEW : GONE[status]);
   error = gone || message;
   if (gone) loaded.gone = true;
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -113,6 +114,13 @@ def test_whoever_watched_its_last_minutes_can_go_on(kept: Path):
         playlist = ask(where)[1].decode()
         assert m3u8.loads(playlist).is_endlist
         decoded = decode(fetched(where, playlist))
+        opened = json.loads(ask(f"{url}sessions", json.dumps({"title": "film", "version": version}).encode())[1])
+        assert opened["live"] is True
+        session = f"{url}sessions/{opened['id']}"
+        numbers = [
+            int(number) for number in re.findall(r"video/([0-9]+)\.m4s", ask(f"{session}/video.m3u8")[1].decode())
+        ]
+        assert [ask(f"{session}/video/{number}.m4s")[0] for number in numbers] == [200] * len(numbers) != []
     assert decoded.warnings == "" and decoded.times[-1] == 109 * FRAME_S
 
 
