@@ -10,11 +10,14 @@ pass the same gate (`enhancers.measurement.offers.select_worthwhile`). It takes 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import os
+import signal
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -45,6 +48,7 @@ PICTURES_FILE = "pictures.npz"
 """Of a sample's source: planes `y`, `u`, `v` of neighbouring pictures, uint8 (N, H, W), and `first`, the number of the
 first of them in its segment. The last but one is judged."""
 _NICE = 19
+_PR_SET_PDEATHSIG = 1
 
 
 class Sample(Record, frozen=True):
@@ -240,12 +244,19 @@ def _mean(quality: Quality) -> Quality:
     )
 
 
+def _end_with_parent() -> None:
+    """Also while it is stopped, when it could not see that its stdin has ended (Linux: prctl(2), PR_SET_PDEATHSIG)."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def main() -> int:
     """Until stdin ends."""
     parser = argparse.ArgumentParser(prog="live_worth")
     parser.add_argument("--share", type=float, required=True)
     share = parser.parse_args().share
     os.nice(_NICE)
+    _end_with_parent()
     meter = WorthMeter(Pace(share))
     for line in sys.stdin.buffer:
         try:

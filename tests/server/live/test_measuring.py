@@ -74,6 +74,11 @@ def test_when_the_block_is_over_nothing_of_it_is_left(tmp_path: Path):
     assert not Path(f"/proc/{pid}").exists() and not (tmp_path / "work").exists()
 
 
+def measurers(parent: int) -> list[int]:
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return [int(child) for child in children if b"live_worth" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
 def measured(folder: Path) -> LiveTables | None:
     """The tables of a live title, once they rest on a measurement."""
     try:
@@ -109,13 +114,24 @@ def test_a_stream_goes_on_when_what_measures_it_is_killed(tmp_path: Path):
     ladder = ("--heights", "90,180", "--preset", "ultrafast", "--segment-seconds", "0.5", "--measure-share", "1")
     with live(tmp_path, *TEST_SOURCE, *ladder, "--name", "cam") as process:
         wait_until(lambda: (tmp_path / "cam" / TABLES_FILE).is_file(), "the tables")
-        for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
-            if b"live_worth" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                os.kill(int(pid), signal.SIGKILL)
+        (measurer,) = measurers(process.pid)
+        os.kill(measurer, signal.SIGKILL)
         end = load(tmp_path / "cam" / TABLES_FILE, LiveTables).end
         wait_until(lambda: load(tmp_path / "cam" / TABLES_FILE, LiveTables).end >= end + 6, "six more segments")
         said = finish(process)
     assert "what measures its pictures has ended" in said
+
+
+@pytest.mark.slow
+def test_killed_while_it_measures_a_stream_leaves_no_process_behind(tmp_path: Path):
+    ladder = ("--heights", "90,180", "--preset", "ultrafast", "--segment-seconds", "0.5", "--measure-share", "1")
+    with live(tmp_path, *TEST_SOURCE, *ladder, "--name", "cam") as process:
+        wait_until(lambda: measured(tmp_path / "cam"), "a measurement")
+        (measurer,) = measurers(process.pid)
+        os.kill(measurer, signal.SIGSTOP)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        wait_until(lambda: not Path(f"/proc/{measurer}").exists() or state_of(measurer) == "Z", "that it is gone")
 
 
 def test_until_then_a_rung_is_worth_what_rungs_of_its_size_usually_are():
