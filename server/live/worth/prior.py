@@ -10,8 +10,9 @@ from abr.core.title import Meter, Quality
 from server.ingest.ladder import Rung
 from server.live.worth.tables import Worth
 
-PLAIN_VMAF = ((0.25, 30.0), (1 / 3, 45.0), (0.5, 65.0), (2 / 3, 78.0), (1.0, 90.0))
-"""Share of the display's lines that a rung has, and VMAF when it is played plainly."""
+PLAIN_VMAF = ((0.25, 49.0), (0.5, 77.4), (1.0, 92.3))
+"""Share of the display's lines that a rung has, and VMAF when it is played plainly: as measured by `toprung live` on
+the sample film, at 720 lines and its usual quality (docs/BENCHMARKS.md)."""
 
 
 def assumed_vmaf(share: float) -> float:
