@@ -13,11 +13,23 @@ _CLIPS = np.linspace(0.3, 1.0, 36)
 _SAMPLES_MAX = 1 << 16
 
 
-def quantize(weight: Floats32) -> tuple[Int8s, Floats32]:
-    """Weight (O, I, 3, 3) → int8 kernel of the same shape and scale (O,), so that kernel · scale ≈ weight."""
-    peak = np.abs(weight).max(axis=(1, 2, 3))
-    scale = (np.maximum(peak, 1e-12) / 127).astype(np.float32)
+def quantize(weight: Floats32, pair_max: int | None = None) -> tuple[Int8s, Floats32]:
+    """Weight (O, I, 3, 3) → int8 kernel of the same shape and scale (O,), so that kernel · scale ≈ weight.
+
+    pair_max: at the most one more than this is the sum of any two weights of one sign, where it is given.
+    """
+    peak = np.abs(weight).max(axis=(1, 2, 3)) / 127
+    if pair_max is not None:
+        peak = np.maximum(peak, np.maximum(_largest_two(weight), _largest_two(-weight)) / pair_max)
+    scale = np.maximum(peak, 1e-12 / 127).astype(np.float32)
     return np.rint(weight / scale[:, None, None, None]).astype(np.int8), scale
+
+
+def _largest_two(weight: Floats32) -> Floats32:
+    """The sum of each output's two largest weights above 0."""
+    ordered: Floats32 = np.sort(np.maximum(weight, 0).reshape(len(weight), -1), axis=1)
+    sums: Floats32 = ordered[:, -2:].sum(axis=1)
+    return sums
 
 
 def dequantize(kernel: Int8s, scale: Floats32) -> Floats32:

@@ -27,6 +27,8 @@ from enhancers.runtime.backends.residual import RESIDUAL_MAX, RESIDUAL_MIN, Resi
 _PRECISION_HINTS = {"int8": "f32", "fp32": "f32", "bf16": "bf16"}
 _TENSOR_MAX = 1 << 28
 """Elements of any tensor between two operations."""
+_PAIR_MAX = 127
+"""255 × 128 is the last product of luma that 16 bits hold."""
 
 
 class OpenVinoNetwork:
@@ -88,6 +90,24 @@ class OpenVinoSum:
 @cache
 def _core() -> Any:
     return openvino.Core()
+
+
+@cache
+def sums_saturate() -> bool:
+    """Whether this processor cuts off what two taps of a kernel over luma add up to.
+
+    AVX-512 without VNNI multiplies eight bits into signed 16-bit sums of two products, and OpenVINO puts taps of a
+    kernel with one input there. White under a kernel of equal weights must come out white.
+    """
+    white = np.full((1, 1, 16, 32), 255, np.uint8)
+    y = op.parameter(list(white.shape), np.uint8)
+    even = np.full((32, 1, KERNEL_PX, KERNEL_PX), 1 / KERNEL_PX**2, np.float32)
+    x = op.convolution(
+        quantize_to_levels(op.convert(y, "f32"), 0.0, 255.0), _int8_kernel(even, 1.0), [1, 1], [0, 0], [0, 0], [1, 1]
+    )
+    model = openvino.Model([quantize_to_levels(op.relu(x), 0.0, 255.0)], [y], "white")
+    shown = compile_model(model, 1, "int8")([white])[0]
+    return bool(shown.min() < 254)
 
 
 def read_onnx(data: bytes) -> Any:
@@ -189,7 +209,8 @@ def unfold_kernel(weight: Floats32, squeeze: int) -> Floats32:
 def _convolution(x: Any, weight: Floats32, gain: float, *, int8: bool) -> Any:
     """`weight` times `gain` over x. A kernel of 3n pixels has a stride of n: one position for each n × n pixels."""
     stride = weight.shape[2] // KERNEL_PX
-    kernel = _int8_kernel(weight, gain) if int8 else op.constant(weight * np.float32(gain))
+    pair_max = _PAIR_MAX if int8 and weight.shape[1] == 1 and sums_saturate() else None
+    kernel = _int8_kernel(weight, gain, pair_max) if int8 else op.constant(weight * np.float32(gain))
     return op.convolution(x, kernel, [stride] * 2, [stride] * 2, [stride] * 2, [1, 1])
 
 
@@ -197,8 +218,8 @@ def _add_bias(x: Any, weights: Weights, layer: Layer, gain: float) -> Any:
     return op.add(x, op.constant(weights.tensors[f"{layer.name}.bias"].reshape(1, -1, 1, 1) * np.float32(gain)))
 
 
-def _int8_kernel(weight: Floats32, gain: float) -> Any:
-    kernel, scale = quantize(weight)
+def _int8_kernel(weight: Floats32, gain: float, pair_max: int | None = None) -> Any:
+    kernel, scale = quantize(weight, pair_max)
     scales = (scale * np.float32(gain)).reshape(-1, 1, 1, 1)
     return op.multiply(op.convert(op.constant(kernel), "f32"), op.constant(scales))
 
