@@ -75,6 +75,11 @@ def train_scale(
     return fit(trunk, sampler, replace(recipe, detail_weight=weight, detail_step=step), report=print_progress)
 
 
+def blend(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor], share: float) -> dict[str, torch.Tensor]:
+    """Weights between those before a training and those after it: `share` of the latter."""
+    return {name: torch.lerp(before[name], tensor, share) for name, tensor in after.items()}
+
+
 def main() -> None:
     """Train scales and write weights, ranges and the card to `--output`."""
     options = _parse()
@@ -83,7 +88,10 @@ def main() -> None:
     start: dict[str, torch.Tensor] = {}
     for scale in sorted((float(text) for text in options.scales.split(",")), reverse=True):
         pairs = load_pairs(clips, scale)
-        trained = train_scale(pairs, scale, _load_start(options.start, scale) or start, _recipe(options), options.seed)
+        begun = _load_start(options.start, scale) or start
+        trained = train_scale(pairs, scale, begun, _recipe(options), options.seed)
+        if options.blend < 1:
+            trained = replace(trained, tensors=blend(begun, trained.tensors, options.blend))
         start = start or trained.tensors
         chunks = _write(trained, scale, pairs, options)
         _note(options.output / "card.json", _entry(trained, scale, chunks, options), [clip.name for clip in clips])
@@ -101,8 +109,12 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--structure", type=float, default=0.0, help="weight of the structure lost")
     parser.add_argument("--hold-out", default="", help="beginnings of names of further clips not to train on")
     parser.add_argument("--start", type=Path, help="folder of weights to go on from")
+    parser.add_argument("--blend", type=float, default=1.0, help="share of what is trained; the rest is of --start")
     parser.add_argument("--seed", type=int, default=1)
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.blend < 1 and not options.start:
+        parser.error("--blend needs --start: there is nothing else to blend with")
+    return options
 
 
 def _recipe(options: argparse.Namespace) -> TrainingSettings:
@@ -147,6 +159,7 @@ def _command(options: argparse.Namespace) -> str:
     told = [("--hold-out", options.hold_out), ("--steps", options.steps)]
     told += [] if options.steps else [("--seconds", f"{options.seconds:g}")]
     told += [("--detail", f"{options.detail:g}"), ("--structure", f"{options.structure:g}")]
+    told += [("--blend", f"{options.blend:g}")] if options.blend < 1 else []
     told += [("--rate", f"{options.rate:g}"), ("--seed", options.seed)]
     return "python -m enhancers.training.generic --clips DIR " + " ".join(
         f"{name} {value}" for name, value in told if value

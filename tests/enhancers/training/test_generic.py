@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from enhancers.networks import catalog
-from enhancers.networks.checkpoint import digest
+from enhancers.networks.checkpoint import digest, loads_chunks
 from enhancers.training import generic
 
 SHIPPED = files("enhancers") / "weights"
@@ -30,6 +30,34 @@ def make_photograph(path: Path) -> None:
         file.mux(stream.encode(None))
 
 
+def train(monkeypatch: pytest.MonkeyPatch, clips: Path, output: Path, *options: str) -> dict[str, np.ndarray]:
+    """Train ×4 for two steps from the weights that ship: the tensors that were written."""
+    places = ["--clips", str(clips), "--output", str(output), "--start", str(SHIPPED)]
+    monkeypatch.setattr(sys, "argv", ["generic", *places, "--scales", "4", "--steps", "2", *options])
+    generic.main()
+    return tensors_in(output)
+
+
+def tensors_in(folder: Path) -> dict[str, np.ndarray]:
+    chunks = [(folder / catalog.generic_file(4.0, number)).read_bytes() for number in (1, 2, 3)]
+    return dict(loads_chunks(chunks).tensors)
+
+
+def test_weights_can_be_between_those_before_and_those_after_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    make_photograph(clips / "blocks.png")
+    before = tensors_in(Path(str(SHIPPED)))
+    after = train(monkeypatch, clips, tmp_path / "whole")
+    between = train(monkeypatch, clips, tmp_path / "part", "--blend", "0.25")
+    for name, weight in between.items():
+        np.testing.assert_allclose(weight, 0.75 * before[name] + 0.25 * after[name], rtol=0, atol=1e-3)
+    assert any(np.abs(weight - after[name]).max() > 1e-3 for name, weight in between.items())
+    assert "--blend 0.25 " in (tmp_path / "part" / "card.json").read_text()
+
+
 def test_one_scale_is_trained_on_and_the_card_keeps_what_it_says_of_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -38,11 +66,7 @@ def test_one_scale_is_trained_on_and_the_card_keeps_what_it_says_of_others(
     make_photograph(clips / "blocks.png")
     shutil.copytree(str(SHIPPED), output)
     before = json.loads((output / "card.json").read_text())
-    options = ["--scales", "4", "--steps", "2", "--detail", "0.25", "--structure", "0.03", "--seed", "3"]
-    monkeypatch.setattr(
-        sys, "argv", ["generic", "--clips", str(clips), "--output", str(output), "--start", str(SHIPPED), *options]
-    )
-    generic.main()
+    train(monkeypatch, clips, output, "--detail", "0.25", "--structure", "0.03", "--seed", "3")
 
     card = json.loads((output / "card.json").read_text())
     networks = {each["architecture"]: each for each in card["networks"]}
