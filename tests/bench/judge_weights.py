@@ -42,6 +42,11 @@ MEAN_OF = ("ssimulacra2", "ms_ssim", "psnr_hvs_db", "xpsnr_y_db")
 Figures = dict[str, float]
 
 
+def above(scale: float) -> float:
+    """The scale of the next rung."""
+    return SCALES[SCALES.index(scale) + 1]
+
+
 @cache
 def source_of(excerpt: str) -> list[Frame]:
     file, first = excerpt.rsplit("@", 1)
@@ -86,10 +91,10 @@ def open_folder(folder: str, scale: float, exit_: int, low: Frame, shown: Frame)
     return open_weights(weights, "", size_px=(low.width_px, low.height_px), display_px=display)
 
 
-def rates(plain: Figures, lifted: Figures, above: Figures) -> Figures:
+def rates(plain: Figures, lifted: Figures, next_rung: Figures) -> Figures:
     """Percent of rate at equal quality, by member; of trusted quality by VMAF's slope."""
     found = {}
-    step = float(np.log(above["bytes"] / plain["bytes"]))
+    step = float(np.log(next_rung["bytes"] / plain["bytes"]))
     for name in (*plain, "trusted"):
         try:
             member: Member = members_named(["vmaf" if name == "trusted" else name])[0]
@@ -98,8 +103,8 @@ def rates(plain: Figures, lifted: Figures, above: Figures) -> Figures:
         if name == "flicker":
             found[name] = 100 * (lifted[name] / plain[name] - 1)
             continue
-        told = trusted_quality(plain, lifted, above) if name == "trusted" else lifted[name]
-        gain = member.gain(plain[member.name], told) / member.gain(plain[member.name], above[member.name])
+        told = trusted_quality(plain, lifted, next_rung) if name == "trusted" else lifted[name]
+        gain = member.gain(plain[member.name], told) / member.gain(plain[member.name], next_rung[member.name])
         found[name] = float(100 * np.expm1(-gain * step))
     return found | {"panel mean": fmean(found[name] for name in MEAN_OF)}
 
@@ -142,11 +147,12 @@ def _jobs(
 ) -> list[Job]:
     """Of each excerpt: its name, where it is, and what is to be judged: key, scale, folder, exit."""
     jobs: list[Job] = []
+    rungs = sorted({*scales, *(above(scale) for scale in scales)}, reverse=True)
     for excerpt, place in excerpts.items():
         wanted = [
             (f"{name} {scale:g} {excerpt}", scale, folder, options.exit)
             for name, folder in weights.items()
-            for scale in (SCALES if name == "plain" else scales)
+            for scale in (rungs if name == "plain" else scales)
         ]
         jobs.append((excerpt, place, [each for each in wanted if each[0] not in figures]))
     return jobs
@@ -157,11 +163,13 @@ def _judge_excerpt(_name: str, place: str, wanted: list[tuple[str, float, str, i
 
 
 def _print_scale(scale: float, figures: dict[str, Figures], excerpts: Sequence[str], weights: Sequence[str]) -> None:
-    above = SCALES[SCALES.index(scale) + 1]
     for name in weights:
         rows = {
             each: rates(
-                *(figures[f"{key} {each}"] for key in (f"plain {scale:g}", f"{name} {scale:g}", f"plain {above:g}"))
+                *(
+                    figures[f"{key} {each}"]
+                    for key in (f"plain {scale:g}", f"{name} {scale:g}", f"plain {above(scale):g}")
+                )
             )
             for each in excerpts
         }
