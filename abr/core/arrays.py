@@ -18,6 +18,11 @@ Number = float | Floats
 """A number of one session, or the same number of M sessions as a column (M,)."""
 
 
+def stored_bytes(table: Floats) -> int:
+    """What a table takes, (S, O): one row where all are the same one."""
+    return table.nbytes if all(table.strides) else table[0].nbytes
+
+
 def namespace_of(value: Number | int | Indices) -> Any:
     """The functions to compute with: numpy's for an array, `abr.core.scalar_math` for a number.
 

@@ -166,11 +166,11 @@ class Player:
     async def _fetch(self, tasks: asyncio.TaskGroup) -> None:
         title = self._source.title
         first_frame, start_s, not_before_s, media_s = 0, 0.0, 0.0, 0.0
-        async for place in self._source.places():
-            index, frames, duration_s = place.segment, place.frames, place.duration_s
-            if self._audio is not None and place.media_s > media_s + duration_s / 2:  # not from the beginning on
-                self._audio.begin_at(place.media_s)
-            media_s = place.media_s + duration_s
+        async for playable in self._source.segments():
+            index, frames, duration_s = playable.segment, playable.frames, playable.duration_s
+            if self._audio is not None and playable.media_s > media_s + duration_s / 2:  # not from the beginning on
+                self._audio.begin_at(playable.media_s)
+            media_s = playable.media_s + duration_s
             self._enhancers.take_table(self._source.table)
             await self._clock.sleep_until(not_before_s)
             await self._wait_for_room(duration_s)
@@ -192,7 +192,7 @@ class Player:
                 frames=frames,
                 first_frame=first_frame,
                 start_s=start_s,
-                live_s=place.live_s,
+                live_s=playable.live_s,
             )
             self.timeline.add_media(self._clock.now_s(), duration_s)
             self._worker.accept(job)

@@ -32,7 +32,7 @@ class PlayerView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class PlayableSegment:
     """The segment to be played next. media_s: where it begins in the title, or in the stream.
 
     live_s: of a live stream, the session time of its first picture in front of the camera.
@@ -45,11 +45,11 @@ class Place:
     live_s: float | None = None
 
 
-async def title_places(title: Title) -> AsyncIterator[Place]:
+async def title_segments(title: Title) -> AsyncIterator[PlayableSegment]:
     """All segments of a title, from the first to the last."""
     media_s = 0.0
     for segment, (frames, duration_s) in enumerate(zip(title.segment_frames, title.segment_duration_s, strict=True)):
-        yield Place(segment=segment, frames=frames, duration_s=duration_s, media_s=media_s)
+        yield PlayableSegment(segment=segment, frames=frames, duration_s=duration_s, media_s=media_s)
         media_s += duration_s
 
 
@@ -90,7 +90,7 @@ class Source(Protocol):
     presentation: Presentation
     title_url: str
 
-    def places(self) -> AsyncIterator[Place]:
+    def segments(self) -> AsyncIterator[PlayableSegment]:
         """The segments to be played, in order; waits for those that are not there yet."""
         ...
 

@@ -17,7 +17,7 @@ from abr.core.title import AudioTrack, Title, segment_file
 from abr.errors import FormatError, ToprungError
 from abr.records import loads
 from abr.virtual_time import SessionClock
-from client_player.source.base import Place, PlayerView, ServedSegment, SourceListener
+from client_player.source.base import PlayableSegment, PlayerView, ServedSegment, SourceListener
 from client_player.source.mpd import Presentation, Span, Track
 from client_player.source.server_session import ServerSource, server_url, title_folder_url
 from client_player.source.session_documents import SessionDocuments
@@ -83,7 +83,7 @@ class LiveSource(ServerSource):
         """The distance to the live edge that is kept."""
         return self._tables.latency_s
 
-    async def places(self) -> AsyncIterator[Place]:
+    async def segments(self) -> AsyncIterator[PlayableSegment]:
         """See Source. From the distance to keep on; who falls far behind goes on from there.
 
         Raises ToprungError when the stream began anew.
@@ -99,7 +99,7 @@ class LiveSource(ServerSource):
                 self._listener.on_failure(f"segment {segment} is too far behind the live edge; leaving some out")
                 segment = max(self._at_distance(), segment + 1)
                 continue
-            yield Place(
+            yield PlayableSegment(
                 segment=segment,
                 frames=tables.frames(segment),
                 duration_s=tables.duration_s(segment),

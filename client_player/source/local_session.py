@@ -25,7 +25,7 @@ from abr.errors import FormatError
 from abr.records import loads
 from client_player.decoder import count_frames
 from client_player.source.assumed_title import assume_title
-from client_player.source.base import Place, PlayerView, ServedSegment, SourceListener, title_places
+from client_player.source.base import PlayableSegment, PlayerView, ServedSegment, SourceListener, title_segments
 from client_player.source.mpd import MANIFEST_MAX_BYTES, Presentation, loads_mpd
 from client_player.source.title_checks import check_title
 from client_player.transport.http import (
@@ -86,9 +86,9 @@ class LocalSource:
             currency=self.request.currency,
         )
 
-    def places(self) -> AsyncIterator[Place]:
+    def segments(self) -> AsyncIterator[PlayableSegment]:
         """See Source."""
-        return title_places(self.title)
+        return title_segments(self.title)
 
     async def fetch_segment(self, index: int, view: PlayerView) -> ServedSegment:
         """Decide, wait as decided, then fetch. When that fails, the lowest rendition's segment is fetched instead."""

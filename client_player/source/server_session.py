@@ -18,7 +18,7 @@ from abr.protocols.cmsd import DYNAMIC, read_chosen
 from abr.protocols.structured_fields import Token
 from abr.records import dumps
 from abr.virtual_time import working
-from client_player.source.base import Place, PlayerView, ServedSegment, SourceListener, title_places
+from client_player.source.base import PlayableSegment, PlayerView, ServedSegment, SourceListener, title_segments
 from client_player.source.mpd import Span
 from client_player.source.session_documents import DocumentFetcher, SessionDocuments
 from client_player.source.session_request import ServerSessionRequest, SessionReply, post_session, public_id
@@ -76,9 +76,9 @@ class ServerSource:
         )
         return self._to_served_segment(index, reply, view)
 
-    def places(self) -> AsyncIterator[Place]:
+    def segments(self) -> AsyncIterator[PlayableSegment]:
         """See Source."""
-        return title_places(self.title)
+        return title_segments(self.title)
 
     def _span(self, index: int) -> Span:
         return self.presentation.video[0].segments[index]

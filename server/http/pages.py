@@ -155,7 +155,8 @@ def _message(line: bytes) -> bytes:
 
 @cache
 def _policy(media_base: str) -> str:
-    return POLICY.format(cdn=f" {urlsplit(media_base).scheme}://{urlsplit(media_base).netloc}" if media_base else "")
+    url = urlsplit(media_base)
+    return POLICY.format(cdn=f" {url.scheme}://{url.netloc}" if media_base else "")
 
 
 def _answer(request: web.Request, name: str) -> web.Response:

@@ -12,10 +12,10 @@ from abr.media.probe import SourceInfo
 from abr.media.source_frames import shown_frames
 from server.live.clock import Kind, SourceClock
 from server.live.publication import Publication
+from server.live.quality.measuring import Measuring
 from server.live.recording import Recording
 from server.live.sound import LiveSound, drop_oldest
 from server.live.source import Arrived
-from server.live.worth.measuring import Measuring
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame

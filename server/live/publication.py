@@ -29,10 +29,10 @@ from server.ingest.encode import Write, avc_codecs
 from server.ingest.ladder import Rung
 from server.live.clock import WallClock
 from server.live.manifests import LivePresentation, live_manifests
+from server.live.quality.prior import assumed_quality
+from server.live.quality.tables import live_tables
 from server.live.readiness import Readiness
 from server.live.window import first_listed, first_stored
-from server.live.worth.prior import assumed_worth
-from server.live.worth.tables import live_tables
 from server.media.live_title import LIVE_FILE, LiveTitle, State
 
 _SOUND_PEAK = 1.25
@@ -100,8 +100,8 @@ class Publication:
         self._last_frames_s: dict[int, float] = {}
         self._frames_in_all: int | None = None
         self._removed = 0
-        self.worth = assumed_worth(plan.rungs, (plan.footage.display_width_px, plan.footage.display_height_px))
-        """What a usual segment is worth; whoever measures it puts another one here, for the next segment's tables."""
+        self.quality = assumed_quality(plan.rungs, (plan.footage.display_width_px, plan.footage.display_height_px))
+        """Of a usual segment; whoever measures it puts another one here, for the next segment's tables."""
 
     def writer(self, part: str) -> Write:
         """What an encoder writes the files of one part with, such as video/360p."""
@@ -178,7 +178,7 @@ class Publication:
         stored = slice(stays, self.listed)
         tables = live_tables(
             shown,
-            self.worth,
+            self.quality,
             first_stored=stays,
             sizes={rung.id: self._sizes[f"video/{rung.id}"][stored] for rung in self._plan.rungs},
             sound_sizes=self._sizes[_AUDIO_PART][stored] if self._plan.sound_bps else (),

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
+from abr.core.live_quality import LiveQuality
 from abr.core.title import AudioTrack, Title
 from abr.errors import InputError, MediaError, StorageError
 from abr.media.probe import SourceInfo
@@ -27,13 +28,12 @@ from server.live.footage import PICTURES_LOOKED_AT, footage_of, footage_of_recor
 from server.live.keeping import EndedStream, check_recording, keep_title, move_recording
 from server.live.pictures import LivePictures
 from server.live.publication import LivePlan, Publication, begin_folder
+from server.live.quality.measuring import MeasuredStream, Measuring
 from server.live.readiness import percentile
 from server.live.recording import RECORDING_FILE, Recording
 from server.live.sound import LiveSound, drop_oldest
 from server.live.source import STOPPED, Arrived, LiveSource, Opened
 from server.live.window import check_window
-from server.live.worth.measuring import MeasuredStream, Measuring
-from server.live.worth.tables import Worth
 from server.media.library import IDENTIFIER, Library
 from server.media.live_title import LiveTitle
 
@@ -46,7 +46,7 @@ LOOK_AHEAD_S = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveOptions:
-    """What a stream becomes. window_s: the time-shift buffer. measure_share: of a core, for measuring what it is worth.
+    """What a stream becomes. window_s: the time-shift buffer. measure_share: of a core, for measuring its quality.
 
     keep: make it an ordinary title at the end. recording: where the recording that it was measured against goes then.
     """
@@ -225,7 +225,7 @@ class _Stream:
         if plan.sound_bps:
             self.sound = LiveSound(plan.sound_bps, self.publication.writer(f"audio/{TRACK}"))
         self._recipe, self._keep, self._tell = options.recipe, options.keep, tell
-        self._measure_share, self._work = options.measure_share, work.folder / "worth"
+        self._measure_share, self._work = options.measure_share, work.folder / "quality"
         self._measuring: Measuring | None = None
         self._told_s = 0.0
 
@@ -270,8 +270,8 @@ class _Stream:
         if not self._measure_share:
             return None
 
-        def note(worth: Worth) -> None:
-            self.publication.worth = worth
+        def note(quality: LiveQuality) -> None:
+            self.publication.quality = quality
 
         stream = MeasuredStream(
             folder=self._folder,

@@ -20,7 +20,11 @@ FRESH_S = 0.25
 """What the disk said is believed for this long."""
 SOONEST_S = 0.02
 """For who asks for a segment that is not there yet, for this long."""
-TITLES_MAX = 256
+TITLES_BYTES_MAX = 64 << 20
+TITLE_BYTES = 16 << 10
+"""About what a title takes beside the sizes of its segments."""
+SIZE_BYTES = 48
+"""About what each of these takes, as it was read and as a number of a table."""
 LOADS_AT_ONCE = 4
 
 _Status = tuple[int, int, int]
@@ -31,7 +35,7 @@ class LiveTitles:
 
     def __init__(self, library: Library, clock: Clock) -> None:
         self._library, self._clock = library, clock
-        self._known: LruCache[tuple[str, str], tuple[float, _Status, Outlook]] = LruCache(TITLES_MAX)
+        self._known: LruCache[tuple[str, str], tuple[float, _Status, Outlook]] = LruCache(TITLES_BYTES_MAX)
         self._loads: SharedCalls[tuple[_Status, Outlook]] = SharedCalls(LOADS_AT_ONCE)
 
     async def outlook(self, title_id: str, version: str, segment: int = -1) -> Outlook:
@@ -53,7 +57,7 @@ class LiveTitles:
         return outlook
 
     def _keep(self, key: tuple[str, str], loaded: tuple[_Status, Outlook]) -> None:
-        self._known.put(key, (self._clock(), *loaded))
+        self._known.put(key, (self._clock(), *loaded), TITLE_BYTES + SIZE_BYTES * loaded[1].sizes.size)
 
     def _load(self, title_id: str, version: str, known: tuple[_Status, Outlook] | None) -> tuple[_Status, Outlook]:
         try:

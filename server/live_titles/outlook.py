@@ -34,14 +34,14 @@ STEADY = 0.15
 class Outlook:
     """A live title at one moment. sizes: (S, R) bytes of the stored segments, sound included; forecast: (R,).
 
-    planned: (R,) the sizes that plans are made of. worth: tells apart what usual segments are worth.
+    planned: (R,) the sizes that plans are made of. quality_key: differs when the quality of usual segments does.
     """
 
     tables: LiveTables
     sizes: Floats
     forecast: Floats
     planned: Floats
-    worth: bytes
+    quality_key: bytes
 
     def bytes_around(self, segment: int) -> Floats:
         """(ROWS, R) bytes, from the segment before `segment` on; fewer rows where the stream has ended."""
@@ -65,12 +65,12 @@ def outlook_of(tables: LiveTables, before: Outlook | None = None) -> Outlook:
     if tables.sound_sizes:
         sizes += np.array(tables.sound_sizes, dtype=np.float64)[:, None]
     forecast = forecast_sizes(sizes)
-    worth = dumps([typical.plain_quality, tables.enhancements])
+    quality_key = dumps([typical.plain_quality, tables.enhancements])
     planned = forecast
-    if before is not None and before.worth == worth and before.planned.shape == forecast.shape:
-        worth = before.worth
+    if before is not None and before.quality_key == quality_key and before.planned.shape == forecast.shape:
+        quality_key = before.quality_key
         planned = before.planned if (np.abs(forecast / before.planned - 1) <= STEADY).all() else forecast
-    return Outlook(tables=tables, sizes=sizes, forecast=forecast, planned=planned, worth=worth)
+    return Outlook(tables=tables, sizes=sizes, forecast=forecast, planned=planned, quality_key=quality_key)
 
 
 def planned_list(typical: PriceList, planned: Floats) -> PriceList:

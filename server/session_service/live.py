@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeAlias
 
 import msgspec
 
+from abr.core.arrays import stored_bytes
 from abr.core.enhancement import Currency, Family
 from abr.core.events import AnyEvent, Shown
 from abr.core.options import PriceList
@@ -28,12 +29,13 @@ from server.sessions.decisions import PricedTitle, SegmentDecision
 from server.sessions.observation import ObservedSession
 from server.sessions.state import SessionState
 
-LISTS_MAX = 1024
-"""Lists around one segment for one device that are kept: about 10 kB each."""
-TYPICAL_MAX = 2048
+LIST_BYTES = 12_000
+"""About what one list takes, and what controllers remember of it, beside its tables."""
+LISTS_BYTES_MAX = 32 << 20
+"""Of each kind: lists around one segment, of usual segments, and those that plans are made of."""
 
 _Offered: TypeAlias = tuple[str, str, bytes, bytes, tuple[Family, ...]]
-"""Title, version, what segments are worth, the device profile's id, enhancer families."""
+"""Title, version, the quality of its segments, the device profile's id, enhancer families."""
 
 
 class LiveView(NamedTuple):
@@ -75,9 +77,9 @@ class LiveSessions:
     def __init__(self, titles: LiveTitles, repository: SessionRepository, currency: Currency) -> None:
         self.titles = titles
         self._repository, self._currency = repository, currency
-        self._typical: LruCache[_Offered, PriceList] = LruCache(TYPICAL_MAX)
-        self._planned: LruCache[tuple[_Offered, bytes], PriceList] = LruCache(TYPICAL_MAX)
-        self._lists: LruCache[tuple[_Offered, int, int, bytes], PricedTitle] = LruCache(LISTS_MAX)
+        self._typical: LruCache[_Offered, PriceList] = LruCache(LISTS_BYTES_MAX)
+        self._planned: LruCache[tuple[_Offered, bytes], PriceList] = LruCache(LISTS_BYTES_MAX)
+        self._lists: LruCache[tuple[_Offered, int, int, bytes], PricedTitle] = LruCache(LISTS_BYTES_MAX)
 
     async def prices(self, state: SessionState) -> PriceList:
         """What a usual segment of the session's title offers its device: one row."""
@@ -99,12 +101,12 @@ class LiveSessions:
             typical = await self._typical_list(outlook, state)
             planned = self._planned_list(offered, outlook, typical)
             offer = PricedTitle(title_around(outlook, segment), list_around(outlook, segment, typical, planned))
-            self._lists.put(key, offer)
+            self._lists.put(key, offer, _list_bytes(offer.prices))
         ahead_s = tables.end_s - tables.begin_s(segment)
         return LiveView(offer, segment - ASKED, ahead_s, tables.latency_s)
 
     async def quality_of(self, state: SessionState) -> Callable[[Shown], ShownQuality | None]:
-        """What a shown segment was worth: as usual ones are."""
+        """Of a shown segment: that of usual ones."""
         return partial(_shown_as_usual, prices=await self.prices(state))
 
     async def note_reports(
@@ -131,7 +133,7 @@ class LiveSessions:
             options = TitleOptions(tables.typical, tables.enhancements, self._currency)
             prices = options.price(profile, families=state.families)
             if profile is not None or not state.profile:
-                self._typical.put(key, prices)
+                self._typical.put(key, prices, _list_bytes(prices))
         return prices
 
     def _planned_list(self, offered: _Offered, outlook: Outlook, typical: PriceList) -> PriceList:
@@ -139,17 +141,22 @@ class LiveSessions:
         prices = self._planned.get(key)
         if prices is None:
             prices = planned_list(typical, outlook.planned)
-            self._planned.put(key, prices)
+            self._planned.put(key, prices, _list_bytes(prices))
         return prices
 
     @staticmethod
     def _offered(outlook: Outlook, state: SessionState) -> _Offered:
-        return state.title, outlook.tables.typical.version, outlook.worth, state.profile, state.families
+        return state.title, outlook.tables.typical.version, outlook.quality_key, state.profile, state.families
 
 
 def _moved(state: SessionState, by: int) -> SessionState:
     segment = state.segment + by if state.last >= 0 else state.segment
     return msgspec.structs.replace(state, segment=segment, choices_from=state.choices_from + by)
+
+
+def _list_bytes(prices: PriceList) -> int:
+    tables = prices.size_bytes, prices.compute_s, prices.lead_s, prices.quality, prices.vmaf
+    return LIST_BYTES + sum(map(stored_bytes, tables))
 
 
 def _shown_as_usual(event: Shown, prices: PriceList) -> ShownQuality | None:

@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from abr.controllers.toprung.plan_library import FILES_MAX, PlanLibrary
-from abr.core.arrays import Floats
+from abr.core.arrays import Floats, stored_bytes
 from abr.core.device import DeviceProfile
 from abr.core.enhancement import Currency, Family
 from abr.core.options import PriceList
@@ -19,15 +19,13 @@ from server.live_titles.cache import LiveTitles
 from server.lru_cache import LruCache
 from server.media.library import LoadedTitle
 from server.media.title_cache import TitleCache
-from server.session_service.live import LiveSessions
+from server.session_service.live import LIST_BYTES, LiveSessions
 from server.session_service.repository import SessionRepository
 from server.sessions.decisions import PricedTitle
 from server.sessions.plan_queue import Requester
 from server.sessions.state import SessionState
 
 PRICES_BYTES_MAX = 160 << 20
-LIST_BYTES = 12_000
-"""About what one list takes, and what controllers remember of it, beside its tables."""
 PROFILES_MAX = 65_536
 
 PricingKey: TypeAlias = tuple[str, str, str, bytes, tuple[Family, ...]]
@@ -88,7 +86,7 @@ class PricingCache:
 
     def _table_bytes(self, prices: PriceList) -> int:
         """Of its tables; those that another list has too count for that one."""
-        size_bytes = _stored_bytes(prices.compute_s) + _stored_bytes(prices.lead_s)
+        size_bytes = stored_bytes(prices.compute_s) + stored_bytes(prices.lead_s)
         for table in (prices.size_bytes, prices.quality, prices.vmaf):
             if id(table) not in self._shared:
                 self._shared[id(table)] = table
@@ -116,7 +114,3 @@ def _repeated(table: Floats) -> Floats:
     """The same table; one row stands for all when they are equal, as where all segments have as many frames."""
     row = table[:1].copy()
     return np.broadcast_to(row, table.shape) if (table == row).all() else table
-
-
-def _stored_bytes(table: Floats) -> int:
-    return table.nbytes if all(table.strides) else table[0].nbytes

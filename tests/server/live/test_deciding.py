@@ -210,9 +210,9 @@ async def test_delivery_reports_and_events_of_a_live_session_are_understood(cam,
     assert "toprung_viewer_shown_seconds_total 1.0" in metrics
 
 
-def lifts(worth, gain: float):
-    """The worth of a stream whose lowest rung generic-low lifts by so much."""
-    plain = worth.quality["64p"]
+def lifts(quality, gain: float):
+    """The quality of a stream whose lowest rung generic-low lifts by so much."""
+    plain = quality.plain["64p"]
     lifted = msgspec.structs.replace(plain, vmaf=(plain.vmaf[0] + gain,), vmaf_neg=(plain.vmaf_neg[0] + gain,))
     offer = Offer(
         rendition="64p",
@@ -223,8 +223,8 @@ def lifts(worth, gain: float):
         quality=lifted,
     )
     entry = EnhancerEntry(name="generic-low", family=Family.GENERIC, tier=Tier.LOW, offers=(offer,))
-    table = EnhancementTable(title="cam", meter=worth.meter, enhancers=(entry,))
-    return msgspec.structs.replace(worth, enhancements=table, measured=True)
+    table = EnhancementTable(title="cam", meter=quality.meter, enhancers=(entry,))
+    return msgspec.structs.replace(quality, enhancements=table, measured=True)
 
 
 PROFILE = DeviceProfile(
@@ -245,7 +245,7 @@ PROFILE = DeviceProfile(
 
 @pytest.mark.parametrize(("gain", "offered"), [(12.0, 3), (-1.0, 2)])
 async def test_an_enhancer_is_offered_when_it_beats_plain_pictures_and_not_otherwise(cam, viewer, gain, offered):
-    cam.publication.worth = lifts(cam.publication.worth, gain)
+    cam.publication.quality = lifts(cam.publication.quality, gain)
     await in_thread(cam)("send", 3)
     await viewer.open(profile=msgspec.to_builtins(PROFILE))
     assert (await (await viewer.client.get(viewer.path)).json())["options"] == offered

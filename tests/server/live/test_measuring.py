@@ -14,8 +14,8 @@ from waiting import wait_until
 from abr.core.live_tables import TABLES_FILE, LiveTables
 from abr.errors import ToprungError
 from abr.records import load
-from server.live.worth.measuring import MeasuredStream, Measuring
-from server.live.worth.prior import PLAIN_VMAF, assumed_vmaf
+from server.live.quality.measuring import MeasuredStream, Measuring
+from server.live.quality.prior import PLAIN_VMAF, assumed_vmaf
 
 WAITS = (sys.executable, "-c", "import sys; sys.stdin.read()")
 """In the place of what measures: it only waits."""
@@ -76,7 +76,7 @@ def test_when_the_block_is_over_nothing_of_it_is_left(tmp_path: Path):
 
 def measurers(parent: int) -> list[int]:
     children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    return [int(child) for child in children if b"live_worth" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    return [int(child) for child in children if b"live_quality" in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 
 def measured(folder: Path) -> LiveTables | None:

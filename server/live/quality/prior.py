@@ -1,4 +1,4 @@
-"""What a rung is worth until something is measured on the stream itself."""
+"""The quality of a rung until something is measured on the stream itself."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
+from abr.core.live_quality import LiveQuality
 from abr.core.title import Meter, Quality
 from server.ingest.ladder import Rung
-from server.live.worth.tables import Worth
 
 PLAIN_VMAF = ((0.25, 49.0), (0.5, 77.4), (1.0, 92.3))
 """Share of the display's lines that a rung has, and VMAF when it is played plainly: as measured by `toprung live` on
@@ -26,11 +26,11 @@ def assumed_vmaf(share: float) -> float:
     return last[1]
 
 
-def assumed_worth(rungs: Sequence[Rung], display_px: tuple[int, int]) -> Worth:
+def assumed_quality(rungs: Sequence[Rung], display_px: tuple[int, int]) -> LiveQuality:
     """Of a stream of which nothing is measured yet: nothing is offered to lift it."""
     width_px, height_px = display_px
-    return Worth(
-        quality={rung.id: _assumed(assumed_vmaf(rung.height_px / height_px)) for rung in rungs},
+    return LiveQuality(
+        plain={rung.id: _assumed(assumed_vmaf(rung.height_px / height_px)) for rung in rungs},
         meter=Meter(
             vmaf_model="assumed by the rung's size",
             vmaf_neg_model="assumed by the rung's size",

@@ -6,31 +6,18 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from abr.core.enhancement import EnhancementTable
+from abr.core.live_quality import LiveQuality
 from abr.core.live_tables import LiveTables
-from abr.core.title import Meter, Quality, Rendition, Source, Title
-from abr.records import Record
+from abr.core.title import Rendition, Source, Title
 from server.live.manifests import DELAY_SEGMENTS, LivePresentation
 
 RECENT_SEGMENTS = 8
 """A typical segment is as large as these were on average."""
 
 
-class Worth(Record, frozen=True):
-    """What a usual segment is worth. quality: by rendition, plain; each has one entry, and so have the table's offers.
-
-    measured: on this stream, or else assumed.
-    """
-
-    quality: dict[str, Quality]
-    meter: Meter
-    enhancements: EnhancementTable | None
-    measured: bool
-
-
 def live_tables(
     shown: LivePresentation,
-    worth: Worth,
+    quality: LiveQuality,
     *,
     first_stored: int,
     sizes: Mapping[str, Sequence[int]],
@@ -39,7 +26,7 @@ def live_tables(
     """sizes, sound_sizes: of the segments from first_stored to the newest listed one."""
     end = shown.first + len(shown.frames)
     return LiveTables(
-        typical=_typical(shown, worth, sizes, sound_sizes),
+        typical=_typical(shown, quality, sizes, sound_sizes),
         state="ended" if shown.ended else "running",
         updated_s=shown.published_s,
         begun_s=shown.clock.begun_s,
@@ -51,13 +38,13 @@ def live_tables(
         last_frames=shown.frames[-1],
         sizes={name: tuple(each) for name, each in sizes.items()},
         sound_sizes=tuple(sound_sizes),
-        enhancements=worth.enhancements,
-        measured=worth.measured,
+        enhancements=quality.enhancements,
+        measured=quality.measured,
     )
 
 
 def _typical(
-    shown: LivePresentation, worth: Worth, sizes: Mapping[str, Sequence[int]], sound_sizes: Sequence[int]
+    shown: LivePresentation, quality: LiveQuality, sizes: Mapping[str, Sequence[int]], sound_sizes: Sequence[int]
 ) -> Title:
     width_px, height_px = shown.display_width_px, shown.display_height_px
     return Title(
@@ -72,8 +59,8 @@ def _typical(
         source=Source(
             name=shown.name, sha256="", width_px=width_px, height_px=height_px, duration_s=sum(shown.durations_s)
         ),
-        plain_quality=worth.quality,
-        meter=worth.meter,
+        plain_quality=quality.plain,
+        meter=quality.meter,
         encoder="live",
         version=shown.version,
     )

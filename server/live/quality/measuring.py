@@ -1,6 +1,6 @@
-"""What a stream is worth, measured while it runs: samples of its newest segments go to a process of lowest priority.
+"""The quality of a stream, measured while it runs: samples of its newest segments go to a process of lowest priority.
 
-That process (`enhancers.workflows.live_worth`) keeps to its share of one core. The ladder comes first: while segments
+That process (`enhancers.workflows.live_quality`) keeps to its share of one core. The ladder comes first: while segments
 are late, the process is stopped, and it goes on when they are in time again. One sample is under way at a time, and
 its files go when it has been measured.
 """
@@ -21,9 +21,9 @@ from pathlib import Path
 from queue import Queue
 from typing import IO, TYPE_CHECKING
 
-import msgspec
 import numpy as np
 
+from abr.core.live_quality import PICTURES_FILE, Answer, LiveQuality, Sample
 from abr.core.live_tables import TABLES_FILE, LiveTables
 from abr.core.title import TITLE_FILE, segment_file
 from abr.errors import FormatError, StorageError
@@ -31,27 +31,17 @@ from abr.files import write_file
 from abr.media.planes import planes_of
 from abr.records import dumps, load, loads
 from server.ingest.cmaf import INIT_FILE
-from server.live.worth.tables import Worth
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
-COMMAND = (sys.executable, "-m", "enhancers.workflows.live_worth")
-PICTURES_FILE = "pictures.npz"
-"""As `enhancers.workflows.live_worth` reads it."""
+COMMAND = (sys.executable, "-m", "enhancers.workflows.live_quality")
 _AHEAD, _BEHIND = 2, 1
 """Pictures before and after the middle one: flicker and motion need them."""
 LATE_SHARE = 0.5
 """Segments that are ready later than this share of their duration are late."""
 STUCK_SEGMENTS = 2.0
 """No segment for so long is late too."""
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """worth: None where a sample could not be measured; problem: why."""
-
-    worth: Worth | None = None
-    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,15 +59,15 @@ class MeasuredStream:
 class Measuring:
     """Measures a live title. A context manager: it begins with the block and is over at its end.
 
-    measured: hears of the worth after each sample; told: one sentence for people. Only `watch` and `listed` are called
-    by the ladder's threads; neither waits for anything.
+    measured: hears of the quality after each sample; told: one sentence for people. Only `watch` and `listed` are
+    called by the ladder's threads; neither waits for anything.
     """
 
     def __init__(
         self,
         stream: MeasuredStream,
         *,
-        measured: Callable[[Worth], None],
+        measured: Callable[[LiveQuality], None],
         told: Callable[[str], None],
         command: Sequence[str] = COMMAND,
         ticks: Callable[[], float] = time.monotonic,
@@ -96,7 +86,7 @@ class Measuring:
         self._process: subprocess.Popen[bytes] | None = None
         self._is_resting = False
         self._listed_s = ticks()
-        self._thread = threading.Thread(target=self._run, name="live-worth", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="live-quality", daemon=True)
 
     @property
     def pid(self) -> int | None:
@@ -177,8 +167,8 @@ class Measuring:
                 if self._samples.empty():
                     self._tell("what measures its pictures has ended; decisions go on by what was measured until then.")
                 return
-            if answer.worth is not None:
-                self._measured(answer.worth)
+            if answer.quality is not None:
+                self._measured(answer.quality)
             self._is_free = True
 
     def _write_sample(self, sample: Path, segment: int, pictures: Sequence[VideoFrame]) -> None:
@@ -205,7 +195,7 @@ def _link(path: Path, twin: Path) -> None:
 
 def _ask(stdin: IO[bytes], stdout: IO[bytes], sample: Path) -> Answer | None:
     """None when the process has ended."""
-    stdin.write(dumps({"folder": str(sample)}) + b"\n")
+    stdin.write(dumps(Sample(folder=str(sample))) + b"\n")
     stdin.flush()
     line = stdout.readline()
     return loads(line, Answer, what="what was measured") if line else None

@@ -1,10 +1,10 @@
-"""What a running stream is worth: its rungs played plainly, and lifted by the generic networks. `toprung live` runs it.
+"""The quality of a running stream: its rungs played plainly, and lifted by the generic networks; for `toprung live`.
 
-    python -m enhancers.workflows.live_worth --share 0.1
+    python -m enhancers.workflows.live_quality --share 0.1
 
-It takes samples of the newest segments, one JSON line each on stdin, and answers each with a line on stdout: what a
-usual segment is worth by the last SAMPLES_KEPT of them. They are measured by the meters of prepared titles, and offers
-pass the same gate (`enhancers.measurement.offers.select_worthwhile`). It takes no more of a core than its share.
+It takes samples of the newest segments, one JSON line each on stdin, and answers each with a line on stdout: the
+quality of a usual segment by the last SAMPLES_KEPT of them. They are measured by the meters of prepared titles, and
+offers pass the same gate (`enhancers.measurement.offers.select_worthwhile`). It takes no more of a core than its share.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ import msgspec
 import numpy as np
 
 from abr.core.enhancement import EnhancementTable, Family, Offer, Tier
-from abr.core.title import TITLE_FILE, Meter, PanelFigures, Quality, Rendition, Title
+from abr.core.live_quality import PICTURES_FILE, Answer, LiveQuality, Sample
+from abr.core.title import TITLE_FILE, PanelFigures, Quality, Rendition, Title
 from abr.errors import FormatError, ToprungError
 from abr.quality.pictures import Planes, crop_planes
 from abr.quality.sampled_panel import fed_frames, join_panels
 from abr.quality.segment_figures import lift_judge
 from abr.quality.vmaf import crop, is_black, meter_of, picture_box, segment_means
-from abr.records import Record, dumps, load, loads
+from abr.records import dumps, load, loads
 from enhancers.measurement.offers import OfferCandidate, list_candidates, select_worthwhile
 from enhancers.measurement.publish import table_entries
 from enhancers.measurement.quality import Measured, ReferenceFrames, SegmentBlock, measure_shown, scored_frames
@@ -44,33 +45,8 @@ SAMPLES_KEPT = 8
 TIERS = (Tier.LOW, Tier.MEDIUM, Tier.HIGH)
 STRENGTH = 0.75
 """How much of what a network adds is shown: what most titles are given (`enhancers.measurement.strengths`)."""
-PICTURES_FILE = "pictures.npz"
-"""Of a sample's source: planes `y`, `u`, `v` of neighbouring pictures, uint8 (N, H, W), and `first`, the number of the
-first of them in its segment. The last but one is judged."""
 _NICE = 19
 _PR_SET_PDEATHSIG = 1
-
-
-class Sample(Record, frozen=True):
-    """folder: with the title of that one segment, its segment in all renditions, and PICTURES_FILE."""
-
-    folder: str
-
-
-class MeasuredWorth(Record, frozen=True):
-    """What `server.live.worth.tables.Worth` reads."""
-
-    quality: dict[str, Quality]
-    meter: Meter
-    enhancements: EnhancementTable | None
-    measured: bool
-
-
-class Answer(Record, frozen=True):
-    """worth: None where the sample says nothing; problem: why it could not be measured, if it could not."""
-
-    worth: MeasuredWorth | None = None
-    problem: str = ""
 
 
 class Pace:
@@ -102,7 +78,7 @@ class _Row:
     lifted: Mapping[str, Quality]
 
 
-class WorthMeter:
+class LiveMeter:
     """Measures samples of one stream."""
 
     def __init__(self, pace: Pace) -> None:
@@ -111,8 +87,8 @@ class WorthMeter:
         self._box: tuple[int, int, int, int] | None = None
         self._candidates: list[OfferCandidate] | None = None
 
-    def measure(self, folder: Path) -> MeasuredWorth | None:
-        """What a usual segment is worth, this sample included; None for a black one, of which nothing can be said.
+    def measure(self, folder: Path) -> LiveQuality | None:
+        """Of a usual segment, this sample included; None for a black one, of which nothing can be said.
 
         Raises ToprungError when it cannot be read or measured.
         """
@@ -129,7 +105,7 @@ class WorthMeter:
         if self._candidates is None:
             self._candidates = _candidates(prepared)
         self._rows.append(self._measure(prepared, truth, judged))
-        return _worth(title, self._candidates, list(self._rows))
+        return _live_quality(title, self._candidates, list(self._rows))
 
     def _measure(self, prepared: PreparedTitle, truth: ReferenceFrames, judged: int) -> _Row:
         block = SegmentBlock(first=0, last=0, start=0, scored=(judged,), judged={0: judged})
@@ -190,7 +166,7 @@ def _quality(measured: Measured, segment_frames: Sequence[int]) -> Quality:
     return msgspec.structs.replace(segment_means(measured.scores, segment_frames, keep), panel=measured.panel)
 
 
-def _worth(title: Title, candidates: Sequence[OfferCandidate], rows: Sequence[_Row]) -> MeasuredWorth:
+def _live_quality(title: Title, candidates: Sequence[OfferCandidate], rows: Sequence[_Row]) -> LiveQuality:
     """The rows as a title of as many segments, which passes the gate of any title; then their means."""
     whole = msgspec.structs.replace(
         title,
@@ -206,8 +182,8 @@ def _worth(title: Title, candidates: Sequence[OfferCandidate], rows: Sequence[_R
     for each in select_worthwhile(candidates, qualities, whole):
         offers.setdefault((each.family, each.tier), []).append(each.offer(_mean(qualities[each.key])))
     table = EnhancementTable(title=title.id, meter=title.meter, enhancers=table_entries(offers), note="live")
-    return MeasuredWorth(
-        quality={name: _mean(quality) for name, quality in whole.plain_quality.items()},
+    return LiveQuality(
+        plain={name: _mean(quality) for name, quality in whole.plain_quality.items()},
         meter=title.meter,
         enhancements=table,
         measured=True,
@@ -252,15 +228,15 @@ def _end_with_parent() -> None:
 
 def main() -> int:
     """Until stdin ends."""
-    parser = argparse.ArgumentParser(prog="live_worth")
+    parser = argparse.ArgumentParser(prog="live_quality")
     parser.add_argument("--share", type=float, required=True)
     share = parser.parse_args().share
     os.nice(_NICE)
     _end_with_parent()
-    meter = WorthMeter(Pace(share))
+    meter = LiveMeter(Pace(share))
     for line in sys.stdin.buffer:
         try:
-            answer = Answer(worth=meter.measure(Path(loads(line, Sample, what="sample").folder)))
+            answer = Answer(quality=meter.measure(Path(loads(line, Sample, what="sample").folder)))
         except ToprungError as error:
             answer = Answer(problem=str(error))
         sys.stdout.buffer.write(dumps(answer) + b"\n")

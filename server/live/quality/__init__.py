@@ -1,0 +1,1 @@
+"""How good a live stream's pictures are: the tables that decisions for its viewers rest on."""
