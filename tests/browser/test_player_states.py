@@ -128,21 +128,50 @@ async def test_a_film_that_the_browser_cannot_decode_stops_with_a_reason_and_can
         page = await browser.open(url)
         await page.tab.wait_for_selector("#begin:enabled")
 
+        whole = asyncio.Event()
+
         async def damage(route: Route) -> None:
             with suppress(PlaywrightError):  # the page may have given it up meanwhile
                 answer = await route.fetch()
                 body = await answer.body()
-                await route.fulfill(response=answer, body=body[:200] + bytes(len(body) - 200))
+                kept = len(body) if whole.is_set() else 200
+                await route.fulfill(response=answer, body=body[:kept] + bytes(len(body) - kept))
 
         await page.tab.route("**/video/*.m4s*", damage)
         await page.tab.click("#begin")
         words = await state(page, "failed")
         assert words.startswith("The film stopped: this browser cannot decode it ("), words
         await page.screenshot("player-failed")
-        await page.tab.unroute("**/video/*.m4s*")
+        whole.set()  # the route stays: a request may be held for good while one is taken away
         await page.tab.click("#retry")
         await played(page, 0.5)
         assert await page.tab.evaluate("document.body.dataset.state") in ("playing", "measuring", "ended")
+
+
+@pytest.mark.timeout(120)
+async def test_a_first_picture_that_does_not_come_is_told_of_and_can_be_asked_for_again(tmp_path):
+    async with serving(str(lifted_library(tmp_path, slow=False)), EAGER) as url, chromium() as browser:
+        page = await browser.open(url)
+        await page.tab.clock.install()
+        await page.tab.goto(url)
+        await page.tab.wait_for_selector("#begin:enabled")
+        late = asyncio.Event()
+
+        async def hold(route: Route) -> None:
+            await late.wait()
+            with suppress(PlaywrightError):  # the page has given it up meanwhile
+                await route.continue_()
+
+        await page.tab.route("**/video/*.m4s*", hold)
+        await page.tab.click("#begin")
+        assert "the first picture is on its way" in await state(page, "connecting")
+        assert not await page.tab.is_visible("#retry")
+        await page.tab.clock.fast_forward(20_000)
+        await page.tab.wait_for_selector("#retry:visible")
+        assert "the first picture has not come for" in await page.tab.inner_text("#state")
+        late.set()
+        await page.tab.click("#retry")
+        await played(page, 0.5)
 
 
 @pytest.mark.timeout(120)

@@ -62,7 +62,7 @@ def watch(url: str) -> str:
         Started(t_s=0, session="s", title="bbb", controller="Swinging"),
         Downloaded(t_s=1, kind="video", started_s=0, latency_s=0.05, duration_s=0.5, size_bytes=100_000, name="180p"),
         Playing(t_s=1, startup_s=1.0),
-        Shown(t_s=3, segment=0, rendition="180p", enhancer="content-low", buffer_s=2.0, enhance_p95_ms=9, **FRAMES),
+        Shown(t_s=3, segment=0, rendition="180p", enhancer="content-low", buffer_s=2.0, enhance_p95_ms=9, **SHOWN),
         Stepped(t_s=3, segment=1, from_enhancer="content-low", to_enhancer="generic-low", reason="too slow"),
         Stalled(t_s=3.2, duration_s=0.2, segment=1),
         Failed(t_s=3.2, what="corrupt", detail="one segment"),
@@ -72,7 +72,7 @@ def watch(url: str) -> str:
     return opened["Swinging"]
 
 
-FRAMES = {"frames": 50, "enhanced_frames": 40, "plain_frames": 10, "late_frames": 1}
+SHOWN = {"frames": 50, "enhanced_frames": 40, "plain_frames": 10, "late_frames": 1, "latency_s": 4.0}
 library_of: dict[str, Path] = {}
 
 

@@ -192,14 +192,15 @@ async function renew(reason) {
 /** Begin again where the picture is: over another network, or after a failure. */
 async function restart() {
   if (loaded?.gone) return pick();
-  if (showing) resumeS = showing.session.stream.ended || loaded?.live ? 0 : video.currentTime;
+  if (showing) resumeS = showing.session.stream.ended || loaded?.live ? 0 : showing.session.stream.positionS;
   stop();
   if (!loaded) return begin();
   await start(resumeS);
 }
 
 function retry() {
-  if (!error && health.awayMs && showing) return health.ask(at(`sessions/${showing.session.id}`), { now: true });
+  const failed = error || showing?.session.stream.error;
+  if (!failed && health.awayMs && showing) return health.ask(at(`sessions/${showing.session.id}`), { now: true });
   return restart().catch(trouble);
 }
 
@@ -258,6 +259,7 @@ function say() {
     loaded: Boolean(loaded),
     asked,
     began: Boolean(stream?.began),
+    openingMs: stream?.openingMs ?? 0,
     paused: video.paused,
     ended: Boolean(stream?.ended),
     stoodMs: stream?.began ? stream.stoodMs : 0,

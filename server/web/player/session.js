@@ -174,7 +174,7 @@ export class Session {
   stop(reason) {
     this.#over = true;
     this.enhancer?.stop();
-    this.telemetry.end(reason, this.video.currentTime);
+    this.telemetry.end(reason, this.stream.positionS);
     this.stream.stop();
   }
 
@@ -187,7 +187,7 @@ export class Session {
     this.#profiled = Boolean(this.loaded.measured);
     this.answer = answer;
     this.telemetry = new Telemetry(at(`sessions/${answer.id}`));
-    this.telemetry.playedS = () => this.video.currentTime;
+    this.telemetry.playedS = () => this.stream.positionS;
     this.telemetry.ending = () => this.stream?.endStall();
     this.telemetry.tell("started", {
       session: this.shownId,

@@ -1,20 +1,23 @@
 // What the page says of how playing goes. Pure: facts in, a state with its words out.
 
 const STILL_MS = 700; // a shorter standstill is not worth a word
+const OPENING_MS = 15000; // a first picture that takes longer may never come
 const seconds = (ms) => `${Math.max(1, Math.round(ms / 1000))} s`;
 
 /**
  * {name, words, retry, covers}: `retry` labels the button that helps, or is null; `covers`: say it over the picture.
  *
- * loaded: the title is known. asked: the viewer wants to watch. began: the first picture was seen. stoodMs: how long the
- * picture has stood although it should move. awayMs: how long the server has not answered. error: why the film cannot
- * go on, or "". gone: what was watched is there no longer. measuring: what is being measured, or "". latencyS: how far a live picture is behind its edge, or null. lost: a session that
- * the server forgot is being replaced.
+ * loaded: the title is known. asked: the viewer wants to watch. began: the first picture was seen. openingMs: how long
+ * it has been waited for. stoodMs: how long the picture has stood although it should move. awayMs: how long the server
+ * has not answered. error: why the film cannot go on, or "". gone: what was watched is there no longer. measuring: what
+ * is being measured, or "". latencyS: how far a live picture is behind its edge, or null. lost: a session that the
+ * server forgot is being replaced.
  */
 export function status({
   loaded,
   asked,
   began,
+  openingMs,
   paused,
   ended,
   stoodMs,
@@ -34,7 +37,7 @@ export function status({
   const meanwhile = measuring ? ` ${measuring}…` : "";
   if (!asked) return state(measuring ? "measuring" : "ready", `Ready to play.${meanwhile}`);
   if (ended) return state("ended", "The film is over.", { retry: "Play again", covers: true });
-  if (!began) return state("connecting", `Connecting: the first picture is on its way.${meanwhile}`, { covers: true });
+  if (!began) return opening(openingMs, meanwhile);
   if (paused) return state("paused", `Paused.${meanwhile}`);
   if (stoodMs > STILL_MS) {
     const words = `Waiting for data: the picture has stood still for ${seconds(stoodMs)}.`;
@@ -42,6 +45,13 @@ export function status({
   }
   const playing = latencyS === null ? "Playing." : `Playing live, ${latencyS.toFixed(1)} s behind the stream.`;
   return state(measuring ? "measuring" : "playing", `${playing}${meanwhile}`);
+}
+
+function opening(openingMs, meanwhile) {
+  const long = openingMs > OPENING_MS;
+  const way = long ? `has not come for ${seconds(openingMs)}` : "is on its way";
+  const words = `Connecting: the first picture ${way}.${meanwhile}`;
+  return state("connecting", words, { retry: long ? "Try again" : null, covers: true });
 }
 
 function away({ loaded, asked, stoodMs, awayMs, bufferS }) {

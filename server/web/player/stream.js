@@ -12,6 +12,8 @@ const STOOD_MS = 1000; // a standstill this long counts even if the browser does
 const SOUGHT_MS = 3000; // after a seek
 const KEPT_LIVE = 300; // decisions of a live stream that are remembered
 const LIVE_CATCHUP = { enabled: true, maxDrift: 12, playbackRate: { min: -0.05, max: 0.05 } }; // keeps the distance
+const DECODE_TRIES = 3; // dash.js begins anew by itself where the browser could not decode
+const DECODED_S = 5; // so much that was shown since, and it is another failure
 const DOWNLOAD_ERRORS = [10, 11, 15, 25, 26, 27, 28]; // dash.js' codes of downloads that failed
 export const PUBLIC = 16; // leading characters of a session id that may be told
 const OPEN_PATIENCE_MS = 1500; // how long start-up waits for an enhancer to be ready
@@ -25,10 +27,13 @@ export class Stream {
   #stalledMs = 0;
   #countedMs = 0; // a standstill is counted up to here
   #playing = false;
+  #madeMs = performance.now();
   #moved = { atS: -1, atMs: performance.now() };
   #onScreen = null; // {segment, frames}
   lifting = false; // an enhancer tells what is shown
   #sought = false; // by the viewer: that a picture takes a moment to come is no stall
+  #undecoded = { count: 0, atS: 0 };
+  #stoppedAtS = null;
   #listening = new AbortController();
 
   /**
@@ -62,8 +67,19 @@ export class Stream {
   }
 
   stop() {
+    if (this.#over) return;
+    this.#stoppedAtS = this.video.currentTime;
     this.#listening.abort();
     this.player.destroy();
+  }
+
+  get #over() {
+    return this.#stoppedAtS !== null;
+  }
+
+  /** Media time of the picture, or of the last one before it stopped. */
+  get positionS() {
+    return this.#stoppedAtS ?? this.video.currentTime;
   }
 
   /** Keep little in the buffer while the device is not measured yet. */
@@ -72,6 +88,7 @@ export class Stream {
   }
 
   buffer(seconds) {
+    if (this.#over) return;
     const goal = {
       bufferTimeDefault: seconds,
       bufferTimeAtTopQuality: seconds,
@@ -111,15 +128,20 @@ export class Stream {
 
   /** Of a live stream: how far behind its edge the picture is, in seconds; null otherwise. */
   get latencyS() {
-    if (!this.live || !this.#playing || !this.player.isDynamic()) return null;
+    if (!this.live || !this.#playing || this.#over || !this.player.isDynamic()) return null;
     const latencyS = this.player.getCurrentLiveLatency();
     return latencyS >= 0 ? latencyS : null;
   }
 
   /** What can be sought in: from where to where, in media time. */
   get span() {
-    const { start, end } = (this.live && this.player.isReady() && this.player.getDvrWindow()) || {};
+    const { start, end } = (this.live && !this.#over && this.player.isReady() && this.player.getDvrWindow()) || {};
     return end > 0 ? { startS: start, endS: end } : { startS: 0, endS: this.video.duration || 1 };
+  }
+
+  /** How long the first picture has been waited for; 0 once it was seen. */
+  get openingMs() {
+    return this.#playing ? 0 : performance.now() - this.#madeMs;
   }
 
   /** How long the picture has not moved although it should. */
@@ -194,6 +216,15 @@ export class Stream {
     this.telemetry.tell("failed", { what: "player", detail });
     if (DOWNLOAD_ERRORS.includes(error?.code)) this.health.heard(0);
     else if (!this.video.error) this.error ||= detail.split("\n")[0];
+  }
+
+  /** Where the browser fails again and again, the film stops: dash.js would fetch the same for ever. */
+  #notDecoded() {
+    const { currentTime: atS, error } = this.video;
+    if (Math.abs(atS - this.#undecoded.atS) > DECODED_S) this.#undecoded = { count: 0, atS };
+    if (++this.#undecoded.count < DECODE_TRIES) return;
+    this.error ||= `this browser cannot decode it (${error?.message || "it does not say why"})`;
+    this.stop();
   }
 
   /** The segment (0-based) on the screen at this media time. */
@@ -330,10 +361,7 @@ export class Stream {
       if (this.#playing && !this.#sought && !video.ended && !this.#stalledMs) this.#stalledMs = performance.now();
     });
     on("pause", () => this.endStall());
-    on(
-      "error",
-      () => (this.error ||= `this browser cannot decode it (${video.error?.message || "it does not say why"})`),
-    );
+    on("error", () => this.#notDecoded());
   }
 }
 
