@@ -1,32 +1,26 @@
 """Other people's upscalers on the same frames as ours: mpv user shaders, and networks as ONNX.
 
-Shaders run as mpv runs them, by libplacebo over Vulkan: the static ffmpeg has it, and Mesa's lavapipe is a Vulkan
-device without a GPU. A doubling shader is run once where the display is up to twice the rung, else twice; libplacebo
-brings its picture to the display. Networks run in float32, as imported ones do, on rungs that fit their scale.
+Shaders run as mpv runs them (`enhancers.interchange.user_shaders`). A doubling shader is run once where the display is
+up to twice the rung, else twice; libplacebo brings its picture to the display. Networks run in float32, as imported
+ones do, on rungs that fit their scale.
 """
 
 from __future__ import annotations
 
-import re
-import subprocess
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Protocol
 
-import numpy as np
-
 from abr.core.title import Quality, Rendition
-from abr.errors import InputError, ToprungError
-from abr.files import write_file
+from abr.errors import InputError
 from abr.progress import ShareListener
-from abr.quality.ffmpeg_meters import ffmpeg_program
 from abr.quality.sampled_panel import join_panels
 from abr.quality.segment_figures import lift_judge
 from enhancers.bench.rung_results import LiftedFigures, figures_of
 from enhancers.interchange.import_network import read_network
+from enhancers.interchange.user_shaders import run_user_shader
 from enhancers.measurement.quality import (
     Measured,
     cut_into_blocks,
@@ -40,16 +34,12 @@ from enhancers.measurement.quality import (
 from enhancers.networks.catalog import network_scales
 from enhancers.networks.imported import ImportedNetwork
 from enhancers.prepared_title import PreparedTitle
-from enhancers.runtime.frames import Frame, frame_of
+from enhancers.runtime.frames import Frame
 from enhancers.runtime.loader import open_weights
 
 FAMILY = "rival"
 _SHADER, _NETWORK = ".glsl", ".onnx"
 _DOUBLED_MAX = 2.0
-_LIMIT_S = 600
-_SIGNAL = "bt709"
-_PREFIX = re.compile(r"^(\[[^]]*\] *)+")
-"""What ffmpeg writes before a line of its log."""
 
 
 class Rival(Protocol):
@@ -97,24 +87,7 @@ class ShaderRival:
         size_px = frames[0].width_px, frames[0].height_px
         doubled_px = 2 * size_px[0], 2 * size_px[1]
         passes = [display_px] if display_px[1] <= _DOUBLED_MAX * size_px[1] else [doubled_px, display_px]
-        with TemporaryDirectory(prefix="toprung-shader-") as folder:
-            write_file(Path(folder) / "shader.glsl", self.path.read_bytes())
-            data = b"".join(plane.tobytes() for frame in frames for plane in frame.planes())
-            return _split(self._run(_command(size_px, passes), Path(folder), data), display_px, len(frames))
-
-    def _run(self, command: Sequence[str], folder: Path, data: bytes) -> bytes:
-        try:
-            done = subprocess.run(command, cwd=folder, input=data, capture_output=True, timeout=_LIMIT_S, check=False)
-        except subprocess.TimeoutExpired as error:
-            raise ToprungError(f"{self.path.name} did not end within {_LIMIT_S} s.") from error
-        said = [_PREFIX.sub("", line) for line in done.stderr.decode(errors="replace").splitlines()]
-        if done.returncode or said:  # libplacebo goes on without a shader that it cannot compile
-            why = next((line for line in said if "error" in line.lower()), said[-1] if said else "ffmpeg was ended")
-            raise InputError(
-                f"{self.path.name} cannot be run: {why[:200]}. Shaders need Vulkan; a machine without a GPU has it "
-                "from Mesa's lavapipe (mesa-vulkan-drivers on Debian)."
-            )
-        return done.stdout
+        return run_user_shader(self.path, frames, passes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,39 +170,3 @@ def _figures(prepared: PreparedTitle, rival: Rival, quality: Quality) -> LiftedF
         weights_bytes=0,
         macs_per_output_px=rival.macs_per_output_px,
     )
-
-
-def _command(size_px: tuple[int, int], passes: Sequence[tuple[int, int]]) -> list[str]:
-    """Raw pictures in, raw pictures out. All signal properties are named, so that nothing is guessed from sizes."""
-    named = f"colorspace={_SIGNAL}:color_primaries={_SIGNAL}:color_trc={_SIGNAL}:range=tv"
-    scaled = [
-        f"libplacebo=w={width}:h={height}:custom_shader_path=shader.glsl:upscaler=lanczos:dithering=none:"
-        f"format=yuv420p:{named}"
-        for width, height in passes
-    ]
-    filters = ",".join([f"setparams={named}:chroma_location=left", *scaled])
-    raw = ["-f", "rawvideo", "-pix_fmt", "yuv420p"]
-    given = [*raw, "-video_size", f"{size_px[0]}x{size_px[1]}", "-i", "pipe:0"]
-    return [
-        *(ffmpeg_program(), "-v", "error", "-nostdin", "-init_hw_device", "vulkan"),
-        *(*given, "-vf", filters, *raw, "pipe:1"),
-    ]
-
-
-def _split(data: bytes, size_px: tuple[int, int], count: int) -> list[Frame]:
-    """Raw yuv420p pictures as frames. Raises ToprungError when there are more or fewer."""
-    width, height = size_px
-    half = (height + 1) // 2, (width + 1) // 2
-    frame_bytes = height * width + 2 * half[0] * half[1]
-    if len(data) != count * frame_bytes:
-        raise ToprungError(f"ffmpeg gave {len(data)} bytes for {count} pictures of {width}x{height}.")
-    pictures = np.frombuffer(data, np.uint8).reshape(count, frame_bytes)
-    ends = height * width, height * width + half[0] * half[1]
-    return [
-        frame_of(
-            picture[: ends[0]].reshape(height, width),
-            picture[ends[0] : ends[1]].reshape(half),
-            picture[ends[1] :].reshape(half),
-        )
-        for picture in pictures
-    ]

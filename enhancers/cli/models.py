@@ -11,6 +11,7 @@ import click
 
 from abr.core.enhancement import Tier
 from abr.extras import require
+from abr.finite_range import FiniteRange
 from abr.progress import show_share
 from abr.time_limit import Duration, time_limit
 
@@ -18,52 +19,97 @@ if TYPE_CHECKING:
     from enhancers.networks.checkpoint import Weights
 
 _TIERS = click.Choice([tier.value for tier in (Tier.LOW, Tier.MEDIUM, Tier.HIGH)])
+_FILE = click.Path(path_type=Path, dir_okay=False)
 _SHOW_DEFAULT = {"show_default": True}
 
 
 @click.command(context_settings=_SHOW_DEFAULT)
 @click.argument("title", metavar="TITLE|generic")
-@click.option("--onnx", "output", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The file.")
+@click.option("--onnx", "onnx_file", type=_FILE, help="Write this ONNX file.")
+@click.option("--mpv", "mpv_file", type=_FILE, help="Write this mpv user shader, usually *.glsl.")
 @click.option("--library", type=click.Path(path_type=Path, file_okay=False), help="Folder of titles.")
 @click.option("--rung", help="Whose network of the TITLE, such as 180p.")
 @click.option("--scale", type=click.Choice(["1.5", "2", "3", "4"]), default="2", help="Which of the generic networks.")
 @click.option("--tier", type=_TIERS, default=Tier.HIGH.value)
-@click.option("--chroma", is_flag=True, help="All three planes, where the network has a part for chroma.")
+@click.option(
+    "--strength",
+    type=FiniteRange(0, 1, min_open=True),
+    help="How much of what the network adds is shown.  [default: as the TITLE offers it; generic: 1]",
+)
+@click.option("--chroma", is_flag=True, help="All three planes, where the network has a part for chroma: ONNX alone.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def export(
-    title: str, output: Path, library: Path | None, rung: str | None, scale: str, tier: str, chroma: bool, as_json: bool
+    title: str,
+    onnx_file: Path | None,
+    mpv_file: Path | None,
+    library: Path | None,
+    rung: str | None,
+    scale: str,
+    tier: str,
+    strength: float | None,
+    chroma: bool,
+    as_json: bool,
 ) -> None:
-    """Write a network as ONNX: a TITLE's own for one rung, or one of those that ship with the program.
+    """Write a network for other programs: a TITLE's own for one rung, or one of those that ship with this one.
 
-    Takes luma ÷ 255, (N, 1, H, W); gives luma of the larger size, interpolation included. With --chroma it takes and
-    gives u and v as well. The file is written only if ONNX Runtime shows what our own runtime shows, to three code
-    values of 255.
+    ONNX takes luma ÷ 255, (N, 1, H, W); it gives luma of the larger size, interpolation included. With --chroma it
+    takes and gives u and v as well. The file is written only if ONNX Runtime shows what our own runtime shows, to three
+    code values of 255.
+
+    An mpv user shader lifts luma in mpv (--glsl-shaders=FILE) and in other players on libplacebo. It is held against
+    our own runtime, to two code values, where this machine has Vulkan.
     """
     if title != "generic" and (library is None or rung is None):
         raise click.UsageError("Give --library and --rung, to say which of the title's networks.")
-    require("Exporting a network", "onnx", "train")
-    from enhancers.interchange.onnx_export import export_onnx
-
-    weights, sha256 = (
-        _generic(float(scale), Tier(tier)) if title == "generic" else _own(library, title, rung, Tier(tier))
-    )
-    worst = export_onnx(weights if chroma else replace(weights, chroma=None), sha256, output)
+    if (onnx_file is None) == (mpv_file is None):
+        raise click.UsageError("Give --onnx FILE or --mpv FILE.")
+    if chroma and mpv_file:
+        raise click.UsageError("A shader lifts luma alone: leave --chroma out.")
+    require("Exporting a network", *(["onnx"] if onnx_file else []), "train")
+    found = _generic(float(scale), Tier(tier)) if title == "generic" else _own(library, title, rung, Tier(tier))
+    weights, sha256, offered = found
+    weights = weights if chroma else replace(weights, chroma=None)
+    weights = _weakened(weights, offered if strength is None else strength)
+    worst, output = _write(weights, sha256, onnx_file, mpv_file)
     summary = {"architecture": str(weights.architecture), "file": str(output), "size_bytes": output.stat().st_size}
     if as_json:
         click.echo(json.dumps(summary | {"weights_sha256": sha256, "difference_max": worst}))
         return
-    click.echo(f"{output}: {weights.architecture}, {summary['size_bytes']} bytes, within {worst} of 255 of our runtime")
+    checked = (
+        "not held against our runtime: no Vulkan here" if worst is None else f"within {worst} of 255 of our runtime"
+    )
+    click.echo(f"{output}: {weights.architecture}, {summary['size_bytes']} bytes, {checked}")
 
 
-def _generic(scale: float, tier: Tier) -> tuple[Weights, str]:
+def _weakened(weights: Weights, strength: float) -> Weights:
+    from enhancers.networks.checkpoint import weaken
+
+    return weights if strength == 1 else weaken(weights, strength)
+
+
+def _write(weights: Weights, sha256: str, onnx_file: Path | None, mpv_file: Path | None) -> tuple[int | None, Path]:
+    """How far the file's picture is from ours, None when that could not be seen; and the file."""
+    if onnx_file is not None:
+        from enhancers.interchange.onnx_export import export_onnx
+
+        return export_onnx(weights, sha256, onnx_file), onnx_file
+    from enhancers.interchange.mpv_export import export_mpv
+
+    assert mpv_file is not None
+    return export_mpv(weights, f"weights {sha256}", mpv_file), mpv_file
+
+
+def _generic(scale: float, tier: Tier) -> tuple[Weights, str, float]:
+    """Weights, their digest, and the strength that they are shown at."""
     from enhancers.networks import catalog
     from enhancers.networks.checkpoint import loads_chunks, weights_digest
 
     chunks = catalog.generic_chunks(catalog.architecture(scale, tier))
-    return loads_chunks(chunks), weights_digest(chunks)
+    return loads_chunks(chunks), weights_digest(chunks), 1.0
 
 
-def _own(library: Path | None, title: str, rung: str | None, tier: Tier) -> tuple[Weights, str]:
+def _own(library: Path | None, title: str, rung: str | None, tier: Tier) -> tuple[Weights, str, float]:
+    """The same of a title's own."""
     from abr.core.enhancement import ENHANCEMENTS_FILE, EnhancementTable, Family
     from abr.errors import StorageError, UnknownNameError
     from abr.records import load
@@ -84,7 +130,7 @@ def _own(library: Path | None, title: str, rung: str | None, tier: Tier) -> tupl
         chunks = [verify((folder / c.file).read_bytes(), c.sha256, c.file) for c in offers[rung].chunks]
     except OSError as error:
         raise StorageError(f"Cannot read the weights of {title}: {error.strerror}.") from error
-    return loads_chunks(chunks), offers[rung].weights_sha256
+    return loads_chunks(chunks), offers[rung].weights_sha256, offers[rung].strength
 
 
 @click.command(context_settings=_SHOW_DEFAULT)

@@ -6,19 +6,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from enhancers.networks.checkpoint import Floats32, Weights, is_tail
 from enhancers.networks.chroma import ChromaArchitecture
+from enhancers.networks.lanczos import LOBES, lanczos_kernels
 from enhancers.networks.plain import Layer, PlainArchitecture
 from enhancers.runtime.backends.openvino import unfold_kernel
 from enhancers.runtime.backends.residual import RESIDUAL_MAX, RESIDUAL_MIN
 
 OPSET, IR_VERSION = 17, 8
-_LOBES = 3
-"""Of the Lanczos window on either side, in input pixels."""
 
 
 def dumps_onnx(weights: Weights, weights_sha256: str = "") -> bytes:
@@ -120,7 +118,7 @@ class _Graph:
 
     def add_limits(self) -> None:
         """The constants that every composed picture shares."""
-        self.constant("margin", np.array([0, 0, _LOBES, _LOBES, 0, 0, _LOBES, _LOBES], np.int64))
+        self.constant("margin", np.array([0, 0, LOBES, LOBES, 0, 0, LOBES, LOBES], np.int64))
         self.constant("residual.least", np.float32(RESIDUAL_MIN / 255))
         self.constant("residual.most", np.float32(RESIDUAL_MAX / 255))
         self.constant("black", np.float32(0))
@@ -166,26 +164,3 @@ def _add_layers(graph: _Graph, weights: Weights) -> str:
         else:
             x = graph.add_layer(x, weights, layer)
     return x
-
-
-def lanczos_kernels(scale: float, squeeze: int, *, left_sited: bool = False) -> Floats32:
-    """Interpolation to `scale` times the size: a kernel for each pixel of an output cell, over the input around it.
-
-    left_sited: for chroma that lies on the left one of each pair of pixels, before and after (H.264's usual place).
-    Returns float32 ((squeeze · scale)², 1, squeeze + 6, squeeze + 6), to be applied with a stride of `squeeze`.
-    """
-    side = round(squeeze * scale)
-    centres = (np.arange(side, dtype=np.float64) + 0.5) / scale - 0.5
-    rows = _lanczos(centres, squeeze)
-    columns = _lanczos(centres + 0.25 - 0.25 / scale, squeeze) if left_sited else rows
-    cells = np.einsum("ab,cd->acbd", rows, columns)
-    kernels: Floats32 = cells.reshape(side**2, 1, *cells.shape[2:]).astype(np.float32)
-    return kernels
-
-
-def _lanczos(centres: npt.NDArray[np.floating], squeeze: int) -> npt.NDArray[np.float64]:
-    """Weights along one side, summing to 1: a row for each centre, over the samples from _LOBES before the cell on."""
-    away = np.arange(-_LOBES, squeeze + _LOBES)[None] - centres[:, None]
-    line = np.where(np.abs(away) < _LOBES, np.sinc(away) * np.sinc(away / _LOBES), 0.0)
-    weights: npt.NDArray[np.float64] = line / line.sum(axis=1, keepdims=True)
-    return weights

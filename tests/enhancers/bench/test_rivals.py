@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -14,7 +12,6 @@ from titles import CLIP, TITLE_ID, prepared_title
 
 from abr.core.enhancement import Tier
 from abr.errors import InputError
-from abr.quality.ffmpeg_meters import ffmpeg_program
 from enhancers.bench.rivals import ShaderRival, find_rivals, measure_rivals
 from enhancers.interchange.onnx_export import export_onnx
 from enhancers.measurement.offers import list_candidates, measure_candidates
@@ -28,15 +25,6 @@ DOUBLING = """//!HOOK LUMA
 //!HEIGHT HOOKED.h 2 *
 vec4 hook() { return vec4(GREY); }
 """
-
-
-@cache
-def has_vulkan() -> bool:
-    command = [ffmpeg_program(), "-v", "error", "-init_hw_device", "vulkan", "-f", "lavfi", "-i", "nullsrc=s=64x64"]
-    return subprocess.run([*command, "-frames:v", "1", "-f", "null", "-"], capture_output=True).returncode == 0
-
-
-needs_vulkan = pytest.mark.skipif("not has_vulkan()", reason="needs Vulkan: apt install mesa-vulkan-drivers")
 
 
 def lowest_rung() -> PreparedTitle:
@@ -53,7 +41,7 @@ def shader(folder: Path, grey: str) -> ShaderRival:
     return found
 
 
-@needs_vulkan
+@pytest.mark.usefixtures("vulkan")
 def test_a_shader_makes_the_luma_of_each_frame(tmp_path: Path) -> None:
     prepared = lowest_rung()
     frames = prepared.frames(prepared.title.renditions[0], 0)[:2]
@@ -65,11 +53,11 @@ def test_a_shader_makes_the_luma_of_each_frame(tmp_path: Path) -> None:
             assert np.abs(frame.y - 255 * float(grey)).max() <= 2
 
 
-@needs_vulkan
+@pytest.mark.usefixtures("vulkan")
 def test_a_shader_that_does_not_compile_is_refused_rather_than_left_out(tmp_path: Path) -> None:
     prepared = lowest_rung()
     frames = prepared.frames(prepared.title.renditions[0], 0)[:1]
-    with pytest.raises(InputError, match=r"^grey\.glsl cannot be run: .*mesa-vulkan-drivers"):
+    with pytest.raises(InputError, match=r"^grey\.glsl cannot be run: "):
         shader(tmp_path, "nonsense").lift(frames, prepared.display_px)
 
 

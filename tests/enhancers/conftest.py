@@ -1,0 +1,3 @@
+"""Fixtures of these tests."""
+
+from vulkan import vulkan as vulkan
