@@ -92,10 +92,11 @@ root = LazyGroup(
         "import-model": Lazy(
             "enhancers.cli.models:import_model", "Offer your own network (ONNX, safetensors) with a title."
         ),
-        "export": Lazy("enhancers.cli.models:export", "Write a network as ONNX, for other programs."),
+        "export": Lazy("enhancers.cli.models:export", "Write a network as ONNX or as an mpv shader."),
         "plan-ladder": Lazy("enhancers.cli.train:plan_ladder", "Plan the ladder that pays once rungs are lifted."),
         "profile": Lazy("enhancers.cli.train:profile", "Measure how fast this device runs each enhancer."),
         "serve": Lazy("server.cli:serve", "Serve a library of titles, choosing per segment and viewer."),
+        "embed": Lazy("server.cli:embed", "Write the module that lifts videos on your own pages."),
         "play": Lazy("client_player.cli:play", "Play a title headless over a network trace; write a report."),
         "emulate": Lazy("client_player.emulate.cli:emulate", "Put a network link in front of a server, by a trace."),
         "simulate": Lazy("abr.evaluation.compare:simulate", "Run one controller over traces in the simulator."),

@@ -1,7 +1,8 @@
-"""`toprung serve`."""
+"""`toprung serve` and `toprung embed`."""
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -60,3 +61,20 @@ def serve(config: Path | None, print_config: bool, controllers: tuple[str, ...],
 
 def _url_host(host: str) -> str:
     return f"[{host}]" if ":" in host else host
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def embed(folder: Path, as_json: bool) -> None:
+    """Write into FOLDER the module that lifts any video on your own pages, with the generic networks.
+
+    A page imports FOLDER/embed/lift.js, and calls lift(video). The folder has to be served from the page's own origin.
+    """
+    from server.http.embed import write_embed
+
+    size_bytes = write_embed(folder)
+    if as_json:
+        click.echo(json.dumps({"folder": str(folder), "size_bytes": size_bytes}))
+        return
+    click.echo(f"{folder}: {size_bytes / 1e6:.1f} MB; import {{ lift }} from ./{folder.name}/embed/lift.js")

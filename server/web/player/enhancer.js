@@ -110,6 +110,11 @@ export class Enhancer {
     if (on) this.still();
   }
 
+  /** Frames last so long. */
+  setPace(frameMs) {
+    this.frameMs = this.keeper.frameMs = frameMs;
+  }
+
   stop() {
     this.#over = true;
     this.#listening.abort();

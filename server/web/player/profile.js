@@ -10,6 +10,14 @@ const SOFTWARE = /swiftshader|llvmpipe|softpipe|software|basic render/i;
 const CORE_MACS_PER_MS = 3e6; // of a software adapter at best; 1.7e6 was measured
 export const UNMEASURED = { kind: null, adapter: "", measurements: [] };
 
+/** A network of that name at that size, to be measured; throws for what this page does not run. */
+export const jobFor = (name, widthPx, heightPx) => ({
+  name,
+  widthPx,
+  heightPx,
+  macs: macs(architecture(name), widthPx, heightPx),
+});
+
 /** All networks that a title offers and this page runs, cheapest first: [{name, widthPx, heightPx, macs}]. */
 export function jobs(title, table) {
   const sizes = new Map(title.renditions.map((rung) => [rung.id, rung]));
@@ -18,12 +26,7 @@ export function jobs(title, table) {
     for (const { architecture: name, rendition } of offers) {
       const { width_px: widthPx, height_px: heightPx } = sizes.get(rendition);
       try {
-        found.set(`${name}@${widthPx}x${heightPx}`, {
-          name,
-          widthPx,
-          heightPx,
-          macs: macs(architecture(name), widthPx, heightPx),
-        });
+        found.set(`${name}@${widthPx}x${heightPx}`, jobFor(name, widthPx, heightPx));
       } catch {
         continue; // a network of a family that came later than this page
       }

@@ -39,7 +39,7 @@ async def until(page: Watched, condition: str) -> None:
 
 
 async def played(page: Watched, seconds: float) -> None:
-    await until(page, f"document.getElementById('video').currentTime > {seconds}")
+    await until(page, f"document.querySelector('video').currentTime > {seconds}")
 
 
 async def log_of(page: Watched) -> list[AnyEvent]:

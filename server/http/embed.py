@@ -1,0 +1,35 @@
+"""The module that lifts videos on pages of other people: the files of the pages that it is made of, in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from abr.files import write_atomically
+from server.http.pages import GENERIC, WEB
+
+_MODULES = ("embed/*.js", "network/*.js")
+_OF_PLAYER = ("choices", "enhancer", "keeper", "profile", "thread", "worker")
+
+
+def embed_files() -> dict[str, Path]:
+    """Each file by its path in the folder."""
+    return dict(_files())
+
+
+def _files() -> Iterator[tuple[str, Path]]:
+    for pattern in (*_MODULES, *(f"player/{name}.js" for name in _OF_PLAYER)):
+        for path in sorted(WEB.glob(pattern)):
+            yield path.relative_to(WEB).as_posix(), path
+    for path in sorted(GENERIC.glob("*.safetensors")):
+        yield f"generic/{path.name}", path
+
+
+def write_embed(folder: Path) -> int:
+    """Write the module into a folder, over what an earlier one left there. Returns its bytes. Raises StorageError."""
+    written = 0
+    for name, path in embed_files().items():
+        data = path.read_bytes()
+        write_atomically(folder / name, data, durable=False)
+        written += len(data)
+    return written
