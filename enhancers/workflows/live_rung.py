@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 import msgspec
 import numpy as np
@@ -20,7 +21,7 @@ from enhancers.measurement.publish import chunk_of
 from enhancers.networks import catalog
 from enhancers.networks.checkpoint import weights_digest
 from enhancers.runtime.enhancer import PlainScaler
-from enhancers.runtime.frames import frame_of
+from enhancers.runtime.frames import Frame, frame_of
 from enhancers.training.online import OnlineTrainer
 from enhancers.training.patches import TrainingPairs
 from enhancers.workflows.live_publishing import (
@@ -41,8 +42,13 @@ TIER = Tier.LOW
 training (docs/BENCHMARKS.md)."""
 STRENGTHS = (0.75, 0.5)
 """The first that no meter refuses."""
+JUDGED_MIN = 3
+"""A meter may refuse a network once it was scored on so many samples: on one, noise alone would refuse half of all."""
 ROWS_KEPT = 8
 _GENERIC = "generic"
+
+DecodedRungs: TypeAlias = Mapping[str, Mapping[int, Sequence[Frame]]]
+"""By rung: what `LiveSample.frames_of` gives."""
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -98,31 +104,32 @@ class RungLearner:
         for each in self._renditions:
             row.plain[each.id] = sample.score_plain(each, frames[each.id])
             self._rest()
-        self._score(_GENERIC, self._generic, row, sample)
+        self._score(_GENERIC, self._generic, row, frames, sample)
         for network in (published, former):
             if network is not None:
-                self._score(network.key, self._content(network), row, sample)
+                self._score(network.key, self._content(network), row, frames, sample)
                 network.rows.append(row)
         if candidate is not None:
-            self._candidate = self._tried(candidate, row, sample, title)
+            self._score(candidate.key, self._content(candidate), row, frames, sample)
+            candidate.rows.append(row)
         self._take_back(title)
+        self._weaken(row, frames, sample, title)
         self._publish(title, allowance_bytes)
 
-    def _score(self, key: str, candidate: OfferCandidate, row: Row, sample: LiveSample) -> None:
-        frames = sample.frames_of(self.rendition)
-        row.lifted[key] = sample.score(frames, candidate.open(sample.prepared).enhancer.enhance)
+    def _score(self, key: str, candidate: OfferCandidate, row: Row, frames: DecodedRungs, sample: LiveSample) -> None:
+        enhance = candidate.open(sample.prepared).enhancer.enhance
+        row.lifted[key] = sample.score(frames[self.rendition.id], enhance)
         self._rest()
 
-    def _tried(self, candidate: Network, row: Row, sample: LiveSample, title: Title) -> Network:
-        """The candidate with that row, at the first strength that no meter refuses."""
-        for strength in (candidate.strength,) if candidate.rows else STRENGTHS:
-            tried = Network(chunks=candidate.chunks, strength=strength)
-            tried.rows.extend(candidate.rows)
-            self._score(tried.key, self._content(tried), row, sample)
-            tried.rows.append(row)
-            if self._is_offered(tried, title):
-                return tried
-        return tried
+    def _weaken(self, row: Row, frames: DecodedRungs, sample: LiveSample, title: Title) -> None:
+        """What is published and refused is shown at a lesser strength, which costs no bytes."""
+        published = self.published
+        if published is None or published.strength == STRENGTHS[-1] or self._is_offered(published, title):
+            return
+        weaker = Network(chunks=published.chunks, strength=STRENGTHS[STRENGTHS.index(published.strength) + 1])
+        self._score(weaker.key, self._content(weaker), row, frames, sample)
+        weaker.rows.append(row)
+        self.published = weaker
 
     def _take_back(self, title: Title) -> None:
         if self.published is None or not self._on_probation:
@@ -172,6 +179,8 @@ class RungLearner:
         rows = list(network.rows)
         whole, candidate = title_of_rows(title, rows), self._content(network)
         quality = trusted_rows(whole, self.rendition.id, network.key, rows)
+        if len(rows) < JUDGED_MIN:
+            return quality, [candidate]
         return quality, select_worthwhile([candidate], {candidate.key: quality}, whole)
 
     def _content(self, network: Network) -> OfferCandidate:

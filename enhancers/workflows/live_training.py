@@ -85,6 +85,7 @@ class LiveTrainer:
         scales = network_scales(sample.title)
         liftable = [each for each in sample.title.renditions if each.id in scales]
         self._learners = [RungLearner(sample.title, each, scales[each.id], self._rest) for each in liftable[:RUNGS_MAX]]
+        self._rest()
 
 
 def main() -> int:

@@ -1,9 +1,9 @@
 """What learning a stream while it runs gains, without waiting for it: `python tests/bench/live_learning.py FILM`.
 
 The film is encoded as `toprung live` does. Then the trainer itself gets its samples, in the order in which they come.
-Its clock is its own processor time: a second of it is 1 / share seconds of the stream, so the machine may be busy. Every
-ten seconds of the stream, what is published by then is scored on the next segment, beside plain playback and the generic
-network of the deepest tier, both as they are offered.
+Its clock is its own processor time: a second of it is 1 / share seconds of the stream, so the machine may be busy.
+Every ten seconds of the stream, what is published by then is scored on the next segment, beside plain playback and the
+generic network of the deepest tier, both as they are offered.
 """
 
 from __future__ import annotations
