@@ -21,6 +21,7 @@ from server.live.sampled_process import SampledProcess, SampledStream
 COMMAND = (sys.executable, "-m", "enhancers.workflows.live_training")
 WAITING_MAX = 5
 """Samples that wait while the process trains."""
+STEADY_POINTS = 0.5
 SPREAD = (1 / 8, 7 / 8)
 """Where in a segment pictures are taken to learn from, beside the middle one."""
 
@@ -100,20 +101,31 @@ class Lessons:
         answer = loads(line, LearnAnswer, what="what was learnt")
         chunks = [chunk for network in answer.networks for chunk in network.offer.chunks]
         is_new = self._shelf.put(chunks, self.made, self._allowance_bytes())
-        before = self._now.learning
+        before, networks = self._now.learning, tuple(map(self._steadied, answer.networks))
         learning = LiveLearning(
             state=answer.state,
             publications=before.publications + is_new,
             published_bytes=self._shelf.published_bytes,
             published_s=round(self._clock(), 3) if is_new else before.published_s,
-            sets=tuple(map(self._set_of, answer.networks)),
+            sets=tuple(map(self._set_of, networks)),
         )
-        self._now = Learnt(learning=learning, networks=answer.networks)
+        self._now = Learnt(learning=learning, networks=networks)
         self._learnt(self._now)
         self._shelf.name_only(frozenset(chunk.file for chunk in chunks), self._clock())
         if is_new:
             self._tell(_describe(learning))
         return answer.is_ready
+
+    def _steadied(self, network: LearntNetwork) -> LearntNetwork:
+        """As it was told before, while its price has hardly moved: plans are made anew with each price."""
+        for before in self._now.networks:
+            same = (before.offer.weights_sha256, before.offer.strength) == (
+                network.offer.weights_sha256,
+                network.offer.strength,
+            )
+            if same and abs(_worth(before) - _worth(network)) < STEADY_POINTS:
+                return before
+        return network
 
     def _set_of(self, network: LearntNetwork) -> LearntSet:
         digest = network.offer.weights_sha256
@@ -132,6 +144,12 @@ class Lessons:
         self._learnt(self._now)
         why = f"nothing is learnt: {problem}" if problem else "what learns it has ended; what is published stays"
         self._tell(f"{why}.")
+
+
+def _worth(network: LearntNetwork) -> float:
+    """Points of trusted quality above plain playback."""
+    lifted = network.offer.quality
+    return (lifted.trusted or lifted.vmaf)[0] - network.plain.vmaf[0]
 
 
 def _describe(learning: LiveLearning) -> str:
