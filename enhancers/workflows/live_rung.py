@@ -45,7 +45,8 @@ STRENGTHS = (0.75, 0.5)
 JUDGED_MIN = 3
 """A meter may refuse a network once it was scored on so many samples: on one, noise alone would refuse half of all."""
 ROWS_KEPT = 8
-_GENERIC = "generic"
+_GENERIC, _GENERIC_EACH = "generic", 2
+"""Its key in rows, and on which samples it is scored once something is published: one in so many."""
 
 DecodedRungs: TypeAlias = Mapping[str, Mapping[int, Sequence[Frame]]]
 """By rung: what `LiveSample.frames_of` gives."""
@@ -84,7 +85,7 @@ class RungLearner:
         self.restfulness = Restfulness()
         self.published: Network | None = None
         self._former: Network | None = None
-        self._on_probation = 0
+        self._on_probation = self._scored = 0
         self._candidate: Network | None = None
 
     @property
@@ -104,7 +105,9 @@ class RungLearner:
         for each in self._renditions:
             row.plain[each.id] = sample.score_plain(each, frames[each.id])
             self._rest()
-        self._score(_GENERIC, self._generic, row, frames, sample)
+        if published is None or self._scored % _GENERIC_EACH == 0:
+            self._score(_GENERIC, self._generic, row, frames, sample)
+        self._scored += 1
         for network in (published, former):
             if network is not None:
                 self._score(network.key, self._content(network), row, frames, sample)
@@ -155,7 +158,7 @@ class RungLearner:
 
     def _lead(self, network: Network, other: Network | None, title: Title) -> Lead:
         """Over another one, or over the better of plain and generic, on the samples that both were scored on."""
-        rows = [row for row in network.rows if other is None or other.key in row.lifted]
+        rows = [row for row in network.rows if (_GENERIC if other is None else other.key) in row.lifted]
         if not rows:
             return lead_of((), ())
         whole = title_of_rows(title, rows)

@@ -25,8 +25,9 @@ from enhancers.workflows.live_sample import LiveSample, read_sample
 
 RUNGS_MAX = 2
 """The lowest that can be lifted: they have most to gain."""
-STEPS_FIRST, STEPS = 40, 80
-"""Of training between two samples that are scored: about as much work as scoring one."""
+STEPS_FIRST, STEPS = 40, 160
+"""Of training between two samples that are scored: before anything is published, and then. As much work as scoring
+takes is about 80."""
 _SCORED_EACH = 4
 """A rung that is not being trained is scored on one sample in so many, to keep its price."""
 
