@@ -115,7 +115,7 @@ class RungLearner:
         if candidate is not None:
             self._score(candidate.key, self._content(candidate), row, frames, sample)
             candidate.rows.append(row)
-        self._take_back(title)
+        self.take_back_if_worse(title)
         self._weaken(row, frames, sample, title)
         self._publish(title, allowance_bytes)
 
@@ -134,7 +134,12 @@ class RungLearner:
         weaker.rows.append(row)
         self.published = weaker
 
-    def _take_back(self, title: Title) -> None:
+    def publish(self, network: Network) -> None:
+        """From now on; what was published before is held against it for a while."""
+        self._former, self.published, self._on_probation = self.published, network, PROBATION
+
+    def take_back_if_worse(self, title: Title) -> None:
+        """Publish the former network again when the newer one does worse on the samples since."""
         if self.published is None or not self._on_probation:
             return
         self._on_probation -= 1
@@ -152,7 +157,7 @@ class RungLearner:
         if has_led and lead.samples < needed:
             return  # once more
         if has_led and is_worth_its_bytes(lead, candidate.size_bytes, allowance_bytes):
-            self._former, self.published, self._on_probation = self.published, candidate, PROBATION
+            self.publish(candidate)
         self.restfulness.note_candidate(has_led)
         self._candidate = None
 

@@ -43,7 +43,8 @@ export function status({
     return state("waiting", words, { retry: stoodMs > 8000 ? "Try again" : null, covers: true });
   }
   const learning = learnt ? `; learning: ${signed(learnt.gain)} since start` : "";
-  const playing = latencyS === null ? "Playing." : `Playing live, ${latencyS.toFixed(1)} s behind the stream${learning}.`;
+  const playing =
+    latencyS === null ? "Playing." : `Playing live, ${latencyS.toFixed(1)} s behind the stream${learning}.`;
   return state(measuring ? "measuring" : "playing", `${playing}${meanwhile}`);
 }
 

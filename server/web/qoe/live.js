@@ -57,7 +57,8 @@ function heard({ session: name, title, at_s: atS, event }) {
   aheadS = Math.max(aheadS, atS - Date.now() / 1000);
   if (!sessions.has(name)) sessions.set(name, new Session(name, title));
   sessions.get(name).add(event, atS);
-  if (["decided", "stalled", "stepped", "learnt", "failed", "ended"].includes(event.event)) lines.push({ name, atS, event });
+  if (["decided", "stalled", "stepped", "learnt", "failed", "ended"].includes(event.event))
+    lines.push({ name, atS, event });
   if (lines.length > LOG_MAX) lines.shift();
   dirty = true;
   know(title).then(() => (dirty = true));

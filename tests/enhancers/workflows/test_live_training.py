@@ -10,9 +10,12 @@ import pytest
 from live_samples import samples
 
 from abr.core.live_learning import LearnAnswer, LearnRequest
+from abr.core.title import Quality
 from abr.records import dumps, loads
 from enhancers.networks.checkpoint import digest, loads_chunks
 from enhancers.workflows import live_training
+from enhancers.workflows.live_rung import Network, RungLearner
+from enhancers.workflows.live_sample import Row, read_sample
 from enhancers.workflows.live_training import LiveTrainer
 
 AMPLE_BYTES = 1_000_000
@@ -49,6 +52,26 @@ def test_what_leads_on_a_sample_that_it_has_not_learnt_from_is_published_with_it
         assert chunk.sha256[:12] in chunk.file
         bodies.append(body)
     assert str(loads_chunks(bodies).architecture) == network.offer.architecture
+
+
+def quality(points: float) -> Quality:
+    return Quality(vmaf=(points,), vmaf_neg=(points,), ssim=(0.9,), psnr_y_db=(30.0,))
+
+
+def test_a_publication_that_does_worse_on_newer_samples_gives_way_to_the_former_one():
+    title = read_sample(samples()[0]).title
+    learner = RungLearner(title, title.renditions[0], 4.0, lambda: None)
+    former, newer = (Network(chunks=(body,), strength=0.75) for body in (b"former", b"newer"))
+    learner.publish(former)
+    learner.publish(newer)
+    plain = {"90p": quality(50.0), "360p": quality(90.0)}
+    for worse_by in (0.5, 1.0):
+        assert learner.published is newer
+        row = Row(plain=plain, lifted={former.key: quality(60.0), newer.key: quality(60.0 - worse_by)})
+        for network in (former, newer):
+            network.rows.append(row)
+        learner.take_back_if_worse(title)
+    assert learner.published is former
 
 
 @pytest.mark.slow
