@@ -7,7 +7,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 TORCH := $(shell sed -n 's/.*"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check docs lint-web players bench fuzz soak compose-check clean
+.PHONY: help install demo demo-live test check docs lint-web players bench fuzz soak compose-check clean
 
 help:  ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -29,6 +29,9 @@ install: $(VENV)/.installed  ## make the virtual environment with toprung and al
 
 demo: $(VENV)/.installed  ## prepare, train, serve and play a real clip over a real 3G trace (ten minutes or more)
 	$(BIN)/toprung demo --out build/demo
+
+demo-live: $(VENV)/.installed  ## a clip as a live stream, learnt while it runs, and three viewers of it (a quarter of an hour or more)
+	$(BIN)/toprung demo --live --out build/demo-live
 
 node_modules/.installed: package-lock.json
 	@command -v npm >/dev/null || sh tests/support/install_programs.sh npm

@@ -7,12 +7,7 @@ sets their results side by side.
 from __future__ import annotations
 
 import json
-import shlex
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +17,10 @@ import jinja2
 from rich.console import Console
 from rich.table import Table
 
-from abr.errors import ToprungError
 from abr.extras import require
 from abr.finite_range import FiniteRange
-from client_player.server_process import build_command, serve_arguments, serving
+from client_player.demo_steps import print_command, run_toprung, step
+from client_player.server_process import serve_arguments, serving
 
 SAMPLE = Path(__file__).parent / "sample"
 TITLE = "bbb_60s"
@@ -72,35 +67,42 @@ VIEWERS = (
     help="Network trace that all viewers watch over.",
 )
 @click.option("--trace-start-s", type=FiniteRange(0), default=345.0, help="Begin this far into the trace.")
+@click.option("--live", "is_live", is_flag=True, help="The clip as a live stream instead, learnt while it runs.")
+@click.option("--live-seconds", type=click.IntRange(min=20), default=180, help="With --live, how long it runs.")
 @click.option("--train-seconds", type=click.IntRange(min=0), default=60, help="Training to watch; 0 skips it.")
-def demo(out: Path, trace: Path, trace_start_s: float, train_seconds: int) -> None:
+def demo(out: Path, trace: Path, trace_start_s: float, is_live: bool, live_seconds: int, train_seconds: int) -> None:
     """Prepare, train, serve and play a real clip over a real 3G trace, and compare three viewers."""
     require("The demo", "train")
+    if is_live:
+        from client_player.live_demo.command import demo_live
+
+        demo_live(SOURCE, out, (trace, trace_start_s), live_seconds)
+        return
     started_s = time.monotonic()
     console = Console(stderr=True)
     library = out / "library"
     profile = out / "device.json"
     out.mkdir(parents=True, exist_ok=True)
-    with _step(console, "Encode the clip once into a bitrate ladder, and measure each rung"):
-        _toprung(console, "prepare", SOURCE, "--library", library, "--audio-bitrate", AUDIO_BITRATE, *METERED)
-    with _step(console, "Measure how fast this device enhances"):
-        _toprung(console, "profile", "--quick", "--force", "--output", profile)
-    with _step(console, "Attach the sample's trained enhancers, and measure what each one buys"):
-        _toprung(console, "train", TITLE, "--library", library, "--source", SOURCE, "--weights", SAMPLE / "weights")
+    with step(console, "Encode the clip once into a bitrate ladder, and measure each rung"):
+        run_toprung(console, "prepare", SOURCE, "--library", library, "--audio-bitrate", AUDIO_BITRATE, *METERED)
+    with step(console, "Measure how fast this device enhances"):
+        run_toprung(console, "profile", "--quick", "--force", "--output", profile)
+    with step(console, "Attach the sample's trained enhancers, and measure what each one buys"):
+        run_toprung(console, "train", TITLE, "--library", library, "--source", SOURCE, "--weights", SAMPLE / "weights")
     if train_seconds:
-        with _step(console, f"Train the smallest tier for {train_seconds} s, to see it work (kept apart)"):
+        with step(console, f"Train the smallest tier for {train_seconds} s, to see it work (kept apart)"):
             trial = ("--tiers", "low", "--seconds", train_seconds, "--dry-run")
-            _toprung(console, "train", TITLE, "--library", library, "--source", SOURCE, *trial)
+            run_toprung(console, "train", TITLE, "--library", library, "--source", SOURCE, *trial)
     viewers: dict[str, dict[str, Any]] = {}
-    _print_command(console, *serve_arguments(library))
+    print_command(console, *serve_arguments(library))
     with serving(library) as url:
         for viewer in VIEWERS:
-            with _step(console, f"Play over {trace.stem}: {viewer.label}"):
+            with step(console, f"Play over {trace.stem}: {viewer.label}"):
                 network = ("--trace", trace, "--trace-start-s", trace_start_s)
                 device = ("--profile", profile, "--speed", "max")
                 folder = out / viewer.key
                 asked = ("--title", TITLE, "--families", viewer.families, "--source", SOURCE, "--out", folder)
-                _toprung(console, "play", url, *asked, *network, *device)
+                run_toprung(console, "play", url, *asked, *network, *device)
                 viewers[viewer.key] = json.loads((folder / "summary.json").read_text())
     summary = {
         "viewers": {key: {name: result[name] for name in KEYS} for key, result in viewers.items()},
@@ -169,23 +171,3 @@ def _show(viewers: dict[str, dict[str, Any]], out: Path) -> None:
     for viewer in VIEWERS:
         console.print(f"Report, {viewer.label}: {out / viewer.key / 'report.html'}", soft_wrap=True)
     console.print(f"All three side by side: {out / OVERVIEW_FILE}", soft_wrap=True)
-
-
-@contextmanager
-def _step(console: Console, words: str) -> Iterator[None]:
-    started_s = time.monotonic()
-    console.print(f"\n[bold]{words}[/bold]")
-    yield
-    console.print(f"[dim]{time.monotonic() - started_s:.0f} s[/dim]")
-
-
-def _toprung(console: Console, *arguments: object) -> None:
-    """Run one subcommand; its output goes to stderr. Raises ToprungError when it fails."""
-    _print_command(console, *arguments)
-    code = subprocess.run(build_command(*arguments), stdout=sys.stderr, check=False).returncode
-    if code:
-        raise ToprungError(f"`toprung {arguments[0]}` ended with exit code {code}; what went wrong is said above.")
-
-
-def _print_command(console: Console, *arguments: object) -> None:
-    console.print(f"[dim]$ toprung {shlex.join(map(str, arguments))}[/dim]", soft_wrap=True, highlight=False)

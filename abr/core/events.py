@@ -140,6 +140,17 @@ class Stepped(Event, frozen=True, tag="stepped"):
     reason: Text
 
 
+class Learnt(Event, frozen=True, tag="learnt"):
+    """A live stream offers newer networks that have learnt it.
+
+    publications: of the stream so far. gain: points of trusted quality above the better of plain playback and the
+    generic network, of the rung that gained most.
+    """
+
+    publications: Index
+    gain: Annotated[float, Meta(ge=-100, le=100)]
+
+
 class Failed(Event, frozen=True, tag="failed"):
     """Something went wrong and was survived."""
 
@@ -154,7 +165,7 @@ class Ended(Event, frozen=True, tag="ended"):
     played_s: Span
 
 
-AnyEvent = Started | Decided | Downloaded | Playing | Stalled | Shown | Stepped | Failed | Ended
+AnyEvent = Started | Decided | Downloaded | Playing | Stalled | Shown | Stepped | Learnt | Failed | Ended
 
 
 def loads_line(line: bytes | str) -> AnyEvent:

@@ -7,8 +7,8 @@ from abr.core.title import Meter, Quality
 from abr.records import Record
 
 PICTURES_FILE = "pictures.npz"
-"""Of a sample's source: planes `y`, `u`, `v` of neighbouring pictures, uint8 (N, H, W), and `first`, the number of the
-first of them in its segment. The last but one is judged."""
+"""Of a sample's source: planes `y`, `u`, `v` of some of its pictures, uint8 (N, H, W), their `numbers` in the segment,
+(N,) ascending, and the number of the one that is `judged`. The two before that and the one after it are among them."""
 
 
 class LiveQuality(Record, frozen=True):

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from abr.core.enhancement import EnhancementTable
+from abr.core.live_learning import LiveLearning
 from abr.core.title import Count, Identifier, Positive, Seconds, Title
 from abr.errors import FormatError
 from abr.records import Record
@@ -30,6 +31,7 @@ class LiveTables(Record, frozen=True, omit_defaults=True):
     rendition, and of the sound (nothing without). last_frames: of the segment before end; a stream's last one may be
     shorter than the others. typical: a title of one usual segment, with what it is worth in each rendition;
     enhancements: the same of what may lift it. measured: whether that was measured on this stream, or is assumed.
+    learning: how its own networks come along; None where nothing is trained while it runs.
     """
 
     typical: Title
@@ -46,6 +48,7 @@ class LiveTables(Record, frozen=True, omit_defaults=True):
     sound_sizes: Sizes = ()
     enhancements: EnhancementTable | None = None
     measured: bool = False
+    learning: LiveLearning | None = None
 
     @property
     def segment_s(self) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterator
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from abr.core.device import DeviceProfile, Measurement
 from abr.core.enhancement import Currency, EnhancementTable, Family, Offer
@@ -23,6 +23,11 @@ There are no chunks when the weights ship with the client.
 """
 
 _SCALERS_MAX = 16
+
+
+class _Opening(NamedTuple):
+    weights_sha256: str
+    task: asyncio.Task[Enhancer | None]
 
 
 class EnhancerPool:
@@ -45,12 +50,14 @@ class EnhancerPool:
     ) -> None:
         self._title, self._table, self._profile, self._families = title, table, profile, families
         self._weights, self._opener, self._compute, self._on_failure = weights, opener, compute, on_failure
-        self._opening: dict[tuple[str, str], asyncio.Task[Enhancer | None]] = {}
+        self._opening: dict[tuple[str, str], _Opening] = {}
+        self._open: dict[tuple[str, str], Enhancer] = {}
+        """With older weights, of live titles: they are used until the newer ones are open."""
         self._disabled: set[tuple[str, str]] = set()
         self._scalers: dict[tuple[int, int], PlainScaler] = {}
 
     def take_table(self, table: EnhancementTable | None) -> None:
-        """What a live title offers may change while it is watched."""
+        """What a live title offers may change while it is watched: other enhancers, or newer weights of one."""
         self._table = table
 
     def plain_scaler(self, width_px: int, height_px: int) -> PlainScaler:
@@ -96,7 +103,8 @@ class EnhancerPool:
             measured = self._find_measurement(offer)
             if offer is None or measured is None or (entry.name, rendition) in self._disabled:
                 continue
-            if entry.family not in self._families or not self._weights.owns(offer):
+            is_here = self._weights.owns(offer) or (entry.name, rendition) in self._opening
+            if entry.family not in self._families or not is_here:
                 continue
             candidate = TierCandidate(name=entry.name, key=speed_key(measured), frame_s=measured.p95_ms / 1000)
             counted = counted_quality(offer.quality, Currency.TRUSTED)
@@ -111,28 +119,37 @@ class EnhancerPool:
     def start_opening(self, enhancer: str, rendition: str) -> None:
         """Open it in the background, unless it is open, being opened, disabled, or lacks its weights."""
         key, offer = (enhancer, rendition), self.find_offer(enhancer, rendition)
-        if key in self._opening or key in self._disabled:
+        if key in self._disabled or offer is None or not self._weights.owns(offer):
             return
-        if offer is not None and self._weights.owns(offer):
-            self._opening[key] = asyncio.create_task(self._open(enhancer, rendition))
+        before = self._opening.get(key)
+        if before is not None and before.weights_sha256 == offer.weights_sha256:
+            return
+        if before is not None and before.task.done() and (enhancer_open := before.task.result()) is not None:
+            self._open[key] = enhancer_open
+        task = asyncio.create_task(self._opened(enhancer, rendition))
+        self._opening[key] = _Opening(offer.weights_sha256, task)
 
     async def get_enhancer(self, enhancer: str, rendition: str, timeout_s: float) -> Enhancer | None:
         """The open enhancer; None when it is not open within `timeout_s` of session time, or cannot be."""
         if (enhancer, rendition) in self._disabled:
             return None
         self.start_opening(enhancer, rendition)
-        task = self._opening.get((enhancer, rendition))
-        if task is None:
+        opening = self._opening.get((enhancer, rendition))
+        if opening is None:
             return None
-        if not task.done():
-            await asyncio.wait({task}, timeout=max(0.0, timeout_s))
-        return task.result() if task.done() else None
+        older = self._open.get((enhancer, rendition))
+        if not opening.task.done() and older is None:
+            await asyncio.wait({opening.task}, timeout=max(0.0, timeout_s))
+        if not opening.task.done():
+            return older
+        self._open.pop((enhancer, rendition), None)
+        return opening.task.result()
 
     def disable(self, enhancer: str, rendition: str) -> None:
         """Do not use it again in this session."""
         self._disabled.add((enhancer, rendition))
 
-    async def _open(self, enhancer: str, rendition: str) -> Enhancer | None:
+    async def _opened(self, enhancer: str, rendition: str) -> Enhancer | None:
         offer = self.find_offer(enhancer, rendition)
         measured = self._find_measurement(offer)
         if offer is None or measured is None:

@@ -6,7 +6,7 @@ from msgspec import UnsetType
 from rich.console import Console
 from rich.status import Status
 
-from abr.core.events import AnyEvent, Decided, Failed, Playing, Shown, Stalled, Started, Stepped
+from abr.core.events import AnyEvent, Decided, Failed, Learnt, Playing, Shown, Stalled, Started, Stepped
 
 
 class PlayProgress:
@@ -16,7 +16,7 @@ class PlayProgress:
         self._console = Console(stderr=True, highlight=False)
         self._status = Status("Opening a session …", console=self._console) if self._console.is_terminal else None
         self._bytes = self._frames = self._measured = 0
-        self._choice = self._behind = ""
+        self._choice = self._behind = self._learning = ""
 
     def __enter__(self) -> PlayProgress:
         if self._status:
@@ -40,6 +40,9 @@ class PlayProgress:
                 self._console.print(f"{_at(event)} stalled for {event.duration_s:.2f} s.")
             case Stepped():
                 self._console.print(f"{_at(event)} {event.from_enhancer} → {event.to_enhancer}: {event.reason}")
+            case Learnt():
+                self._learning = f", learning: {event.gain:+.1f} since start"
+                self._console.print(f"{_at(event)} new weights of the stream's own; {self._learning[2:]}.")
             case Failed():
                 self._console.print(f"{_at(event)} {event.what}: {event.detail}", style="yellow")
             case Shown():
@@ -47,7 +50,9 @@ class PlayProgress:
                 self._behind = (
                     "" if isinstance(event.latency_s, UnsetType) else f", {event.latency_s:.1f} s behind live"
                 )
-        self._update(f"{self._choice}, {self._frames} frames shown, {self._bytes / 1e6:.2f} MB{self._behind}")
+        self._update(
+            f"{self._choice}, {self._frames} frames shown, {self._bytes / 1e6:.2f} MB{self._behind}{self._learning}"
+        )
 
     def count_bytes(self, size_bytes: int) -> None:
         """Bytes that the shaped network let through."""

@@ -19,7 +19,8 @@ import aiohttp
 
 from abr.core.device import Measurement
 from abr.core.enhancement import EnhancementTable, Offer
-from abr.core.events import AnyEvent, Decided, Ended, Failed, Shown
+from abr.core.events import AnyEvent, Decided, Ended, Failed, Learnt, Shown
+from abr.core.live_learning import LiveLearning
 from abr.core.title import Quality, Rendition, Title
 from abr.errors import InputError, StorageError, ToprungError
 from abr.files import file_sha256
@@ -251,7 +252,11 @@ def _source_listener(clock: SessionClock, log: SessionLog) -> SourceListener:
     def on_failure(detail: str) -> None:
         log.append(Failed(t_s=clock.now_s(), what="download", detail=detail[:1024]))
 
-    return SourceListener(on_reply=on_reply, on_failure=on_failure)
+    def on_learnt(learning: LiveLearning) -> None:
+        gain = max(-100.0, min(100.0, learning.gain_points))
+        log.append(Learnt(t_s=clock.now_s(), publications=learning.publications, gain=gain))
+
+    return SourceListener(on_reply=on_reply, on_failure=on_failure, on_learnt=on_learnt)
 
 
 def _check_source_file(context: _SessionContext, title: Title, source_sha256: str) -> None:

@@ -9,6 +9,7 @@ from typing import Protocol
 from abr.core.control import Download
 from abr.core.enhancement import EnhancementTable
 from abr.core.events import Decided, EventBatch
+from abr.core.live_learning import LiveLearning
 from abr.core.title import Title
 from client_player.source.mpd import Presentation
 from client_player.transport.http import HttpReply
@@ -72,11 +73,13 @@ class ServedSegment:
 class SourceListener:
     """What a source calls for downloads besides segments.
 
-    on_reply gets the kind (`document` or `init`) and the reply; on_failure gets the error of each failed try.
+    on_reply gets the kind (`document` or `init`) and the reply; on_failure gets the error of each failed try; on_learnt
+    hears when a live stream offers newer networks that have learnt it.
     """
 
     on_reply: Callable[[str, HttpReply], None]
     on_failure: Callable[[str], None]
+    on_learnt: Callable[[LiveLearning], None] = lambda _learning: None
 
 
 class Source(Protocol):

@@ -67,6 +67,7 @@ class LiveSource(ServerSource):
         self._at, self._tables, self._clock = documents.at, documents.tables, clock
         self._media_zero_s = documents.media_zero_s
         self._wants_table = request.wants_enhancement
+        self._publications = 0
         session_documents = SessionDocuments(
             presentation=_presentation(documents.tables, documents.at),
             title=documents.tables.typical,
@@ -77,6 +78,7 @@ class LiveSource(ServerSource):
             base_url, request, session, session_documents, pool=pool, transport=transport, listener=listener
         )
         self.title_url = documents.at.title_url
+        self._note_learning()
 
     @property
     def latency_s(self) -> float:
@@ -154,6 +156,13 @@ class LiveSource(ServerSource):
         self._tables = tables
         self.table = tables.enhancements if self._wants_table else None
         self.presentation = _presentation(tables, self._at)
+        self._note_learning()
+
+    def _note_learning(self) -> None:
+        learning = self._tables.learning
+        if self._wants_table and learning is not None and learning.publications != self._publications:
+            self._publications = learning.publications
+            self._listener.on_learnt(learning)
 
     async def fetch_segment(self, index: int, view: PlayerView) -> ServedSegment:
         """See Source. A stream that began anew is told from a segment that has left the window."""

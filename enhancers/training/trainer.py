@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
@@ -109,7 +109,7 @@ def fit(
 
     When `state` is given, training is saved there every few seconds and goes on from there if it exists.
     """
-    return _LumaRun(trunk, recipe, train_device()).finish(sampler, state, report)
+    return LumaRun(trunk, recipe, train_device()).finish(sampler, state, report)
 
 
 class Sampler(Protocol[BatchOut]):
@@ -185,12 +185,23 @@ class TrainingRun(ABC, Generic[Trunk, Batch]):
         torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], 1 - decay)
         return reported.detach()
 
+    def averaged(self) -> TrainedTrunk:
+        """The result so far, of the moving average; training can go on as if nothing had been asked."""
+        kept = [parameter.detach().clone() for parameter in self.parameters]
+        try:
+            return self._result()
+        finally:
+            self._assign(kept)
+
     def _result(self) -> TrainedTrunk:
-        with torch.no_grad():
-            for parameter, value in zip(self.parameters, self.average, strict=True):
-                parameter.copy_(value)
+        self._assign(self.average)
         tensors = {name: tensor.float().cpu() for name, tensor in self.collapsed().items()}
         return TrainedTrunk(tensors=tensors, steps=self.steps, seconds=self.seconds)
+
+    @torch.no_grad()
+    def _assign(self, values: Sequence[Tensor]) -> None:
+        for parameter, value in zip(self.parameters, values, strict=True):
+            parameter.copy_(value)
 
     def save(self, path: Path) -> None:
         """Write the whole state: a killed run leaves the state before. Raises StorageError."""
@@ -226,7 +237,7 @@ class TrainingRun(ABC, Generic[Trunk, Batch]):
         self.steps, self.seconds = int(metadata["steps"]), float(metadata["seconds"])
 
 
-class _LumaRun(TrainingRun[PlainTrunk, PatchBatch]):
+class LumaRun(TrainingRun[PlainTrunk, PatchBatch]):
     """The training of a trunk with its exits."""
 
     def loss(self, batch: PatchBatch) -> tuple[Tensor, Tensor]:

@@ -58,6 +58,20 @@ _PRESETS = ["ultrafast", "superfast", "veryfast", "faster", "fast", "medium"]
     show_default=True,
     help="Of one core, to measure what its pictures are worth; 0: not.",
 )
+@click.option(
+    "--train-share",
+    type=FiniteRange(0, 1),
+    default=0,
+    show_default=True,
+    help="Of one core, for networks that learn the stream while it runs; 0: none.",
+)
+@click.option(
+    "--weights-share",
+    type=FiniteRange(0, 1),
+    default=0.03,
+    show_default=True,
+    help="Of the lowest rung's bytes, at most, that such networks may take.",
+)
 @click.option("--keep", is_flag=True, help="At the end, measure it and make it an ordinary title.")
 @click.option(
     "--recording",
@@ -84,6 +98,8 @@ def live(
     segment_seconds: float,
     audio_bitrate: str,
     measure_share: float,
+    train_share: float,
+    weights_share: float,
     keep: bool,
     recording: Path | None,
     vmaf_every: int,
@@ -102,6 +118,7 @@ def live(
     from server.ingest.cli import parse_cap, parse_heights, parse_rate
     from server.ingest.encode_settings import EncodeSettings
     from server.live.address import Address
+    from server.live.beside import BesideOptions
     from server.live.source import LiveSource
     from server.live.stream import LiveOptions, stream_live
     from server.media.library import Library
@@ -118,8 +135,16 @@ def live(
     )
     address = Address(place=place, format=form, listen=listen, pace=pace, silence_s=silence_s, wait_s=wait_s)
     source = LiveSource(address)
+    beside = BesideOptions(
+        measure_share=measure_share, train_share=train_share, weights_share=weights_share, keep_s=window_s
+    )
     options = LiveOptions(
-        name=name, recipe=recipe, window_s=window_s, measure_share=measure_share, keep=keep, recording=recording
+        name=name,
+        recipe=recipe,
+        window_s=window_s,
+        beside=beside,
+        keep=keep,
+        recording=recording,
     )
     with _leaving(source):
         with _ended_by_signals(source), show_progress(transient=True) as listener:

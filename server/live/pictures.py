@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -12,8 +12,8 @@ from abr.media.probe import SourceInfo
 from abr.media.source_frames import shown_frames
 from server.live.clock import Kind, SourceClock
 from server.live.publication import Publication
-from server.live.quality.measuring import Measuring
 from server.live.recording import Recording
+from server.live.sampled_process import SampledProcess
 from server.live.sound import LiveSound, drop_oldest
 from server.live.source import Arrived
 
@@ -36,14 +36,14 @@ class LivePictures:
         publication: Publication,
         sound: LiveSound | None,
         recording: Recording | None,
-        measuring: Measuring | None = None,
+        sampled: Sequence[SampledProcess] = (),
     ) -> None:
         self.clock = SourceClock()
         self.frames = 0
         """Given so far."""
         self._arrivals, self._footage, self._segment_frames = arrivals, footage, segment_frames
         self._publication, self._sound, self._recording = publication, sound, recording
-        self._measuring = measuring
+        self._sampled = sampled
         self._origin_s: Fraction | None = None
         self._early: deque[Arrived] = deque()
         """Sound that came before a picture that has a time."""
@@ -62,8 +62,8 @@ class LivePictures:
             last_came_s = self._take_arrival()
             if self._recording is not None:
                 self._recording.add(frame)
-            if self._measuring is not None:
-                self._measuring.watch(frame, self.frames)
+            for process in self._sampled:
+                process.watch(frame, self.frames)
             self.frames += 1
             yield frame
         self._publication.set_end(self.frames)

@@ -28,6 +28,7 @@ from server.ingest.cmaf import INIT_FILE
 from server.ingest.encode import Write, avc_codecs
 from server.ingest.ladder import Rung
 from server.live.clock import WallClock
+from server.live.learning.learning import Learnt, Progress
 from server.live.manifests import LivePresentation, live_manifests
 from server.live.quality.prior import assumed_quality
 from server.live.quality.tables import live_tables
@@ -102,6 +103,8 @@ class Publication:
         self._removed = 0
         self.quality = assumed_quality(plan.rungs, (plan.footage.display_width_px, plan.footage.display_height_px))
         """Of a usual segment; whoever measures it puts another one here, for the next segment's tables."""
+        self.learnt: Learnt | None = None
+        """What was learnt of the stream; likewise."""
 
     def writer(self, part: str) -> Write:
         """What an encoder writes the files of one part with, such as video/360p."""
@@ -113,6 +116,14 @@ class Publication:
                 self._list_complete()
 
         return write
+
+    def progress(self) -> Progress:
+        """How far the stream is."""
+        with self._lock:
+            sizes = self._sizes[self._plan.parts[0]][: self.listed]
+            return Progress(
+                rung_bytes=sum(sizes), stream_s=self.listed * self._plan.segment_s, next_segment=self.listed
+            )
 
     def note_last_frame(self, segment: int, arrived_s: float) -> None:
         """The last frame of a segment came at that moment of the monotonic clock."""
@@ -179,6 +190,7 @@ class Publication:
         tables = live_tables(
             shown,
             self.quality,
+            self.learnt,
             first_stored=stays,
             sizes={rung.id: self._sizes[f"video/{rung.id}"][stored] for rung in self._plan.rungs},
             sound_sizes=self._sizes[_AUDIO_PART][stored] if self._plan.sound_bps else (),

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
-from abr.core.live_quality import LiveQuality
 from abr.core.title import AudioTrack, Title
 from abr.errors import InputError, MediaError, StorageError
 from abr.media.probe import SourceInfo
@@ -22,15 +21,16 @@ from server.ingest.checkpoints import Checkpoints, Fingerprint
 from server.ingest.encode import EncodedRung, encode_ladder
 from server.ingest.encode_settings import EncodeSettings, segment_length
 from server.ingest.ladder import check_caps, plan_sizes, planned_sizes
+from server.live.beside import BesideOptions, processes_beside
 from server.live.caps import caps_by_size
 from server.live.clock import WallClock
 from server.live.footage import PICTURES_LOOKED_AT, footage_of, footage_of_recording
 from server.live.keeping import EndedStream, check_recording, keep_title, move_recording
 from server.live.pictures import LivePictures
 from server.live.publication import LivePlan, Publication, begin_folder
-from server.live.quality.measuring import MeasuredStream, Measuring
 from server.live.readiness import percentile
 from server.live.recording import RECORDING_FILE, Recording
+from server.live.sampled_process import SampledProcess
 from server.live.sound import LiveSound, drop_oldest
 from server.live.source import STOPPED, Arrived, LiveSource, Opened
 from server.live.window import check_window
@@ -46,7 +46,7 @@ LOOK_AHEAD_S = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveOptions:
-    """What a stream becomes. window_s: the time-shift buffer. measure_share: of a core, for measuring its quality.
+    """What a stream becomes. window_s: the time-shift buffer. beside: what looks at its pictures while it runs.
 
     keep: make it an ordinary title at the end. recording: where the recording that it was measured against goes then.
     """
@@ -54,7 +54,7 @@ class LiveOptions:
     name: str
     recipe: EncodeSettings
     window_s: float = 120.0
-    measure_share: float = 0.0
+    beside: BesideOptions = field(default_factory=BesideOptions)
     keep: bool = False
     recording: Path | None = None
 
@@ -225,24 +225,27 @@ class _Stream:
         if plan.sound_bps:
             self.sound = LiveSound(plan.sound_bps, self.publication.writer(f"audio/{TRACK}"))
         self._recipe, self._keep, self._tell = options.recipe, options.keep, tell
-        self._measure_share, self._work = options.measure_share, work.folder / "quality"
-        self._measuring: Measuring | None = None
+        self._options, self._work = options, work.folder
+        self._sampled: list[SampledProcess] = []
         self._told_s = 0.0
 
     def encode(self, arrivals: Iterator[Arrived]) -> tuple[EncodedRung, ...]:
         """Encode all that comes. Whatever happens, its manifests say that it has ended, or there is no folder."""
         import av
 
-        plan, footage = self.plan, self.plan.footage
+        plan, footage, options = self.plan, self.plan.footage, self._options.beside
         try:
             with ExitStack() as stack:
                 recording: Recording | None = None
                 if self._keep:
                     size_px = footage.display_width_px, footage.display_height_px
                     recording = stack.enter_context(Recording(self.recording, size_px, footage.rate))
-                self._measuring = self._measure(stack)
+                self._sampled = [
+                    stack.enter_context(each)
+                    for each in processes_beside(options, plan, self._folder, self._work, self.publication, self._say)
+                ]
                 pictures = LivePictures(
-                    arrivals, footage, plan.segment_frames, self.publication, self.sound, recording, self._measuring
+                    arrivals, footage, plan.segment_frames, self.publication, self.sound, recording, self._sampled
                 )
                 encoded = encode_ladder(
                     pictures.on_grid(),
@@ -264,25 +267,6 @@ class _Stream:
         self.publication.end()
         return encoded
 
-    def _measure(self, stack: ExitStack) -> Measuring | None:
-        """Measures until the stack is left; None when that is not wanted."""
-        plan = self.plan
-        if not self._measure_share:
-            return None
-
-        def note(quality: LiveQuality) -> None:
-            self.publication.quality = quality
-
-        stream = MeasuredStream(
-            folder=self._folder,
-            work=self._work,
-            rungs=[rung.id for rung in plan.rungs],
-            segment_frames=plan.segment_frames,
-            segment_s=plan.segment_s,
-            share=self._measure_share,
-        )
-        return stack.enter_context(Measuring(stream, measured=note, told=self._say))
-
     def _say(self, sentence: str) -> None:
         self._tell(f"{self.plan.name}: {sentence}")
 
@@ -296,8 +280,8 @@ class _Stream:
     def _told(self, segment: int, sentence: str) -> None:
         if sentence:
             self._tell(f"{self.plan.name} {sentence}")
-        if self._measuring is not None and self.publication.readiness.seconds:
-            self._measuring.listed(segment, self.publication.readiness.seconds[-1])
+        for process in self._sampled if self.publication.readiness.seconds else ():
+            process.listed(segment, self.publication.readiness.seconds[-1])
         media_s = (segment + 1) * self.plan.segment_s
         if media_s >= self._told_s + _TELL_EVERY_S:
             self._told_s = media_s

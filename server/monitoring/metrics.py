@@ -30,6 +30,7 @@ _FAST_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1
 _REQUEST_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _WAIT_S = (0.25, 0.5, 1, 2, 4, 8, 16, 32)
 _STALL_S = (0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 32, 64)
+_AGE_S = (2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600)
 _BUFFER_S = (0, 1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96)
 _BYTES = tuple(1 << power for power in range(12, 25))
 _BYTES_PER_S = tuple(1 << power for power in range(13, 27))
@@ -92,6 +93,16 @@ class Metrics:
         self.degraded = make.counter(
             "decisions_degraded", "Decisions taken without the session store, from what one worker knew."
         )
+        self.live_decisions = make.counter(
+            "live_decisions",
+            "Segments of live titles decided, by the state of what trains their networks; none where nothing does.",
+            "trainer",
+        )
+        self.publication_age_s = make.histogram(
+            "live_publication_age_seconds",
+            "How old the newest networks of a live title were when a segment of it was decided.",
+            _AGE_S,
+        )
         self._export = PrometheusExport(make.registry, make.traced)
         self._decided: dict[tuple[str, str, str], Counter] = {}
         self._answers: dict[tuple[str, str, int], tuple[Counter, Histogram, Counter]] = {}
@@ -138,6 +149,12 @@ class Metrics:
             self.switches.labels("up" if decided.rungs_up > 0 else "down").inc()
         if decided.failed:
             self.controller_failures.labels(controller).inc()
+
+    def count_live_decision(self, trainer: str, published_s: float, now_s: float) -> None:
+        """A segment of a live title was decided. trainer: its state. published_s: as in LiveLearning."""
+        self.live_decisions.labels(trainer).inc()
+        if published_s > 0:
+            self.publication_age_s.observe(max(0.0, now_s - published_s))
 
     def count_opening(self, controller: str, session_id: str) -> None:
         """Counts a new session, which is active from now on."""

@@ -16,6 +16,7 @@ import msgspec
 from abr.core.arrays import stored_bytes
 from abr.core.enhancement import Currency, Family
 from abr.core.events import AnyEvent, Shown
+from abr.core.live_learning import LiveLearning
 from abr.core.options import PriceList
 from abr.core.pricing import TitleOptions
 from server.errors import RequestError
@@ -42,12 +43,14 @@ class LiveView(NamedTuple):
     """A live title around one segment. offset: what to add to a row of its list for the segment's number.
 
     ahead_s: media from where the segment begins to the live edge. latency_s: how far behind it players are told to be.
+    learning: of the title's own networks, where there are any in training.
     """
 
     offer: PricedTitle
     offset: int
     ahead_s: float
     latency_s: float
+    learning: LiveLearning | None = None
 
     def enter(self, state: SessionState) -> SessionState:
         """The session in the count of the list."""
@@ -103,7 +106,7 @@ class LiveSessions:
             offer = PricedTitle(title_around(outlook, segment), list_around(outlook, segment, typical, planned))
             self._lists.put(key, offer, _list_bytes(offer.prices))
         ahead_s = tables.end_s - tables.begin_s(segment)
-        return LiveView(offer, segment - ASKED, ahead_s, tables.latency_s)
+        return LiveView(offer, segment - ASKED, ahead_s, tables.latency_s, tables.learning)
 
     async def quality_of(self, state: SessionState) -> Callable[[Shown], ShownQuality | None]:
         """Of a shown segment: that of usual ones."""

@@ -9,6 +9,8 @@ import msgspec
 from abr.core.live_quality import LiveQuality
 from abr.core.live_tables import LiveTables
 from abr.core.title import Rendition, Source, Title
+from server.live.learning.learning import Learnt
+from server.live.learning.offers import with_learnt
 from server.live.manifests import DELAY_SEGMENTS, LivePresentation
 
 RECENT_SEGMENTS = 8
@@ -18,6 +20,7 @@ RECENT_SEGMENTS = 8
 def live_tables(
     shown: LivePresentation,
     quality: LiveQuality,
+    learnt: Learnt | None = None,
     *,
     first_stored: int,
     sizes: Mapping[str, Sequence[int]],
@@ -38,8 +41,9 @@ def live_tables(
         last_frames=shown.frames[-1],
         sizes={name: tuple(each) for name, each in sizes.items()},
         sound_sizes=tuple(sound_sizes),
-        enhancements=quality.enhancements,
+        enhancements=with_learnt(quality, learnt.networks, shown.name) if learnt else quality.enhancements,
         measured=quality.measured,
+        learning=learnt.learning if learnt else None,
     )
 
 

@@ -86,7 +86,7 @@ export class Choices {
       strength,
       widthPx,
       heightPx,
-      key: `${name}@${rendition}`,
+      key: `${name}@${rendition} ${offer.weights_sha256.slice(0, 12)}`, // a live title has newer weights now and then
       costMs: this.#costMs(offer),
       chunks,
     };

@@ -5,18 +5,31 @@ import { json } from "./session.js";
 
 const LOOK_EVERY_MS = 10_000;
 
-/** {title, table, live} of a prepared title, or of a live one; live is null, or {latencyS}. null when it is gone. */
+/**
+ * {title, table, live} of a prepared title, or of a live one; live is null, or {latencyS, learnt}. null when it is gone.
+ * learnt: {publications, gain} of the networks that have learnt it; null where there are none.
+ */
 export async function load(id, isLive) {
   if (isLive) {
     const tables = await json(at(`titles/${id}/tables.json`));
     return (
-      tables && { title: tables.typical, table: tables.enhancements ?? null, live: { latencyS: tables.latency_s } }
+      tables && {
+        title: tables.typical,
+        table: tables.enhancements ?? null,
+        live: { latencyS: tables.latency_s, learnt: learnt(tables.learning) },
+      }
     );
   }
   const [title, table] = await Promise.all(
     ["title", "enhancements"].map((name) => json(at(`titles/${id}/${name}.json`))),
   );
   return title && { title, table, live: null };
+}
+
+/** gain: points of the rung that gained most. */
+function learnt(learning) {
+  if (!learning?.sets?.length) return null;
+  return { publications: learning.publications, gain: Math.max(...learning.sets.map(({ gain }) => gain.trusted)) };
 }
 
 /** Hears of what a live title offers, whenever that changes: until `over()`. */

@@ -90,10 +90,10 @@ async function pick() {
 }
 
 /** A live title offers other enhancers by now: measure what is new, and lift by them. */
-async function offered(mine, { title, table }) {
+async function offered(mine, { title, table, live }) {
   const before = mine.wanted.length;
-  Object.assign(mine, { title, table, wanted: jobs(title, table) });
-  if (showing?.session.loaded === mine) showing.session.offered(table);
+  Object.assign(mine, { title, table, live, wanted: jobs(title, table) });
+  if (showing?.session.loaded === mine) showing.session.offered(table, live.learnt);
   if (mine.wanted.length !== before) mine.measuring = measureBeside(mine);
 }
 
@@ -269,6 +269,7 @@ function say() {
     gone: Boolean(loaded?.gone),
     measuring,
     latencyS: stream?.latencyS ?? null,
+    learnt: loaded?.live?.learnt ?? null,
     lost: renewing === LOST,
   });
   document.body.dataset.state = now.name;

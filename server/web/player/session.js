@@ -140,7 +140,8 @@ export class Session {
   }
 
   /** A live title offers other enhancers by now. */
-  offered(table) {
+  offered(table, learnt) {
+    if (learnt) this.telemetry.tell("learnt", { publications: learnt.publications, gain: learnt.gain });
     this.choices.table = table;
     this.choices.remeasured(this.choices.measured);
   }

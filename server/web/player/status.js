@@ -2,6 +2,7 @@
 
 const STILL_MS = 700; // a shorter standstill is not worth a word
 const OPENING_MS = 15000; // a first picture that takes longer may never come
+const signed = (points) => `${points < 0 ? "−" : "+"}${Math.abs(points).toFixed(1)}`;
 const seconds = (ms) => `${Math.max(1, Math.round(ms / 1000))} s`;
 
 /**
@@ -10,8 +11,8 @@ const seconds = (ms) => `${Math.max(1, Math.round(ms / 1000))} s`;
  * loaded: the title is known. asked: the viewer wants to watch. began: the first picture was seen. openingMs: how long
  * it has been waited for. stoodMs: how long the picture has stood although it should move. awayMs: how long the server
  * has not answered. error: why the film cannot go on, or "". gone: what was watched is there no longer. measuring: what
- * is being measured, or "". latencyS: how far a live picture is behind its edge, or null. lost: a session that the
- * server forgot is being replaced.
+ * is being measured, or "". latencyS: how far a live picture is behind its edge, or null. learnt: {gain} in points
+ * of the networks that learn a live title, or null. lost: a session that the server forgot is being replaced.
  */
 export function status({
   loaded,
@@ -27,6 +28,7 @@ export function status({
   gone,
   measuring,
   latencyS,
+  learnt,
   lost,
 }) {
   const again = gone ? "Begin again" : "Try again";
@@ -43,7 +45,9 @@ export function status({
     const words = `Waiting for data: the picture has stood still for ${seconds(stoodMs)}.`;
     return state("waiting", words, { retry: stoodMs > 8000 ? "Try again" : null, covers: true });
   }
-  const playing = latencyS === null ? "Playing." : `Playing live, ${latencyS.toFixed(1)} s behind the stream.`;
+  const learning = learnt ? `; learning: ${signed(learnt.gain)} since start` : "";
+  const playing =
+    latencyS === null ? "Playing." : `Playing live, ${latencyS.toFixed(1)} s behind the stream${learning}.`;
   return state(measuring ? "measuring" : "playing", `${playing}${meanwhile}`);
 }
 

@@ -57,7 +57,8 @@ function heard({ session: name, title, at_s: atS, event }) {
   aheadS = Math.max(aheadS, atS - Date.now() / 1000);
   if (!sessions.has(name)) sessions.set(name, new Session(name, title));
   sessions.get(name).add(event, atS);
-  if (["decided", "stalled", "stepped", "failed", "ended"].includes(event.event)) lines.push({ name, atS, event });
+  if (["decided", "stalled", "stepped", "learnt", "failed", "ended"].includes(event.event))
+    lines.push({ name, atS, event });
   if (lines.length > LOG_MAX) lines.shift();
   dirty = true;
   know(title).then(() => (dirty = true));
@@ -139,7 +140,12 @@ function row(session) {
     ? [chip(last.enhancer), `${last.rendition}${last.enhancer === "none" ? ", plain" : ` + ${last.enhancer}`}`]
     : ["–"];
   const behind = session.latencyS === null ? "" : `, ${session.latencyS.toFixed(1)} s behind the live edge`;
-  const state = session.ended ? `ended: ${session.ended.reason}` : isActive(session) ? `watching${behind}` : "silent";
+  const learning = session.learnt ? `, learning: +${session.learnt.gain.toFixed(1)} since start` : "";
+  const state = session.ended
+    ? `ended: ${session.ended.reason}`
+    : isActive(session)
+      ? `watching${behind}${learning}`
+      : "silent";
   const share = session.enhancedShare,
     gain = session.gain,
     buffer = session.buffer.at(-1)?.[1];
@@ -190,6 +196,8 @@ function told(event) {
       return [make("b", "", `stalled for ${event.duration_s.toFixed(1)} s`), ` at segment ${event.segment + 1}`];
     case "stepped":
       return [make("b", "", `stepped from ${event.from_enhancer} to ${event.to_enhancer}`), ` ${event.reason}`];
+    case "learnt":
+      return [make("b", "", `new weights of the stream, ${event.publications}`), ` +${event.gain.toFixed(1)} points`];
     case "failed":
       return [make("b", "", event.what), ` ${event.detail}`];
     default:

@@ -92,6 +92,7 @@ function draw() {
       started.device,
       started.software,
       session.latencyS !== null && `${session.latencyS.toFixed(1)} s behind the live edge`,
+      session.learnt && `learning: +${session.learnt.gain.toFixed(1)} since start`,
       session.ended ? `ended: ${session.ended.reason}` : `at ${clock(session.timeS)}`,
     ]
       .filter(Boolean)

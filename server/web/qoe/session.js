@@ -90,6 +90,10 @@ export class Session {
     this.events.push(event);
   }
 
+  _learnt(event) {
+    this.learnt = event;
+  }
+
   _failed(event) {
     this.events.push(event);
   }

@@ -14,8 +14,9 @@ from waiting import wait_until
 from abr.core.live_tables import TABLES_FILE, LiveTables
 from abr.errors import ToprungError
 from abr.records import load
-from server.live.quality.measuring import MeasuredStream, Measuring
+from server.live.quality.measuring import Measuring
 from server.live.quality.prior import PLAIN_VMAF, assumed_vmaf
+from server.live.sampled_process import SampledStream
 
 WAITS = (sys.executable, "-c", "import sys; sys.stdin.read()")
 """In the place of what measures: it only waits."""
@@ -40,10 +41,8 @@ def ticks() -> Ticks:
 
 @pytest.fixture
 def measuring(tmp_path: Path, ticks: Ticks):
-    stream = MeasuredStream(
-        folder=tmp_path, work=tmp_path / "work", rungs=["90p"], segment_frames=50, segment_s=2.0, share=0.1
-    )
-    with Measuring(stream, measured=lambda _: None, told=lambda _: None, command=WAITS, ticks=ticks) as measuring:
+    stream = SampledStream(folder=tmp_path, work=tmp_path / "work", rungs=["90p"], segment_frames=50, segment_s=2.0)
+    with Measuring(stream, 0.1, measured=lambda _: None, told=lambda _: None, command=WAITS, ticks=ticks) as measuring:
         yield measuring
 
 
@@ -65,10 +64,8 @@ def test_it_stands_still_when_no_segment_comes_at_all(measuring, ticks):
 
 
 def test_when_the_block_is_over_nothing_of_it_is_left(tmp_path: Path):
-    stream = MeasuredStream(
-        folder=tmp_path, work=tmp_path / "work", rungs=["90p"], segment_frames=50, segment_s=2.0, share=0.1
-    )
-    with Measuring(stream, measured=lambda _: None, told=lambda _: None, command=WAITS) as measuring:
+    stream = SampledStream(folder=tmp_path, work=tmp_path / "work", rungs=["90p"], segment_frames=50, segment_s=2.0)
+    with Measuring(stream, 0.1, measured=lambda _: None, told=lambda _: None, command=WAITS) as measuring:
         pid = measuring.pid
         measuring.listed(0, 9.0)
     assert not Path(f"/proc/{pid}").exists() and not (tmp_path / "work").exists()

@@ -1,0 +1,64 @@
+"""The processes beside a running stream that look at samples of it: what measures its quality, and what learns it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from abr.core.live_quality import LiveQuality
+from server.live.learning.learning import Learning, Learnt, Lessons
+from server.live.learning.shelf import Shelf
+from server.live.publication import LivePlan, Publication
+from server.live.quality.measuring import Measuring
+from server.live.sampled_process import SampledProcess, SampledStream
+
+WEIGHTS_SHARE = 0.03
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BesideOptions:
+    """measure_share, train_share: of one core; 0 for no such process.
+
+    weights_share: of the bytes of the lowest rung, for networks that learn the stream. keep_s: how long those are still
+    there that are not offered any more.
+    """
+
+    measure_share: float = 0.0
+    train_share: float = 0.0
+    weights_share: float = WEIGHTS_SHARE
+    keep_s: float = 120.0
+
+
+def processes_beside(
+    options: BesideOptions,
+    plan: LivePlan,
+    folder: Path,
+    work: Path,
+    publication: Publication,
+    told: Callable[[str], None],
+) -> Iterator[SampledProcess]:
+    """Those that are wanted. What they find goes into the tables of the segments to come. work: for their files."""
+
+    def samples(where: str) -> SampledStream:
+        return SampledStream(
+            folder=folder,
+            work=work / where,
+            rungs=[rung.id for rung in plan.rungs],
+            segment_frames=plan.segment_frames,
+            segment_s=plan.segment_s,
+        )
+
+    def measured(quality: LiveQuality) -> None:
+        publication.quality = quality
+
+    def learnt(found: Learnt) -> None:
+        publication.learnt = found
+
+    if options.measure_share:
+        yield Measuring(samples("quality"), options.measure_share, measured=measured, told=told)
+    if options.train_share:
+        stream = samples("learning")
+        shelf = Shelf(folder=folder, share=options.weights_share, keep_s=options.keep_s)
+        lessons = Lessons(shelf, stream.work / "made", progress=publication.progress, learnt=learnt, told=told)
+        yield Learning(stream, options.train_share, lessons)

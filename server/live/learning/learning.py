@@ -1,0 +1,158 @@
+"""Training while a stream runs, by a process beside it (`enhancers.workflows.live_training`).
+
+What it is given to learn from, and what becomes of the networks that it makes. No answer of it harms the stream.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from abr.core.live_learning import LearnAnswer, LearnRequest, LearntNetwork, LearntSet, LiveLearning
+from abr.records import dumps, loads
+from server.live.learning.shelf import Shelf
+from server.live.sampled_process import SampledProcess, SampledStream
+
+COMMAND = (sys.executable, "-m", "enhancers.workflows.live_training")
+WAITING_MAX = 5
+"""Samples that wait while the process trains."""
+STEADY_POINTS = 0.5
+SPREAD = (1 / 8, 7 / 8)
+"""Where in a segment pictures are taken to learn from, beside the middle one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learnt:
+    """What the tables tell of the training, and the networks that they offer by it."""
+
+    learning: LiveLearning
+    networks: tuple[LearntNetwork, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Of the stream: bytes of its lowest rung, its seconds, and the number of its next segment."""
+
+    rung_bytes: int
+    stream_s: float
+    next_segment: int
+
+
+class Learning(SampledProcess):
+    """Trains for a live title, with `share` of one core."""
+
+    def __init__(
+        self,
+        stream: SampledStream,
+        share: float,
+        lessons: Lessons,
+        *,
+        command: Sequence[str] = COMMAND,
+        ticks: Callable[[], float] = time.monotonic,
+    ) -> None:
+        made = lessons.made
+        made.mkdir(parents=True, exist_ok=True)
+        line = [*command, "--share", f"{share:g}", "--out", str(made)]
+        super().__init__(stream, line, lessons, waiting_max=WAITING_MAX, spread=SPREAD, ticks=ticks)
+
+
+class Lessons:
+    """What is asked of that process, and what becomes of its answers.
+
+    made: the folder where it puts chunks. progress: of the stream now. learnt: hears what is to be offered from the
+    next tables on. told: one sentence for people. clock: as time.time.
+    """
+
+    def __init__(
+        self,
+        shelf: Shelf,
+        made: Path,
+        *,
+        progress: Callable[[], Progress],
+        learnt: Callable[[Learnt], None],
+        told: Callable[[str], None],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.made = made
+        self._shelf, self._progress = shelf, progress
+        self._learnt, self._tell, self._clock = learnt, told, clock
+        self._now = Learnt(learning=LiveLearning())
+        self._from_segment: dict[str, int] = {}
+        """By sha256 of weights: the first segment whose tables could name them."""
+
+    def ask(self, folders: Sequence[Path], segments: Sequence[int]) -> bytes:
+        """See Inquiry."""
+        request = LearnRequest(
+            folders=tuple(map(str, folders)), segments=tuple(segments), allowance_bytes=self._allowance_bytes()
+        )
+        return dumps(request)
+
+    def _allowance_bytes(self) -> int:
+        progress = self._progress()
+        return self._shelf.allowance_bytes(progress.rung_bytes, progress.stream_s)
+
+    def hear(self, line: bytes) -> bool:
+        """See Inquiry."""
+        answer = loads(line, LearnAnswer, what="what was learnt")
+        chunks = [chunk for network in answer.networks for chunk in network.offer.chunks]
+        is_new = self._shelf.put(chunks, self.made, self._allowance_bytes())
+        before, networks = self._now.learning, tuple(map(self._steadied, answer.networks))
+        learning = LiveLearning(
+            state=answer.state,
+            publications=before.publications + is_new,
+            published_bytes=self._shelf.published_bytes,
+            published_s=round(self._clock(), 3) if is_new else before.published_s,
+            sets=tuple(map(self._set_of, networks)),
+        )
+        self._now = Learnt(learning=learning, networks=networks)
+        self._learnt(self._now)
+        self._shelf.name_only(frozenset(chunk.file for chunk in chunks), self._clock())
+        if is_new:
+            self._tell(_describe(learning))
+        return answer.is_ready
+
+    def _steadied(self, network: LearntNetwork) -> LearntNetwork:
+        """As it was told before, while its price has hardly moved: plans are made anew with each price."""
+        for before in self._now.networks:
+            same = (before.offer.weights_sha256, before.offer.strength) == (
+                network.offer.weights_sha256,
+                network.offer.strength,
+            )
+            if same and abs(_worth(before) - _worth(network)) < STEADY_POINTS:
+                return before
+        return network
+
+    def _set_of(self, network: LearntNetwork) -> LearntSet:
+        digest = network.offer.weights_sha256
+        return LearntSet(
+            rendition=network.offer.rendition,
+            tier=network.tier,
+            weights_sha256=digest,
+            from_segment=self._from_segment.setdefault(digest, self._progress().next_segment),
+            gain=network.gain,
+        )
+
+    def end(self, problem: str) -> None:
+        """See Inquiry."""
+        stopped = msgspec.structs.replace(self._now.learning, state="stopped")
+        self._now = Learnt(learning=stopped, networks=self._now.networks)
+        self._learnt(self._now)
+        why = f"nothing is learnt: {problem}" if problem else "what learns it has ended; what is published stays"
+        self._tell(f"{why}.")
+
+
+def _worth(network: LearntNetwork) -> float:
+    """Points of trusted quality above plain playback."""
+    lifted = network.offer.quality
+    return (lifted.trusted or lifted.vmaf)[0] - network.plain.vmaf[0]
+
+
+def _describe(learning: LiveLearning) -> str:
+    gains = ", ".join(f"{each.rendition} {each.gain.trusted:+.1f}" for each in learning.sets)
+    size = learning.published_bytes / 1000
+    return f"weights {learning.publications} are published, {size:.0f} kB so far: {gains} points above generic."
