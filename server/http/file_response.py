@@ -13,6 +13,8 @@ from server.media.conditional_requests import Evaluation, evaluate, takes_gzip
 from server.media.media_file import MediaFile, headers_of
 from server.media.title_cache import SLOWEST_BYTES_PER_S, TitleCache
 
+SENT = web.ResponseKey("sent", int)
+"""An answer whose length was not known before says how much was sent of it."""
 _REFUSALS = {
     412: "The file is another version than the one the request is conditional on.",
     416: "The range asked for lies behind the end of the file.",
@@ -48,7 +50,7 @@ async def send(
 
 def sent_body_bytes(request: web.Request, response: web.StreamResponse) -> int:
     """Body bytes of an answer that was sent whole (aiohttp's own count has the headers in it, and not sendfile's)."""
-    return 0 if request.method == "HEAD" else response.content_length or 0
+    return 0 if request.method == "HEAD" else response.get(SENT) or response.content_length or 0
 
 
 async def _finish(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
