@@ -121,11 +121,11 @@ async def title_file(request: web.Request) -> web.StreamResponse:
 
 async def _answer_file(request: web.Request, title_id: str, relative: str, version: str) -> web.StreamResponse:
     """With a file, or with what is there of it at a live title's edge."""
-    since_s = await wait_for_playlist(request, title_id, relative, version) if relative.endswith(".m3u8") else 0.0
+    await wait_for_playlist(request, title_id, relative, version)
     if (part := await answer_part(request, title_id, relative, version)) is not None:
         return part
     try:
-        return await _send(request, get_context(request), title_id, relative, {}, version, since_s)
+        return await _send(request, get_context(request), title_id, relative, {}, version)
     except RequestError as error:
         growing = await send_growing(request, title_id, relative, version) if error.status == 404 else None
         if growing is None:
@@ -286,15 +286,9 @@ async def _session_file(request: web.Request, relative: str) -> web.StreamRespon
 
 
 async def _send(
-    request: web.Request,
-    context: Context,
-    title_id: str,
-    relative: str,
-    headers: dict[str, str],
-    version: str,
-    since_s: float = 0.0,
+    request: web.Request, context: Context, title_id: str, relative: str, headers: dict[str, str], version: str
 ) -> web.StreamResponse:
-    file = await context.title_cache.file(title_id, relative, version, since_s=since_s)
+    file = await context.title_cache.file(title_id, relative, version)
     return await send(
         request, context.title_cache, file, headers=headers, patience_s=context.settings.request_timeout_s
     )

@@ -22,6 +22,7 @@ from server.media.title_cache import SLOWEST_BYTES_PER_S
 
 MSN, PART = "_HLS_msn", "_HLS_part"
 _NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
+_PLAYLIST = re.compile(r"[^/]+\.m3u8")
 _WAIT_SEGMENTS = 3
 _SEGMENTS_AHEAD = 2
 """A playlist may be asked for so many segments ahead of the newest whole one."""
@@ -29,26 +30,27 @@ _PARTS_AHEAD_S = 3.0
 """And for the parts of so many seconds ahead of the newest one: the Advance Part Limit."""
 
 
-async def wait_for_playlist(request: web.Request, title_id: str, relative: str, version: str) -> float:
-    """Wait for what `_HLS_msn` and `_HLS_part` ask for; the moment before which nothing read of it is new enough.
+async def wait_for_playlist(request: web.Request, title_id: str, relative: str, version: str) -> None:
+    """Wait until a media playlist has what `_HLS_msn` and `_HLS_part` ask for, if they do.
 
     Raises RequestError: 400 for what cannot be asked for, 503 when it does not come.
     """
-    asked = _asked_position(request)
-    if asked is None or "/" in relative:
-        return 0.0
-    watch = get_context(request).edge_watch
-    edge = await watch.now(title_id, version)
-    live, (segment, part) = edge.live, asked
+    asked = _asked_position(request) if _PLAYLIST.fullmatch(relative) else None
+    if asked is None:
+        return
+    context = get_context(request)
+    live, (segment, part) = (await context.edge_watch.now(title_id, version)).live, asked
     if live.state != "running" or live.segment_chunks == 1:  # then there is nothing to wait for
-        return edge.seen_s
+        return
     if part is None:
         part = live.segment_chunks - 1
     elif part >= live.segment_chunks:
         segment, part = segment + 1, 0
     if segment > live.end + _SEGMENTS_AHEAD - 1 or _parts_ahead(live, segment, part) > _parts_ahead_max(live):
         raise RequestError(400, f"That is too far ahead: the newest whole segment of {live.id!r} is {live.end}.")
-    return (await _reach(request, title_id, version, live, segment, part)).seen_s
+    edge = await _reach(request, title_id, version, live, segment, part)
+    async with context.edge_watch.turn(f"{title_id}/{version}/{relative}"):  # the first one reads it for all
+        await context.title_cache.file(title_id, relative, version, since_s=edge.seen_s)
 
 
 async def answer_part(request: web.Request, title_id: str, relative: str, version: str) -> web.StreamResponse | None:

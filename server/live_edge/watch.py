@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from abr.errors import FormatError, StorageError
 from server.clock import Clock
+from server.concurrency.keyed_lock import KeyedLock
 from server.errors import DamagedTitleError, RequestError
 from server.media.library import Library
 from server.media.live_title import LIVE_FILE, LiveTitle, load_live
@@ -52,7 +54,9 @@ class EdgeWatch:
     def __init__(self, library: Library, clock: Clock) -> None:
         self._library, self._clock = library, clock
         self._watched: dict[tuple[str, str], _Watched] = {}
-        self._waiting = 0
+        self._turns = KeyedLock()
+        self.waiting = 0
+        """Requests."""
         self._closed = False
 
     async def now(self, title_id: str, version: str) -> Edge:
@@ -75,11 +79,11 @@ class EdgeWatch:
 
     async def until(self, title_id: str, version: str, wanted: Callable[[LiveTitle], bool], patience_s: float) -> Edge:
         """Wait until a live title is as wanted. Raises as `reach`."""
-        if self._closed or self._waiting >= WAITING_MAX:
+        if self._closed or self.waiting >= WAITING_MAX:
             raise RequestError(503, "Too many viewers wait for what is to come; try again.", {"Retry-After": "1"})
         watched = self._watch((title_id, version))
         watched.waiting += 1
-        self._waiting += 1
+        self.waiting += 1
         try:
             async with asyncio.timeout(patience_s):
                 while watched.edge is None or not wanted(watched.edge.live):
@@ -89,7 +93,16 @@ class EdgeWatch:
                 return watched.edge
         finally:
             watched.waiting -= 1
-            self._waiting -= 1
+            self.waiting -= 1
+
+    @asynccontextmanager
+    async def turn(self, name: str) -> AsyncIterator[None]:
+        """One after the other: all who waited for the same are told at once, and look for the same file."""
+        await self._turns.acquire(name)
+        try:
+            yield
+        finally:
+            self._turns.release(name)
 
     def close(self) -> None:
         """A server that stops does not wait for a stream."""

@@ -144,13 +144,13 @@ class TitleCache:
     async def file(self, title_id: str, relative: str, version: str = "", *, since_s: float = 0.0) -> MediaFile:
         """A file of the title as it is now, or of one version; manifests of now lead to its version.
 
-        since_s: what was read before that moment is not believed.
+        since_s: what was read at that moment or before is not believed.
 
         Raises RequestError: 404 for everything that is not a regular file inside the title's folder, 410 as `title`.
         """
         key = title_id, version, relative
         cached, now_s = self._files.get(key), self._clock()
-        if cached and abs(now_s - cached[0]) < FRESH_S and cached[0] + _stale_s(cached[1]) >= since_s:
+        if cached and abs(now_s - cached[0]) < FRESH_S and cached[0] + _stale_s(cached[1]) > since_s:
             return cached[1]
         self._files.drop(key)
         file = await self._found_file(title_id, relative, version)
