@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
@@ -12,6 +13,8 @@ from server.clock import iso_time
 _BACK_MAX_S = Fraction(1, 2)
 """Timestamps that go back by less are jitter."""
 _GAP_MAX_S = Fraction(LONGEST_GAP_S)
+_HELD_MAX_S = 2.0
+"""A first picture that seems to have been held for longer has another clock than those that follow it."""
 _SAME_JUMP_S = Fraction(2)
 """Sound and pictures jump together when their shifts differ by less."""
 
@@ -76,3 +79,16 @@ class WallClock:
     def instant(self, media_s: float | Fraction) -> str:
         """The moment of a media time, as xs:dateTime and RFC 3339 have it."""
         return iso_time(self.begun_s + float(media_s))
+
+
+def began_s(pictures: Sequence[tuple[float, float | None]]) -> float:
+    """When the first picture was, by the one that came with the least delay.
+
+    The first one may have lain in a pipe or in a buffer of the network for longer than those that follow it. pictures:
+    when each of the first ones came, and its own time, in seconds.
+    """
+    first_came_s, first_s = pictures[0]
+    if first_s is None:
+        return first_came_s
+    begun_s = [came_s - (time_s - first_s) for came_s, time_s in pictures if time_s is not None]
+    return min(first_came_s, *(each_s for each_s in begun_s if each_s > first_came_s - _HELD_MAX_S))

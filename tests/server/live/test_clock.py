@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from server.live.clock import Kind, SourceClock, WallClock
+from server.live.clock import Kind, SourceClock, WallClock, began_s
 from server.live.readiness import Readiness, percentile
 
 FRAME_S = Fraction(1, 25)
@@ -106,3 +106,18 @@ def test_falling_behind_is_said_once_and_catching_up_too():
 
 def test_percentiles_are_values_that_were_seen():
     assert [percentile([3, 1, 2, 4], share) for share in (50, 75, 99, 100)] == [2, 3, 4, 4]
+
+
+@pytest.mark.parametrize(
+    ("pictures", "expected_s"),
+    [
+        ([(10.0, 3.0), (10.04, 3.04), (10.08, 3.08)], 10.0),
+        ([(10.0, 3.0), (10.01, 3.5), (10.05, 3.54)], 9.51),
+        ([(10.0, 3.0), (10.2, 3.04), (10.3, 3.08)], 10.0),
+        ([(10.0, 3.0), (10.01, 100_000.0)], 10.0),
+        ([(10.0, None), (10.01, 5.0)], 10.0),
+        ([(10.0, 3.0), (10.01, None)], 10.0),
+    ],
+)
+def test_a_stream_began_when_its_first_picture_would_have_come_without_delay(pictures, expected_s: float):
+    assert began_s(pictures) == pytest.approx(expected_s)
