@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
@@ -81,14 +80,27 @@ class WallClock:
         return iso_time(self.begun_s + float(media_s))
 
 
-def began_s(pictures: Sequence[tuple[float, float | None]]) -> float:
-    """When the first picture was, by the one that came with the least delay.
+class FirstPictures:
+    """Where media time 0 lies, by the one of the first pictures that came with the least delay.
 
-    The first one may have lain in a pipe or in a buffer of the network for longer than those that follow it. pictures:
-    when each of the first ones came, and its own time, in seconds.
+    The first one of all may have lain in a pipe, or in a buffer of the network or of the demuxer, for longer.
     """
-    first_came_s, first_s = pictures[0]
-    if first_s is None:
-        return first_came_s
-    begun_s = [came_s - (time_s - first_s) for came_s, time_s in pictures if time_s is not None]
-    return min(first_came_s, *(each_s for each_s in begun_s if each_s > first_came_s - _HELD_MAX_S))
+
+    def __init__(self, begun_s: float) -> None:
+        """begun_s: when the first one came, in seconds since 1970."""
+        self._begun_s = begun_s
+        self._first_delay_s: float | None = None
+        self._early_s = 0.0
+
+    def note(self, came_s: float, media_s: float) -> None:
+        """A picture of that media time came at that moment of the monotonic clock."""
+        delay_s = came_s - media_s
+        if self._first_delay_s is None:
+            self._first_delay_s = delay_s
+        if (early_s := self._first_delay_s - delay_s) < _HELD_MAX_S:
+            self._early_s = max(self._early_s, early_s)
+
+    @property
+    def clock(self) -> WallClock:
+        """By what came so far."""
+        return WallClock(self._begun_s - self._early_s)

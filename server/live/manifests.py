@@ -40,7 +40,7 @@ from server.ingest.manifest_parts import (
     video_set,
     xml,
 )
-from server.live.edge.low_latency_dash import ANNOUNCED, latency_s, offer_early
+from server.live.edge.low_latency_dash import ANNOUNCED, offer_early
 from server.live.edge.low_latency_hls import Parts, first_with_parts, picture_parts, sound_parts
 from server.live.edge.presentation import LivePresentation
 from server.media.live_title import TIME_FILE, WHOLE_FOLDER
@@ -95,7 +95,6 @@ def live_mpd(shown: LivePresentation) -> bytes:
         video_representation(video, shown, as_avc1(rendition), rendition.id, rendition.bandwidth_bps)
     _add_sound(mpd, period, listed, base="")
     if shown.is_early:
-        mpd.set("suggestedPresentationDelay", mpd_duration(latency_s(shown)))
         offer_early(mpd, shown)
     return xml(mpd)
 

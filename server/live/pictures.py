@@ -106,6 +106,7 @@ class LivePictures:
         if self._origin_s is None:
             self._origin_s = time_s + shift_s
         frame.pts += round((shift_s - self._origin_s) / frame.time_base)
+        self._publication.note_picture(self._came_s, float(frame.pts * frame.time_base))
         if self._sound is not None:
             self._hear_early(self._sound)
             self._sound.follow(frame.pts * frame.time_base)

@@ -27,7 +27,7 @@ from server.ingest.cmaf import INIT_FILE, Write
 from server.ingest.encode import avc_codecs
 from server.ingest.encode_settings import Cuts
 from server.ingest.ladder import Rung
-from server.live.clock import WallClock
+from server.live.clock import FirstPictures, WallClock
 from server.live.edge.presentation import LivePresentation
 from server.live.edge.segment_files import SegmentFiles
 from server.live.manifests import live_manifests, live_playlists
@@ -104,6 +104,7 @@ class Publication:
         self.listed = 0
         """Segments that all parts have, so far."""
         self._folder, self._plan, self._wall = folder, plan, wall
+        self._first_pictures = FirstPictures(wall.begun_s)
         self._files = SegmentFiles(folder, plan.parts, kept)
         self._told, self._clock, self._ticks = told, clock, ticks
         self._lock = threading.Lock()
@@ -133,6 +134,15 @@ class Publication:
                 self._list_chunks()
 
         return write
+
+    def note_picture(self, came_s: float, media_s: float) -> None:
+        """A picture of that media time came at that moment of the monotonic clock.
+
+        It may mend where media time 0 lies, until the first manifest says so.
+        """
+        if not self.listed:
+            self._first_pictures.note(came_s, media_s)
+            self._wall = self._first_pictures.clock
 
     def note_last_frame(self, segment: int, arrived_s: float) -> None:
         """The last frame of a segment came at that moment of the monotonic clock."""

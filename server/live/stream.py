@@ -23,7 +23,7 @@ from server.ingest.encode import EncodedRung, encode_ladder
 from server.ingest.encode_settings import EncodeSettings, chunk_length, segment_length
 from server.ingest.ladder import check_caps, plan_sizes, planned_sizes
 from server.live.caps import caps_by_size
-from server.live.clock import WallClock, began_s
+from server.live.clock import WallClock
 from server.live.footage import PICTURES_LOOKED_AT, footage_of, footage_of_recording
 from server.live.keeping import EndedStream, check_recording, keep_title, move_recording
 from server.live.pictures import LivePictures
@@ -142,7 +142,7 @@ def _run(
     except BaseException:  # nothing was sent: nothing stays
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    begun_s = time.time() - (time.monotonic() - began_s([(p.arrived_s, p.frame.time) for p in ahead if p.is_picture]))
+    begun_s = time.time() - (time.monotonic() - next(each.arrived_s for each in ahead if each.is_picture))
     stream = _Stream(plan, options, WallClock(begun_s), folder, work, tell)
     tell(_describe(plan))
     encoded = stream.encode(chain(ahead, source.frames()))

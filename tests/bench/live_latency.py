@@ -35,7 +35,9 @@ from stock_players import stage
 from abr.simulation.traces import constant
 from client_player.emulate.proxy import emulating
 
-PLAYERS = ("dashjs-5", "shaka-5", "hls.js")
+PLAYERS = ("dashjs-5", "shaka-5", "hls.js", "hls.js+")
+"""hls.js as it is, and allowed to play 4 % faster (maxLiveSyncPlaybackRate), as dash.js does by itself."""
+CATCH_UP_RATE = 1.04
 LADDER = ("--heights", "90,180,360", "--preset", "ultrafast", "--window", "30s", "--measure-share", "0")
 LINKS = {"unlimited": None, "3 Mbit/s, 50 ms": constant(3e6, 0.05)}
 SETTLE_S = 10.0
@@ -89,9 +91,13 @@ async def through(url: str, link: str) -> AsyncIterator[str]:
 async def watch(
     browser: Browser, theatre: str, player: str, url: str, low_latency: bool, link: str, seconds: float
 ) -> Watched:
-    name = "master.m3u8" if player == "hls.js" else "manifest.mpd"
+    base, catches_up = player.removesuffix("+"), player.endswith("+")
+    name = "master.m3u8" if base == "hls.js" else "manifest.mpd"
+    rate = CATCH_UP_RATE if catches_up else 1
     async with through(url, link) as near:
-        page = await browser.open(f"{theatre}play.html?player={player}&clock={FPS}&src={near}titles/cam/{name}")
+        page = await browser.open(
+            f"{theatre}play.html?player={base}&catch_up={rate}&clock={FPS}&src={near}titles/cam/{name}"
+        )
         await asyncio.sleep(SETTLE_S + seconds)
         seen = await page.tab.evaluate("seen")
         await page.tab.close()

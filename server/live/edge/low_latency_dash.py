@@ -9,28 +9,30 @@ from __future__ import annotations
 from copy import copy
 from xml.etree import ElementTree
 
-from server.ingest.manifest_parts import Element
+from server.ingest.manifest_parts import Element, mpd_duration
 from server.live.edge.presentation import LivePresentation
 
 PROFILE = "http://www.dashif.org/guidelines/low-latency-live-v5"
 ANNOUNCED = 2
 """Segments that the MPD lists ahead: the one that is under way, and the one that follows it."""
+DELAY_SEGMENTS = 2
+"""The delay for players that do not follow the ServiceDescription's target.
+
+Shaka 5 takes it from where the segments that have begun end, and their availabilityTimeOffset later: up to a segment
+and a half ahead of the live edge.
+"""
 LATENCY_CHUNKS = 4
-"""How many chunks behind the live edge players are told to be."""
+"""The target: how many chunks behind the live edge players are told to be."""
 _SOONEST_CHUNKS, _LATEST_SEGMENTS = 2, 3
 _RATES = {"min": "0.96", "max": "1.04"}
 """How much slower and faster a player may play to keep to the target: nobody hears it."""
 _CLOCK = "0"
 
 
-def latency_s(shown: LivePresentation) -> float:
-    """The target."""
-    return float(LATENCY_CHUNKS * shown.cuts.chunk_frames / shown.rate)
-
-
 def offer_early(mpd: Element, shown: LivePresentation) -> None:
     """Add it all to an MPD whose timelines list `shown.ahead(ANNOUNCED)`."""
     mpd.set("profiles", f"{mpd.get('profiles')},{PROFILE}")
+    mpd.set("suggestedPresentationDelay", mpd_duration(DELAY_SEGMENTS * shown.segment_s))
     mpd.insert(1, _service(shown))  # the schema wants it after ProgramInformation
     early_s = float((shown.segment_frames - shown.cuts.chunk_frames) / shown.rate)
     for adaptation_set in mpd.iter("AdaptationSet"):
@@ -44,7 +46,7 @@ def _service(shown: LivePresentation) -> Element:
     service = ElementTree.Element("ServiceDescription", id="0")
     chunk_s = float(shown.cuts.chunk_frames / shown.rate)
     bounds_s = {
-        "target": latency_s(shown),
+        "target": LATENCY_CHUNKS * chunk_s,
         "min": _SOONEST_CHUNKS * chunk_s,
         "max": _LATEST_SEGMENTS * shown.segment_s,
     }

@@ -9,6 +9,7 @@ const cmcd = asked.get("cmcd"); // off, or where CMCD version 2 events go; else 
 const rate = Number(asked.get("rate") || 1);
 const stopS = Number(asked.get("stop_s") || Infinity); // after the last seek
 const seeks = JSON.parse(asked.get("seeks") || "[]"); // [media time s at which, where to], one after the other
+const catchUpRate = Number(asked.get("catch_up") || 1); // how fast hls.js may play to come back to its target
 const clockFps = Number(asked.get("clock") || 0); // burnt_clock.py's pictures a second, when it is the source
 const video = document.getElementById("video");
 
@@ -92,7 +93,7 @@ async function playShaka() {
 
 function playHls() {
   const buffer = bufferGoalS ? { maxBufferLength: bufferGoalS, maxMaxBufferLength: bufferGoalS } : {};
-  const hls = new Hls({ ...buffer, cmcd: cmcd === "off" ? undefined : { useHeaders: false } });
+  const hls = new Hls({ ...buffer, maxLiveSyncPlaybackRate: catchUpRate, cmcd: cmcd === "off" ? undefined : { useHeaders: false } });
   hls.on(Hls.Events.ERROR, (_name, data) => {
     const stalled = ["bufferStalledError", "bufferNudgeOnStall"].includes(data.details); // watched for below
     if (data.fatal || (data.type === "mediaError" && !stalled)) seen.errors.push("hls.js: " + data.details);

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from server.live.clock import Kind, SourceClock, WallClock, began_s
+from server.live.clock import FirstPictures, Kind, SourceClock, WallClock
 from server.live.readiness import Readiness, percentile
 
 FRAME_S = Fraction(1, 25)
@@ -109,15 +109,16 @@ def test_percentiles_are_values_that_were_seen():
 
 
 @pytest.mark.parametrize(
-    ("pictures", "expected_s"),
+    ("pictures", "early_s"),
     [
-        ([(10.0, 3.0), (10.04, 3.04), (10.08, 3.08)], 10.0),
-        ([(10.0, 3.0), (10.01, 3.5), (10.05, 3.54)], 9.51),
-        ([(10.0, 3.0), (10.2, 3.04), (10.3, 3.08)], 10.0),
-        ([(10.0, 3.0), (10.01, 100_000.0)], 10.0),
-        ([(10.0, None), (10.01, 5.0)], 10.0),
-        ([(10.0, 3.0), (10.01, None)], 10.0),
+        ([(10.0, 0.0), (10.04, 0.04), (10.08, 0.08)], 0.0),
+        ([(10.0, 0.0), (10.01, 0.5), (10.05, 0.54), (10.2, 0.58)], 0.49),
+        ([(10.0, 0.0), (10.2, 0.04), (10.3, 0.08)], 0.0),
+        ([(10.0, 0.0), (10.01, 0.04), (10.02, 100_000.0)], 0.03),
     ],
 )
-def test_a_stream_began_when_its_first_picture_would_have_come_without_delay(pictures, expected_s: float):
-    assert began_s(pictures) == pytest.approx(expected_s)
+def test_a_stream_began_when_its_first_picture_would_have_come_without_delay(pictures, early_s: float):
+    first = FirstPictures(1000.0)
+    for came_s, media_s in pictures:
+        first.note(came_s, media_s)
+    assert first.clock.begun_s == pytest.approx(1000.0 - early_s)

@@ -202,7 +202,7 @@ def test_a_low_latency_mpd_offers_segments_from_their_first_chunk_on():
     shown = presentation(rate=(25, 1), chunks=1)
     text = live_manifests(shown)["manifest.mpd"].decode()
     mpd = MPEGDASHParser.parse(text)
-    assert mpd.suggested_presentation_delay == "PT2.080000S"
+    assert mpd.suggested_presentation_delay == "PT4.000000S"
     root = ElementTree.fromstring(text)
     names = [child.tag.rpartition("}")[2] for child in root]
     assert names == ["ProgramInformation", "ServiceDescription", "Period", "UTCTiming"]
