@@ -182,3 +182,12 @@ async def test_a_session_is_advised_for_whole_segments(client: TestClient, cam: 
     playlist = (await get(client, opened["advised_url"].replace("manifest.mpd", "64p.m3u8")))[1]
     assert b"EXT-X-PART" not in playlist and playlist.count(b"#EXTINF") == 2
     assert b"availabilityTimeOffset" in (await get(client, f"{CAM}/manifest.mpd"))[1]
+
+
+@pytest.mark.parametrize("name", ["64p.m3u8", "audio.m3u8", "whole/manifest.mpd"])
+async def test_what_leads_to_the_edge_is_kept_for_a_second_below_the_version_too(
+    client: TestClient, cam: Broadcast, name: str
+):
+    for folder in (CAM, f"{CAM}/v-{'0' * 15}1"):
+        async with client.get(f"{folder}/{name}") as answer:
+            assert answer.headers["Cache-Control"] == "public, max-age=1"
