@@ -56,9 +56,9 @@ _PRESETS = ["ultrafast", "superfast", "veryfast", "faster", "fast", "medium"]
     "--chunk",
     "chunk_s",
     type=FiniteRange(0, 5),
-    default=0.5,
+    default=0,
     show_default=True,
-    help="Offer segments while they are under way, in chunks of so many seconds; 0: when they are whole.",
+    help="Low latency: offer segments while they are under way, in chunks of so many seconds, such as 0.5.",
 )
 @click.option("--audio-bitrate", metavar="RATE", default="128k", show_default=True)
 @click.option(

@@ -57,7 +57,7 @@ class LiveOptions:
     name: str
     recipe: EncodeSettings
     window_s: float = 120.0
-    chunk_s: float = 0.5
+    chunk_s: float = 0.0
     measure_share: float = 0.0
     keep: bool = False
     recording: Path | None = None

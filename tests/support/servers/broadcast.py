@@ -32,7 +32,7 @@ def encoded() -> Path:
     home = Path(mkdtemp(prefix="toprung-broadcast-"))
     clip = make_clip(home / "clip.mp4", frames=SEGMENTS * SEGMENT_FRAMES, sound_s=float(SEGMENTS))
     arguments = ("--heights", "64,108", "--preset", "ultrafast", "--segment-seconds", "1", "--window", "60s")
-    done = run(home / "library", str(clip), *arguments, "--name", "cam")
+    done = run(home / "library", str(clip), *arguments, "--chunk", "0.5", "--name", "cam")
     assert done.returncode == 0, done.stderr
     return home / "library" / "cam"
 
