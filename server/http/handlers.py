@@ -21,11 +21,11 @@ from server.errors import RequestError
 from server.experiments.report import QoeView, show
 from server.http import pages, schemas
 from server.http.file_response import send, sent_body_bytes
-from server.http.live_answer import answer_part, send_growing, wait_for_playlist
+from server.http.live_answer import answer_part, send_growing, wait_for_playlist, whole_manifest
 from server.http.openapi import JSON
 from server.http.segment_answer import answer_segment
 from server.http.url_prefix import url_prefix
-from server.media.live_title import TIME_FILE, WHOLE_FOLDER
+from server.media.live_title import TIME_FILE
 from server.media.media_file import PRIVATE
 from server.media.versions import cdn_title_url, leads_to_version, split_version, version_folder
 from server.session_service import SessionRequest
@@ -242,10 +242,7 @@ async def session_title_file(request: web.Request) -> web.StreamResponse:
     if state.live and relative == TIME_FILE:
         return _time(context)
     if state.live and leads_to_version(relative):
-        with suppress(RequestError):  # a stream without chunks has no other manifests
-            return await _send(
-                request, context, state.title, f"{WHOLE_FOLDER}/{relative}", {"Cache-Control": PRIVATE}, state.version
-            )
+        relative = await whole_manifest(context, state.title, relative, state.version)
     if segment_path is None:
         return await _send(request, context, state.title, relative, {"Cache-Control": PRIVATE}, state.version)
     await context.title_cache.file(state.title, relative, state.version)  # what is not there is not decided

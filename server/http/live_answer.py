@@ -13,16 +13,17 @@ from aiohttp import web
 
 from server.context import Context, get_context
 from server.errors import RequestError
-from server.http.file_response import SENT, patience
+from server.http.file_response import SENT, finish, patience
 from server.live_edge.growing import segment_number, split_part
 from server.live_edge.watch import Edge
-from server.media.live_title import LiveTitle
+from server.media.live_title import WHOLE_FOLDER, LiveTitle
 from server.media.media_file import BRIEF, IMMUTABLE, content_type_of
 from server.media.title_cache import SLOWEST_BYTES_PER_S
 
 MSN, PART = "_HLS_msn", "_HLS_part"
 _NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 _PLAYLIST = re.compile(r"[^/]+\.m3u8")
+_NOT_LIVE = (404, 410)
 _WAIT_SEGMENTS = 3
 _SEGMENTS_AHEAD = 2
 """A playlist may be asked for so many segments ahead of the newest whole one."""
@@ -39,8 +40,13 @@ async def wait_for_playlist(request: web.Request, title_id: str, relative: str, 
     if asked is None:
         return
     context = get_context(request)
-    live, (segment, part) = (await context.edge_watch.now(title_id, version)).live, asked
-    if live.state != "running" or live.segment_chunks == 1:  # then there is nothing to wait for
+    try:
+        live, (segment, part) = (await context.edge_watch.now(title_id, version)).live, asked
+    except RequestError as error:
+        if error.status in _NOT_LIVE:  # whoever sends the playlist knows better what to say
+            return
+        raise
+    if not _is_growing(context, live):  # then there is nothing to wait for
         return
     if part is None:
         part = live.segment_chunks - 1
@@ -61,18 +67,15 @@ async def answer_part(request: web.Request, title_id: str, relative: str, versio
     segment_path, segment, part = asked
     context = get_context(request)
     live = (await context.edge_watch.now(title_id, version)).live
-    if not live.has(segment, part) and live.state == "running":
+    if not live.has(segment, part) and _is_growing(context, live):
         if _parts_ahead(live, segment, part) > _parts_ahead_max(live):
             raise RequestError(404, f"That part of {live.id!r} is too far ahead.", {"Retry-After": "1"})
         await _reach(request, title_id, version, live, segment, part)
     body = await context.live_parts.read(title_id, live.version, segment_path, part)
     if body is None:
         raise RequestError(404, f"Segment {segment + 1} of {live.id!r} has no part {part + 1}.")
-    response = web.Response(body=body, headers=_headers(relative, version))
     async with patience(context.settings.request_timeout_s + len(body) / SLOWEST_BYTES_PER_S):
-        await response.prepare(request)
-        await response.write_eof()
-    return response
+        return await finish(request, web.Response(body=body, headers=_headers(relative, version)))
 
 
 async def send_growing(request: web.Request, title_id: str, relative: str, version: str) -> web.StreamResponse | None:
@@ -84,7 +87,7 @@ async def send_growing(request: web.Request, title_id: str, relative: str, versi
     if segment is None:
         return None
     live = (await context.edge_watch.now(title_id, version)).live
-    if live.state != "running" or live.segment_chunks == 1 or not 0 <= segment - live.end < _SEGMENTS_AHEAD:
+    if not _is_growing(context, live) or not 0 <= segment - live.end < _SEGMENTS_AHEAD:
         return None
     live = (await _reach(request, title_id, version, live, segment, 0)).live
     if not live.has(segment, 0):
@@ -107,6 +110,18 @@ async def send_growing(request: web.Request, title_id: str, relative: str, versi
     await response.write_eof()
     response[SENT] = sent_bytes
     return response
+
+
+async def whole_manifest(context: Context, title_id: str, relative: str, version: str) -> str:
+    """The manifest of a live title that tells of whole segments only; a stream without chunks has no other one."""
+    whole = f"{WHOLE_FOLDER}/{relative}"
+    try:
+        await context.title_cache.file(title_id, whole, version)
+    except RequestError as error:
+        if error.status in _NOT_LIVE:
+            return relative
+        raise
+    return whole
 
 
 async def _go_on(context: Context, title_id: str, version: str, live: LiveTitle, segment: int, part: int) -> LiveTitle:
@@ -140,6 +155,11 @@ def _asked_position(request: web.Request) -> tuple[int, int | None] | None:
     if MSN not in asked:
         raise RequestError(400, f"{PART} goes with {MSN}.")
     return int(asked[MSN]) - 1, int(asked[PART]) if PART in asked else None
+
+
+def _is_growing(context: Context, live: LiveTitle) -> bool:
+    """Whether chunks of it come one after the other: not of a stream without chunks, or whose encoder was killed."""
+    return live.segment_chunks > 1 and live.state_at(context.clock()) == "running"
 
 
 def _parts_ahead(live: LiveTitle, segment: int, part: int) -> int:
