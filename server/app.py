@@ -30,6 +30,8 @@ from server.experiments.tally import TallyStore
 from server.http.middleware import RequestGuard, add_headers
 from server.http.pages import page_files
 from server.http.routes import ENDPOINTS, description
+from server.live_edge.parts import LiveParts
+from server.live_edge.watch import EdgeWatch
 from server.live_titles.cache import LiveTitles
 from server.media.kept_versions import dropping_outlived
 from server.media.library import Library
@@ -96,7 +98,7 @@ def create_app(
         else:
             app.router.add_route(endpoint.method, endpoint.path, endpoint.handler)
     app.on_response_prepare.append(add_headers)
-    app.on_shutdown.append(_close_feed)
+    app.on_shutdown.append(_let_go)
     deciders = Deciders(controllers, experiment, make_plan)
     app.cleanup_ctx.append(lambda app: _run(app, settings, store, deciders, clock))
     return app
@@ -185,6 +187,8 @@ def _make_context(
         settings=settings,
         title_cache=title_cache,
         live_titles=live_titles,
+        edge_watch=EdgeWatch(library, clock),
+        live_parts=LiveParts(library),
         sessions=sessions,
         feed=feed,
         metrics=metrics,
@@ -194,9 +198,10 @@ def _make_context(
     )
 
 
-async def _close_feed(app: web.Application) -> None:
-    """Watchers would stay for ever, and a server that stops waits for its requests."""
+async def _let_go(app: web.Application) -> None:
+    """Watchers would stay for ever, viewers of live streams for seconds; a server that stops waits for its requests."""
     app[CONTEXT].feed.close()
+    app[CONTEXT].edge_watch.close()
 
 
 def make_store(settings: Settings, clock: Clock) -> SessionStore:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from server.clock import Clock
+from server.live_edge.parts import LiveParts
+from server.live_edge.watch import EdgeWatch
 from server.live_titles.cache import LiveTitles
 from server.media.title_cache import TitleCache
 from server.monitoring.event_feed import EventFeed
@@ -23,6 +25,8 @@ class Context:
     settings: Settings
     title_cache: TitleCache
     live_titles: LiveTitles
+    edge_watch: EdgeWatch
+    live_parts: LiveParts
     sessions: SessionService
     feed: EventFeed
     metrics: Metrics

@@ -187,3 +187,8 @@ def load_title(folder: Path) -> Title:
 def segment_file(segment: int) -> str:
     """File name of a 0-based segment: seg-00001.m4s for segment 0."""
     return f"seg-{segment + 1:05d}.m4s"
+
+
+def part_file(segment: int, part: int) -> str:
+    """File name of a part of a 0-based segment while it is under way: seg-00001.1.m4s for part 0 of segment 0."""
+    return f"seg-{segment + 1:05d}.{part + 1}.m4s"

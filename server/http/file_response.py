@@ -13,6 +13,8 @@ from server.media.conditional_requests import Evaluation, evaluate, takes_gzip
 from server.media.media_file import MediaFile, headers_of
 from server.media.title_cache import SLOWEST_BYTES_PER_S, TitleCache
 
+SENT = web.ResponseKey("sent", int)
+"""An answer whose length was not known before says how much was sent of it."""
 _REFUSALS = {
     412: "The file is another version than the one the request is conditional on.",
     416: "The range asked for lies behind the end of the file.",
@@ -35,12 +37,12 @@ async def send(
         raise RequestError(outcome.status, _REFUSALS[outcome.status], {**headers, **whole})
     named = headers_of(file, outcome) | {**headers}
     if outcome.status == 304 or request.method == "HEAD" or outcome.count == 0:
-        return await _finish(request, web.StreamResponse(status=outcome.status, headers=named))
+        return await finish(request, web.StreamResponse(status=outcome.status, headers=named))
     async with patience(patience_s + outcome.count / SLOWEST_BYTES_PER_S):
         body = body if body is not None else await title_cache.body(file)
         if body is not None:
             part = body[outcome.offset : outcome.offset + outcome.count]
-            return await _finish(request, web.Response(status=outcome.status, headers=named, body=part))
+            return await finish(request, web.Response(status=outcome.status, headers=named, body=part))
         return await _send_file(
             request, web.StreamResponse(status=outcome.status, headers=named), title_cache, file, outcome
         )
@@ -48,10 +50,10 @@ async def send(
 
 def sent_body_bytes(request: web.Request, response: web.StreamResponse) -> int:
     """Body bytes of an answer that was sent whole (aiohttp's own count has the headers in it, and not sendfile's)."""
-    return 0 if request.method == "HEAD" else response.content_length or 0
+    return 0 if request.method == "HEAD" else response.get(SENT) or response.content_length or 0
 
 
-async def _finish(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
+async def finish(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
     """Waits until the kernel takes the bytes: else a viewer who asks and never reads would fill our memory."""
     writer = await response.prepare(request)
     await response.write_eof()

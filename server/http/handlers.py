@@ -21,12 +21,13 @@ from server.errors import RequestError
 from server.experiments.report import QoeView, show
 from server.http import pages, schemas
 from server.http.file_response import send, sent_body_bytes
+from server.http.live_answer import answer_part, send_growing, wait_for_playlist, whole_manifest
 from server.http.openapi import JSON
 from server.http.segment_answer import answer_segment
 from server.http.url_prefix import url_prefix
 from server.media.live_title import TIME_FILE
 from server.media.media_file import PRIVATE
-from server.media.versions import cdn_title_url, split_version, version_folder
+from server.media.versions import cdn_title_url, leads_to_version, split_version, version_folder
 from server.session_service import SessionRequest
 from server.sessions.cmcd_reports import read_reports
 from server.sessions.state import SessionState
@@ -112,10 +113,24 @@ async def title_file(request: web.Request) -> web.StreamResponse:
     version, relative = split_version(relative)
     if relative == TIME_FILE and await context.title_cache.is_live(title_id):
         return _time(context)
-    response = await _send(request, context, title_id, relative, {}, version)
+    response = await _answer_file(request, title_id, relative, version)
     if relative.startswith("enhancers/"):
         context.metrics.weights_bytes.inc(sent_body_bytes(request, response))
     return response
+
+
+async def _answer_file(request: web.Request, title_id: str, relative: str, version: str) -> web.StreamResponse:
+    """With a file, or with what is there of it at a live title's edge."""
+    await wait_for_playlist(request, title_id, relative, version)
+    if (part := await answer_part(request, title_id, relative, version)) is not None:
+        return part
+    try:
+        return await _send(request, get_context(request), title_id, relative, {}, version)
+    except RequestError as error:
+        growing = await send_growing(request, title_id, relative, version) if error.status == 404 else None
+        if growing is None:
+            raise
+        return growing
 
 
 def _time(context: Context) -> web.Response:
@@ -226,6 +241,8 @@ async def session_title_file(request: web.Request) -> web.StreamResponse:
     segment_path = _TITLE_SEGMENT.fullmatch(relative)
     if state.live and relative == TIME_FILE:
         return _time(context)
+    if state.live and leads_to_version(relative):
+        relative = await whole_manifest(context, state.title, relative, state.version)
     if segment_path is None:
         return await _send(request, context, state.title, relative, {"Cache-Control": PRIVATE}, state.version)
     await context.title_cache.file(state.title, relative, state.version)  # what is not there is not decided

@@ -149,10 +149,11 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         path="/titles/{title}/{file:.+}",
         name="getTitleFile",
         summary="A file of a title: manifests, segments, title.json, enhancements.json, weights chunks; below "
-        "`v-VERSION/` of that version of its media, which caches may keep.",
+        "`v-VERSION/` of that version of its media, which caches may keep. Playlists of live titles wait for what "
+        "`?_HLS_msn=` and `&_HLS_part=` ask for.",
         handler=handlers.title_file,
         answers=_FILE_ANSWERS,
-        problems=_FILE_PROBLEMS,
+        problems=(400, *_FILE_PROBLEMS, 503),
         streams=True,
     ),
     Endpoint(

@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from abr.core.title import AudioTrack, segment_file
+from abr.core.title import AudioTrack
 from abr.errors import MediaError
 from abr.media.probe import SourceInfo, open_source
 from abr.media.survey import decode_packet
 from abr.media.timeline import each_with_shift
-from server.ingest.cmaf import FRAGMENTED, INIT_FILE, CmafCutter
-from server.ingest.encode import Write
+from server.ingest.cmaf import FRAGMENTED, INIT_FILE, CmafCutter, SegmentWriter, Write
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
@@ -56,16 +55,15 @@ def encode_sound(
     """
     ends = frame_ends(segment_ends_s)
     packets = _encode_packets(_align(path, footage), ends[-1], bit_rate_bps)
-    sizes: list[int] = []
+    segments = SegmentWriter(write, in_parts=False)
     init = b""
     for index, (first, end) in enumerate(pairwise([0, *ends])):
-        init, segment = mux_sound([next(packets) for _ in range(end - first)], index, bit_rate_bps)
+        init, chunk = mux_sound([next(packets) for _ in range(end - first)], index, bit_rate_bps)
         if index == 0:
             write(INIT_FILE, init)
-        write(segment_file(index), segment)
-        sizes.append(len(segment))
+        segments.add(chunk, closes=True)
         advance((end - first) * FRAME_SAMPLES / RATE_HZ)
-    return sound_track(ends, sizes, len(init), footage.sound_language)
+    return sound_track(ends, segments.sizes, len(init), footage.sound_language)
 
 
 def sound_track(ends: Sequence[int], sizes: Sequence[int], init_bytes: int, language: str) -> AudioTrack:
@@ -96,7 +94,7 @@ def frame_ends(segment_ends_s: Sequence[Fraction]) -> list[int]:
 
 
 def mux_sound(packets: Sequence[Packet[AudioStream]], index: int, bit_rate_bps: int) -> tuple[bytes, bytes]:
-    """Init segment and media segment of some packets: one short-lived muxer each, which numbers its fragment."""
+    """Init segment and chunk of some packets: one short-lived muxer each, which numbers its fragment."""
     import av
 
     cutter = CmafCutter()
@@ -106,8 +104,8 @@ def mux_sound(packets: Sequence[Packet[AudioStream]], index: int, bit_rate_bps: 
         for packet in packets:
             packet.stream = stream
             container.mux_one(packet)
-    (segment,) = cutter.take()
-    return cutter.init, segment
+    (chunk,) = cutter.take()
+    return cutter.init, chunk
 
 
 def _open_stream(container: OutputContainer, bit_rate_bps: int) -> AudioStream:

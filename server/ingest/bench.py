@@ -30,7 +30,8 @@ from abr.media.probe import SourceInfo, probe
 from abr.media.source_frames import display_frames
 from abr.quality.vmaf import ffmpeg_program, ffmpeg_version
 from server.ingest.cli import parse_heights
-from server.ingest.encode import Write, encode_ladder
+from server.ingest.cmaf import Write
+from server.ingest.encode import encode_ladder
 from server.ingest.encode_settings import EncodeSettings, segment_length, x264_options
 from server.ingest.ladder import Rung
 from server.ingest.prepare import plan_ladder

@@ -1,12 +1,18 @@
-"""CMAF segments: what FFmpeg's mp4 muxer writes, cut into an init segment and one media segment per fragment.
+"""CMAF: what FFmpeg's mp4 muxer writes, cut into an init segment and chunks (ISO/IEC 23000-19, 7.3.2.3).
 
-Segments are returned as bytes and written by Python, so that a full disk raises at once.
+A chunk is a fragment: a moof and its mdat. A media segment is one of them or several. Both are written by Python, so
+that a full disk raises at once.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+
+from abr.core.title import part_file, segment_file
+
+Write = Callable[[str, bytes], None]
+"""Takes a file name and its whole content."""
 
 INIT_FILE = "init.mp4"
 AVC1_INIT_FILE = "init-avc1.mp4"
@@ -26,7 +32,7 @@ def as_avc1(init: bytes) -> bytes:
 
 
 class CmafCutter:
-    """A file for PyAV to write fragmented MP4 to. `init` is there after the first segment; `take` gives segments."""
+    """A file for PyAV to write fragmented MP4 to. `init` is there after the first chunk; `take` gives chunks."""
 
     def __init__(self) -> None:
         self._pending = bytearray()
@@ -38,14 +44,14 @@ class CmafCutter:
         return len(data)
 
     def take(self) -> Iterator[bytes]:
-        """The media segments completed since the last call."""
+        """The chunks completed since the last call."""
         while (end := self._end_of(b"mdat")) is not None:
             part = bytes(self._pending[:end])
             del self._pending[:end]
             if not self.init:
                 header = part.index(b"moof") - 4
                 self.init, part = part[:header], part[header:]
-            yield _STYP + part
+            yield part
 
     def _end_of(self, wanted: bytes) -> int | None:
         offset = 0
@@ -55,3 +61,34 @@ class CmafCutter:
             if kind == wanted:
                 return offset if offset <= len(self._pending) else None
         return None
+
+
+class SegmentWriter:
+    """Puts the chunks of one track together to segments.
+
+    in_parts: write each chunk as a part too, as soon as it is there. The parts of a segment, one after the other, are
+    the segment to the byte.
+    """
+
+    def __init__(self, write: Write, *, in_parts: bool) -> None:
+        self.sizes: list[int] = []
+        """Bytes of the segments written so far."""
+        self._write, self._in_parts = write, in_parts
+        self._parts: list[bytes] = []
+
+    def add(self, chunk: bytes, *, closes: bool) -> None:
+        """Take the next chunk. closes: the segment ends with it."""
+        part = chunk if self._parts else _STYP + chunk
+        if self._in_parts:
+            self._write(part_file(len(self.sizes), len(self._parts)), part)
+        self._parts.append(part)
+        if closes:
+            self.close()
+
+    def close(self) -> None:
+        """The segment ends with what there is of it, if there is any."""
+        if self._parts:
+            body = b"".join(self._parts)
+            self._write(segment_file(len(self.sizes)), body)
+            self.sizes.append(len(body))
+            self._parts.clear()

@@ -15,21 +15,18 @@ from fractions import Fraction
 from queue import Queue
 from typing import TYPE_CHECKING
 
-from abr.core.title import Positive, segment_file
+from abr.core.title import Positive
 from abr.errors import ToprungError
 from abr.media.display_filters import PIXEL_FORMAT
 from abr.records import Record
-from server.ingest.cmaf import AVC1_INIT_FILE, FRAGMENTED, INIT_FILE, CmafCutter, as_avc1
-from server.ingest.encode_settings import EncodeSettings, segment_length, x264_options
+from server.ingest.cmaf import AVC1_INIT_FILE, FRAGMENTED, INIT_FILE, CmafCutter, SegmentWriter, Write, as_avc1
+from server.ingest.encode_settings import Cuts, EncodeSettings, segment_length, x264_options
 from server.ingest.ladder import Rung
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
-
-Write = Callable[[str, bytes], None]
-"""Takes a file name and its whole content."""
 
 _QUEUE_FRAMES = 24
 _NICE = 4
@@ -60,19 +57,22 @@ def encode_ladder(
     *,
     advance: Callable[[float], None] = lambda _frames: None,
     low_delay: bool = False,
+    chunk_frames: int = 0,
 ) -> tuple[EncodedRung, ...]:
     """Encode display frames (pts on the grid, time base 1/rate) to every rung, lowest first.
 
     Segments start at the same frames in all rungs. The first error in any thread stops all and is raised here:
     StorageError from `write`, ToprungError from x264. low_delay: hand out each frame as soon as it is encoded, at the
-    cost of some bits; a short rest of the title stays a segment.
+    cost of some bits; a short rest of the title stays a segment. chunk_frames: write segments in parts of so many
+    frames too, as soon as each is there (the last one of a segment may be shorter); 0 for none.
     """
     segment_frames = segment_length(recipe, rate)
     writers = {rung.id: write(rung) for rung in rungs}
     threads = threads_of(rungs, os.cpu_count() or 1)
     options = {rung.id: x264_options(rung, recipe, threads=threads[rung.id], low_delay=low_delay) for rung in rungs}
     shortest_frames = 0 if low_delay else int(_SHORTEST_SEGMENT_S * rate)
-    encoders = [_RungEncoder(rung, options[rung.id], rate, writers[rung.id]) for rung in rungs]
+    cuts = Cuts(rate, segment_frames, chunk_frames or segment_frames)
+    encoders = [_RungEncoder(rung, options[rung.id], cuts, writers[rung.id]) for rung in rungs]
     for encoder in encoders[:-1]:
         encoder.nice = _NICE
     first = _share_scaling(encoders)
@@ -148,16 +148,19 @@ def _mark_key_frame(frame: VideoFrame, key: bool) -> VideoFrame:
 class _RungEncoder:
     """One rung's thread. It always empties its queue, also after a failure, so that nobody waits for it forever."""
 
-    def __init__(self, rung: Rung, options: dict[str, str], rate: Fraction, write: Write) -> None:
+    def __init__(self, rung: Rung, options: dict[str, str], cuts: Cuts, write: Write) -> None:
         self.rung = rung
-        self.rate = rate
+        self.rate = cuts.rate
         self.options = options
+        self._cuts = cuts
         self.nice = 0
         self.write = write
         self.queue: Queue[VideoFrame | None] = Queue(_QUEUE_FRAMES)
         self.error: BaseException | None = None
         self._cutter = CmafCutter()
-        self._segment_bytes: list[int] = []
+        self._segments = SegmentWriter(write, in_parts=cuts.chunks > 1)
+        self._taken = 0
+        """Chunks so far."""
         self._segment_frames: list[int] = []
         self._ended = False
         self._abandoned = False
@@ -174,7 +177,7 @@ class _RungEncoder:
             id=self.rung.id,
             codecs=avc_codecs(self._cutter.init),
             init_bytes=len(self._cutter.init),
-            segment_bytes=tuple(self._segment_bytes),
+            segment_bytes=tuple(self._segments.sizes),
             segment_frames=tuple(self._segment_frames),
         )
 
@@ -209,6 +212,8 @@ class _RungEncoder:
         scaler = VideoReformatter()
         ticks = timescale(self.rate)
         options = {"movflags": FRAGMENTED + "+frag_keyframe", "video_track_timescale": str(ticks)}
+        if self._cuts.chunks > 1:
+            options["frag_duration"] = str(self._cuts.chunk_us)
         container = av.open(self._cutter, "w", format="mp4", options=options)
         stream = self._open_stream(container)
         for frame in self._frames():
@@ -223,6 +228,7 @@ class _RungEncoder:
             self._mux(container, stream, None)
             container.close()
             self._write_complete()
+            self._segments.close()
 
     def _open_stream(self, container: OutputContainer) -> VideoStream:
         stream = container.add_stream("libx264", rate=self.rate, options=self.options)
@@ -242,12 +248,12 @@ class _RungEncoder:
             self._write_complete()
 
     def _write_complete(self) -> None:
-        for segment in self._cutter.take():
-            if not self._segment_bytes:
+        for chunk in self._cutter.take():
+            if not self._taken:
                 self.write(INIT_FILE, self._cutter.init)
                 self.write(AVC1_INIT_FILE, as_avc1(self._cutter.init))
-            self.write(segment_file(len(self._segment_bytes)), segment)
-            self._segment_bytes.append(len(segment))
+            self._taken += 1
+            self._segments.add(chunk, closes=self._taken % self._cuts.chunks == 0)
 
 
 def timescale(rate: Fraction) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Annotated
 
@@ -49,6 +50,35 @@ class EncodeSettings(Record, frozen=True):
 def segment_length(recipe: EncodeSettings, rate: Fraction) -> int:
     """Frames in a segment: the whole number nearest to `segment_s`."""
     return max(1, round(recipe.segment_s * rate))
+
+
+@dataclass(frozen=True, slots=True)
+class Cuts:
+    """Where segments and their chunks begin, in frames."""
+
+    rate: Fraction
+    segment_frames: int
+    chunk_frames: int
+
+    @property
+    def chunks(self) -> int:
+        """Of a usual segment."""
+        return -(-self.segment_frames // self.chunk_frames)
+
+    @property
+    def chunk_us(self) -> int:
+        """For the muxer, which ends a chunk before the first frame that begins so many microseconds after its first."""
+        return int((self.chunk_frames - Fraction(1, 2)) / self.rate * 1_000_000)
+
+    def chunk_ends(self, frames: int) -> list[int]:
+        """Of a segment of so many frames: where each of its chunks ends, counted from its first frame."""
+        return [*range(self.chunk_frames, frames, self.chunk_frames), frames]
+
+
+def chunk_length(segment_frames: int, rate: Fraction, chunk_s: float) -> int:
+    """Frames in a chunk: a segment has as many chunks as come nearest to `chunk_s`, all but its last as long."""
+    chunks = max(1, round(segment_frames / (rate * Fraction(chunk_s)))) if chunk_s else 1
+    return -(-segment_frames // chunks)
 
 
 def x264_options(

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from av.video.frame import VideoFrame
 
-    from server.ingest.encode import Write
+    from server.ingest.cmaf import Write
 
 _SAMPLED_SEGMENTS = 3
 _METERS_AT_ONCE = 2

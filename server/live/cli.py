@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from server.live.stream import Streamed
 
 _LEAVE_S = 1.0
+_CHUNK_MIN_S = 0.2
+"""Each chunk costs boxes, playlists and requests."""
 _PRESETS = ["ultrafast", "superfast", "veryfast", "faster", "fast", "medium"]
 
 
@@ -50,6 +52,14 @@ _PRESETS = ["ultrafast", "superfast", "veryfast", "faster", "fast", "medium"]
 @click.option("--crf", type=FiniteRange(0, 51), default=25, show_default=True, help="Quality; lower is better.")
 @click.option("--preset", type=click.Choice(_PRESETS), default="superfast", show_default=True, help="x264's effort.")
 @click.option("--segment-seconds", type=FiniteRange(0.5, 30), default=2, show_default=True)
+@click.option(
+    "--chunk",
+    "chunk_s",
+    type=FiniteRange(0, 5),
+    default=0,
+    show_default=True,
+    help="Low latency: offer segments while they are under way, in chunks of so many seconds, such as 0.5.",
+)
 @click.option("--audio-bitrate", metavar="RATE", default="128k", show_default=True)
 @click.option(
     "--measure-share",
@@ -96,6 +106,7 @@ def live(
     crf: float,
     preset: str,
     segment_seconds: float,
+    chunk_s: float,
     audio_bitrate: str,
     measure_share: float,
     train_share: float,
@@ -114,6 +125,8 @@ def live(
     """
     if recording and not keep:
         raise click.UsageError("--recording goes with --keep.")
+    if 0 < chunk_s < _CHUNK_MIN_S:
+        raise click.UsageError(f"--chunk takes {_CHUNK_MIN_S} seconds or more, or 0 for none.")
     from abr.progress import bars_reporting_to, show_progress
     from server.ingest.cli import parse_cap, parse_heights, parse_rate
     from server.ingest.encode_settings import EncodeSettings
@@ -142,6 +155,7 @@ def live(
         name=name,
         recipe=recipe,
         window_s=window_s,
+        chunk_s=chunk_s,
         beside=beside,
         keep=keep,
         recording=recording,

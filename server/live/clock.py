@@ -12,6 +12,8 @@ from server.clock import iso_time
 _BACK_MAX_S = Fraction(1, 2)
 """Timestamps that go back by less are jitter."""
 _GAP_MAX_S = Fraction(LONGEST_GAP_S)
+_HELD_MAX_S = 2.0
+"""A first picture that seems to have been held for longer has another clock than those that follow it."""
 _SAME_JUMP_S = Fraction(2)
 """Sound and pictures jump together when their shifts differ by less."""
 
@@ -76,3 +78,29 @@ class WallClock:
     def instant(self, media_s: float | Fraction) -> str:
         """The moment of a media time, as xs:dateTime and RFC 3339 have it."""
         return iso_time(self.begun_s + float(media_s))
+
+
+class FirstPictures:
+    """Where media time 0 lies, by the one of the first pictures that came with the least delay.
+
+    The first one of all may have lain in a pipe, or in a buffer of the network or of the demuxer, for longer.
+    """
+
+    def __init__(self, begun_s: float) -> None:
+        """begun_s: when the first one came, in seconds since 1970."""
+        self._begun_s = begun_s
+        self._first_delay_s: float | None = None
+        self._early_s = 0.0
+
+    def note(self, came_s: float, media_s: float) -> None:
+        """A picture of that media time came at that moment of the monotonic clock."""
+        delay_s = came_s - media_s
+        if self._first_delay_s is None:
+            self._first_delay_s = delay_s
+        if (early_s := self._first_delay_s - delay_s) < _HELD_MAX_S:
+            self._early_s = max(self._early_s, early_s)
+
+    @property
+    def clock(self) -> WallClock:
+        """By what came so far."""
+        return WallClock(self._begun_s - self._early_s)

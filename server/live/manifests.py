@@ -6,12 +6,10 @@ Once it has ended they are static, and end with ENDLIST, over what the window st
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
 from itertools import accumulate, pairwise
 from xml.etree import ElementTree
 
-from abr.core.title import AudioTrack, Rendition, Version, segment_file
+from abr.core.title import segment_file
 from server.clock import iso_time
 from server.ingest.audio import FRAME_SAMPLES
 from server.ingest.cmaf import AVC1_INIT_FILE, INIT_FILE
@@ -42,8 +40,10 @@ from server.ingest.manifest_parts import (
     video_set,
     xml,
 )
-from server.live.clock import WallClock
-from server.media.live_title import TIME_FILE
+from server.live.edge.low_latency_dash import ANNOUNCED, offer_early
+from server.live.edge.low_latency_hls import Parts, first_with_parts, picture_parts, sound_parts
+from server.live.edge.presentation import LivePresentation
+from server.media.live_title import TIME_FILE, WHOLE_FOLDER
 from server.media.versions import version_folder
 
 DELAY_SEGMENTS = 3
@@ -53,77 +53,50 @@ _AAC_FRAME_S = 0.03
 """Segments of sound are up to so much longer than those of pictures."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LivePresentation:
-    """A running stream at one moment. It has what all manifests need (`Shown`).
-
-    segment_frames: of a usual segment; all but the last have as many. first: the first listed segment (0-based).
-    frames: of each listed segment. sound_ends: AAC frames from the stream's beginning to where the first listed segment
-    begins, and to where each ends.
-    """
-
-    name: str
-    display_width_px: int
-    display_height_px: int
-    frame_rate: tuple[int, int]
-    segment_frames: int
-    window_s: float
-    clock: WallClock
-    renditions: tuple[Rendition, ...]
-    audio: tuple[AudioTrack, ...]
-    first: int
-    frames: tuple[int, ...]
-    sound_ends: tuple[int, ...]
-    published_s: float
-    ended: bool
-    version: Version = ""
-
-    @property
-    def rate(self) -> Fraction:
-        """Frames a second."""
-        return Fraction(*self.frame_rate)
-
-    @property
-    def segment_s(self) -> float:
-        """Of a usual segment."""
-        return float(self.segment_frames / self.rate)
-
-    @property
-    def begin_s(self) -> Fraction:
-        """Media time at which the first listed segment begins."""
-        return self.first * self.segment_frames / self.rate
-
-    @property
-    def durations_s(self) -> tuple[float, ...]:
-        """Of the listed segments."""
-        return tuple(float(frames / self.rate) for frames in self.frames)
-
-
 def live_manifests(shown: LivePresentation) -> dict[str, bytes]:
-    """All manifests of a running or ended stream by file name, those that lead to others behind these."""
+    """All manifests of a running or ended stream by file name, those that lead to others behind these.
+
+    The same of whole segments only, for sessions' own choosers, in a folder of their own.
+    """
+    media = live_playlist(shown.whole(), "video", INIT_FILE, shown.durations_s, float(shown.begin_s), name=_driven_name)
+    files = {DRIVEN_MEDIA_FILE: media, DRIVEN_MASTER_FILE: driven_master(shown), DRIVEN_FILE: driven_mpd(shown)}
+    if shown.chunk_frames:
+        files |= {f"{WHOLE_FOLDER}/{name}": body for name, body in _standard(shown.whole()).items()}
+    return files | _standard(shown)
+
+
+def _standard(shown: LivePresentation) -> dict[str, bytes]:
+    return live_playlists(shown) | {MASTER_FILE: live_master(shown), MPD_FILE: live_mpd(shown)}
+
+
+def live_playlists(shown: LivePresentation) -> dict[str, bytes]:
+    """The media playlists of all renditions and of the sound."""
     files: dict[str, bytes] = {}
     for rendition in shown.renditions:
-        files[f"{rendition.id}.m3u8"] = live_playlist(
-            shown, f"video/{rendition.id}", AVC1_INIT_FILE, shown.durations_s, float(shown.begin_s)
-        )
+        folder, begin_s = f"video/{rendition.id}", float(shown.begin_s)
+        parts = picture_parts(shown, rendition.id) if shown.is_early else None
+        files[f"{rendition.id}.m3u8"] = live_playlist(shown, folder, AVC1_INIT_FILE, shown.durations_s, begin_s, parts)
     for track in shown.audio:
         ends_s = [end * FRAME_SAMPLES / track.sample_rate_hz for end in shown.sound_ends]
         durations_s = [end_s - begin_s for begin_s, end_s in pairwise(ends_s)]
-        files[f"{track.id}.m3u8"] = live_playlist(shown, f"audio/{track.id}", INIT_FILE, durations_s, ends_s[0])
-    driven_media = live_playlist(shown, "video", INIT_FILE, shown.durations_s, float(shown.begin_s), _driven_name)
-    driven = {DRIVEN_MEDIA_FILE: driven_media, DRIVEN_MASTER_FILE: driven_master(shown), DRIVEN_FILE: driven_mpd(shown)}
-    return files | driven | {MASTER_FILE: live_master(shown), MPD_FILE: live_mpd(shown)}
+        parts = sound_parts(shown, track.id) if shown.is_early else None
+        files[f"{track.id}.m3u8"] = live_playlist(shown, f"audio/{track.id}", INIT_FILE, durations_s, ends_s[0], parts)
+    return files
 
 
 def live_mpd(shown: LivePresentation) -> bytes:
     """Dynamic while the stream runs: players ask for it again each segment, and find the new one in its timeline."""
+    listed = shown.ahead(ANNOUNCED) if shown.is_early else shown
     mpd, period = _ended(shown) if shown.ended else _running(shown)
     video = video_set(shown, period, shown.renditions[-1])
     folder = "video/$RepresentationID$"
-    _video_timeline(video, shown, f"{folder}/{NAMES}", f"{folder}/{AVC1_INIT_FILE}")
+    _video_timeline(video, listed, f"{folder}/{NAMES}", f"{folder}/{AVC1_INIT_FILE}")
     for rendition in shown.renditions:
         video_representation(video, shown, as_avc1(rendition), rendition.id, rendition.bandwidth_bps)
-    return _with_sound(mpd, period, shown, base="")
+    _add_sound(mpd, period, listed, base="")
+    if shown.is_early:
+        offer_early(mpd, shown)
+    return xml(mpd)
 
 
 def driven_mpd(shown: LivePresentation) -> bytes:
@@ -135,7 +108,8 @@ def driven_mpd(shown: LivePresentation) -> bytes:
     _video_timeline(video, shown, "video/$Number$.m4s", f"video/{INIT_FILE}")
     bandwidth_bps = max(rendition.bandwidth_bps for rendition in shown.renditions)
     video_representation(video, shown, top, DRIVEN_ID, bandwidth_bps)
-    return _with_sound(mpd, period, shown, base=f"../../titles/{shown.name}/")
+    _add_sound(mpd, period, shown, base=f"../../titles/{shown.name}/")
+    return xml(mpd)
 
 
 def _driven_name(segment: int) -> str:
@@ -148,8 +122,8 @@ def _video_timeline(video: Element, shown: LivePresentation, media: str, init: s
     timeline(video, durations, ticks, media, init, Start(number=shown.first + 1, ticks=int(shown.begin_s * ticks)))
 
 
-def _with_sound(mpd: Element, period: Element, shown: LivePresentation, base: str) -> bytes:
-    """The whole of it. base: from a session's manifests to the title."""
+def _add_sound(mpd: Element, period: Element, shown: LivePresentation, base: str) -> None:
+    """And where the time is. base: from a session's manifests to the title."""
     for index, track in enumerate(shown.audio):
         samples = [(end - begin) * FRAME_SAMPLES for begin, end in pairwise(shown.sound_ends)]
         start = Start(number=shown.first + 1, ticks=shown.sound_ends[0] * FRAME_SAMPLES)
@@ -157,7 +131,6 @@ def _with_sound(mpd: Element, period: Element, shown: LivePresentation, base: st
         sound_set(period, track, index + 1, below, samples, start)
     if not shown.ended:
         ElementTree.SubElement(mpd, "UTCTiming", schemeIdUri=_UTC_SCHEME, value=f"{base}{TIME_FILE}")
-    return xml(mpd)
 
 
 def _running(shown: LivePresentation) -> tuple[Element, Element]:
@@ -227,23 +200,31 @@ def live_playlist(
     init_file: str,
     durations_s: Sequence[float],
     begin_s: float,
+    parts: Parts | None = None,
     name: Callable[[int], str] = segment_file,
 ) -> bytes:
     """A media playlist that slides: the target duration stays what it is for the whole of the stream.
 
-    name: of the file of a segment.
+    parts: of low latency, if it has any. name: of the file of a segment.
     """
+    longest_s = target_s([shown.segment_s + _AAC_FRAME_S])
     lines = [
         "#EXTM3U",
         "#EXT-X-VERSION:7",
-        f"#EXT-X-TARGETDURATION:{target_s([shown.segment_s + _AAC_FRAME_S])}",
+        f"#EXT-X-TARGETDURATION:{longest_s}",
+        *(parts.head() if parts else []),
         f"#EXT-X-MEDIA-SEQUENCE:{shown.first + 1}",
         "#EXT-X-INDEPENDENT-SEGMENTS",
         f'#EXT-X-MAP:URI="{folder}/{init_file}"',
     ]
-    begins_s = accumulate(durations_s, initial=begin_s)
-    for index, (at_s, duration_s) in enumerate(zip(begins_s, durations_s, strict=False)):
+    begins_s = list(accumulate(durations_s, initial=begin_s))
+    in_parts = first_with_parts(shown, longest_s) if parts else shown.end
+    for segment, at_s, duration_s in zip(range(shown.first, shown.end), begins_s, durations_s, strict=False):
         lines.append(f"#EXT-X-PROGRAM-DATE-TIME:{shown.clock.instant(at_s)}")
-        lines += [f"#EXTINF:{duration_s:.6f},", f"{folder}/{name(shown.first + index)}"]
+        lines += parts.of(segment) if parts and segment >= in_parts else []
+        lines += [f"#EXTINF:{duration_s:.6f},", f"{folder}/{name(segment)}"]
+    if parts:
+        lines += [f"#EXT-X-PROGRAM-DATE-TIME:{shown.clock.instant(begins_s[-1])}"] if shown.chunks else []
+        lines += [*parts.of(shown.end), *parts.tail()]
     lines += ["#EXT-X-ENDLIST"] if shown.ended else []
     return ("\n".join(lines) + "\n").encode()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from abr.media.display_filters import display_filters
 from abr.media.probe import SourceInfo
 from abr.media.source_frames import shown_frames
+from server.ingest.encode_settings import Cuts
 from server.live.clock import Kind, SourceClock
 from server.live.publication import Publication
 from server.live.recording import Recording
@@ -32,7 +33,7 @@ class LivePictures:
         self,
         arrivals: Iterable[Arrived],
         footage: SourceInfo,
-        segment_frames: int,
+        cuts: Cuts,
         publication: Publication,
         sound: LiveSound | None,
         recording: Recording | None,
@@ -41,7 +42,7 @@ class LivePictures:
         self.clock = SourceClock()
         self.frames = 0
         """Given so far."""
-        self._arrivals, self._footage, self._segment_frames = arrivals, footage, segment_frames
+        self._arrivals, self._footage, self._cuts = arrivals, footage, cuts
         self._publication, self._sound, self._recording = publication, sound, recording
         self._sampled = sampled
         self._origin_s: Fraction | None = None
@@ -52,13 +53,14 @@ class LivePictures:
 
     def on_grid(self) -> Iterator[VideoFrame]:
         """Frames as a viewer sees them, their pts counting from 0, time base 1/rate."""
-        rate, length = self._footage.rate, self._segment_frames
+        rate, length = self._footage.rate, self._cuts.segment_frames
         last_came_s = 0.0
         for frame in shown_frames(self._pictures(), self._footage, display_filters(self._footage), Fraction(0)):
-            if self.frames and self.frames % length == 0:
+            into = self.frames % length
+            if self.frames and not into:
                 self._publication.note_last_frame(self.frames // length - 1, last_came_s)
-                if self._sound is not None:
-                    self._sound.close_segment(self.frames / rate)
+            if self.frames and self._sound is not None and into % self._cuts.chunk_frames == 0:
+                self._sound.close_chunk(self.frames / rate, closes_segment=not into)
             last_came_s = self._take_arrival()
             if self._recording is not None:
                 self._recording.add(frame)
@@ -104,6 +106,7 @@ class LivePictures:
         if self._origin_s is None:
             self._origin_s = time_s + shift_s
         frame.pts += round((shift_s - self._origin_s) / frame.time_base)
+        self._publication.note_picture(self._came_s, float(frame.pts * frame.time_base))
         if self._sound is not None:
             self._hear_early(self._sound)
             self._sound.follow(frame.pts * frame.time_base)

@@ -1,12 +1,11 @@
 """The folder of a live title: segments as encoders complete them, manifests after each, and no more than the window.
 
-Every file appears whole. A segment is listed when all renditions and the sound have it. Encoders call from threads of
-their own.
+Every file appears whole. A segment, and each chunk of one under way, is listed when all renditions and the sound have
+it. Encoders call from threads of their own.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
 import threading
 import time
@@ -18,34 +17,41 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 
 from abr.core.live_tables import TABLES_FILE
-from abr.core.title import AudioTrack, Rendition, Version, segment_file
+from abr.core.title import AudioTrack, Rendition, Version
 from abr.errors import StorageError
 from abr.files import write_atomically
 from abr.media.probe import SourceInfo
 from abr.records import dumps, dumps_pretty
 from server.ingest.audio import CHANNELS, CODECS, FRAME_SAMPLES, RATE_HZ, TRACK
-from server.ingest.cmaf import INIT_FILE
-from server.ingest.encode import Write, avc_codecs
+from server.ingest.cmaf import INIT_FILE, Write
+from server.ingest.encode import avc_codecs
+from server.ingest.encode_settings import Cuts
 from server.ingest.ladder import Rung
-from server.live.clock import WallClock
+from server.live.clock import FirstPictures, WallClock
+from server.live.edge.presentation import LivePresentation
+from server.live.edge.segment_files import SegmentFiles
 from server.live.learning.learning import Learnt, Progress
-from server.live.manifests import LivePresentation, live_manifests
+from server.live.manifests import live_manifests, live_playlists
 from server.live.quality.prior import assumed_quality
 from server.live.quality.tables import live_tables
 from server.live.readiness import Readiness
 from server.live.window import first_listed, first_stored
-from server.media.live_title import LIVE_FILE, LiveTitle, State
+from server.live_edge.growing import split_part
+from server.media.live_title import LIVE_FILE, LiveTitle
 
 _SOUND_PEAK = 1.25
 """A segment of sound takes at most this much of its nominal bitrate."""
-_FRAME_BOX_BYTES, _SEGMENT_BOX_BYTES = 16, 300
-"""What a frame and a segment take beside their coded pictures, at most: `trun` entries, `moof`, parameter sets."""
+_FRAME_BOX_BYTES, _CHUNK_BOX_BYTES = 16, 300
+"""What a frame and a chunk take beside their coded pictures, at most: `trun` entries, `moof`, parameter sets."""
 _AUDIO_PART = f"audio/{TRACK}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LivePlan:
-    """What a stream is encoded to. segment_frames: of all segments but the last. sound_bps: 0 without sound."""
+    """What a stream is encoded to. segment_frames: of all segments but the last. sound_bps: 0 without sound.
+
+    chunk_frames: of the chunks that a segment is offered in while it is under way; 0: it is offered when it is whole.
+    """
 
     name: str
     version: Version
@@ -54,6 +60,12 @@ class LivePlan:
     segment_frames: int
     sound_bps: int
     window_s: float
+    chunk_frames: int = 0
+
+    @property
+    def cuts(self) -> Cuts:
+        """Where segments and chunks begin."""
+        return Cuts(self.footage.rate, self.segment_frames, self.chunk_frames or self.segment_frames)
 
     @property
     def segment_s(self) -> float:
@@ -92,15 +104,19 @@ class Publication:
         self.readiness = Readiness(plan.segment_s)
         self.listed = 0
         """Segments that all parts have, so far."""
-        self._folder, self._plan, self._wall, self._kept = folder, plan, wall, kept
+        self._folder, self._plan, self._wall = folder, plan, wall
+        self._first_pictures = FirstPictures(wall.begun_s)
+        self._files = SegmentFiles(folder, plan.parts, kept)
         self._told, self._clock, self._ticks = told, clock, ticks
         self._lock = threading.Lock()
         self._codecs: dict[str, str] = {}
         self._init_bytes: dict[str, int] = {}
         self._sizes: dict[str, list[int]] = {part: [] for part in plan.parts}
+        self._chunks = dict.fromkeys(plan.parts, 0)
+        """Of the segment that is under way in each part."""
+        self._listed_chunks = 0
         self._last_frames_s: dict[int, float] = {}
         self._frames_in_all: int | None = None
-        self._removed = 0
         self.quality = assumed_quality(plan.rungs, (plan.footage.display_width_px, plan.footage.display_height_px))
         """Of a usual segment; whoever measures it puts another one here, for the next segment's tables."""
         self.learnt: Learnt | None = None
@@ -110,10 +126,15 @@ class Publication:
         """What an encoder writes the files of one part with, such as video/360p."""
 
         def write(name: str, data: bytes) -> None:
-            self._store(f"{part}/{name}", data)
+            chunk = split_part(name)
+            if chunk is None:
+                self._files.store(f"{part}/{name}", data)
+            else:
+                self._files.grow(f"{part}/{chunk[0]}", data)
             with self._lock:
                 self._note(part, name, data)
                 self._list_complete()
+                self._list_chunks()
 
         return write
 
@@ -124,6 +145,15 @@ class Publication:
             return Progress(
                 rung_bytes=sum(sizes), stream_s=self.listed * self._plan.segment_s, next_segment=self.listed
             )
+
+    def note_picture(self, came_s: float, media_s: float) -> None:
+        """A picture of that media time came at that moment of the monotonic clock.
+
+        It may mend where media time 0 lies, until the first manifest says so.
+        """
+        if not self.listed:
+            self._first_pictures.note(came_s, media_s)
+            self._wall = self._first_pictures.clock
 
     def note_last_frame(self, segment: int, arrived_s: float) -> None:
         """The last frame of a segment came at that moment of the monotonic clock."""
@@ -139,25 +169,15 @@ class Publication:
             if self.listed:
                 self._publish(ended=True)
 
-    def _store(self, relative: str, data: bytes) -> None:
-        path = self._folder / relative
-        write_atomically(path, data, durable=False)
-        if self._kept is None:
-            return
-        twin = self._kept / relative
-        try:
-            twin.parent.mkdir(parents=True, exist_ok=True)
-            with suppress(FileExistsError):
-                os.link(path, twin)
-        except OSError:  # a file system without hard links
-            write_atomically(twin, data, durable=False)
-
     def _note(self, part: str, name: str, data: bytes) -> None:
         if name == INIT_FILE:
             self._init_bytes[part] = len(data)
             self._codecs[part] = CODECS if part == _AUDIO_PART else avc_codecs(data)
+        elif split_part(name):
+            self._chunks[part] += 1
         elif name.startswith("seg-"):
             self._sizes[part].append(len(data))
+            self._chunks[part] = 0
 
     def _list_complete(self) -> None:
         while self.listed < min(map(len, self._sizes.values())):
@@ -168,22 +188,41 @@ class Publication:
             sentence = "" if came_s is None else self.readiness.add(self._ticks() - came_s)
             self._told(segment, sentence)
 
+    def _list_chunks(self) -> None:
+        """List one more chunk of the segment under way, when all parts have it. The last one comes with the segment."""
+        chunks = self._chunks_there()
+        if self.listed and self._listed_chunks < chunks:
+            self._listed_chunks = chunks
+            shown = self._presentation(self._first_listed(), ended=False)
+            for name, body in live_playlists(shown).items():
+                write_atomically(self._folder / name, body, durable=False)
+            self._write_state(shown)
+
+    def _chunks_there(self) -> int:
+        """Of the segment under way, in all parts: some may be at the next one already."""
+        most = self._plan.cuts.chunks - 1
+        under_way = [min(most, self._chunks[part]) for part in self._sizes if len(self._sizes[part]) == self.listed]
+        return min(under_way, default=0)
+
     def _publish(self, *, ended: bool) -> None:
         """New segments are listed first, then those that have left the window are removed.
 
         The tables come before the manifests: whoever reads these may ask for the new segment at once.
         """
-        ends_s = self._ends_s(range(self._removed, self.listed))
-        first = self._removed + first_listed(ends_s, self._plan.window_s)
+        self._listed_chunks = 0 if ended else self._chunks_there()
+        first, ends_s = self._first_listed(), self._ends_s(range(self._files.removed, self.listed))
         longest_s = self._plan.segment_frames / self._plan.footage.rate
-        stays = self._removed + first_stored(ends_s, self._plan.window_s, longest_s)
+        stays = self._files.removed + first_stored(ends_s, self._plan.window_s, longest_s)
         shown = self._presentation(first, ended)
         self._write_tables(shown, stays)
         for name, body in live_manifests(shown).items():
             write_atomically(self._folder / name, body, durable=False)
-        state: State = "ended" if ended else "running"
-        write_state(self._folder, self._live_title(state, first, sum(shown.durations_s)))
-        self._remove_until(stays)
+        self._write_state(shown)
+        self._files.remove_until(stays)
+
+    def _first_listed(self) -> int:
+        ends_s = self._ends_s(range(self._files.removed, self.listed))
+        return self._files.removed + first_listed(ends_s, self._plan.window_s)
 
     def _write_tables(self, shown: LivePresentation, stays: int) -> None:
         stored = slice(stays, self.listed)
@@ -196,15 +235,6 @@ class Publication:
             sound_sizes=self._sizes[_AUDIO_PART][stored] if self._plan.sound_bps else (),
         )
         write_atomically(self._folder / TABLES_FILE, dumps(tables), durable=False)
-
-    def _remove_until(self, segment: int) -> None:
-        while self._removed < segment:
-            for part in self._plan.parts:
-                try:
-                    (self._folder / part / segment_file(self._removed)).unlink(missing_ok=True)
-                except OSError as error:
-                    raise StorageError(f"Cannot remove from {self._folder}: {error.strerror}.") from error
-            self._removed += 1
 
     def _ends_s(self, segments: Sequence[int]) -> list[Fraction]:
         usual, rate, in_all = self._plan.segment_frames, self._plan.footage.rate, self._frames_in_all
@@ -231,6 +261,8 @@ class Publication:
             sound_ends=_rising(map(self._sound_end, ends_s)),
             published_s=self._clock(),
             ended=ended,
+            chunk_frames=plan.chunk_frames,
+            chunks=self._listed_chunks,
         )
 
     def _sound_end(self, end_s: Fraction) -> int:
@@ -258,7 +290,8 @@ class Publication:
         )
 
     def _boxes_bps(self) -> int:
-        return int(8 * (_FRAME_BOX_BYTES * self._plan.footage.rate + _SEGMENT_BOX_BYTES / self._plan.segment_s))
+        chunks_per_s = self._plan.cuts.chunks / self._plan.segment_s
+        return int(8 * (_FRAME_BOX_BYTES * self._plan.footage.rate + _CHUNK_BOX_BYTES * chunks_per_s))
 
     def _track(self) -> AudioTrack:
         return AudioTrack(
@@ -272,18 +305,21 @@ class Publication:
             language=self._plan.footage.sound_language,
         )
 
-    def _live_title(self, state: State, first: int, duration_s: float) -> LiveTitle:
-        return LiveTitle(
-            id=self._plan.name,
-            state=state,
-            version=self._plan.version,
-            segment_s=self._plan.segment_s,
-            window_s=self._plan.window_s,
-            updated_s=self._clock(),
-            first_segment=first,
-            segments=self.listed - first,
-            duration_s=duration_s,
+    def _write_state(self, shown: LivePresentation) -> None:
+        live = LiveTitle(
+            id=shown.name,
+            state="ended" if shown.ended else "running",
+            version=shown.version,
+            segment_s=shown.segment_s,
+            window_s=shown.window_s,
+            updated_s=shown.published_s,
+            first_segment=shown.first,
+            segments=len(shown.frames),
+            duration_s=sum(shown.durations_s),
+            segment_chunks=self._plan.cuts.chunks,
+            chunks=shown.chunks,
         )
+        write_state(self._folder, live)
 
 
 def _rising(ends: Iterable[int]) -> tuple[int, ...]:

@@ -7,10 +7,8 @@ from collections.abc import Iterable
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from abr.core.title import segment_file
 from server.ingest.audio import FRAME_SAMPLES, RATE_HZ, SoundEncoder, SoundPlacer, mux_sound
-from server.ingest.cmaf import INIT_FILE
-from server.ingest.encode import Write
+from server.ingest.cmaf import INIT_FILE, SegmentWriter, Write
 from server.live.source import Arrived
 
 if TYPE_CHECKING:
@@ -32,20 +30,27 @@ def drop_oldest(early: deque[Arrived]) -> None:
 
 
 class LiveSound:
-    """Takes sound as it comes, and writes a segment when both its sound and its pictures have come."""
+    """Takes sound as it comes, and writes a chunk when both its sound and its pictures have come."""
 
-    def __init__(self, bit_rate_bps: int, write: Write) -> None:
+    def __init__(self, bit_rate_bps: int, write: Write, *, in_parts: bool = False) -> None:
         self._bit_rate_bps = bit_rate_bps
         self._write = write
+        self._segments = SegmentWriter(write, in_parts=in_parts)
         self._placer = SoundPlacer()
         self._encoder = SoundEncoder(bit_rate_bps)
         self._packets: deque[Packet[AudioStream]] = deque()
-        self._ends: deque[int] = deque()
-        """Of segments whose pictures have come, in AAC frames from the stream's beginning."""
+        self._ends: deque[tuple[int, bool]] = deque()
+        """Of chunks whose pictures have come, in AAC frames from the stream's beginning, and if a segment ends too."""
+        self._chunks = self._written_end = 0
+        """How many are written, and where the last of them ended."""
         self.ends: list[int] = []
         """Of segments that are written."""
-        self.sizes: list[int] = []
         self.init_bytes = 0
+
+    @property
+    def sizes(self) -> list[int]:
+        """Bytes of the segments that are written."""
+        return self._segments.sizes
 
     def add(self, frame: AudioFrame, time_s: float | None) -> None:
         """Take a frame that begins at that media time; None: where the one before ended. Raises StorageError."""
@@ -55,21 +60,21 @@ class LiveSound:
         """The picture has come to that media time: what is missing of the sound long before it is silence."""
         self._encode(self._encoder.add(self._placer.silence_until(float(time_s) - LATE_MAX_S)))
 
-    def close_segment(self, end_s: Fraction) -> None:
-        """The next segment ends at that media time, to the nearest AAC frame."""
-        self._ends.append(max(self._last_end + 1, round(end_s * RATE_HZ / FRAME_SAMPLES)))
+    def close_chunk(self, end_s: Fraction, *, closes_segment: bool) -> None:
+        """The next chunk ends at that media time, to the nearest AAC frame, and perhaps the segment with it."""
+        self._ends.append((max(self._last_end + 1, round(end_s * RATE_HZ / FRAME_SAMPLES)), closes_segment))
         self._write_complete()
 
     def finish(self, end_s: Fraction) -> None:
         """The stream ends at that media time: the last segment has the AAC frames that fit in whole."""
         end = max(self._last_end + 1, int(end_s * RATE_HZ / FRAME_SAMPLES))
-        self._ends.append(end)
+        self._ends.append((end, True))
         samples = self._placer.finish()
         self._encode([*self._encoder.add(samples, end), *self._encoder.finish(end)])
 
     @property
     def _last_end(self) -> int:
-        return self._ends[-1] if self._ends else (self.ends[-1] if self.ends else 0)
+        return self._ends[-1][0] if self._ends else self._written_end
 
     def _encode(self, packets: Iterable[Packet[AudioStream]]) -> None:
         self._packets.extend(packets)
@@ -77,15 +82,16 @@ class LiveSound:
 
     def _write_complete(self) -> None:
         while self._ends:
-            begin = self.ends[-1] if self.ends else 0
-            if len(self._packets) < self._ends[0] - begin:
+            count = self._ends[0][0] - self._written_end
+            if len(self._packets) < count:
                 return
-            end = self._ends.popleft()
-            taken = [self._packets.popleft() for _ in range(end - begin)]
-            init, segment = mux_sound(taken, len(self.ends), self._bit_rate_bps)
-            if not self.ends:
+            self._written_end, closes_segment = self._ends.popleft()
+            taken = [self._packets.popleft() for _ in range(count)]
+            init, chunk = mux_sound(taken, self._chunks, self._bit_rate_bps)
+            if not self._chunks:
                 self.init_bytes = len(init)
                 self._write(INIT_FILE, init)
-            self._write(segment_file(len(self.ends)), segment)
-            self.ends.append(end)
-            self.sizes.append(len(segment))
+            self._chunks += 1
+            if closes_segment:
+                self.ends.append(self._written_end)
+            self._segments.add(chunk, closes=closes_segment)

@@ -19,7 +19,7 @@ from abr.progress import ProgressBars, no_bars
 from server.ingest.audio import TRACK, sound_track
 from server.ingest.checkpoints import Checkpoints, Fingerprint
 from server.ingest.encode import EncodedRung, encode_ladder
-from server.ingest.encode_settings import EncodeSettings, segment_length
+from server.ingest.encode_settings import EncodeSettings, chunk_length, segment_length
 from server.ingest.ladder import check_caps, plan_sizes, planned_sizes
 from server.live.beside import BesideOptions, processes_beside
 from server.live.caps import caps_by_size
@@ -46,7 +46,10 @@ LOOK_AHEAD_S = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveOptions:
-    """What a stream becomes. window_s: the time-shift buffer. beside: what looks at its pictures while it runs.
+    """What a stream becomes.
+
+    window_s: the time-shift buffer. chunk_s: of the chunks that segments are offered in while they are under way; 0 for
+    none. beside: what looks at its pictures while it runs.
 
     keep: make it an ordinary title at the end. recording: where the recording that it was measured against goes then.
     """
@@ -54,6 +57,7 @@ class LiveOptions:
     name: str
     recipe: EncodeSettings
     window_s: float = 120.0
+    chunk_s: float = 0.0
     beside: BesideOptions = field(default_factory=BesideOptions)
     keep: bool = False
     recording: Path | None = None
@@ -192,12 +196,15 @@ def plan_stream(options: LiveOptions, footage: SourceInfo, version: str) -> Live
     recipe, display_px = options.recipe, (footage.display_width_px, footage.display_height_px)
     rungs = planned_sizes(*display_px, recipe.planned) if recipe.planned else plan_sizes(*display_px, recipe.heights_px)
     check_caps(rungs, recipe.caps_bps)
+    segment_frames = segment_length(recipe, footage.rate)
+    chunk_frames = chunk_length(segment_frames, footage.rate, options.chunk_s)
     return LivePlan(
         name=options.name,
         version=version,
         footage=footage,
         rungs=caps_by_size(rungs, footage.rate, dict(recipe.caps_bps)),
-        segment_frames=segment_length(recipe, footage.rate),
+        segment_frames=segment_frames,
+        chunk_frames=chunk_frames if chunk_frames < segment_frames else 0,
         sound_bps=0 if footage.audio_stream is None else recipe.audio_bps,
         window_s=options.window_s,
     )
@@ -223,7 +230,9 @@ class _Stream:
         self.publication = Publication(folder, plan, wall, kept=kept, told=self._told)
         self.sound: LiveSound | None = None
         if plan.sound_bps:
-            self.sound = LiveSound(plan.sound_bps, self.publication.writer(f"audio/{TRACK}"))
+            self.sound = LiveSound(
+                plan.sound_bps, self.publication.writer(f"audio/{TRACK}"), in_parts=plan.cuts.chunks > 1
+            )
         self._recipe, self._keep, self._tell = options.recipe, options.keep, tell
         self._options, self._work = options, work.folder
         self._sampled: list[SampledProcess] = []
@@ -245,7 +254,7 @@ class _Stream:
                     for each in processes_beside(options, plan, self._folder, self._work, self.publication, self._say)
                 ]
                 pictures = LivePictures(
-                    arrivals, footage, plan.segment_frames, self.publication, self.sound, recording, self._sampled
+                    arrivals, footage, plan.cuts, self.publication, self.sound, recording, self._sampled
                 )
                 encoded = encode_ladder(
                     pictures.on_grid(),
@@ -254,6 +263,7 @@ class _Stream:
                     footage.rate,
                     lambda rung: self.publication.writer(f"video/{rung.id}"),
                     low_delay=True,
+                    chunk_frames=plan.chunk_frames,
                 )
                 self.frames, self.jumps = pictures.frames, pictures.clock.jumps
         except BaseException as error:

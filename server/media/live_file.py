@@ -12,7 +12,7 @@ from abr.errors import FormatError, StorageError, UnknownNameError
 from server.errors import RequestError
 from server.media.kept_versions import kept_folder
 from server.media.library import Library, path_in
-from server.media.live_title import LIVE_MANIFEST, LiveTitle, load_live
+from server.media.live_title import LIVE_MANIFEST, WHOLE_FOLDER, LiveTitle, load_live
 from server.media.media_file import BRIEF, IMMUTABLE, MediaFile, find_media_file, lead
 from server.media.versions import is_lasting, is_of_session, leads_to_version
 
@@ -42,7 +42,8 @@ def find_live_file(library: Library, title_id: str, relative: str, version: str,
 
 def _file(library: Library, folder: Path, live: LiveTitle, relative: str, version: str) -> MediaFile:
     is_manifest = leads_to_version(relative)
-    changes = is_manifest or is_of_session(relative) or relative == TABLES_FILE
+    is_whole = relative.startswith(f"{WHOLE_FOLDER}/")
+    changes = is_manifest or is_whole or is_of_session(relative) or relative == TABLES_FILE
     cache_control = LIVE_MANIFEST if changes and live.state == "running" else BRIEF
     if is_lasting(relative, version):
         cache_control = IMMUTABLE

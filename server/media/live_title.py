@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from abr.core.title import Count, Identifier, Seconds, Version
+from abr.core.title import Count, Identifier, Positive, Seconds, Version
 from abr.records import Record, load
 
 LIVE_FILE = "live.json"
 TIME_FILE = "time"
 """Beside a live title's manifests, and made when it is asked for: the server's clock (ISO/IEC 23009-1, 5.8.4.11)."""
+WHOLE_FOLDER = "whole"
+"""The standard manifests once more, as if there were no chunks: a session that advises does so for whole segments."""
 LIVE_MANIFEST = "public, max-age=1"
 """A manifest of a running stream is soon another one."""
 _SILENT_SEGMENTS, _SILENT_MIN_S = 5, 10.0
@@ -24,7 +26,8 @@ class LiveTitle(Record, frozen=True):
 
     state: waiting for the first segment, running, or ended in good order. version: of its media, new with each start.
     updated_s: when this was written, in seconds since 1970. first_segment, segments: those that manifests list.
-    duration_s: how long these last together.
+    duration_s: how long these last together. segment_chunks: of a usual segment. chunks: of the segment under way, so
+    far.
     """
 
     id: Identifier
@@ -36,6 +39,17 @@ class LiveTitle(Record, frozen=True):
     first_segment: Count = 0
     segments: Count = 0
     duration_s: float = 0.0
+    segment_chunks: Positive = 1
+    chunks: Count = 0
+
+    @property
+    def end(self) -> int:
+        """The segment that is under way: those before it are whole."""
+        return self.first_segment + self.segments
+
+    def has(self, segment: int, chunk: int) -> bool:
+        """Whether a chunk (0-based) of a segment has come, or the segment is whole."""
+        return segment < self.end or (segment == self.end and chunk < self.chunks)
 
     def state_at(self, now_s: float) -> State:
         """As it is now: a running stream whose process was killed tells nobody."""

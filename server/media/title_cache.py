@@ -141,20 +141,22 @@ class TitleCache:
     def _keep(self, key: tuple[str, str], loaded: LoadedTitle) -> None:
         self._titles.put(key, (self._clock(), loaded), loaded.memory_bytes)
 
-    async def file(self, title_id: str, relative: str, version: str = "") -> MediaFile:
+    async def file(self, title_id: str, relative: str, version: str = "", *, since_s: float = 0.0) -> MediaFile:
         """A file of the title as it is now, or of one version; manifests of now lead to its version.
+
+        since_s: what was read at that moment or before is not believed.
 
         Raises RequestError: 404 for everything that is not a regular file inside the title's folder, 410 as `title`.
         """
         key = title_id, version, relative
-        cached = self._files.get(key)
-        if cached and abs(self._clock() - cached[0]) < FRESH_S:
+        cached, now_s = self._files.get(key), self._clock()
+        if cached and abs(now_s - cached[0]) < FRESH_S and cached[0] + _stale_s(cached[1]) > since_s:
             return cached[1]
         self._files.drop(key)
         file = await self._found_file(title_id, relative, version)
         if file.cache_control == LIVE_MANIFEST:
             file = await self._read_live(file, title_id, relative, version)
-        self._files.put(key, (self._clock() - _stale_s(file), file))
+        self._files.put(key, (now_s - _stale_s(file), file))
         return file
 
     async def _read_live(self, file: MediaFile, title_id: str, relative: str, version: str) -> MediaFile:

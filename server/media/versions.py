@@ -11,6 +11,7 @@ import re
 from pathlib import Path, PurePosixPath
 
 MEDIA_FOLDERS = ("video", "audio")
+_MEDIA = tuple(f"{folder}/" for folder in MEDIA_FOLDERS)
 _VERSION_DIGITS = 16
 _VERSIONED = re.compile(r"v-([0-9a-f]{16})/(.+)", re.DOTALL)
 _NAMED_BY_CONTENT = re.compile(r"enhancers/(?:.+-)?[0-9a-f]{12}\.[a-z]+")
@@ -44,7 +45,7 @@ def split_version(relative: str) -> tuple[str, str]:
 
 def is_lasting(relative: str, version: str) -> bool:
     """Whether the bytes at a URL never change: media of a named version, and weights, which are named by content."""
-    return _NAMED_BY_CONTENT.fullmatch(relative) is not None or bool(version and relative.startswith(MEDIA_FOLDERS))
+    return _NAMED_BY_CONTENT.fullmatch(relative) is not None or bool(version and relative.startswith(_MEDIA))
 
 
 def leads_to_version(relative: str) -> bool:

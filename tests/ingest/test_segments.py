@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from abr.core.title import part_file, segment_file
 from abr.errors import StorageError
 from abr.files import write_file
-from server.ingest.cmaf import CmafCutter
+from server.ingest.cmaf import CmafCutter, SegmentWriter
 
 
 def box(kind: bytes, body: bytes) -> bytes:
@@ -33,8 +34,21 @@ def test_segments_do_not_depend_on_how_bytes_arrive(bodies: list[tuple[bytes, by
         taken += cutter.take()
         offset, turn = offset + step, turn + 1
     assert cutter.init == header
-    assert [segment[24:] for segment in taken] == fragments
-    assert all(segment[4:12] == b"stypmsdh" for segment in taken)
+    assert taken == fragments
+
+
+@given(st.lists(st.binary(min_size=1, max_size=40), min_size=1, max_size=12), st.integers(1, 5))
+def test_the_parts_of_a_segment_are_the_segment(chunks: list[bytes], each: int) -> None:
+    files: dict[str, bytes] = {}
+    writer = SegmentWriter(files.__setitem__, in_parts=True)
+    for index, chunk in enumerate(chunks):
+        writer.add(chunk, closes=index % each == each - 1)
+    writer.close()
+    assert writer.sizes == [len(files[segment_file(index)]) for index in range(-(-len(chunks) // each))]
+    for index in range(len(writer.sizes)):
+        parts = [files[part_file(index, part)] for part in range(min(each, len(chunks) - each * index))]
+        assert b"".join(parts) == files[segment_file(index)]
+        assert parts[0][4:12] == b"stypmsdh" and parts[0][24:] == chunks[each * index]
 
 
 def test_a_full_disk_says_so() -> None:

@@ -9,11 +9,14 @@ const cmcd = asked.get("cmcd"); // off, or where CMCD version 2 events go; else 
 const rate = Number(asked.get("rate") || 1);
 const stopS = Number(asked.get("stop_s") || Infinity); // after the last seek
 const seeks = JSON.parse(asked.get("seeks") || "[]"); // [media time s at which, where to], one after the other
+const catchUpRate = Number(asked.get("catch_up") || 1); // how fast hls.js may play to come back to its target
+const clockFps = Number(asked.get("clock") || 0); // burnt_clock.py's pictures a second, when it is the source
 const video = document.getElementById("video");
 
 const seen = window.seen = {
   frames: [], // of each composed frame [media time s, height px, currentTime when shown, instant s]
   stalls: [], // [media time s, seconds] that the clock stood still after the first frame, seeks apart
+  latencies: [], // with a clock, of each composed frame [instant s, from glass to glass s, by the player's own count s]
   errors: [], startupS: null, ended: false, audioBytes: 0,
 };
 const begunMs = performance.now();
@@ -28,6 +31,24 @@ const LIBRARIES = {
   "hls.js": "npm/hls.js/dist/hls.min.js",
 };
 const PLAYERS = { "dashjs-5": playDash, "dashjs-4": playDash, "shaka-5": playShaka, "shaka-4": playShaka, "hls.js": playHls };
+
+// burnt_clock.py's bar code: 32 cells across the top sixth. NaN where it cannot be read.
+const CELLS = 32, NUMBER_BITS = 24, CHECK_BITS = 6, STRIP = 6;
+const strip = new OffscreenCanvas(CELLS * 4, 8).getContext("2d", { willReadFrequently: true });
+let ownLatencyS = () => NaN;
+
+function glassToGlassS() {
+  const { width, height } = strip.canvas;
+  strip.drawImage(video, 0, 0, video.videoWidth, video.videoHeight / STRIP, 0, 0, width, height);
+  const { data } = strip.getImageData(0, height / 2, width, 1);
+  const light = Array.from({ length: CELLS }, (_, cell) => data[(cell * 4 + 2) * 4 + 1]);
+  const bits = light.map(value => value > (light[0] + light[1]) / 2);
+  const number = from => bits.slice(from).reduce((sum, bit, index) => sum + bit * 2 ** index, 0);
+  const shown = number(2) % 2 ** NUMBER_BITS;
+  if (number(2 + NUMBER_BITS) !== shown % (2 ** CHECK_BITS - 1)) return NaN;
+  const now = Date.now() / 1000 * clockFps;
+  return ((now - shown) % 2 ** NUMBER_BITS) / clockFps;
+}
 
 function load(url) {
   return new Promise((done, failed) => {
@@ -54,6 +75,7 @@ function playDash() {
   }
   dash.updateSettings({ streaming });
   dash.on("error", event => seen.errors.push("dash.js: " + JSON.stringify(event.error || event)));
+  ownLatencyS = () => dash.getCurrentLiveLatency();
   dash.initialize(video, source, true);
 }
 
@@ -64,18 +86,20 @@ async function playShaka() {
   it.addEventListener("error", event => seen.errors.push("shaka: " + event.detail.code + " " + event.detail.data));
   it.configure({ cmcd: { enabled: cmcd !== "off", useHeaders: false } });
   if (bufferGoalS) it.configure({ streaming: { bufferingGoal: bufferGoalS } });
+  ownLatencyS = () => it.getStats().liveLatency;
   await it.load(source);
   await video.play();
 }
 
 function playHls() {
   const buffer = bufferGoalS ? { maxBufferLength: bufferGoalS, maxMaxBufferLength: bufferGoalS } : {};
-  const hls = new Hls({ ...buffer, cmcd: cmcd === "off" ? undefined : { useHeaders: false } });
+  const hls = new Hls({ ...buffer, maxLiveSyncPlaybackRate: catchUpRate, cmcd: cmcd === "off" ? undefined : { useHeaders: false } });
   hls.on(Hls.Events.ERROR, (_name, data) => {
     const stalled = ["bufferStalledError", "bufferNudgeOnStall"].includes(data.details); // watched for below
     if (data.fatal || (data.type === "mediaError" && !stalled)) seen.errors.push("hls.js: " + data.details);
   });
   hls.on(Hls.Events.MANIFEST_PARSED, () => video.play());
+  ownLatencyS = () => hls.latency;
   hls.loadSource(source);
   hls.attachMedia(video);
 }
@@ -86,6 +110,7 @@ function watchFrames() {
       seen.startupS = (performance.now() - begunMs) / 1000;
       video.playbackRate = rate;
     }
+    if (clockFps) seen.latencies.push([nowMs / 1000, glassToGlassS(), ownLatencyS()]);
     seen.frames.push([frame.mediaTime, frame.height, video.currentTime, nowMs / 1000]);
     watchFrames();
   });

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from server.live.clock import Kind, SourceClock, WallClock
+from server.live.clock import FirstPictures, Kind, SourceClock, WallClock
 from server.live.readiness import Readiness, percentile
 
 FRAME_S = Fraction(1, 25)
@@ -106,3 +106,19 @@ def test_falling_behind_is_said_once_and_catching_up_too():
 
 def test_percentiles_are_values_that_were_seen():
     assert [percentile([3, 1, 2, 4], share) for share in (50, 75, 99, 100)] == [2, 3, 4, 4]
+
+
+@pytest.mark.parametrize(
+    ("pictures", "early_s"),
+    [
+        ([(10.0, 0.0), (10.04, 0.04), (10.08, 0.08)], 0.0),
+        ([(10.0, 0.0), (10.01, 0.5), (10.05, 0.54), (10.2, 0.58)], 0.49),
+        ([(10.0, 0.0), (10.2, 0.04), (10.3, 0.08)], 0.0),
+        ([(10.0, 0.0), (10.01, 0.04), (10.02, 100_000.0)], 0.03),
+    ],
+)
+def test_a_stream_began_when_its_first_picture_would_have_come_without_delay(pictures, early_s: float):
+    first = FirstPictures(1000.0)
+    for came_s, media_s in pictures:
+        first.note(came_s, media_s)
+    assert first.clock.begun_s == pytest.approx(1000.0 - early_s)

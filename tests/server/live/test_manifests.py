@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from itertools import accumulate
+from xml.etree import ElementTree
 
 import m3u8
 import pytest
@@ -15,7 +16,8 @@ from server.ingest.audio import FRAME_SAMPLES, RATE_HZ
 from server.ingest.ladder import plan_sizes
 from server.live.caps import caps_by_size
 from server.live.clock import WallClock
-from server.live.manifests import LivePresentation, live_manifests, peak_bandwidth_bps
+from server.live.edge.presentation import LivePresentation
+from server.live.manifests import live_manifests, peak_bandwidth_bps
 
 BEGUN_S = 1_800_000_000.0
 LOW = Rendition(
@@ -42,7 +44,12 @@ SOUND = AudioTrack(
 
 
 def presentation(
-    first: int = 7, count: int = 5, rate: tuple[int, int] = (30000, 1001), last: int = 0, ended: bool = False
+    first: int = 7,
+    count: int = 5,
+    rate: tuple[int, int] = (30000, 1001),
+    last: int = 0,
+    ended: bool = False,
+    chunks: int | None = None,
 ) -> LivePresentation:
     length = round(2 * rate[0] / rate[1])
     frames = [*[length] * (count - 1), last or length]
@@ -62,6 +69,8 @@ def presentation(
         sound_ends=tuple(round(Fraction(begin * rate[1], rate[0]) * RATE_HZ / FRAME_SAMPLES) for begin in begins),
         published_s=BEGUN_S + 24.5,
         ended=ended,
+        chunk_frames=0 if chunks is None else -(-length // 4),
+        chunks=chunks or 0,
     )
 
 
@@ -161,3 +170,62 @@ def test_caps_follow_size_and_rate_unless_they_are_given():
     caps = [rung.cap_bps for rung in caps_by_size(rungs, Fraction(30), {360: 700_000})]
     assert caps[1] == 700_000 and 350_000 < caps[0] < 500_000 and 3_300_000 < caps[2] < 3_700_000
     assert caps_by_size(rungs, Fraction(60), {})[2].cap_bps > 1.5 * caps[2]
+
+
+@pytest.mark.parametrize("chunks", [0, 2])
+@pytest.mark.parametrize("rate", [(25, 1), (30000, 1001)])
+def test_low_latency_playlists_list_parts_up_to_the_one_that_comes_next(rate: tuple[int, int], chunks: int):
+    files = live_manifests(presentation(rate=rate, chunks=chunks))
+    for name, folder in (("180p", "video/180p"), ("audio", "audio/audio")):
+        playlist = m3u8.loads(files[f"{name}.m3u8"].decode())
+        target_s = playlist.part_inf.part_target
+        assert playlist.server_control.can_block_reload == "YES"
+        assert playlist.server_control.part_hold_back >= 3 * target_s
+        whole = [segment for segment in playlist.segments if segment.uri]
+        listed = [len(segment.parts) for segment in playlist.segments]
+        assert listed == [0, 0, 4, 4, 4, chunks][: len(listed)] and len(whole) == 5
+        for segment in playlist.segments:
+            lengths_s = [part.duration for part in segment.parts]
+            assert all(0.85 * target_s <= length_s <= target_s for length_s in lengths_s[:-1])
+            assert all(0 < length_s <= target_s for length_s in lengths_s)
+            if segment in whole and lengths_s:
+                assert sum(lengths_s) == pytest.approx(segment.duration, abs=1e-4)
+                assert segment.parts[0].independent == "YES"
+        assert playlist.preload_hint.uri == f"{folder}/seg-00013.{chunks + 1}.m4s"
+        others = {"180p.m3u8", "360p.m3u8", "audio.m3u8"} - {f"{name}.m3u8"}
+        assert {report.uri for report in playlist.rendition_reports} == others
+        last = {(report.last_msn, report.last_part) for report in playlist.rendition_reports}
+        assert last == ({(13, 1)} if chunks else {(12, 3)})
+
+
+def test_a_low_latency_mpd_offers_segments_from_their_first_chunk_on():
+    shown = presentation(rate=(25, 1), chunks=1)
+    text = live_manifests(shown)["manifest.mpd"].decode()
+    mpd = MPEGDASHParser.parse(text)
+    assert mpd.suggested_presentation_delay == "PT4.000000S"
+    root = ElementTree.fromstring(text)
+    names = [child.tag.rpartition("}")[2] for child in root]
+    assert names == ["ProgramInformation", "ServiceDescription", "Period", "UTCTiming"]
+    assert root.find("{*}ServiceDescription/{*}Latency").get("target") == "2080"
+    for adaptation_set in mpd.periods[0].adaptation_sets:
+        template = adaptation_set.segment_templates[0]
+        assert template.availability_time_offset == pytest.approx(2 - 13 / 25)
+        assert len(spans(adaptation_set)) == 5 + 2, "and the one under way, and the next"
+    templates = list(root.iter("{urn:mpeg:dash:schema:mpd:2011}SegmentTemplate"))
+    assert [template.get("availabilityTimeComplete") for template in templates] == ["false", "false"]
+    for reference in root.iterfind("{*}Period/{*}AdaptationSet/{*}ProducerReferenceTime"):
+        assert reference.get("wallClockTime") == mpd.availability_start_time
+        assert reference.get("presentationTime") == "0"
+
+
+def test_without_chunks_and_after_the_end_nothing_is_offered_early():
+    for shown in (presentation(), presentation(ended=True, chunks=0)):
+        files = live_manifests(shown)
+        told = b"".join(files[name] for name in ("manifest.mpd", "180p.m3u8", "audio.m3u8", "driven.mpd"))
+        assert b"availabilityTime" not in told and b"EXT-X-PART" not in told and b"BLOCK" not in told
+    files = live_manifests(presentation(chunks=2))
+    assert {name for name in files if name.startswith("whole/")} == {
+        f"whole/{name}" for name in ("180p.m3u8", "360p.m3u8", "audio.m3u8", "master.m3u8", "manifest.mpd")
+    }
+    assert files["whole/manifest.mpd"] == live_manifests(presentation())["manifest.mpd"]
+    assert b"EXT-X-PART" not in files["whole/180p.m3u8"] + files["driven-video.m3u8"]

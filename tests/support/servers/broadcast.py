@@ -12,15 +12,16 @@ from tempfile import mkdtemp
 from clips import make_clip
 from live_process import run
 
-from abr.core.title import segment_file
+from abr.core.title import part_file, segment_file
 from abr.media.probe import SourceInfo
 from server.ingest.ladder import Rung
 from server.live.clock import WallClock
 from server.live.publication import LivePlan, Publication, begin_folder
+from server.live_edge.growing import read_part
 from server.media.live_title import LiveTitle
 
 SEGMENTS = 12
-SEGMENT_FRAMES = 25
+SEGMENT_FRAMES, CHUNK_FRAMES, CHUNKS = 25, 13, 2
 RATE = Fraction(25)
 SIZE_PX = (192, 108)
 
@@ -31,7 +32,7 @@ def encoded() -> Path:
     home = Path(mkdtemp(prefix="toprung-broadcast-"))
     clip = make_clip(home / "clip.mp4", frames=SEGMENTS * SEGMENT_FRAMES, sound_s=float(SEGMENTS))
     arguments = ("--heights", "64,108", "--preset", "ultrafast", "--segment-seconds", "1", "--window", "60s")
-    done = run(home / "library", str(clip), *arguments, "--name", "cam")
+    done = run(home / "library", str(clip), *arguments, "--chunk", "0.5", "--name", "cam")
     assert done.returncode == 0, done.stderr
     return home / "library" / "cam"
 
@@ -40,7 +41,13 @@ class Broadcast:
     """`cam` in a library. `clock` is that of the server that is tested."""
 
     def __init__(
-        self, library: Path, clock: Callable[[], float], *, window_s: float = 4.0, version: str = "0" * 15 + "1"
+        self,
+        library: Path,
+        clock: Callable[[], float],
+        *,
+        window_s: float = 4.0,
+        version: str = "0" * 15 + "1",
+        chunk_frames: int = 0,
     ) -> None:
         self.folder, self.media = library / "cam", encoded()
         plan = LivePlan(
@@ -54,12 +61,14 @@ class Broadcast:
             segment_frames=SEGMENT_FRAMES,
             sound_bps=64_000,
             window_s=window_s,
+            chunk_frames=chunk_frames,
         )
         waiting = LiveTitle(
             id="cam", state="waiting", version=version, segment_s=1.0, window_s=window_s, updated_s=clock()
         )
         begin_folder(self.folder, waiting)
         self._publication = Publication(self.folder, plan, WallClock(clock()), clock=clock)
+        self._chunk = 0
         self._writers = {part: self._publication.writer(part) for part in plan.parts}
         for part, write in self._writers.items():
             write("init.mp4", (self.media / part / "init.mp4").read_bytes())
@@ -75,6 +84,18 @@ class Broadcast:
             for part, write in self._writers.items():
                 body = (self.media / part / segment_file(segment % SEGMENTS)).read_bytes()
                 write(segment_file(segment), body)
+
+    def send_chunk(self) -> None:
+        """The next chunk is there, of CHUNK_FRAMES; with its last one the segment is whole."""
+        segment, whole = self._publication.listed, False
+        for part, write in self._writers.items():
+            body = read_part(self.media / part / segment_file(segment % SEGMENTS), self._chunk)
+            assert body is not None
+            write(part_file(segment, self._chunk), body)
+            whole = self._chunk == CHUNKS - 1
+        if whole:
+            self.send()
+        self._chunk = 0 if whole else self._chunk + 1
 
     def end(self) -> None:
         self._publication.end()

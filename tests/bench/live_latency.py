@@ -1,0 +1,167 @@
+"""How far behind the glass of the camera stock players show a live stream, in the machine's Chromium.
+
+    python tests/bench/live_latency.py [--seconds S] [--json OUT] [PLAYER...]
+
+The source has the clock of the wall burnt into its pictures (burnt_clock.py); the page reads it from each frame that is
+shown. Each player watches with and without low latency, on an unlimited link and through one of 3 Mbit/s and 50 ms.
+What is shown in the first SETTLE_S seconds is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import asdict, dataclass
+from itertools import pairwise, product
+from pathlib import Path
+
+sys.path += [str(folder) for folder in (Path(__file__).parents[1] / "support").iterdir() if folder.is_dir()]
+
+import burnt_clock
+from browser import Browser, chromium
+from burnt_clock import FPS
+from live_process import LIVE, wait_for_segment
+from serve_process import clean_environment, serving
+from stock_players import stage
+
+from abr.simulation.traces import constant
+from client_player.emulate.proxy import emulating
+
+PLAYERS = ("dashjs-5", "shaka-5", "hls.js", "hls.js+")
+"""hls.js as it is, and allowed to play 4 % faster (maxLiveSyncPlaybackRate), as dash.js does by itself."""
+CATCH_UP_RATE = 1.04
+LADDER = ("--heights", "90,180,360", "--preset", "ultrafast", "--window", "30s", "--measure-share", "0")
+LINKS = {"unlimited": None, "3 Mbit/s, 50 ms": constant(3e6, 0.05)}
+SETTLE_S = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watched:
+    """What one viewer saw. Latencies in seconds; apart: the median distance of the player's own figure."""
+
+    player: str
+    low_latency: bool
+    link: str
+    p50_s: float
+    p95_s: float
+    own_p50_s: float
+    apart_s: float
+    unread: float
+    frozen_s: float
+    frames: int
+    height_px: int
+    load: float
+    errors: list[str]
+
+
+@contextmanager
+def camera(library: Path, chunk_s: float) -> Iterator[None]:
+    """The source, and `toprung live` that takes it."""
+    environment = clean_environment()
+    source = subprocess.Popen([sys.executable, burnt_clock.__file__], stdout=subprocess.PIPE, env=environment)
+    command = [*LIVE, "-", "--format", "nut", "--library", str(library), "--name", "cam", "--chunk", str(chunk_s)]
+    live = subprocess.Popen([*command, *LADDER], stdin=source.stdout, env=environment)
+    try:
+        wait_for_segment(library / "cam", 4)
+        yield
+    finally:
+        for process in (live, source):
+            process.kill()
+            process.wait()
+
+
+@asynccontextmanager
+async def through(url: str, link: str) -> AsyncIterator[str]:
+    trace = LINKS[link]
+    if trace is None:
+        yield url
+    else:
+        async with emulating(trace, url) as emulated:
+            yield emulated.url
+
+
+async def watch(
+    browser: Browser, theatre: str, player: str, url: str, low_latency: bool, link: str, seconds: float
+) -> Watched:
+    base, catches_up = player.removesuffix("+"), player.endswith("+")
+    name = "master.m3u8" if base == "hls.js" else "manifest.mpd"
+    rate = CATCH_UP_RATE if catches_up else 1
+    async with through(url, link) as near:
+        page = await browser.open(
+            f"{theatre}play.html?player={base}&catch_up={rate}&clock={FPS}&src={near}titles/cam/{name}"
+        )
+        await asyncio.sleep(SETTLE_S + seconds)
+        seen = await page.tab.evaluate("seen")
+        await page.tab.close()
+    begun_s = seen["latencies"][0][0] + SETTLE_S if seen["latencies"] else 0.0
+    steady = [row for row in seen["latencies"] if row[0] >= begun_s]
+    glass_s = sorted(row[1] for row in steady if _is_number(row[1]))
+    both = [(row[1], row[2]) for row in steady if _is_number(row[1]) and _is_number(row[2])]
+    gaps_s = [b[0] - a[0] for a, b in pairwise(steady)]
+    return Watched(
+        player=player,
+        low_latency=low_latency,
+        link=link,
+        p50_s=_share(glass_s, 0.5),
+        p95_s=_share(glass_s, 0.95),
+        own_p50_s=_share(sorted(own_s for _, own_s in both), 0.5),
+        apart_s=_share(sorted(own_s - seen_s for seen_s, own_s in both), 0.5),
+        unread=round(1 - len(glass_s) / len(steady), 3) if steady else 1.0,
+        frozen_s=round(sum(gap_s for gap_s in gaps_s if gap_s > 0.25), 2),
+        frames=len(steady),
+        height_px=max((row[1] for row in seen["frames"][-100:]), default=0),
+        load=round(os.getloadavg()[0], 1),
+        errors=[*seen["errors"], *page.refused[:3]],
+    )
+
+
+def _is_number(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
+
+
+def _share(ordered: Sequence[float], share: float) -> float:
+    return round(ordered[min(len(ordered) - 1, int(share * len(ordered)))], 2) if ordered else float("nan")
+
+
+async def measure(players: Sequence[str], modes: Sequence[bool], links: Sequence[str], seconds: float) -> list[Watched]:
+    found = []
+    async with stage() as theatre, chromium() as browser:
+        for low_latency in modes:
+            with ExitStack() as stack:
+                folder = stack.enter_context(tempfile.TemporaryDirectory())
+                url, _ = stack.enter_context(serving("--library", folder))
+                stack.enter_context(camera(Path(folder), 0.5 if low_latency else 0.0))
+                for link, player in product(links, players):
+                    if player.endswith("+") and not low_latency:
+                        continue
+                    row = await watch(browser, theatre, player, url, low_latency, link, seconds)
+                    print(json.dumps(asdict(row)), flush=True)
+                    found.append(row)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("players", nargs="*", metavar="PLAYER", default=PLAYERS)
+    parser.add_argument("--seconds", type=float, default=30.0, help="measured, of each")
+    parser.add_argument("--low", choices=("yes", "no", "both"), default="both")
+    parser.add_argument("--link", choices=(*LINKS, "all"), default="all")
+    parser.add_argument("--json", type=Path)
+    asked = parser.parse_args()
+    modes = {"yes": [True], "no": [False], "both": [True, False]}[asked.low]
+    links = list(LINKS) if asked.link == "all" else [asked.link]
+    rows = asyncio.run(measure(asked.players or PLAYERS, modes, links, asked.seconds))
+    if asked.json:
+        asked.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
