@@ -72,6 +72,7 @@ async def test_the_page_plays_what_is_left_of_a_stream_that_has_ended(tmp_path: 
         await ready(page)
         await page.tab.click("#begin")
         await state(page, "ended")
+        assert "has not been measured" in await page.tab.inner_text("#device")
         log = await log_of(page)
     assert page.complaints == []
     assert [event.segment for event in of_kind(log, Decided)] == [0, 1, 2, 3, 4, 5]

@@ -6,7 +6,8 @@ import { json } from "./session.js";
 const LOOK_EVERY_MS = 10_000;
 
 /**
- * {title, table, live} of a prepared title, or of a live one; live is null, or {latencyS, learnt}. null when it is gone.
+ * {title, table, live} of a prepared title, or of a live one; live is null, or {latencyS, learnt, measured}. null when it
+ * is gone. measured: what its pictures are worth was measured, not assumed.
  * learnt: {publications, gain} of the networks that have learnt it; null where there are none.
  */
 export async function load(id, isLive) {
@@ -16,7 +17,7 @@ export async function load(id, isLive) {
       tables && {
         title: tables.typical,
         table: tables.enhancements ?? null,
-        live: { latencyS: tables.latency_s, learnt: learnt(tables.learning) },
+        live: { latencyS: tables.latency_s, learnt: learnt(tables.learning), measured: Boolean(tables.measured) },
       }
     );
   }
@@ -33,12 +34,13 @@ function learnt(learning) {
 }
 
 /** Hears of what a live title offers, whenever that changes: until `over()`. */
-export function watchOffers(id, table, over, changed) {
-  let known = JSON.stringify(table);
+export function watchOffers(id, { table, live }, over, changed) {
+  const told = (found) => JSON.stringify([found?.table ?? null, found?.live.measured ?? false]);
+  let known = told({ table, live });
   const timer = setInterval(async () => {
     if (over()) return clearInterval(timer);
     const found = await load(id, true).catch(() => null);
-    const offers = JSON.stringify(found?.table ?? null);
+    const offers = told(found);
     if (!found || over() || offers === known) return;
     known = offers;
     changed(found);

@@ -76,7 +76,7 @@ async function pick() {
   if (live)
     watchOffers(
       id,
-      table,
+      found,
       () => mine !== loaded,
       (more) => offered(mine, more),
     );
@@ -95,6 +95,7 @@ async function offered(mine, { title, table, live }) {
   Object.assign(mine, { title, table, live, wanted: jobs(title, table) });
   if (showing?.session.loaded === mine) showing.session.offered(table, live.learnt);
   if (mine.wanted.length !== before) mine.measuring = measureBeside(mine);
+  else if (mine.measured) text("device", sayDevice(mine));
 }
 
 /** Measure what the title's networks cost here, while the film may play already. */
@@ -115,8 +116,10 @@ async function measureBeside(mine) {
   if (showing?.session.loaded === mine) await equip(showing.session);
 }
 
-function sayDevice({ measured, title, wanted, frameMs }) {
+function sayDevice({ measured, title, wanted, frameMs, live }) {
   if (title.no_enhancement) return "The makers of this title do not want its pictures enhanced; it plays plainly.";
+  if (!wanted.length && live && !live.measured)
+    return "What could lift this stream has not been measured; it plays plainly.";
   if (!wanted.length) return "This title has no enhancers that run in a page; it plays plainly.";
   const { kind, lifts } = settled(measured, wanted, frameMs);
   const { adapter, measurements } = measured;
