@@ -74,7 +74,7 @@ def opened(client: TestClient, title: Title):
         body = {"title": "bbb", "profile": device_profile(title)} | over
         answer = await client.post("/sessions", data=dumps(body), headers={"Content-Type": "application/json"})
         assert answer.status == 201, await answer.text()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(200):  # plans are made at the lowest priority
             await client.app[CONTEXT].sessions.all_planned()
         return answer.headers["Location"]
 
