@@ -21,7 +21,7 @@ FILM = Path(__file__).parents[2] / "client_player" / "sample" / "bbb_60s.mp4"
 PICTURES = f"movie={FILM}:loop=0,setpts=N/FRAME_RATE/TB,scale=320:180[out0]"
 SOURCE = (f"{PICTURES};sine=frequency=440[out1]", "--format", "lavfi", "--pace")
 """Endless."""
-LADDER = ("--heights", "90", "--preset", "ultrafast", "--segment-seconds", "1", "--window", "30s")
+LADDER = (*("--heights", "90", "--preset", "ultrafast", "--segment-seconds", "1"), "--chunk", "0.5", "--window", "30s")
 
 
 async def log_of(page: Watched) -> list:

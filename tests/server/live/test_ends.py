@@ -57,7 +57,8 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("kept")
     clip = make_clip(home / "clip.mp4", frames=110, sound_s=4.4)
     recording = str(home / "film.nut")
-    arguments = (*FAST, "--window", "3s", "--name", "film", "--keep", *MEASURED, "--recording", recording)
+    chunks = ("--chunk", "0.5")
+    arguments = (*FAST, *chunks, "--window", "3s", "--name", "film", "--keep", *MEASURED, "--recording", recording)
     done = run(home / "library", str(clip), *arguments)
     assert done.returncode == 0, done.stderr
     return home / "library"
