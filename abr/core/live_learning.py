@@ -5,10 +5,13 @@ Also what the process that trains them is asked and answers, a JSON line each.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from msgspec import Meta
 
 from abr.core.enhancement import Offer, Tier
 from abr.core.title import Count, Identifier, Quality
+from abr.errors import FormatError
 from abr.records import Record
 
 TrainerState = Literal["waiting", "training", "resting", "stopped"]
@@ -73,11 +76,18 @@ class LearntNetwork(Record, frozen=True):
     plain: Quality
     gain: Gain
 
+    def check(self) -> None:
+        """Raises FormatError for qualities of other than one segment."""
+        for quality in (self.offer.quality, self.plain):
+            figures = quality.vmaf, quality.vmaf_neg, quality.ssim, quality.psnr_y_db
+            if any(len(each) != 1 for each in figures) or len(quality.trusted) > 1:
+                raise FormatError(f"A network for {self.offer.rendition} does not tell the quality of one segment.")
+
 
 class LearnAnswer(Record, frozen=True):
     """networks: all that are to be offered from now on. is_ready: for the next request; more comes before that."""
 
     state: TrainerState
     is_ready: bool
-    networks: tuple[LearntNetwork, ...] = ()
+    networks: Annotated[tuple[LearntNetwork, ...], Meta(max_length=16)] = ()
     problem: str = ""

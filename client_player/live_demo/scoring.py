@@ -59,16 +59,28 @@ class Scorer:
     def score(self, events: Sequence[AnyEvent]) -> Iterator[Seen]:
         """Of the shown segments, one in SCORED_EACH; a stream's last one may be short, and is left out."""
         shown = [event for event in events if isinstance(event, Shown) and event.frames == self._frames][::SCORED_EACH]
-        if not self._clip_frames:
-            self._read_clip()
+        self._read_clip({event.segment for event in shown})
         for event in shown:
             yield self._seen(event)
 
-    def _read_clip(self) -> None:
+    def _read_clip(self, segments: set[int]) -> None:
+        """The pictures that samples of these segments need."""
+        if not self._clip_frames:
+            self._clip_frames = sum(1 for _ in decode_file(str(self._clip)))
+        wanted = {self._number(segment, place) for segment in segments for place in self._places}
         for number, frame in enumerate(decode_file(str(self._clip))):
-            if abs(number % self._frames - self._frames // 2) <= 2:
-                self._pictures[number] = tuple(plane.copy() for plane in frame.planes())  # type: ignore[assignment]
-            self._clip_frames = number + 1
+            if number in wanted and number not in self._pictures:
+                y, u, v = frame.planes()
+                self._pictures[number] = y.copy(), u.copy(), v.copy()
+
+    @property
+    def _places(self) -> range:
+        """Of the judged picture in a segment, and those around it."""
+        return range(self._frames // 2 - 2, self._frames // 2 + 2)
+
+    def _number(self, segment: int, place: int) -> int:
+        """In the clip."""
+        return (segment * self._frames + place) % self._clip_frames
 
     def _seen(self, event: Shown) -> Seen:
         sample = self._sample(event.segment)
@@ -122,12 +134,9 @@ class Scorer:
             for name, twin in ((INIT_FILE, INIT_FILE), (segment_file(segment), segment_file(0))):
                 if not (home / twin).exists():
                     os.link(self._folder / "video" / rendition.id / name, home / twin)
-        middle, first = self._frames // 2, segment * self._frames
-        pictures: Mapping[int, Planes] = {
-            place: self._pictures[(first + place) % self._clip_frames] for place in range(middle - 2, middle + 2)
-        }
+        pictures: Mapping[int, Planes] = {place: self._pictures[self._number(segment, place)] for place in self._places}
         prepared = PreparedTitle(folder=folder, title=self._title, source=self._clip)
-        return LiveSample(prepared=prepared, pictures=pictures, judged=middle, box=self._box)
+        return LiveSample(prepared=prepared, pictures=pictures, judged=self._frames // 2, box=self._box)
 
 
 def _entries(table: EnhancementTable | None) -> Sequence[EnhancerEntry]:

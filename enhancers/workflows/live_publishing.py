@@ -11,8 +11,8 @@ MARGIN = 0.2
 """Points of trusted quality that a publication must win, if it cost nothing."""
 MARGIN_OF_ALL = 0.8
 """Points more where it takes all the bytes that may be published now."""
-SAMPLES_FIRST, SAMPLES_NEXT = 1, 2
-"""Samples on which it must lead: before the first publication viewers see less each second, later ones can wait."""
+SURE = 1.0
+"""Points of trusted quality by which one sample is enough. Otherwise a later publication must lead on two."""
 PROBATION = 3
 """Samples on which a new publication is held against the former one."""
 WORSE = -0.2
@@ -52,6 +52,11 @@ def is_worth_its_bytes(lead: Lead, size_bytes: int, allowance_bytes: int) -> boo
     return lead.trusted >= MARGIN + MARGIN_OF_ALL * size_bytes / allowance_bytes
 
 
+def is_tried(lead: Lead, *, is_first: bool) -> bool:
+    """Whether it was held against what is published on enough samples: before the first one viewers cannot wait."""
+    return lead.samples >= (1 if is_first or lead.trusted >= SURE else 2)
+
+
 def is_to_be_taken_back(lead: Lead) -> bool:
     """lead: over the former publication, on samples since the newer one."""
     return lead.samples >= 2 and lead.trusted < WORSE
@@ -71,8 +76,13 @@ class Restfulness:
         self._vain = 0 if has_led else self._vain + 1
         self.is_resting = self._vain >= VAIN_MAX
 
-    def note_loss(self, loss: float) -> None:
-        """The loss on frames before they are learnt from, as a share of what plain scaling has."""
-        if self._usual and loss > WAKING * self._usual:
+    def note_loss(self, loss: float) -> bool:
+        """The loss on frames before they are learnt from, as a share of what plain scaling has.
+
+        Returns whether the scene has changed by it.
+        """
+        has_changed = bool(self._usual) and loss > WAKING * self._usual
+        if has_changed:
             self.is_resting, self._vain = False, 0
-        self._usual = loss if not self._usual else 0.7 * self._usual + 0.3 * loss
+        self._usual = loss if has_changed or not self._usual else 0.7 * self._usual + 0.3 * loss
+        return has_changed

@@ -26,11 +26,10 @@ from enhancers.training.online import OnlineTrainer
 from enhancers.training.patches import TrainingPairs
 from enhancers.workflows.live_publishing import (
     PROBATION,
-    SAMPLES_FIRST,
-    SAMPLES_NEXT,
     Lead,
     Restfulness,
     is_to_be_taken_back,
+    is_tried,
     is_worth_its_bytes,
     lead_of,
     leads,
@@ -45,6 +44,11 @@ STRENGTHS = (0.75, 0.5)
 JUDGED_MIN = 3
 """A meter may refuse a network once it was scored on so many samples: on one, noise alone would refuse half of all."""
 ROWS_KEPT = 8
+STEPS_FIRST, STEPS = 40, 160
+"""Of training between two samples that are scored: before anything is published or when the scene has changed, and
+otherwise. As much work as scoring takes is about 80."""
+HURRIED_ROUNDS = 3
+"""Of few steps, when the scene has changed."""
 _GENERIC, _GENERIC_EACH = "generic", 2
 """Its key in rows, and on which samples it is scored once something is published: one in so many."""
 
@@ -85,7 +89,7 @@ class RungLearner:
         self.restfulness = Restfulness()
         self.published: Network | None = None
         self._former: Network | None = None
-        self._on_probation = self._scored = 0
+        self._on_probation = self._scored = self._hurried = 0
         self._candidate: Network | None = None
 
     @property
@@ -153,8 +157,7 @@ class RungLearner:
         lead = self._lead(candidate, self.published, title)
         offered = self._is_offered(candidate, title)
         has_led = leads(lead) and offered
-        needed = SAMPLES_FIRST if self.published is None else SAMPLES_NEXT
-        if has_led and lead.samples < needed:
+        if has_led and not is_tried(lead, is_first=self.published is None):
             return  # once more
         if has_led and is_worth_its_bytes(lead, candidate.size_bytes, allowance_bytes):
             self.publish(candidate)
@@ -222,22 +225,32 @@ class RungLearner:
             gain=Gain(trusted=round(lead.trusted, 2), vmaf_neg=round(lead.vmaf_neg, 2)),
         )
 
-    def learn(self, samples: Sequence[tuple[int, LiveSample]], steps: int) -> None:
-        """Take in samples, each with the number of its segment, and train so many steps; then there is a candidate."""
+    def learn(self, samples: Sequence[tuple[int, LiveSample]]) -> None:
+        """Take in samples, each with the number of its segment, and train; then there is a candidate."""
         for segment, sample in samples:
             pairs = self._pairs(sample)
             try:
-                self.restfulness.note_loss(self._trainer.loss(pairs, segment))
+                if self.restfulness.note_loss(self._trainer.loss(pairs, segment)):
+                    self._begin_scene()
                 self._trainer.add(pairs, segment)
             except MediaError:  # nothing brighter than black
                 continue
             self._rest()
         if self.restfulness.is_resting or not self._trainer.is_ready:
             return
-        self._trainer.learn(steps, self._rest)
+        is_hurried = self.published is None or self._hurried > 0
+        self._hurried -= self._hurried > 0
+        self._trainer.learn(STEPS_FIRST if is_hurried else STEPS, self._rest)
         if self._candidate is None:
             self._candidate = Network(chunks=tuple(self._trainer.chunks()), strength=STRENGTHS[0])
         self._rest()
+
+    def _begin_scene(self) -> None:
+        """Prices of what was before say little of what comes; a candidate that knew only that is no use."""
+        self._candidate, self._hurried = None, HURRIED_ROUNDS
+        for network in (self.published, self._former):
+            while network is not None and len(network.rows) > 1:
+                network.rows.popleft()
 
     def _pairs(self, sample: LiveSample) -> TrainingPairs:
         rung, scale = self.rendition, self._scale

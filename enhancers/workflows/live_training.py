@@ -25,9 +25,6 @@ from enhancers.workflows.live_sample import LiveSample, read_sample
 
 RUNGS_MAX = 2
 """The lowest that can be lifted: they have most to gain."""
-STEPS_FIRST, STEPS = 40, 160
-"""Of training between two samples that are scored: before anything is published, and then. As much work as scoring
-takes is about 80."""
 _SCORED_EACH = 4
 """A rung that is not being trained is scored on one sample in so many, to keep its price."""
 
@@ -75,7 +72,7 @@ class LiveTrainer:
         ]
         learner = self._active or (self._learners[0] if self._learners else None)
         if learner is not None:
-            learner.learn(samples, STEPS if learner.published else STEPS_FIRST)
+            learner.learn(samples)
 
     def _read(self, folder: str) -> LiveSample:
         sample = read_sample(Path(folder), self._box)

@@ -63,6 +63,11 @@ async def test_the_page_follows_a_stream_and_lifts_a_picture_of_it(tmp_path: Pat
     assert float(behind.removeprefix("−").removesuffix(" s")) >= 2.0
 
 
+LEARNING = """import("/web/player/status.js").then(({ status }) => status({
+    loaded: true, asked: true, began: true, stoodMs: 0, awayMs: 0, bufferS: 5, error: "", measuring: "",
+    latencyS: 6.1, learnt: { publications: 2, gain: 2.14 } }).words)"""
+
+
 async def test_the_page_plays_what_is_left_of_a_stream_that_has_ended(tmp_path: Path):
     source = ("testsrc2=size=320x180:rate=25:duration=6[out0];sine=duration=6[out1]", "--format", "lavfi")
     with live(tmp_path, *source, *LADDER, "--measure-share", "0", "--name", "cam") as process:
@@ -74,5 +79,7 @@ async def test_the_page_plays_what_is_left_of_a_stream_that_has_ended(tmp_path: 
         await state(page, "ended")
         assert "has not been measured" in await page.tab.inner_text("#device")
         log = await log_of(page)
+        words = await page.tab.evaluate(LEARNING)
     assert page.complaints == []
+    assert words == "Playing live, 6.1 s behind the stream; learning: +2.1 since start."
     assert [event.segment for event in of_kind(log, Decided)] == [0, 1, 2, 3, 4, 5]

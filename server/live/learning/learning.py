@@ -99,6 +99,8 @@ class Lessons:
     def hear(self, line: bytes) -> bool:
         """See Inquiry."""
         answer = loads(line, LearnAnswer, what="what was learnt")
+        for network in answer.networks:
+            network.check()
         chunks = [chunk for network in answer.networks for chunk in network.offer.chunks]
         is_new = self._shelf.put(chunks, self.made, self._allowance_bytes())
         before, networks = self._now.learning, tuple(map(self._steadied, answer.networks))

@@ -16,6 +16,7 @@ _MOST = {"vmaf": 100.0, "vmaf_neg": 100.0, "ssim": 1.0, "psnr_y_db": 60.0, "trus
 
 def with_learnt(quality: LiveQuality, networks: Sequence[LearntNetwork], title: str) -> EnhancementTable | None:
     """The measured offers, and those of the networks that learn the stream."""
+    networks = [each for each in networks if each.offer.rendition in quality.plain]
     if not networks:
         return quality.enhancements
     measured = quality.enhancements.enhancers if quality.enhancements else ()
@@ -24,8 +25,7 @@ def with_learnt(quality: LiveQuality, networks: Sequence[LearntNetwork], title: 
     for each in networks:
         name = f"{Family.CONTENT}-{each.tier}"
         tiers[name] = each.tier
-        plain = quality.plain.get(each.offer.rendition)
-        offered = each.offer.quality if plain is None else moved(each.offer.quality, each.plain, plain)
+        offered = moved(each.offer.quality, each.plain, quality.plain[each.offer.rendition])
         entries.setdefault(name, []).append(msgspec.structs.replace(each.offer, quality=offered))
     learnt = [
         EnhancerEntry(name=name, family=Family.CONTENT, tier=tiers[name], offers=tuple(offers))

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from abr.core.live_learning import LiveLearning
 from abr.core.live_quality import LiveQuality
 from abr.core.live_tables import LiveTables
 from abr.core.title import Rendition, Source, Title
@@ -44,8 +45,13 @@ def live_tables(
         sound_sizes=tuple(sound_sizes),
         enhancements=with_learnt(quality, learnt.networks, shown.name) if learnt else quality.enhancements,
         measured=quality.measured,
-        learning=learnt.learning if learnt else None,
+        learning=_at(learnt.learning, shown.ended) if learnt else None,
     )
+
+
+def _at(learning: LiveLearning, ended: bool) -> LiveLearning:
+    """Nothing learns a stream that has ended."""
+    return msgspec.structs.replace(learning, state="stopped") if ended else learning
 
 
 def _typical(

@@ -8,6 +8,7 @@ from enhancers.workflows.live_publishing import (
     Lead,
     Restfulness,
     is_to_be_taken_back,
+    is_tried,
     is_worth_its_bytes,
     lead_of,
 )
@@ -53,10 +54,15 @@ def test_training_rests_after_candidates_in_vain_and_wakes_on_a_scene_change():
         assert not rest.is_resting
         rest.note_candidate(has_led=False)
     assert rest.is_resting
-    rest.note_loss(0.83)
-    assert rest.is_resting, "much the same pictures"
-    rest.note_loss(0.83 * 1.3)
-    assert not rest.is_resting
+    assert not rest.note_loss(0.83) and rest.is_resting, "much the same pictures"
+    assert rest.note_loss(0.83 * 1.3) and not rest.is_resting
+    assert not rest.note_loss(0.83 * 1.3), "the new scene is the usual one by now"
+
+
+def test_a_later_publication_must_lead_on_two_samples_or_by_much():
+    assert is_tried(lead(0.4, samples=1), is_first=True)
+    assert not is_tried(lead(0.4, samples=1), is_first=False)
+    assert is_tried(lead(0.4, samples=2), is_first=False) and is_tried(lead(1.2, samples=1), is_first=False)
 
 
 def test_one_candidate_that_leads_keeps_training_going():

@@ -13,7 +13,7 @@ from abr.core.live_learning import LearnAnswer, LearnRequest
 from abr.core.title import Quality
 from abr.records import dumps, loads
 from enhancers.networks.checkpoint import digest, loads_chunks
-from enhancers.workflows import live_training
+from enhancers.workflows import live_rung
 from enhancers.workflows.live_rung import Network, RungLearner
 from enhancers.workflows.live_sample import Row, read_sample
 from enhancers.workflows.live_training import LiveTrainer
@@ -23,8 +23,8 @@ AMPLE_BYTES = 1_000_000
 
 @pytest.fixture
 def trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LiveTrainer:
-    monkeypatch.setattr(live_training, "STEPS_FIRST", 12)
-    monkeypatch.setattr(live_training, "STEPS", 12)
+    monkeypatch.setattr(live_rung, "STEPS_FIRST", 12)
+    monkeypatch.setattr(live_rung, "STEPS", 12)
     return LiveTrainer(tmp_path, lambda: None)
 
 

@@ -8,18 +8,22 @@ import signal
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 from live_process import finish, live
 from waiting import wait_until
 
 from abr.core.enhancement import Chunk, Offer, Tier
 from abr.core.live_learning import Gain, LearnAnswer, LearntNetwork
+from abr.core.live_quality import LiveQuality
 from abr.core.live_tables import TABLES_FILE, LiveTables
 from abr.core.title import Quality
 from abr.errors import FormatError
 from abr.records import dumps, load
 from server.live.learning.learning import Learning, Learnt, Lessons, Progress
+from server.live.learning.offers import with_learnt
 from server.live.learning.shelf import ADVANCE_S, Shelf
+from server.live.quality.prior import assumed_quality
 from server.live.sampled_process import SampledStream
 
 
@@ -146,6 +150,40 @@ def test_a_chunk_that_is_not_what_the_answer_says_is_not_published(stream):
     with pytest.raises(FormatError):
         stream.lessons.hear(b'{"state": "dancing", "is_ready": 3}')
     assert not stream.folder.exists() and not stream.heard
+
+
+@pytest.mark.parametrize("vmaf", [(), (1.0, 2.0)])
+def test_a_quality_that_is_not_of_one_segment_is_refused_before_any_table_holds_it(stream, vmaf):
+    made = stream.make(b"w" * 100)
+    for bad in (
+        msgspec.structs.replace(made, plain=msgspec.structs.replace(made.plain, vmaf=vmaf)),
+        msgspec.structs.replace(
+            made, offer=msgspec.structs.replace(made.offer, quality=msgspec.structs.replace(quality(70.0), vmaf=vmaf))
+        ),
+    ):
+        with pytest.raises(FormatError, match="quality of one segment"):
+            stream.answer(bad)
+    assert not stream.heard
+
+
+def test_a_price_is_what_was_gained_on_its_samples_above_what_plain_playback_is_usually_worth():
+    usual = LiveQuality(
+        plain={"90p": quality(50.0)}, meter=assumed_quality([], (640, 360)).meter, enhancements=None, measured=True
+    )
+    strange = network(b"s")
+    strange = msgspec.structs.replace(strange, offer=msgspec.structs.replace(strange.offer, rendition="9999p"))
+    table = with_learnt(usual, [network(b"w"), strange], "cam")
+    (entry,) = table.enhancers
+    (offer,) = entry.offers
+    assert (entry.name, offer.rendition, offer.quality.trusted, offer.quality.vmaf) == (
+        "content-low",
+        "90p",
+        (60.0,),
+        (60.0,),
+    )
+    huge = msgspec.structs.replace(network(b"w").offer, quality=quality(1e6))
+    (offer,) = with_learnt(usual, [msgspec.structs.replace(network(b"w"), offer=huge)], "cam").enhancers[0].offers
+    assert offer.quality.vmaf == (100.0,), "nobody believes more"
 
 
 def test_while_the_trainer_works_samples_wait_but_only_the_newest_few(tmp_path: Path):
