@@ -62,7 +62,7 @@ def is_to_be_taken_back(lead: Lead) -> bool:
     return lead.samples >= 2 and lead.trusted < WORSE
 
 
-class Restfulness:
+class SaturationDetector:
     """Whether more training is of use. It rests after VAIN_MAX candidates in vain, until the scene changes."""
 
     def __init__(self) -> None:

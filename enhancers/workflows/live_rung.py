@@ -27,7 +27,7 @@ from enhancers.training.patches import TrainingPairs
 from enhancers.workflows.live_publishing import (
     PROBATION,
     Lead,
-    Restfulness,
+    SaturationDetector,
     is_to_be_taken_back,
     is_tried,
     is_worth_its_bytes,
@@ -86,7 +86,7 @@ class RungLearner:
         self._trainer = OnlineTrainer(scale, (TIER,))
         generic = catalog.generic_chunks(catalog.architecture(scale, Tier.HIGH))
         self._generic = self._candidate_of(Family.GENERIC, Tier.HIGH, generic, STRENGTHS[0])
-        self.restfulness = Restfulness()
+        self.saturation = SaturationDetector()
         self.published: Network | None = None
         self._former: Network | None = None
         self._on_probation = self._scored = self._hurried = 0
@@ -161,7 +161,7 @@ class RungLearner:
             return  # once more
         if has_led and is_worth_its_bytes(lead, candidate.size_bytes, allowance_bytes):
             self.publish(candidate)
-        self.restfulness.note_candidate(has_led)
+        self.saturation.note_candidate(has_led)
         self._candidate = None
 
     def _lead(self, network: Network, other: Network | None, title: Title) -> Lead:
@@ -230,13 +230,13 @@ class RungLearner:
         for segment, sample in samples:
             pairs = self._pairs(sample)
             try:
-                if self.restfulness.note_loss(self._trainer.loss(pairs, segment)):
+                if self.saturation.note_loss(self._trainer.loss(pairs, segment)):
                     self._begin_scene()
                 self._trainer.add(pairs, segment)
             except MediaError:  # nothing brighter than black
                 continue
             self._rest()
-        if self.restfulness.is_resting or not self._trainer.is_ready:
+        if self.saturation.is_resting or not self._trainer.is_ready:
             return
         is_hurried = self.published is None or self._hurried > 0
         self._hurried -= self._hurried > 0

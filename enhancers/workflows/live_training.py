@@ -41,7 +41,7 @@ class LiveTrainer:
     @property
     def _active(self) -> RungLearner | None:
         """The lowest rung that training still lifts."""
-        return next((each for each in self._learners if not each.restfulness.is_resting), None)
+        return next((each for each in self._learners if not each.saturation.is_resting), None)
 
     @property
     def state(self) -> TrainerState:

@@ -21,7 +21,7 @@ from abr.time_limit import Duration
 if TYPE_CHECKING:
     from types import FrameType
 
-    from server.live.source import LiveSource
+    from server.live.source.reader import LiveSource
     from server.live.stream import Streamed
 
 _LEAVE_S = 1.0
@@ -130,9 +130,9 @@ def live(
     from abr.progress import bars_reporting_to, show_progress
     from server.ingest.cli import parse_cap, parse_heights, parse_rate
     from server.ingest.encode_settings import EncodeSettings
-    from server.live.address import Address
-    from server.live.beside import BesideOptions
-    from server.live.source import LiveSource
+    from server.live.side_processes import SideProcessOptions
+    from server.live.source.address import Address
+    from server.live.source.reader import LiveSource
     from server.live.stream import LiveOptions, stream_live
     from server.media.library import Library
 
@@ -148,7 +148,7 @@ def live(
     )
     address = Address(place=place, format=form, listen=listen, pace=pace, silence_s=silence_s, wait_s=wait_s)
     source = LiveSource(address)
-    beside = BesideOptions(
+    side_processes = SideProcessOptions(
         measure_share=measure_share, train_share=train_share, weights_share=weights_share, keep_s=window_s
     )
     options = LiveOptions(
@@ -156,7 +156,7 @@ def live(
         recipe=recipe,
         window_s=window_s,
         chunk_s=chunk_s,
-        beside=beside,
+        side_processes=side_processes,
         keep=keep,
         recording=recording,
     )

@@ -14,9 +14,9 @@ from server.ingest.encode_settings import Cuts
 from server.live.clock import Kind, SourceClock
 from server.live.publication import Publication
 from server.live.recording import Recording
-from server.live.sampled_process import SampledProcess
+from server.live.samples.process import SampledProcess
 from server.live.sound import LiveSound, drop_oldest
-from server.live.source import Arrived
+from server.live.source.reader import Arrived
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame

@@ -28,10 +28,10 @@ from server.ingest.encode import avc_codecs
 from server.ingest.encode_settings import Cuts
 from server.ingest.ladder import Rung
 from server.live.clock import FirstPictures, WallClock
+from server.live.edge.manifests import live_manifests, live_playlists
 from server.live.edge.presentation import LivePresentation
 from server.live.edge.segment_files import SegmentFiles
 from server.live.learning.learning import Learnt, Progress
-from server.live.manifests import live_manifests, live_playlists
 from server.live.quality.prior import assumed_quality
 from server.live.quality.tables import live_tables
 from server.live.readiness import Readiness

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from server.ingest.audio import FRAME_SAMPLES, RATE_HZ, SoundEncoder, SoundPlacer, mux_sound
 from server.ingest.cmaf import INIT_FILE, SegmentWriter, Write
-from server.live.source import Arrived
+from server.live.source.reader import Arrived
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame

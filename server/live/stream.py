@@ -21,18 +21,18 @@ from server.ingest.checkpoints import Checkpoints, Fingerprint
 from server.ingest.encode import EncodedRung, encode_ladder
 from server.ingest.encode_settings import EncodeSettings, chunk_length, segment_length
 from server.ingest.ladder import check_caps, plan_sizes, planned_sizes
-from server.live.beside import BesideOptions, processes_beside
 from server.live.caps import caps_by_size
 from server.live.clock import WallClock
-from server.live.footage import PICTURES_LOOKED_AT, footage_of, footage_of_recording
 from server.live.keeping import EndedStream, check_recording, keep_title, move_recording
 from server.live.pictures import LivePictures
 from server.live.publication import LivePlan, Publication, begin_folder
 from server.live.readiness import percentile
 from server.live.recording import RECORDING_FILE, Recording
-from server.live.sampled_process import SampledProcess
+from server.live.samples.process import SampledProcess
+from server.live.side_processes import SideProcessOptions, side_processes
 from server.live.sound import LiveSound, drop_oldest
-from server.live.source import STOPPED, Arrived, LiveSource, Opened
+from server.live.source.footage import PICTURES_LOOKED_AT, footage_of, footage_of_recording
+from server.live.source.reader import STOPPED, Arrived, LiveSource, Opened
 from server.live.window import check_window
 from server.media.library import IDENTIFIER, Library
 from server.media.live_title import LiveTitle
@@ -49,7 +49,7 @@ class LiveOptions:
     """What a stream becomes.
 
     window_s: the time-shift buffer. chunk_s: of the chunks that segments are offered in while they are under way; 0 for
-    none. beside: what looks at its pictures while it runs.
+    none. side_processes: what looks at its pictures while it runs.
 
     keep: make it an ordinary title at the end. recording: where the recording that it was measured against goes then.
     """
@@ -58,7 +58,7 @@ class LiveOptions:
     recipe: EncodeSettings
     window_s: float = 120.0
     chunk_s: float = 0.0
-    beside: BesideOptions = field(default_factory=BesideOptions)
+    side_processes: SideProcessOptions = field(default_factory=SideProcessOptions)
     keep: bool = False
     recording: Path | None = None
 
@@ -242,7 +242,7 @@ class _Stream:
         """Encode all that comes. Whatever happens, its manifests say that it has ended, or there is no folder."""
         import av
 
-        plan, footage, options = self.plan, self.plan.footage, self._options.beside
+        plan, footage, options = self.plan, self.plan.footage, self._options.side_processes
         try:
             with ExitStack() as stack:
                 recording: Recording | None = None
@@ -251,7 +251,7 @@ class _Stream:
                     recording = stack.enter_context(Recording(self.recording, size_px, footage.rate))
                 self._sampled = [
                     stack.enter_context(each)
-                    for each in processes_beside(options, plan, self._folder, self._work, self.publication, self._say)
+                    for each in side_processes(options, plan, self._folder, self._work, self.publication, self._say)
                 ]
                 pictures = LivePictures(
                     arrivals, footage, plan.cuts, self.publication, self.sound, recording, self._sampled

@@ -34,8 +34,8 @@ from enhancers.workflows.live_quality import STRENGTH
 from enhancers.workflows.live_sample import LiveSample, Row, read_sample, title_of_rows, trusted_rows
 from enhancers.workflows.live_training import LiveTrainer
 from server.live.learning.learning import SPREAD, WAITING_MAX
-from server.live.learning.shelf import Shelf
-from server.live.sampled_process import SampledStream, sampled_places, write_sample
+from server.live.learning.published_weights import PublishedWeights
+from server.live.samples.files import SampledStream, sampled_places, write_sample
 
 BEGIN_S = 4.0
 """When the trainer is ready: it imports what it needs first."""
@@ -129,7 +129,7 @@ def score(sample: LiveSample, candidate: OfferCandidate) -> Quality:
 def learn(film: Film, seconds: float, share: float, weights_share: float) -> dict[str, object]:
     segment_s, made = film.stream.segment_s, film.stream.work / "made"
     made.mkdir(parents=True, exist_ok=True)
-    shelf = Shelf(folder=film.stream.work / "shelf", share=weights_share, keep_s=60.0)
+    shelf = PublishedWeights(folder=film.stream.work / "shelf", share=weights_share, keep_s=60.0)
     trainer = LiveTrainer(made, lambda: None)
     now_s, begun = BEGIN_S, 0
     networks: tuple[LearntNetwork, ...] = ()

@@ -15,8 +15,9 @@ import msgspec
 
 from abr.core.live_learning import LearnAnswer, LearnRequest, LearntNetwork, LearntSet, LiveLearning
 from abr.records import dumps, loads
-from server.live.learning.shelf import Shelf
-from server.live.sampled_process import SampledProcess, SampledStream
+from server.live.learning.published_weights import PublishedWeights
+from server.live.samples.files import SampledStream
+from server.live.samples.process import SampledProcess
 
 COMMAND = (sys.executable, "-m", "enhancers.workflows.live_training")
 WAITING_MAX = 5
@@ -50,18 +51,18 @@ class Learning(SampledProcess):
         self,
         stream: SampledStream,
         share: float,
-        lessons: Lessons,
+        exchange: LearningExchange,
         *,
         command: Sequence[str] = COMMAND,
         ticks: Callable[[], float] = time.monotonic,
     ) -> None:
-        made = lessons.made
+        made = exchange.made
         made.mkdir(parents=True, exist_ok=True)
         line = [*command, "--share", f"{share:g}", "--out", str(made)]
-        super().__init__(stream, line, lessons, waiting_max=WAITING_MAX, spread=SPREAD, ticks=ticks)
+        super().__init__(stream, line, exchange, waiting_max=WAITING_MAX, spread=SPREAD, ticks=ticks)
 
 
-class Lessons:
+class LearningExchange:
     """What is asked of that process, and what becomes of its answers.
 
     made: the folder where it puts chunks. progress: of the stream now. learnt: hears what is to be offered from the
@@ -70,7 +71,7 @@ class Lessons:
 
     def __init__(
         self,
-        shelf: Shelf,
+        published: PublishedWeights,
         made: Path,
         *,
         progress: Callable[[], Progress],
@@ -79,14 +80,14 @@ class Lessons:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.made = made
-        self._shelf, self._progress = shelf, progress
+        self._published, self._progress = published, progress
         self._learnt, self._tell, self._clock = learnt, told, clock
         self._now = Learnt(learning=LiveLearning())
         self._from_segment: dict[str, int] = {}
         """By sha256 of weights: the first segment whose tables could name them."""
 
     def ask(self, folders: Sequence[Path], segments: Sequence[int]) -> bytes:
-        """See Inquiry."""
+        """See SampleExchange."""
         request = LearnRequest(
             folders=tuple(map(str, folders)), segments=tuple(segments), allowance_bytes=self._allowance_bytes()
         )
@@ -94,38 +95,38 @@ class Lessons:
 
     def _allowance_bytes(self) -> int:
         progress = self._progress()
-        return self._shelf.allowance_bytes(progress.rung_bytes, progress.stream_s)
+        return self._published.allowance_bytes(progress.rung_bytes, progress.stream_s)
 
     def hear(self, line: bytes) -> bool:
-        """See Inquiry."""
+        """See SampleExchange."""
         answer = loads(line, LearnAnswer, what="what was learnt")
         for network in answer.networks:
             network.check()
         chunks = [chunk for network in answer.networks for chunk in network.offer.chunks]
-        is_new = self._shelf.put(chunks, self.made, self._allowance_bytes())
-        before, networks = self._now.learning, tuple(map(self._steadied, answer.networks))
+        is_new = self._published.put(chunks, self.made, self._allowance_bytes())
+        before, networks = self._now.learning, tuple(map(self._keep_steady, answer.networks))
         learning = LiveLearning(
             state=answer.state,
             publications=before.publications + is_new,
-            published_bytes=self._shelf.published_bytes,
+            published_bytes=self._published.published_bytes,
             published_s=round(self._clock(), 3) if is_new else before.published_s,
             sets=tuple(map(self._set_of, networks)),
         )
         self._now = Learnt(learning=learning, networks=networks)
         self._learnt(self._now)
-        self._shelf.name_only(frozenset(chunk.file for chunk in chunks), self._clock())
+        self._published.name_only(frozenset(chunk.file for chunk in chunks), self._clock())
         if is_new:
             self._tell(_describe(learning))
         return answer.is_ready
 
-    def _steadied(self, network: LearntNetwork) -> LearntNetwork:
+    def _keep_steady(self, network: LearntNetwork) -> LearntNetwork:
         """As it was told before, while its price has hardly moved: plans are made anew with each price."""
         for before in self._now.networks:
             same = (before.offer.weights_sha256, before.offer.strength) == (
                 network.offer.weights_sha256,
                 network.offer.strength,
             )
-            if same and abs(_worth(before) - _worth(network)) < STEADY_POINTS:
+            if same and abs(_gain_points(before) - _gain_points(network)) < STEADY_POINTS:
                 return before
         return network
 
@@ -140,7 +141,7 @@ class Lessons:
         )
 
     def end(self, problem: str) -> None:
-        """See Inquiry."""
+        """See SampleExchange."""
         stopped = msgspec.structs.replace(self._now.learning, state="stopped")
         self._now = Learnt(learning=stopped, networks=self._now.networks)
         self._learnt(self._now)
@@ -148,7 +149,7 @@ class Lessons:
         self._tell(f"{why}.")
 
 
-def _worth(network: LearntNetwork) -> float:
+def _gain_points(network: LearntNetwork) -> float:
     """Points of trusted quality above plain playback."""
     lifted = network.offer.quality
     return (lifted.trusted or lifted.vmaf)[0] - network.plain.vmaf[0]

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from abr.core.live_quality import Answer, LiveQuality, Sample
 from abr.records import dumps, loads
-from server.live.sampled_process import SampledProcess, SampledStream
+from server.live.samples.files import SampledStream
+from server.live.samples.process import SampledProcess
 
 COMMAND = (sys.executable, "-m", "enhancers.workflows.live_quality")
 
@@ -33,26 +34,26 @@ class Measuring(SampledProcess):
         command: Sequence[str] = COMMAND,
         ticks: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(stream, [*command, "--share", f"{share:g}"], _Questions(measured, told), ticks=ticks)
+        super().__init__(stream, [*command, "--share", f"{share:g}"], _MeasuringExchange(measured, told), ticks=ticks)
 
 
-class _Questions:
+class _MeasuringExchange:
     def __init__(self, measured: Callable[[LiveQuality], None], told: Callable[[str], None]) -> None:
         self._measured, self._tell = measured, told
 
     def ask(self, folders: Sequence[Path], _segments: Sequence[int]) -> bytes:
-        """See Inquiry."""
+        """See SampleExchange."""
         return dumps(Sample(folder=str(folders[-1])))
 
     def hear(self, line: bytes) -> bool:
-        """See Inquiry."""
+        """See SampleExchange."""
         answer = loads(line, Answer, what="what was measured")
         if answer.quality is not None:
             self._measured(answer.quality)
         return True
 
     def end(self, problem: str) -> None:
-        """See Inquiry."""
+        """See SampleExchange."""
         if problem:
             self._tell(f"nothing is measured: {problem}.")
         else:

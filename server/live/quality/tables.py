@@ -10,10 +10,10 @@ from abr.core.live_learning import LiveLearning
 from abr.core.live_quality import LiveQuality
 from abr.core.live_tables import LiveTables
 from abr.core.title import Rendition, Source, Title
+from server.live.edge.manifests import DELAY_SEGMENTS
 from server.live.edge.presentation import LivePresentation
 from server.live.learning.learning import Learnt
 from server.live.learning.offers import with_learnt
-from server.live.manifests import DELAY_SEGMENTS
 
 RECENT_SEGMENTS = 8
 """A typical segment is as large as these were on average."""

@@ -6,7 +6,7 @@ from enhancers.workflows.live_publishing import (
     MARGIN,
     VAIN_MAX,
     Lead,
-    Restfulness,
+    SaturationDetector,
     is_to_be_taken_back,
     is_tried,
     is_worth_its_bytes,
@@ -47,7 +47,7 @@ def test_a_publication_that_does_worse_on_newer_samples_is_taken_back_but_not_by
 
 
 def test_training_rests_after_candidates_in_vain_and_wakes_on_a_scene_change():
-    rest = Restfulness()
+    rest = SaturationDetector()
     for loss in (0.80, 0.82, 0.79):
         rest.note_loss(loss)
     for _ in range(VAIN_MAX):
@@ -66,7 +66,7 @@ def test_a_later_publication_must_lead_on_two_samples_or_by_much():
 
 
 def test_one_candidate_that_leads_keeps_training_going():
-    rest = Restfulness()
+    rest = SaturationDetector()
     for has_led in [False] * (VAIN_MAX - 1) + [True] + [False] * (VAIN_MAX - 1):
         rest.note_candidate(has_led)
     assert not rest.is_resting

@@ -20,11 +20,11 @@ from abr.core.live_tables import TABLES_FILE, LiveTables
 from abr.core.title import Quality
 from abr.errors import FormatError
 from abr.records import dumps, load
-from server.live.learning.learning import Learning, Learnt, Lessons, Progress
+from server.live.learning.learning import Learning, LearningExchange, Learnt, Progress
 from server.live.learning.offers import with_learnt
-from server.live.learning.shelf import ADVANCE_S, Shelf
+from server.live.learning.published_weights import ADVANCE_S, PublishedWeights
 from server.live.quality.prior import assumed_quality
-from server.live.sampled_process import SampledStream
+from server.live.samples.files import SampledStream
 
 
 def quality(vmaf: float) -> Quality:
@@ -56,8 +56,8 @@ class Stream:
         self.folder, self.made = folder / "cam", folder / "made"
         self.made.mkdir()
         self.now_s, self.heard, self.said, self.next_segment = 0.0, [], [], 5
-        self.shelf = Shelf(folder=self.folder, share=share, keep_s=30.0)
-        self.lessons = Lessons(
+        self.shelf = PublishedWeights(folder=self.folder, share=share, keep_s=30.0)
+        self.lessons = LearningExchange(
             self.shelf,
             self.made,
             progress=lambda: Progress(rung_bytes=1_000_000, stream_s=10.0, next_segment=self.next_segment),

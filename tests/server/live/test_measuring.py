@@ -16,7 +16,7 @@ from abr.errors import ToprungError
 from abr.records import load
 from server.live.quality.measuring import Measuring
 from server.live.quality.prior import PLAIN_VMAF, assumed_vmaf
-from server.live.sampled_process import SampledStream
+from server.live.samples.files import SampledStream
 
 WAITS = (sys.executable, "-c", "import sys; sys.stdin.read()")
 """In the place of what measures: it only waits."""

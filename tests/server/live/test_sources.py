@@ -28,10 +28,10 @@ from serve_process import clean_environment
 from waiting import wait_until
 
 from server.live import source as source_module
-from server.live.address import Address
 from server.live.pictures import LivePictures
 from server.live.sound import EARLY_MAX_S
-from server.live.source import Arrived, LiveSource
+from server.live.source.address import Address
+from server.live.source.reader import Arrived, LiveSource
 from server.live.stream import LOOK_AHEAD_S, _begin
 
 RATE = 25

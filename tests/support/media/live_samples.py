@@ -11,7 +11,7 @@ from live_process import run
 from titles import small_clip
 
 from server.live.learning.learning import SPREAD
-from server.live.sampled_process import SampledStream, sampled_places, write_sample
+from server.live.samples.files import SampledStream, sampled_places, write_sample
 
 SEGMENT_FRAMES = 25
 

@@ -13,29 +13,19 @@ import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Protocol, Self
 
-import numpy as np
-
-from abr.core.live_quality import PICTURES_FILE
-from abr.core.live_tables import TABLES_FILE, LiveTables
-from abr.core.title import TITLE_FILE, segment_file
 from abr.errors import FormatError, StorageError
-from abr.files import write_file
-from abr.media.planes import planes_of
-from abr.records import dumps, load
-from server.ingest.cmaf import INIT_FILE
+from server.live.samples.files import AFTER, BEFORE, SampledStream, sampled_places, write_sample
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
-_AHEAD, _BEHIND = 2, 1
-"""Pictures before and after the middle one, which is judged: flicker and motion need them."""
 LATE_SHARE = 0.5
 """Segments that are ready later than this share of their duration are late."""
 _LINE_BYTES_MAX = 4 << 20
@@ -43,18 +33,7 @@ STUCK_SEGMENTS = 2.0
 """No segment for so long is late too."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SampledStream:
-    """folder: of the live title. work: where samples are put meanwhile. rungs: their ids."""
-
-    folder: Path
-    work: Path
-    rungs: Sequence[str]
-    segment_frames: int
-    segment_s: float
-
-
-class Inquiry(Protocol):
+class SampleExchange(Protocol):
     """What is asked about samples, and what becomes of the answers. Called in a thread of its own."""
 
     def ask(self, folders: Sequence[Path], segments: Sequence[int]) -> bytes:
@@ -88,15 +67,15 @@ class SampledProcess:
         self,
         stream: SampledStream,
         command: Sequence[str],
-        inquiry: Inquiry,
+        exchange: SampleExchange,
         *,
         waiting_max: int = 1,
         spread: Sequence[float] = (),
         ticks: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._stream, self._command, self._inquiry, self._ticks = stream, command, inquiry, ticks
+        self._stream, self._command, self._exchange, self._ticks = stream, command, exchange, ticks
         self._places = sampled_places(stream.segment_frames, spread)
-        self._is_open = stream.segment_frames > _AHEAD + _BEHIND
+        self._is_open = stream.segment_frames > BEFORE + AFTER
         self._takes_ahead = waiting_max > 1
         self._taken: list[_Taken] = []
         """Those whose segments are not listed yet."""
@@ -126,7 +105,7 @@ class SampledProcess:
             )
         except OSError as error:
             self._is_open = False
-            self._inquiry.end(str(error.strerror))
+            self._exchange.end(str(error.strerror))
         self._thread.start()
         return self
 
@@ -186,7 +165,7 @@ class SampledProcess:
             if has_ended:
                 if self._is_open:
                     self._is_open = False
-                    self._inquiry.end("")
+                    self._exchange.end("")
                 return
             self._is_free = True
 
@@ -205,11 +184,13 @@ class SampledProcess:
         if not written:
             return True
         try:
-            stdin.write(self._inquiry.ask([folder for _, folder in written], [number for number, _ in written]) + b"\n")
+            stdin.write(
+                self._exchange.ask([folder for _, folder in written], [number for number, _ in written]) + b"\n"
+            )
             stdin.flush()
             while line := stdout.readline(_LINE_BYTES_MAX):
                 with suppress(FormatError, StorageError):
-                    if not self._inquiry.hear(line):
+                    if not self._exchange.hear(line):
                         continue
                 return True
         except OSError:
@@ -222,37 +203,3 @@ class SampledProcess:
             return write_sample(self._stream, taken.segment, taken.pictures)
         except (OSError, FormatError, StorageError):
             return None
-
-
-def sampled_places(segment_frames: int, spread: Sequence[float]) -> frozenset[int]:
-    """Which pictures of a segment a sample has: those around the middle one, and further ones at shares of it."""
-    middle = segment_frames // 2
-    return frozenset(
-        (*range(middle - _AHEAD, middle + _BEHIND + 1), *(int(share * segment_frames) for share in spread))
-    )
-
-
-def write_sample(stream: SampledStream, segment: int, pictures: Mapping[int, VideoFrame]) -> Path:
-    """The title of that one segment, and those pictures of it. Raises OSError, FormatError, StorageError."""
-    sample = stream.work / "samples" / str(segment)
-    for rung in stream.rungs:
-        home = sample / "video" / rung
-        home.mkdir(parents=True)
-        for name, as_name in ((INIT_FILE, INIT_FILE), (segment_file(segment), segment_file(0))):
-            _link(stream.folder / "video" / rung / name, home / as_name)
-    write_file(sample / TITLE_FILE, dumps(load(stream.folder / TABLES_FILE, LiveTables).typical))
-    numbers = sorted(pictures)
-    planes = zip(*(planes_of(pictures[number]) for number in numbers), strict=True)
-    y, u, v = (np.stack([np.array(plane) for plane in each]) for each in planes)
-    with (sample / PICTURES_FILE).open("wb") as file:
-        np.savez(file, y=y, u=u, v=v, numbers=np.array(numbers), judged=np.array(stream.segment_frames // 2))
-    return sample
-
-
-def _link(path: Path, twin: Path) -> None:
-    try:
-        os.link(path, twin)
-    except FileNotFoundError:
-        raise
-    except OSError:  # a file system without hard links
-        shutil.copyfile(path, twin)

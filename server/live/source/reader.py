@@ -20,7 +20,7 @@ from abr.errors import MediaError
 from abr.media.languages import UNKNOWN, language_tag
 from abr.media.probe import FORMATS
 from abr.media.survey import decode_packet
-from server.live.address import PROTOCOLS, Address
+from server.live.source.address import PROTOCOLS, Address
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame

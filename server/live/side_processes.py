@@ -7,17 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from abr.core.live_quality import LiveQuality
-from server.live.learning.learning import Learning, Learnt, Lessons
-from server.live.learning.shelf import Shelf
+from server.live.learning.learning import Learning, LearningExchange, Learnt
+from server.live.learning.published_weights import PublishedWeights
 from server.live.publication import LivePlan, Publication
 from server.live.quality.measuring import Measuring
-from server.live.sampled_process import SampledProcess, SampledStream
+from server.live.samples.files import SampledStream
+from server.live.samples.process import SampledProcess
 
 WEIGHTS_SHARE = 0.03
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BesideOptions:
+class SideProcessOptions:
     """measure_share, train_share: of one core; 0 for no such process.
 
     weights_share: of the bytes of the lowest rung, for networks that learn the stream. keep_s: how long those are still
@@ -30,8 +31,8 @@ class BesideOptions:
     keep_s: float = 120.0
 
 
-def processes_beside(
-    options: BesideOptions,
+def side_processes(
+    options: SideProcessOptions,
     plan: LivePlan,
     folder: Path,
     work: Path,
@@ -59,6 +60,8 @@ def processes_beside(
         yield Measuring(samples("quality"), options.measure_share, measured=measured, told=told)
     if options.train_share:
         stream = samples("learning")
-        shelf = Shelf(folder=folder, share=options.weights_share, keep_s=options.keep_s)
-        lessons = Lessons(shelf, stream.work / "made", progress=publication.progress, learnt=learnt, told=told)
-        yield Learning(stream, options.train_share, lessons)
+        published = PublishedWeights(folder=folder, share=options.weights_share, keep_s=options.keep_s)
+        exchange = LearningExchange(
+            published, stream.work / "made", progress=publication.progress, learnt=learnt, told=told
+        )
+        yield Learning(stream, options.train_share, exchange)

@@ -22,7 +22,7 @@ CHUNK_BYTES_MAX = 4 << 20
 
 
 @dataclass(slots=True, kw_only=True)
-class Shelf:
+class PublishedWeights:
     """The published chunks of one stream.
 
     folder: of the live title. share: of the lowest rung's bytes that publications may take. keep_s: how long files stay

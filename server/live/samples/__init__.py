@@ -1,0 +1,1 @@
+"""Samples of a running stream, and the processes that are asked about them."""
