@@ -27,7 +27,7 @@ from ports import free_port
 from serve_process import clean_environment
 from waiting import wait_until
 
-from server.live import source as source_module
+from server.live.source import reader as source_module
 from server.live.pictures import LivePictures
 from server.live.sound import EARLY_MAX_S
 from server.live.source.address import Address
