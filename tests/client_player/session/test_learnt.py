@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,5 +134,7 @@ def test_forged_weights_are_refused_and_playing_goes_on(viewing: Viewing):
 
 def test_metrics_tell_how_old_the_weights_are_and_what_trains_them(viewing: Viewing):
     decided = len(viewing.of(Decided))
-    assert f'toprung_live_decisions_total{{trainer="training"}} {decided}.0' in viewing.metrics
+    told = dict(re.findall(r'toprung_live_decisions_total\{trainer="(\w+)"\} (\d+)', viewing.metrics))
+    assert {"training"} <= told.keys() <= {"training", "stopped"}, "it stops when the stream ends"
+    assert sum(map(int, told.values())) == decided
     assert f"toprung_live_publication_age_seconds_count {decided}.0" in viewing.metrics

@@ -27,9 +27,9 @@ from ports import free_port
 from serve_process import clean_environment
 from waiting import wait_until
 
-from server.live.source import reader as source_module
 from server.live.pictures import LivePictures
 from server.live.sound import EARLY_MAX_S
+from server.live.source import reader as source_module
 from server.live.source.address import Address
 from server.live.source.reader import Arrived, LiveSource
 from server.live.stream import LOOK_AHEAD_S, _begin
