@@ -46,7 +46,7 @@ class _Tiers(click.ParamType):  # type: ignore[type-arg]
 @click.option("--steps", type=click.IntRange(min=1), help="Training steps instead of time: repeatable exactly.")
 @click.option("--tiers", type=_Tiers(), default="low,medium,high", help="Tiers to train, measure and offer.")
 @click.option("--rungs", help="Only these renditions, such as 180p,240p.")
-@click.option("--detail", type=FiniteRange(0, 1), default=0.1, help="More for VMAF, 0 for PSNR alone.")
+@click.option("--detail", type=FiniteRange(0, 1), default=0.03, help="More for VMAF, 0 for PSNR alone.")
 @click.option("--seed", type=int, default=1)
 @click.option("--threads", type=click.IntRange(min=1), default=1, help="CPU threads for training.")
 @click.option("--weights", type=click.Path(path_type=Path, file_okay=False), help="Attach these instead of training.")

@@ -20,7 +20,7 @@ from abr.files import write_atomically
 from enhancers.networks.plain_torch import PlainTrunk
 from enhancers.training.detail_loss import DetailLoss
 from enhancers.training.patches import PatchBatch, PatchSampler, Stack
-from enhancers.training.structure_loss import structure_lost
+from enhancers.training.structure_loss import StructureLoss
 
 Trunk = TypeVar("Trunk", bound=nn.Module)
 Batch = TypeVar("Batch")
@@ -254,7 +254,8 @@ class LumaRun(TrainingRun[PlainTrunk, PatchBatch]):
             lost = (detail.lost(plain + residual.float()) for residual in residuals)
             losses = [loss + weight * share for loss, weight, share in zip(losses, weights, lost, strict=True)]
         if weight := self.recipe.structure_weight:
-            lost = (structure_lost(target, plain + residual.float()) for residual in residuals)
+            structure = StructureLoss(target)
+            lost = (structure.lost(plain + residual.float()) for residual in residuals)
             losses = [loss + weight * share for loss, share in zip(losses, lost, strict=True)]
         total = torch.stack([share * loss for share, loss in zip(shares.values(), losses, strict=True)]).sum()
         return total, losses[-1]

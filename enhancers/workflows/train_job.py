@@ -12,7 +12,8 @@ from abr.jobs.local_pool import Tell
 from abr.records import load
 from enhancers.prepared_title import open_title
 from enhancers.training.title_training import TrainingPlan
-from enhancers.training.trainer import DETAIL_WEIGHT, TrainingSettings
+from enhancers.training.title_weights import DETAIL_WEIGHT, STRUCTURE_WEIGHT
+from enhancers.training.trainer import TrainingSettings
 from enhancers.workflows.train_title import AttachResult, RehearsalResult, attach, rehearse, select_renditions
 
 
@@ -61,6 +62,7 @@ def train_title(job: TrainJob, tell: Tell) -> AttachResult | RehearsalResult:
             seconds=0.0 if job.steps else job.seconds,
             threads=job.threads,
             detail_weight=job.detail,
+            structure_weight=STRUCTURE_WEIGHT if job.detail else 0.0,
         ),
         seed=job.seed,
         made_by=_made_by(job),

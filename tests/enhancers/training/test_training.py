@@ -19,7 +19,8 @@ from enhancers.networks.plain_torch import PlainTrunk, run_collapsed
 from enhancers.runtime.enhancer import PlainScaler
 from enhancers.training.detail_loss import DetailLoss
 from enhancers.training.patches import PatchSampler, TrainingPairs
-from enhancers.training.trainer import DETAIL_WEIGHT, TrainingSettings, fit
+from enhancers.training.title_weights import DETAIL_WEIGHT
+from enhancers.training.trainer import TrainingSettings, fit
 
 ARCHITECTURE = parse("plain-m2c16x2")
 
