@@ -67,9 +67,14 @@ def rung_of(excerpt: str, scale: float) -> tuple[list[Frame], int]:
 
 
 def judge(excerpt: str, scale: float, folder: str, exit_: int) -> Figures:
-    """Means of the judged frames, as shown by the weights in `folder`; by the plain scaler when it is empty."""
+    """As shown by the weights in `folder`; by the plain scaler when it is empty."""
+    (low, *_), _ = rung_of(excerpt, scale)
+    return judge_lift(excerpt, scale, open_folder(folder, scale, exit_, low, source_of(excerpt)[0]))
+
+
+def judge_lift(excerpt: str, scale: float, enhancer: Enhancer) -> Figures:
+    """Means of the judged frames, and the bytes of the rung."""
     film, (low, size_bytes) = source_of(excerpt), rung_of(excerpt, scale)
-    enhancer = open_folder(folder, scale, exit_, low[0], film[0])
     with SampledPanel(film[0].width_px, film[0].height_px, FPS, tabled=True) as panel:
         for number, frame in enumerate(JUDGED):
             sources = [film[index].planes() for index in fed_frames(frame)]
