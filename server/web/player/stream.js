@@ -13,6 +13,7 @@ const SOUGHT_MS = 3000; // after a seek
 const KEPT_LIVE = 300; // decisions of a live stream that are remembered
 const LIVE_CATCHUP = { enabled: true, maxDrift: 12, playbackRate: { min: -0.05, max: 0.05 } }; // keeps the distance
 const DECODE_TRIES = 3; // dash.js begins anew by itself where the browser could not decode
+const RECOVERY_MS = 8000; // what it may take for that
 const DECODED_S = 5; // so much that was shown since, and it is another failure
 const DOWNLOAD_ERRORS = [10, 11, 15, 25, 26, 27, 28]; // dash.js' codes of downloads that failed
 export const PUBLIC = 16; // leading characters of a session id that may be told
@@ -33,6 +34,7 @@ export class Stream {
   lifting = false; // an enhancer tells what is shown
   #sought = false; // by the viewer: that a picture takes a moment to come is no stall
   #undecoded = { count: 0, atS: 0 };
+  #recovering = 0;
   #stoppedAtS = null;
   #listening = new AbortController();
 
@@ -69,6 +71,7 @@ export class Stream {
   stop() {
     if (this.#over) return;
     this.#stoppedAtS = this.video.currentTime;
+    clearTimeout(this.#recovering);
     this.#listening.abort();
     this.player.destroy();
   }
@@ -218,12 +221,23 @@ export class Stream {
     else if (!this.video.error) this.error ||= detail.split("\n")[0];
   }
 
-  /** Where the browser fails again and again, the film stops: dash.js would fetch the same for ever. */
+  /** Where the browser fails again and again, or dash.js does not get over it, the film stops. */
   #notDecoded() {
     const { currentTime: atS, error } = this.video;
+    const why = `this browser cannot decode it (${error?.message || "it does not say why"})`;
     if (Math.abs(atS - this.#undecoded.atS) > DECODED_S) this.#undecoded = { count: 0, atS };
-    if (++this.#undecoded.count < DECODE_TRIES) return;
-    this.error ||= `this browser cannot decode it (${error?.message || "it does not say why"})`;
+    clearTimeout(this.#recovering);
+    if (++this.#undecoded.count >= DECODE_TRIES) return this.#giveUp(why);
+    this.#recovering = setTimeout(() => this.#decodes(atS) || this.#giveUp(why), RECOVERY_MS);
+  }
+
+  #decodes(sinceS) {
+    const { error, paused, readyState, currentTime } = this.video;
+    return this.#over || (!error && readyState > 1 && (paused || currentTime !== sinceS));
+  }
+
+  #giveUp(why) {
+    this.error ||= why;
     this.stop();
   }
 
