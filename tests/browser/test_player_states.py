@@ -145,7 +145,7 @@ async def test_a_film_that_the_browser_cannot_decode_stops_with_a_reason_and_can
         whole.set()  # the route stays: a request may be held for good while one is taken away
         await page.tab.click("#retry")
         await played(page, 0.5)
-        assert await page.tab.evaluate("document.body.dataset.state") in ("playing", "measuring", "ended")
+        await until(page, "['playing', 'measuring', 'ended'].includes(document.body.dataset.state)")
 
 
 @pytest.mark.timeout(120)
