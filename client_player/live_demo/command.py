@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from abr.core.events import loads_log
-from abr.core.live_tables import LiveTables
+from abr.core.live.tables import LiveTables
 from abr.errors import ToprungError
 from abr.records import loads
 from client_player.demo_steps import print_command, run_toprung, step

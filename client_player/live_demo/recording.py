@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from abr.core.live_tables import TABLES_FILE
+from abr.core.live.tables import TABLES_FILE
 from abr.files import write_atomically
 
 _LIVE_FILE = "live.json"

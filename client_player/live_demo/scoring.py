@@ -12,7 +12,7 @@ import numpy as np
 
 from abr.core.enhancement import PLAIN, EnhancementTable, EnhancerEntry
 from abr.core.events import AnyEvent, Shown
-from abr.core.live_tables import LiveTables
+from abr.core.live.tables import LiveTables
 from abr.core.title import Rendition, segment_file
 from abr.quality.pictures import Planes
 from abr.quality.vmaf import meter_of

@@ -20,7 +20,7 @@ import aiohttp
 from abr.core.device import Measurement
 from abr.core.enhancement import EnhancementTable, Offer
 from abr.core.events import AnyEvent, Decided, Ended, Failed, Learnt, Shown
-from abr.core.live_learning import LiveLearning
+from abr.core.live.learning import LiveLearning
 from abr.core.title import Quality, Rendition, Title
 from abr.errors import InputError, StorageError, ToprungError
 from abr.files import file_sha256

@@ -9,7 +9,7 @@ from typing import Protocol
 from abr.core.control import Download
 from abr.core.enhancement import EnhancementTable
 from abr.core.events import Decided, EventBatch
-from abr.core.live_learning import LiveLearning
+from abr.core.live.learning import LiveLearning
 from abr.core.title import Title
 from client_player.source.mpd import Presentation
 from client_player.transport.http import HttpReply

@@ -12,7 +12,7 @@ from urllib.parse import urljoin
 import aiohttp
 import msgspec
 
-from abr.core.live_tables import TABLES_FILE, LiveTables
+from abr.core.live.tables import TABLES_FILE, LiveTables
 from abr.core.title import AudioTrack, Title, segment_file
 from abr.errors import FormatError, ToprungError
 from abr.records import loads

@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from abr.core.enhancement import EnhancementTable, Family, Offer, Tier
-from abr.core.live_quality import Answer, LiveQuality, Sample
+from abr.core.live.quality import Answer, LiveQuality, Sample
 from abr.core.title import Quality, Title
 from abr.errors import ToprungError
 from abr.quality.vmaf import Box

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from abr.core.enhancement import Family, Tier
-from abr.core.live_learning import Gain, LearntNetwork
+from abr.core.live.learning import Gain, LearntNetwork
 from abr.core.title import Quality, Rendition, Title
 from abr.errors import MediaError
 from abr.files import write_file

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from abr.core.live_quality import PICTURES_FILE
+from abr.core.live.quality import PICTURES_FILE
 from abr.core.title import TITLE_FILE, PanelFigures, Quality, Rendition, Title
 from abr.errors import FormatError
 from abr.quality.pictures import Planes, crop_planes

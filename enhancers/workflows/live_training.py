@@ -2,7 +2,7 @@
 
     python -m enhancers.workflows.live_training --share 0.5 --out FOLDER
 
-It takes requests (`abr.core.live_learning.LearnRequest`), one JSON line each on stdin. The newest sample is scored
+It takes requests (`abr.core.live.learning.LearnRequest`), one JSON line each on stdin. The newest sample is scored
 first, with what is published and with what training has made of it since; then all are learnt from. Networks to be
 published lie in FOLDER before an answer names them. It takes no more of a core than its share.
 """
@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from abr.core.live_learning import LearnAnswer, LearnRequest, TrainerState
+from abr.core.live.learning import LearnAnswer, LearnRequest, TrainerState
 from abr.errors import ToprungError
 from abr.quality.vmaf import Box
 from abr.records import dumps, loads

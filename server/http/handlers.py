@@ -11,7 +11,7 @@ import msgspec
 from aiohttp import web
 
 from abr.core.events import EventBatch
-from abr.core.live_tables import TABLES_FILE
+from abr.core.live.tables import TABLES_FILE
 from abr.core.title import TITLE_FILE
 from abr.errors import FormatError
 from abr.records import dumps, loads

@@ -16,7 +16,7 @@ from fractions import Fraction
 from itertools import accumulate, pairwise
 from pathlib import Path
 
-from abr.core.live_tables import TABLES_FILE
+from abr.core.live.tables import TABLES_FILE
 from abr.core.title import AudioTrack, Rendition, Version
 from abr.errors import StorageError
 from abr.files import write_atomically

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from abr.core.live_quality import LiveQuality
+from abr.core.live.quality import LiveQuality
 from server.live.learning.learning import Learning, LearningExchange, Learnt
 from server.live.learning.published_weights import PublishedWeights
 from server.live.publication import LivePlan, Publication

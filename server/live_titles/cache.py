@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from abr.core.live_tables import TABLES_FILE, LiveTables
+from abr.core.live.tables import TABLES_FILE, LiveTables
 from abr.errors import FormatError, StorageError
 from abr.records import load
 from server.clock import Clock

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from abr.core.arrays import Floats
-from abr.core.live_tables import LiveTables
+from abr.core.live.tables import LiveTables
 from abr.core.options import PriceList
 from abr.core.title import Title
 from abr.records import dumps

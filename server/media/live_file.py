@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from abr.core.live_tables import TABLES_FILE
+from abr.core.live.tables import TABLES_FILE
 from abr.errors import FormatError, StorageError, UnknownNameError
 from server.errors import RequestError
 from server.media.kept_versions import kept_folder

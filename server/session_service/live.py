@@ -16,7 +16,7 @@ import msgspec
 from abr.core.arrays import stored_bytes
 from abr.core.enhancement import Currency, Family
 from abr.core.events import AnyEvent, Shown
-from abr.core.live_learning import LiveLearning
+from abr.core.live.learning import LiveLearning
 from abr.core.options import PriceList
 from abr.core.pricing import TitleOptions
 from server.errors import RequestError

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from abr.core.arrays import Floats
-from abr.core.live_tables import TABLES_FILE, LiveTables
+from abr.core.live.tables import TABLES_FILE, LiveTables
 from abr.records import dumps_pretty, load
 from server.live_titles.forecast import forecast_sizes
 

@@ -24,8 +24,8 @@ from click.testing import CliRunner
 
 from abr.cli import root
 from abr.core.enhancement import Family, Tier
-from abr.core.live_learning import LearnRequest, LearntNetwork
-from abr.core.live_tables import TABLES_FILE, LiveTables
+from abr.core.live.learning import LearnRequest, LearntNetwork
+from abr.core.live.tables import TABLES_FILE, LiveTables
 from abr.core.title import Quality, segment_file
 from abr.records import load
 from enhancers.measurement.offers import OfferCandidate

@@ -13,7 +13,7 @@ from viewers import of_kind
 from waiting import wait_until
 
 from abr.core.events import Decided, Shown, loads_log
-from abr.core.live_tables import TABLES_FILE, LiveTables
+from abr.core.live.tables import TABLES_FILE, LiveTables
 from abr.errors import ToprungError
 from abr.records import load
 

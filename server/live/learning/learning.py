@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from abr.core.live_learning import LearnAnswer, LearnRequest, LearntNetwork, LearntSet, LiveLearning
+from abr.core.live.learning import LearnAnswer, LearnRequest, LearntNetwork, LearntSet, LiveLearning
 from abr.records import dumps, loads
 from server.live.learning.published_weights import PublishedWeights
 from server.live.samples.files import SampledStream

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import msgspec
 
 from abr.core.enhancement import EnhancementTable, EnhancerEntry, Family, Offer
-from abr.core.live_learning import LearntNetwork
-from abr.core.live_quality import LiveQuality
+from abr.core.live.learning import LearntNetwork
+from abr.core.live.quality import LiveQuality
 from abr.core.title import Quality
 
 _MOST = {"vmaf": 100.0, "vmaf_neg": 100.0, "ssim": 1.0, "psnr_y_db": 60.0, "trusted": 100.0}

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from abr.core.live_quality import Answer, LiveQuality, Sample
+from abr.core.live.quality import Answer, LiveQuality, Sample
 from abr.records import dumps, loads
 from server.live.samples.files import SampledStream
 from server.live.samples.process import SampledProcess

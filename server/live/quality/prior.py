@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
-from abr.core.live_quality import LiveQuality
+from abr.core.live.quality import LiveQuality
 from abr.core.title import Meter, Quality
 from server.ingest.ladder import Rung
 

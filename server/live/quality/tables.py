@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from abr.core.live_learning import LiveLearning
-from abr.core.live_quality import LiveQuality
-from abr.core.live_tables import LiveTables
+from abr.core.live.learning import LiveLearning
+from abr.core.live.quality import LiveQuality
+from abr.core.live.tables import LiveTables
 from abr.core.title import Rendition, Source, Title
 from server.live.edge.manifests import DELAY_SEGMENTS
 from server.live.edge.presentation import LivePresentation

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from abr.core.live_quality import PICTURES_FILE
-from abr.core.live_tables import TABLES_FILE, LiveTables
+from abr.core.live.quality import PICTURES_FILE
+from abr.core.live.tables import TABLES_FILE, LiveTables
 from abr.core.title import TITLE_FILE, segment_file
 from abr.files import write_file
 from abr.media.planes import planes_of

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from broadcast import Broadcast
 
-from abr.core.live_tables import TABLES_FILE, LiveTables
+from abr.core.live.tables import TABLES_FILE, LiveTables
 from abr.core.title import segment_file
 from abr.records import load
 from client_player.live_demo.recording import Recording, Replay

@@ -17,7 +17,7 @@ from viewers import of_kind
 from abr.core.device import Device, DeviceProfile, Measurement
 from abr.core.enhancement import Offer, Tier
 from abr.core.events import AnyEvent, Decided, Downloaded, Failed, Learnt, Shown
-from abr.core.live_learning import Gain, LearntNetwork, LearntSet, LiveLearning
+from abr.core.live.learning import Gain, LearntNetwork, LearntSet, LiveLearning
 from abr.core.title import Quality
 from client_player.session.request import PlayRequest
 from client_player.session.run import SessionOutcome, play

@@ -19,7 +19,7 @@ from waiting import wait_until
 from abr.core.device import Device, DeviceProfile, Measurement
 from abr.core.enhancement import Tier
 from abr.core.events import AnyEvent, Decided, Shown, loads_log
-from abr.core.live_tables import TABLES_FILE, LiveTables
+from abr.core.live.tables import TABLES_FILE, LiveTables
 from abr.errors import InputError, ToprungError
 from abr.records import load
 from client_player.session.archive import LOG_FILE

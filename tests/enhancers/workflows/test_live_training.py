@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from live_samples import samples
 
-from abr.core.live_learning import LearnAnswer, LearnRequest
+from abr.core.live.learning import LearnAnswer, LearnRequest
 from abr.core.title import Quality
 from abr.records import dumps, loads
 from enhancers.networks.checkpoint import digest, loads_chunks

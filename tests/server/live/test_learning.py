@@ -14,9 +14,9 @@ from live_process import finish, live
 from waiting import wait_until
 
 from abr.core.enhancement import Chunk, Offer, Tier
-from abr.core.live_learning import Gain, LearnAnswer, LearntNetwork
-from abr.core.live_quality import LiveQuality
-from abr.core.live_tables import TABLES_FILE, LiveTables
+from abr.core.live.learning import Gain, LearnAnswer, LearntNetwork
+from abr.core.live.quality import LiveQuality
+from abr.core.live.tables import TABLES_FILE, LiveTables
 from abr.core.title import Quality
 from abr.errors import FormatError
 from abr.records import dumps, load

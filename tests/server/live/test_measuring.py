@@ -11,7 +11,7 @@ import pytest
 from live_process import TEST_SOURCE, finish, live
 from waiting import wait_until
 
-from abr.core.live_tables import TABLES_FILE, LiveTables
+from abr.core.live.tables import TABLES_FILE, LiveTables
 from abr.errors import ToprungError
 from abr.records import load
 from server.live.quality.measuring import Measuring

@@ -57,7 +57,7 @@ class LiveLearning(Record, frozen=True, omit_defaults=True):
 class LearnRequest(Record, frozen=True):
     """Samples to learn from, oldest first: the newest is scored before anything is learnt from any of them.
 
-    folders: as of `abr.core.live_quality.Sample`. segments: their numbers. allowance_bytes: what may be published.
+    folders: as of `abr.core.live.quality.Sample`. segments: their numbers. allowance_bytes: what may be published.
     """
 
     folders: tuple[str, ...]

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from abr.core.enhancement import EnhancementTable
-from abr.core.live_learning import LiveLearning
+from abr.core.live.learning import LiveLearning
 from abr.core.title import Count, Identifier, Positive, Seconds, Title
 from abr.errors import FormatError
 from abr.records import Record
