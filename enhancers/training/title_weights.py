@@ -34,7 +34,7 @@ PATCH_PX = 32
 _CALIBRATION_FRAMES = 6
 CHROMA_SHARE = 0.2
 """Of a rendition's training time that its chroma part gets."""
-DETAIL_WEIGHT, STRUCTURE_WEIGHT = 0.03, 0.03
+CONTENT_DETAIL_WEIGHT, CONTENT_STRUCTURE_WEIGHT = 0.03, 0.03
 """What content-aware training asks for beside the L1 loss: more detail wins VMAF, and loses by most other meters (see
 BENCHMARKS)."""
 _DEEPER = 0.25

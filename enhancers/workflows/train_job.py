@@ -12,7 +12,7 @@ from abr.jobs.local_pool import Tell
 from abr.records import load
 from enhancers.prepared_title import open_title
 from enhancers.training.title_training import TrainingPlan
-from enhancers.training.title_weights import DETAIL_WEIGHT, STRUCTURE_WEIGHT
+from enhancers.training.title_weights import CONTENT_DETAIL_WEIGHT, CONTENT_STRUCTURE_WEIGHT
 from enhancers.training.trainer import TrainingSettings
 from enhancers.workflows.train_title import AttachResult, RehearsalResult, attach, rehearse, select_renditions
 
@@ -62,7 +62,7 @@ def train_title(job: TrainJob, tell: Tell) -> AttachResult | RehearsalResult:
             seconds=0.0 if job.steps else job.seconds,
             threads=job.threads,
             detail_weight=job.detail,
-            structure_weight=STRUCTURE_WEIGHT if job.detail else 0.0,
+            structure_weight=CONTENT_STRUCTURE_WEIGHT if job.detail else 0.0,
         ),
         seed=job.seed,
         made_by=_made_by(job),
@@ -92,6 +92,6 @@ def _made_by(job: TrainJob) -> str:
 
     length = f"--steps {job.steps}" if job.steps else f"--seconds {job.seconds:g}"
     tiers = ",".join(job.tiers)
-    aim = "" if job.detail == DETAIL_WEIGHT else f" --detail {job.detail:g}"
+    aim = "" if job.detail == CONTENT_DETAIL_WEIGHT else f" --detail {job.detail:g}"
     command = f"toprung train {job.title} {length} --tiers {tiers}{aim} --seed {job.seed} --threads {job.threads}"
     return f"{command}; {processor_name()}; torch {version('torch')}, toprung {version('toprung')}"

@@ -12,12 +12,8 @@ _MODULES = ("embed/*.js", "network/*.js")
 _OF_PLAYER = ("choices", "enhancer", "keeper", "profile", "thread", "worker")
 
 
-def embed_files() -> dict[str, Path]:
-    """Each file by its path in the folder."""
-    return dict(_files())
-
-
 def _files() -> Iterator[tuple[str, Path]]:
+    """Each file's path in the folder, and where it is here."""
     for pattern in (*_MODULES, *(f"player/{name}.js" for name in _OF_PLAYER)):
         for path in sorted(WEB.glob(pattern)):
             yield path.relative_to(WEB).as_posix(), path
@@ -28,7 +24,7 @@ def _files() -> Iterator[tuple[str, Path]]:
 def write_embed(folder: Path) -> int:
     """Write the module into a folder, over what an earlier one left there. Returns its bytes. Raises StorageError."""
     written = 0
-    for name, path in embed_files().items():
+    for name, path in _files():
         data = path.read_bytes()
         write_atomically(folder / name, data, durable=False)
         written += len(data)

@@ -37,6 +37,7 @@ class Lift {
   #candidates = [];
   #thread = null;
   #enhancer = null;
+  #beginning = null; // the promise of an enhancer: videos tell of their size several times at once
   #listening = new AbortController();
 
   constructor(video, { strength, split, changed }) {
@@ -112,7 +113,7 @@ class Lift {
     }));
     const measured = await measure(this.#thread, [...wanted].reverse(), this.clock.frameMs, () => {});
     if (!measured.kind) throw new Error("this browser has neither WebGPU nor WebGL2 with float textures");
-    if (!this.#enhancer) await this.#begin(measured.kind);
+    await (this.#beginning ??= this.#begin(measured.kind));
     return Promise.all(wanted.map((job) => this.#candidate(job, measured)));
   }
 
@@ -157,10 +158,13 @@ class Lift {
     return { segment: this.#plan, rendition: "", decided: "", candidates, best: async () => best };
   }
 
-  /** The device went away, such as a driver that was reset: the video itself is seen from now on. */
+  /** The device went away, such as a driver that was reset: the video is seen, until its size changes the next time. */
   #lost(what) {
     this.#enhancer?.stop();
-    this.#enhancer = null;
+    this.#thread?.worker.terminate();
+    this.#enhancer = this.#beginning = this.#thread = null;
+    this.#scale = 0;
+    this.#candidates = [];
     this.#show({ name: "none", tookMs: 0, reason: `${what} was lost` });
   }
 

@@ -19,7 +19,7 @@ from enhancers.networks.plain_torch import PlainTrunk, run_collapsed
 from enhancers.runtime.enhancer import PlainScaler
 from enhancers.training.detail_loss import DetailLoss
 from enhancers.training.patches import PatchSampler, TrainingPairs
-from enhancers.training.title_weights import DETAIL_WEIGHT
+from enhancers.training.title_weights import CONTENT_DETAIL_WEIGHT
 from enhancers.training.trainer import TrainingSettings, fit
 
 ARCHITECTURE = parse("plain-m2c16x2")
@@ -57,7 +57,7 @@ def test_a_few_seconds_of_training_beat_the_plain_scaler() -> None:
 
 def test_the_command_aims_as_training_does_by_default() -> None:
     """The command cannot take the number from where torch is: `--help` would wait for it."""
-    assert {option.name: option.default for option in train.params}["detail"] == DETAIL_WEIGHT
+    assert {option.name: option.default for option in train.params}["detail"] == CONTENT_DETAIL_WEIGHT
 
 
 def test_more_weight_on_detail_shows_more_of_it() -> None:
