@@ -96,6 +96,7 @@ root = LazyGroup(
         "plan-ladder": Lazy("enhancers.cli.train:plan_ladder", "Plan the ladder that pays once rungs are lifted."),
         "profile": Lazy("enhancers.cli.train:profile", "Measure how fast this device runs each enhancer."),
         "serve": Lazy("server.cli:serve", "Serve a library of titles, choosing per segment and viewer."),
+        "publish": Lazy("server.publishing.cli:publish", "Bring titles to a folder or a bucket that a CDN sends."),
         "embed": Lazy("server.cli:embed", "Write the module that lifts videos on your own pages."),
         "play": Lazy("client_player.cli:play", "Play a title headless over a network trace; write a report."),
         "emulate": Lazy("client_player.emulate.cli:emulate", "Put a network link in front of a server, by a trace."),

@@ -97,6 +97,7 @@ def test_the_doctor_finds_the_base_install_sound_and_tells_what_each_extra_is_fo
         ("train", ("bench", "runtime", CLIP)),
         ("train", ("bench", "reuse", CLIP)),
         ("player", ("bench", "deadline", "--title", ".")),
+        ("publish", ("publish", "film", "--library", ".", "--to", "s3://films/titles")),
         ("ray", ("prepare", CLIP, "--library", "library", "--ray", "local")),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(map(str, value[:2])).replace(str(CLIP), ""),
