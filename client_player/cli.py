@@ -44,6 +44,7 @@ _INTERRUPTED = 130
 )
 @click.option("--controller", default="", help="Who decides, by its name on the server.  [default: the server's]")
 @click.option("--group", default="", help="Name of the link that you share: the server decides for all who tell it.")
+@click.option("--language", default="", help="Sound in this language, such as de.  [default: the title's first]")
 @click.option("--local", is_flag=True, help="Decide here, by any standard manifest; --controller may be FILE.py:CLASS.")
 @click.option("--profile", type=FILE, help="Device profile.  [default: what `toprung profile` left behind]")
 @click.option("--buffer-max-s", type=FiniteRange(4, 3600), default=30.0, help="Most media to hold.")
@@ -62,6 +63,7 @@ def play(
     currency: str,
     controller: str,
     group: str,
+    language: str,
     local: bool,
     profile: Path | None,
     buffer_max_s: float,
@@ -92,6 +94,7 @@ def play(
         currency=Currency(currency),
         controller=controller,
         group=group,
+        language=language,
         local=local,
         buffer_max_s=buffer_max_s,
         virtual_time=speed == "max",

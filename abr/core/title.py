@@ -11,6 +11,7 @@ A title folder holds:
     video/<rendition id>/init.mp4      video/<rendition id>/seg-00001.m4s …
     video/<rendition id>/init-avc1.mp4 the same as avc1, for standard manifests
     audio/<track id>/init.mp4          audio/<track id>/seg-00001.m4s …
+    subtitles/<track id>.vtt           all cues of one track, WebVTT
     plans.bin                          plans for common devices (see abr.controllers.toprung.plan_file)
     enhancements.json                  EnhancementTable, once trained or priced (see abr.core.enhancement)
     enhancers/…                        the weights chunks that the table names
@@ -32,6 +33,11 @@ Count = Annotated[int, Meta(ge=0)]
 Seconds = Annotated[float, Meta(gt=0)]
 Identifier = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Language = Annotated[str, Meta(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8}){0,3}$")]
+TrackName = Annotated[str, Meta(max_length=200)]
+AudioRole = Literal["main", "alternate", "dub", "commentary", "description"]
+"""Roles of ISO/IEC 23009-1, 5.8.5.5; `main` is the first track's, `description` is for who cannot see."""
+SubtitleRole = Literal["subtitle", "caption", "forced-subtitle", "commentary"]
+"""Likewise; `caption` tells sounds too, for who cannot hear."""
 Version = Annotated[str, Meta(pattern=r"^([0-9a-f]{16})?$")]
 
 TITLE_FILE = "title.json"
@@ -101,7 +107,10 @@ class Rendition(Record, frozen=True):
 
 
 class AudioTrack(Record, frozen=True, omit_defaults=True):
-    """One audio encoding, cut at the same spans as the video as nearly as its frames allow. language: BCP 47."""
+    """One audio encoding, cut at the same spans as the video as nearly as its frames allow. language: BCP 47.
+
+    name: what the source calls it; may be empty. The first of a title's tracks is the one that plays unless asked.
+    """
 
     id: Identifier
     codecs: str
@@ -111,6 +120,18 @@ class AudioTrack(Record, frozen=True, omit_defaults=True):
     init_bytes: Positive
     segment_bytes: tuple[Positive, ...]
     language: Language = "und"
+    name: TrackName = ""
+    role: AudioRole = "main"
+
+
+class SubtitleTrack(Record, frozen=True, omit_defaults=True):
+    """One track of subtitles, whole in one file. language, name: as an AudioTrack's."""
+
+    id: Identifier
+    size_bytes: Positive
+    language: Language = "und"
+    name: TrackName = ""
+    role: SubtitleRole = "subtitle"
 
 
 class Source(Record, frozen=True):
@@ -150,6 +171,7 @@ class Title(Record, frozen=True):
     """The start of the SHA-256 over its init and media segments: part of their URLs. Empty where it is not known."""
     no_enhancement: Literal[True] | UnsetType = UNSET
     """Set where the title's makers do not want its pictures enhanced: nothing offers, trains or imports enhancers."""
+    subtitles: tuple[SubtitleTrack, ...] = ()
 
     def check_enhancement(self) -> None:
         """Raises InputError for a title that may not be enhanced."""

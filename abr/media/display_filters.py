@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from abr.errors import MediaError
 from abr.media.probe import SourceInfo
+from abr.media.tone_mapping import FILTER as TONE_MAP
+from abr.media.tone_mapping import as_ffmpeg_filter, tone_map_filter
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -26,7 +28,7 @@ PIXEL_FORMAT = "yuv420p"
 
 _SPACES = {"bt601": "smpte170m", "bt2020": "bt2020ncl"}
 """Names of the `colorspace` filter for matrices to convert to bt709; swscale would go by RGB and lose a step."""
-_KNOWN = {"bwdif", "colorspace", "crop", "format", "hflip", "rotate", "scale", "transpose"}
+_KNOWN = {"bwdif", "colorspace", "crop", "format", "hflip", "rotate", "scale", "transpose", TONE_MAP}
 _ARGUMENTS = re.compile(r"[A-Za-z0-9_:=+.-]*")
 """No parentheses and no quotes: expressions of FFmpeg can loop for ever."""
 _NUMBER_MAX = 16384
@@ -44,10 +46,12 @@ def display_filters(footage: SourceInfo) -> list[tuple[str, str]]:
     if coded != (width, height) == (coded[0] & ~1, coded[1] & ~1):
         filters.append(("crop", f"{width}:{height}:0:0"))
         coded = (width, height)
-    if coded != (width, height) or footage.full_range or footage.pixel_format != PIXEL_FORMAT:
+    if footage.transfer != "sdr":
+        filters += _to_standard_range(footage, width, height)
+    elif coded != (width, height) or footage.full_range or footage.pixel_format != PIXEL_FORMAT:
         filters.append(("scale", f"{width}:{height}:flags=bicubic+accurate_rnd:{_matrix_and_range(footage)}"))
         filters.append(("format", PIXEL_FORMAT))
-    if footage.matrix in _SPACES:
+    if footage.transfer == "sdr" and footage.matrix in _SPACES:
         untouched = "iprimaries=bt709:primaries=bt709:itrc=bt709:trc=bt709:irange=tv:range=tv"
         filters.append(("colorspace", f"ispace={_SPACES[footage.matrix]}:space=bt709:{untouched}"))
     if footage.mirrored:
@@ -56,6 +60,20 @@ def display_filters(footage: SourceInfo) -> list[tuple[str, str]]:
     if footage.rotation_deg in turns:
         filters.append(turns[footage.rotation_deg])
     return filters
+
+
+def _to_standard_range(footage: SourceInfo, width: int, height: int) -> list[tuple[str, str]]:
+    """By way of RGB in 16 bits, at the display's size."""
+    scaled = f"{width}:{height}:flags=bicubic+accurate_rnd"
+    came = "" if footage.matrix == "rgb" else f"in_color_matrix={footage.matrix}:"
+    ranges = f"in_range={'full' if footage.full_range or footage.matrix == 'rgb' else 'limited'}:out_range=full"
+    return [
+        ("scale", f"{scaled}:{came}{ranges}"),
+        ("format", "gbrp16le"),
+        tone_map_filter(footage.transfer, footage.peak_nits),
+        ("scale", f"{scaled}:in_range=full:out_color_matrix=bt709:out_range=limited"),
+        ("format", PIXEL_FORMAT),
+    ]
 
 
 def _matrix_and_range(footage: SourceInfo) -> str:
@@ -91,7 +109,7 @@ def apply_filters(frames: Iterable[VideoFrame], filters: Filters) -> Iterator[Vi
         format=first.format,
         time_base=first.time_base or Fraction(1, 1000),
     )
-    nodes = [graph.add(name, arguments) for name, arguments in filters]
+    nodes = [graph.add(name, arguments) for name, arguments in map(_as_ffmpeg_has_it, filters)]
     graph.link_nodes(source, *nodes, graph.add("buffersink")).configure()
     for frame in then_none(chain((first,), frames)):
         graph.vpush(frame)
@@ -100,6 +118,17 @@ def apply_filters(frames: Iterable[VideoFrame], filters: Filters) -> Iterator[Vi
                 yield graph.vpull()
             except (BlockingIOError, EOFError):
                 break
+
+
+def _as_ffmpeg_has_it(given: tuple[str, str]) -> tuple[str, str]:
+    """Raises MediaError for arguments of a filter of ours that are none."""
+    name, arguments = given
+    if name != TONE_MAP:
+        return given
+    try:
+        return as_ffmpeg_filter(arguments)
+    except ValueError as error:
+        raise MediaError(f"{arguments[:80]!r} is not what the filter {name} is used with here.") from error
 
 
 def then_none(items: Iterable[T]) -> Iterator[T | None]:

@@ -12,13 +12,25 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
 import numpy as np
 
 from abr.core.title import Count, Positive
 from abr.errors import MediaError
-from abr.media.languages import UNKNOWN, language_tag
-from abr.media.survey import PictureFormat, StreamSurvey, count_packets, survey
-from abr.media.timeline import Shifts, find_both_shifts
+from abr.media.colour import is_full_range, matrix_of
+from abr.media.languages import UNKNOWN
+from abr.media.survey import StreamSurvey, count_packets, survey
+from abr.media.timeline import Shifts, find_all_shifts
+from abr.media.tone_mapping import PEAK_USUAL_NITS, Transfer
+from abr.media.tracks import (
+    SourceSound,
+    SourceSubtitles,
+    decodable,
+    notes_on_sounds,
+    notes_on_subtitles,
+    sound_streams,
+    subtitle_streams,
+)
 from abr.records import Record
 
 if TYPE_CHECKING:
@@ -38,7 +50,6 @@ _COMMON_RATES = tuple(Fraction(n) for n in (24, 25, 30, 48, 50, 60)) + tuple(
 _SLOWEST_FPS, _FASTEST_FPS = 5, Fraction(121, 2)
 _LONGEST_S = 24 * 3600
 """A few pictures with far timestamps would otherwise keep a machine busy for days."""
-_SD_HEIGHT_MAX_PX = 576
 _SOUND_ALONE_MIN_S = 0.25
 """Sound this much before the first picture or after the last counts; less is the slack of muxers and codecs."""
 _MOVING_SHARE_MIN = 0.02
@@ -47,12 +58,8 @@ _CLOCK_JUMPS = 0x0200
 """AVFMT_TS_DISCONT."""
 _KEPT_SHARE_MIN = 0.8
 """Below this share of the pictures that the grid has room for, the user hears of it."""
-_LOST_SOUND_MIN = 0.02
-"""Above this share of damaged packets of sound, the user hears of it."""
 _ODD_STILL_MIN_S, _ODD_STILL_RATIO = 60.0, 10.0
 """A picture that stands for longer, and so many times longer than any other, may be a wrong timestamp's."""
-_FULL_RANGE = 2
-"""AVCOL_RANGE_JPEG."""
 
 
 class SourceInfo(Record, frozen=True):
@@ -62,7 +69,6 @@ class SourceInfo(Record, frozen=True):
     """
 
     video_stream: Count
-    audio_stream: Count | None
     coded_width_px: Positive
     coded_height_px: Positive
     display_width_px: Positive
@@ -84,12 +90,21 @@ class SourceInfo(Record, frozen=True):
     """FFmpeg's name of the decoded pixel format."""
     time_base: tuple[Positive, Positive]
     picture_shifts: Shifts
-    sound_shifts: Shifts
-    """What mends the timestamps of decoded pictures and of decoded sound."""
+    """What mends the timestamps of decoded pictures."""
     notes: tuple[str, ...]
     """What a viewer of the title could miss, each a clause about the file."""
-    sound_language: str = UNKNOWN
-    """BCP 47."""
+    sounds: tuple[SourceSound, ...] = ()
+    """The one that plays unless asked, then the others in the file's order."""
+    subtitles: tuple[SourceSubtitles, ...] = ()
+    transfer: Transfer = "sdr"
+    """How codes stand for light: as on an ordinary display, or HDR by PQ or HLG."""
+    peak_nits: Positive = PEAK_USUAL_NITS
+    """The brightest light of an HDR film."""
+
+    @property
+    def sound_language(self) -> str:
+        """BCP 47, of the first sound."""
+        return self.sounds[0].language if self.sounds else UNKNOWN
 
     @property
     def rate(self) -> Fraction:
@@ -124,23 +139,22 @@ def probe(path: Path, *, accept_short: bool = False) -> SourceInfo:
     empty, truncated or has no moving picture.
     """
     streams = _survey_streams(path, accept_short)
-    pictures, sound = streams.pictures, streams.sound
+    pictures, sounds = streams.pictures, [streams.found[each.stream] for each in streams.sounds]
     _check_pictures(pictures, path)
     rate = tidy_rate(pictures.plausible_rate(streams.promised_rate))
     pictures.fill_durations(float(1 / rate))
     picture = pictures.largest_format()
     display = display_size(picture.width_px, picture.height_px, streams.pixel_aspect, picture.rotation_deg)
     check_size(path.name, max(picture.width_px, picture.height_px, *display), min(display))
-    picture_shifts, sound_shifts = find_both_shifts(pictures, sound, clock_jumps=streams.clock_jumps)
+    picture_shifts, sound_shifts = find_all_shifts(pictures, sounds, clock_jumps=streams.clock_jumps)
     first_packet_s = pictures.first_packet_s
     pictures.shift(picture_shifts)
-    if sound is not None:
-        sound.shift(sound_shifts)
-    start_s, end_s = _span(pictures, sound, first_packet_s)
+    for sound, shifts in zip(sounds, sound_shifts, strict=True):
+        sound.shift(shifts)
+    start_s, end_s = _span(pictures, sounds[0] if sounds else None, first_packet_s)
     _check_length(path, end_s - start_s)
     return SourceInfo(
         video_stream=streams.video_index,
-        audio_stream=None if sound is None else streams.audio_index,
         coded_width_px=picture.width_px,
         coded_height_px=picture.height_px,
         display_width_px=display[0],
@@ -156,29 +170,40 @@ def probe(path: Path, *, accept_short: bool = False) -> SourceInfo:
         pixel_format=picture.pixel_format,
         time_base=(picture.tick.numerator, picture.tick.denominator),
         picture_shifts=picture_shifts,
-        sound_shifts=sound_shifts,
         notes=(
             *((f"it {streams.shortfall}",) if streams.shortfall else ()),
-            *_notes_on_sound(streams.has_sound, sound),
+            *notes_on_sounds(streams.declared_sounds, sounds),
+            *streams.subtitle_notes,
             *_notes_on_times(pictures, picture_shifts, start_s, rate),
         ),
-        sound_language=streams.sound_language,
+        sounds=tuple(
+            msgspec.structs.replace(each, shifts=shifts)
+            for each, shifts in zip(streams.sounds, sound_shifts, strict=True)
+        ),
+        subtitles=streams.subtitles,
+        transfer=picture.transfer,
+        peak_nits=picture.peak_nits,
     )
 
 
 class _Streams(NamedTuple):
-    """What decoding a source once tells. sound: None where it has none that can be decoded, whatever it declares."""
+    """What decoding a source once tells. sounds: those that can be decoded, whatever the file declares."""
 
     video_index: int
-    audio_index: int | None
-    pictures: StreamSurvey
-    sound: StreamSurvey | None
-    has_sound: bool
-    sound_language: str
+    found: dict[int, StreamSurvey]
+    sounds: list[SourceSound]
+    declared_sounds: int
+    subtitles: tuple[SourceSubtitles, ...]
+    subtitle_notes: tuple[str, ...]
     pixel_aspect: Fraction
     promised_rate: Fraction
     clock_jumps: bool
     shortfall: str | None
+
+    @property
+    def pictures(self) -> StreamSurvey:
+        """Of the chosen stream."""
+        return self.found[self.video_index]
 
 
 def _survey_streams(path: Path, accept_short: bool) -> _Streams:
@@ -188,35 +213,26 @@ def _survey_streams(path: Path, accept_short: bool) -> _Streams:
         chosen = _choose_video(container, path)
     with open_source(path) as container:  # streams must not be touched once their container is closed
         video = next(stream for stream in container.streams.video if stream.index == chosen)
-        best = container.streams.best("audio", related=video)
-        audio_index = best.index if best is not None and best.codec_context is not None else None
-        found, last_s = survey(container, [each for each in (video.index, audio_index) if each is not None])
+        sounds = sound_streams(container, video)
+        found, last_s = survey(container, [video.index, *(each.stream for each in sounds)])
         shortfall = _find_shortfall(container, last_s)
         if shortfall and not accept_short:
             raise MediaError(
                 f"{path.name} {shortfall}: it is truncated; fetch the whole file again, or take it as it is with "
                 "--accept-short."
             )
-        sound = None if audio_index is None else found[audio_index]
         return _Streams(
             video_index=video.index,
-            audio_index=audio_index,
-            pictures=found[video.index],
-            sound=sound if sound is not None and sound.frames else None,
-            has_sound=bool(container.streams.audio),
-            sound_language=language_tag(best.language if best is not None else None),
+            found=found,
+            sounds=decodable(sounds, found),
+            declared_sounds=len(container.streams.audio),
+            subtitles=subtitle_streams(container),
+            subtitle_notes=tuple(notes_on_subtitles(container)),
             pixel_aspect=video.sample_aspect_ratio or Fraction(1),
             promised_rate=video.guessed_rate or video.average_rate or Fraction(25),
             clock_jumps=bool(container.format.flags & _CLOCK_JUMPS),
             shortfall=shortfall,
         )
-
-
-def _notes_on_sound(declared: bool, sound: StreamSurvey | None) -> Iterator[str]:
-    if declared and sound is None:
-        yield "its sound is empty or cannot be decoded, so the title is silent"
-    elif sound is not None and sound.damaged > _LOST_SOUND_MIN * sound.packets:
-        yield f"{sound.damaged} of its {sound.packets} packets of sound cannot be decoded; there it is silent"
 
 
 def _notes_on_times(pictures: StreamSurvey, shifts: Shifts, start_s: float, rate: Fraction) -> Iterator[str]:
@@ -330,16 +346,3 @@ def _span(pictures: StreamSurvey, sound: StreamSurvey | None, first_packet_s: fl
     if sound_start_s < start_s - _SOUND_ALONE_MIN_S and first_packet_s > start_s - _SOUND_ALONE_MIN_S:
         start_s = sound_start_s
     return start_s, sound_end_s if sound_end_s > end_s + _SOUND_ALONE_MIN_S else end_s
-
-
-def matrix_of(picture: PictureFormat) -> str:
-    """Untagged standard definition is BT.601 by custom, anything larger BT.709."""
-    if picture.rgb:
-        return "rgb"
-    tagged = {1: "bt709", 5: "bt601", 6: "bt601", 9: "bt2020", 10: "bt2020"}.get(picture.colour_space)
-    return tagged or ("bt601" if picture.height_px <= _SD_HEIGHT_MAX_PX else "bt709")
-
-
-def is_full_range(picture: PictureFormat) -> bool:
-    """Whether black is 0 and white 255."""
-    return picture.colour_range == _FULL_RANGE or picture.pixel_format.startswith("yuvj")

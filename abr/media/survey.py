@@ -19,6 +19,7 @@ import numpy as np
 from abr.media.interlacing import InterlaceMeter
 from abr.media.orientation import orientation_of
 from abr.media.timeline import Shifts, place
+from abr.media.tone_mapping import PEAK_USUAL_NITS, Transfer, peak_nits_of, transfer_of
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
@@ -53,6 +54,8 @@ class PictureFormat:
     mirrored: bool
     rotation_deg: int
     tick: Fraction
+    transfer: Transfer = "sdr"
+    peak_nits: int = PEAK_USUAL_NITS
 
 
 class StreamSurvey:
@@ -146,6 +149,8 @@ def format_of(frame: VideoFrame) -> PictureFormat:
         mirrored=mirrored,
         rotation_deg=rotation_deg,
         tick=frame.time_base or Fraction(1, 1000),
+        transfer=transfer_of(frame),
+        peak_nits=peak_nits_of(frame),
     )
 
 

@@ -118,18 +118,22 @@ def each_with_shift(frames: Iterable[T], shifts: Shifts) -> Iterator[tuple[T, Fr
         yield frame, shift_s
 
 
-def find_both_shifts(pictures: TimedFrames, sound: TimedFrames | None, *, clock_jumps: bool) -> tuple[Shifts, Shifts]:
-    """The shifts of the pictures and of their sound, which share the jumps of the file's clock.
+def find_all_shifts(
+    pictures: TimedFrames, sounds: Sequence[TimedFrames], *, clock_jumps: bool
+) -> tuple[Shifts, list[Shifts]]:
+    """The shifts of the pictures and of each of their sounds, which share the jumps of the file's clock.
 
-    clock_jumps: whether a long gap is a jump of the clock in this format; with sound, only one that the sound has too.
+    clock_jumps: whether a long gap is a jump of the clock in this format; with sound, only one that the first sound has
+    too.
     """
     gap_max_s = LONGEST_GAP_S if clock_jumps else math.inf
-    if sound is None:
-        return find_shifts(pictures.times_s, pictures.durations_s, gap_max_s=gap_max_s), ()
-    alone = find_shifts(sound.times_s, sound.durations_s, gap_max_s=gap_max_s, last_s=_LAST_SOUND_S)
+    if not sounds:
+        return find_shifts(pictures.times_s, pictures.durations_s, gap_max_s=gap_max_s), []
+    first = sounds[0]
+    alone = find_shifts(first.times_s, first.durations_s, gap_max_s=gap_max_s, last_s=_LAST_SOUND_S)
     shown = find_shifts(pictures.times_s, pictures.durations_s, known_s=[shift_s for _, shift_s in alone])
     known_s = [shift_s for _, shift_s in shown]
-    heard = find_shifts(sound.times_s, sound.durations_s, known_s=known_s, last_s=_LAST_SOUND_S)
+    heard = [find_shifts(sound.times_s, sound.durations_s, known_s=known_s, last_s=_LAST_SOUND_S) for sound in sounds]
     return shown, heard
 
 

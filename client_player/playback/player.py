@@ -32,7 +32,7 @@ from client_player.playback.weights_prefetch import WeightsPrefetcher
 from client_player.playback.worker import EnhancementWorker
 from client_player.session_log import SessionLog, to_downloaded_event
 from client_player.source.base import PlayerView, ServedSegment, Source
-from client_player.source.mpd import Track
+from client_player.source.mpd import Track, choose_sound
 from client_player.transport.http import DownloadError, HttpReply, Transport, merge_downloads
 from client_player.worker_thread import WorkerThread
 
@@ -45,13 +45,17 @@ STOPPED = "stopped"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlayerSetup:
-    """How to play. families: of enhancers to step down to. opener: opens offers. sinks: get the shown frames."""
+    """How to play. families: of enhancers to step down to. opener: opens offers. sinks: get the shown frames.
+
+    language: of the sound, BCP 47; none for the one that plays unless asked.
+    """
 
     profile: DeviceProfile | None
     families: Collection[Family]
     buffer_max_s: float
     opener: Opener
     sinks: Sequence[Sink] = ()
+    language: str = ""
 
 
 class Player:
@@ -111,15 +115,14 @@ class Player:
         )
 
     def _make_audio_fetcher(self, tracks: Sequence[Track]) -> AudioFetcher | None:
-        if not tracks:
+        chosen = choose_sound(tracks, self._setup.language)
+        if chosen is None:
             return None
         return AudioFetcher(
-            lambda: self._source.presentation.audio[0],
+            lambda: next(track for track in self._source.presentation.audio if track.id == chosen.id),
             self._transport,
             self._audio_thread,
-            on_download=lambda kind, segment, timing: self._log_download(
-                kind, timing, segment=segment, name=tracks[0].id
-            ),
+            on_download=lambda kind, segment, timing: self._log_download(kind, timing, segment=segment, name=chosen.id),
             on_failure=lambda detail: self._log_failure("audio", detail),
         )
 

@@ -38,6 +38,8 @@ class PlayRequest:
     """What counts as quality where the player decides, and in the session's QoE."""
     group: str = ""
     """Names the link that the viewer shares with others, for the server to decide for all of them; empty: none."""
+    language: str = ""
+    """Of the sound, such as de; none for the title's first."""
     local: bool = False
     """Decide in the player, by the standard manifest, instead of in a server's session."""
     sink: str = "null"

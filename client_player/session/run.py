@@ -279,6 +279,7 @@ async def _play_source(context: _SessionContext, source: Source, luma: Path, ope
             buffer_max_s=request.buffer_max_s,
             opener=opener,
             sinks=open_sinks(request, source.title, luma, stack),
+            language=request.language,
         )
         player = Player(source, setup, transport=context.transport, clock=context.clock, log=context.log)
         if await _play_until_stopped(player) and request.out is not None:

@@ -302,6 +302,7 @@ def _sound(track: AudioTrack, tables: LiveTables, at: LiveAddresses) -> Track:
         init_url=urljoin(folder, "init.mp4"),
         segments=tuple(spans),
         first=tables.first_stored,
+        language=track.language,
     )
 
 

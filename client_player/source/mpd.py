@@ -10,7 +10,7 @@ http(s) URLs come out.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from urllib.parse import urljoin
@@ -56,11 +56,15 @@ class Track:
     segments: tuple[Span, ...]
     first: int = 0
     """The number of the first of them, from 0."""
+    language: str = ""
+    """BCP 47, as the manifest has it."""
+    priority: int = 1
+    """@selectionPriority (5.3.3.2): of sounds, the one with the highest plays unless asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Presentation:
-    """What a manifest offers: video tracks from the lowest bandwidth up, and audio tracks likewise."""
+    """What a manifest offers: video tracks from the lowest bandwidth up; audio tracks, the one that plays first."""
 
     duration_s: float
     video: tuple[Track, ...]
@@ -76,13 +80,35 @@ def loads_mpd(document: bytes, url: str) -> Presentation:
     if len(periods) != 1:
         raise FormatError(f"{url} has {len(periods)} periods; a presentation of one period can be played.")
     duration_s = _duration(root.get("mediaPresentationDuration") or periods[0].get("duration") or "", url)
-    tracks = sorted(_tracks(root, periods[0], url, duration_s), key=lambda track: track.bandwidth_bps)
-    video = tuple(track for track in tracks if track.kind == "video")
+    sets = [
+        sorted(each, key=lambda track: track.bandwidth_bps)
+        for each in _tracks_of_sets(root, periods[0], url, duration_s)
+    ]
+    tracks = [track for each in sets for track in each]
+    video = sorted((track for track in tracks if track.kind == "video"), key=lambda track: track.bandwidth_bps)
     if not video:
         raise FormatError(f"{url} offers no video.")
-    return Presentation(
-        duration_s=duration_s, video=video, audio=tuple(track for track in tracks if track.kind == "audio")
-    )
+    audio = sorted((track for track in tracks if track.kind == "audio"), key=lambda track: -track.priority)
+    return Presentation(duration_s=duration_s, video=tuple(video), audio=tuple(audio))
+
+
+def choose_sound(tracks: Sequence[Track], language: str) -> Track | None:
+    """The first in this language, such as de, or the one that plays unless asked; None where there is no sound.
+
+    Raises InputError when there is none in this language.
+    """
+    if not language or not tracks:
+        return tracks[0] if tracks else None
+    alike = [track for track in tracks if _speaks(track, language.lower())]
+    if not alike:
+        there = ", ".join(dict.fromkeys(track.language or "und" for track in tracks))
+        raise InputError(f"There is no sound in {language[:40]!r}; there is {there}.")
+    return alike[0]
+
+
+def _speaks(track: Track, language: str) -> bool:
+    """Whether de asks for de-AT too (RFC 4647, 3.3.1)."""
+    return f"{track.language.lower()}-".startswith(f"{language}-")
 
 
 def _root(document: bytes, url: str) -> ElementTree.Element:
@@ -100,9 +126,12 @@ def _root(document: bytes, url: str) -> ElementTree.Element:
     return root
 
 
-def _tracks(root: ElementTree.Element, period: ElementTree.Element, url: str, duration_s: float) -> Iterator[Track]:
+def _tracks_of_sets(
+    root: ElementTree.Element, period: ElementTree.Element, url: str, duration_s: float
+) -> Iterator[list[Track]]:
     count = segments = 0
     for adaptation in _children(period, "AdaptationSet"):
+        tracks: list[Track] = []
         for representation in _children(adaptation, "Representation"):
             scopes = [root, period, adaptation, representation]
             kind = _kind(scopes)
@@ -115,7 +144,8 @@ def _tracks(root: ElementTree.Element, period: ElementTree.Element, url: str, du
             segments += len(track.segments)
             if segments > SEGMENTS_ALL_MAX:
                 raise FormatError(f"{url} has more than {SEGMENTS_ALL_MAX} segments in all.")
-            yield track
+            tracks.append(track)
+        yield tracks
 
 
 def _track(scopes: list[ElementTree.Element], kind: str, url: str, duration_s: float) -> Track:
@@ -151,6 +181,8 @@ def _track(scopes: list[ElementTree.Element], kind: str, url: str, duration_s: f
         frame_rate=_frame_rate(_attribute(scopes, "frameRate"), url),
         init_url=_resolve(base, template.get("initialization", ""), fields),
         segments=tuple(_spans(template, timelines[-1] if timelines else None, base, fields, url, duration_s)),
+        language=_attribute(scopes, "lang"),
+        priority=_integer(_attribute(scopes, "selectionPriority") or "1", "selectionPriority", url),
     )
 
 

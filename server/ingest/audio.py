@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -20,6 +21,7 @@ from abr.errors import MediaError
 from abr.media.probe import SourceInfo, open_source
 from abr.media.survey import decode_packet
 from abr.media.timeline import each_with_shift
+from abr.media.tracks import SourceSound
 from server.ingest.cmaf import FRAGMENTED, INIT_FILE, CmafCutter, SegmentWriter, Write
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 Samples = npt.NDArray[np.float32]
 
 TRACK = "audio"
+"""Of the first track; `track_id` names the others."""
 RATE_HZ = 48_000
 CHANNELS = 2
 FRAME_SAMPLES = 1024
@@ -40,21 +43,43 @@ _DRIFT_MAX_S = 0.1
 """A gap or overlap in the source's timestamps beyond this is mended with silence or a cut."""
 
 
+def track_id(number: int) -> str:
+    """Of the first track, number 0, and those after it."""
+    return TRACK if number == 0 else f"{TRACK}-{number + 1}"
+
+
+def encode_sounds(
+    path: Path,
+    footage: SourceInfo,
+    segment_ends_s: Sequence[Fraction],
+    bit_rate_bps: int,
+    writer: Callable[[str], Write],
+    *,
+    advance: Callable[[float], None] = lambda _seconds: None,
+) -> tuple[AudioTrack, ...]:
+    """Encode all sounds of the source. writer: gives what writes the files of the track with an id.
+
+    Raises MediaError when a stream cannot be decoded, StorageError from `writer`.
+    """
+    return tuple(
+        encode_sound(path, footage, number, segment_ends_s, bit_rate_bps, writer(track_id(number)), advance=advance)
+        for number in range(len(footage.sounds))
+    )
+
+
 def encode_sound(
     path: Path,
     footage: SourceInfo,
+    number: int,
     segment_ends_s: Sequence[Fraction],
     bit_rate_bps: int,
     write: Write,
     *,
     advance: Callable[[float], None] = lambda _seconds: None,
 ) -> AudioTrack:
-    """Encode the chosen audio stream, aligned with the title's first moment, padded or cut to its duration.
-
-    Raises MediaError when the stream cannot be decoded, StorageError from `write`.
-    """
-    ends = frame_ends(segment_ends_s)
-    packets = _encode_packets(_align(path, footage), ends[-1], bit_rate_bps)
+    """Encode one of them, aligned with the title's first moment, padded or cut to its duration."""
+    sound, ends = footage.sounds[number], frame_ends(segment_ends_s)
+    packets = _encode_packets(_align(path, footage, sound), ends[-1], bit_rate_bps)
     segments = SegmentWriter(write, in_parts=False)
     init = b""
     for index, (first, end) in enumerate(pairwise([0, *ends])):
@@ -63,11 +88,12 @@ def encode_sound(
             write(INIT_FILE, init)
         segments.add(chunk, closes=True)
         advance((end - first) * FRAME_SAMPLES / RATE_HZ)
-    return sound_track(ends, segments.sizes, len(init), footage.sound_language)
+    track = sound_track(ends, segments.sizes, len(init), sound.language)
+    return msgspec.structs.replace(track, id=track_id(number), name=sound.name, role=sound.role)
 
 
 def sound_track(ends: Sequence[int], sizes: Sequence[int], init_bytes: int, language: str) -> AudioTrack:
-    """The track as it was measured. ends: as `frame_ends` gives them. sizes: bytes of each segment."""
+    """A title's first track as it was measured. ends: as `frame_ends` gives them. sizes: bytes of each segment."""
     spans = [(end - first) * FRAME_SAMPLES / RATE_HZ for first, end in pairwise([0, *ends])]
     return AudioTrack(
         id=TRACK,
@@ -212,11 +238,11 @@ class SoundPlacer:
         return _resample(self._resampler, None)
 
 
-def _align(path: Path, footage: SourceInfo) -> Iterator[Samples]:
-    """The source's sound at 48 kHz stereo; sample 0 is the title's first moment."""
+def _align(path: Path, footage: SourceInfo, sound: SourceSound) -> Iterator[Samples]:
+    """A sound of the source at 48 kHz stereo; sample 0 is the title's first moment."""
     placer = SoundPlacer()
     with open_source(path) as container:
-        for frame, shift_s in each_with_shift(_decode(container, footage, path), footage.sound_shifts):
+        for frame, shift_s in each_with_shift(_decode(container, sound, path), sound.shifts):
             time_s = None if frame.time is None else frame.time + float(shift_s) - footage.start_s
             yield placer.add(frame, time_s)
         yield placer.finish()
@@ -232,10 +258,10 @@ def _resample(resampler: AudioResampler | None, frame: AudioFrame | None) -> Sam
     return np.concatenate(parts, axis=1) if parts else np.zeros((CHANNELS, 0), np.float32)
 
 
-def _decode(container: InputContainer, footage: SourceInfo, path: Path) -> Iterator[AudioFrame]:
+def _decode(container: InputContainer, sound: SourceSound, path: Path) -> Iterator[AudioFrame]:
     import av
 
-    stream = next(stream for stream in container.streams.audio if stream.index == footage.audio_stream)
+    stream = next(stream for stream in container.streams.audio if stream.index == sound.stream)
     count = 0
     for packet in container.demux(stream):
         for frame in decode_packet(packet) or ():  # a damaged packet becomes silence by the timestamps of the next

@@ -39,6 +39,12 @@ _PRESETS = ["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "s
 @click.option("--crf", type=FiniteRange(0, 51), default=25, show_default=True, help="Quality; lower is better.")
 @click.option("--preset", type=click.Choice(_PRESETS), default="faster", show_default=True, help="x264's effort.")
 @click.option("--segment-seconds", type=FiniteRange(0.5, 30), default=2, show_default=True)
+@click.option(
+    "--subtitles",
+    multiple=True,
+    metavar="LANG=FILE",
+    help="Subtitles beside those of the source: SRT, WebVTT or ASS, such as de=film.srt. Repeatable.",
+)
 @click.option("--audio-bitrate", metavar="RATE", default="128k", show_default=True)
 @click.option("--vmaf-every", type=click.IntRange(1), default=7, show_default=True, help="Score one frame in so many.")
 @click.option(
@@ -72,6 +78,7 @@ def prepare(
     crf: float,
     preset: str,
     segment_seconds: float,
+    subtitles: tuple[str, ...],
     audio_bitrate: str,
     vmaf_every: int,
     panel_every: int,
@@ -91,11 +98,14 @@ def prepare(
     """
     if title_id and len(sources) > 1:
         raise click.UsageError("--id names one title; give one SOURCE with it.")
+    if subtitles and len(sources) > 1:
+        raise click.UsageError("--subtitles belong to one title; give one SOURCE with them.")
     if ladder and heights:
         raise click.UsageError("Give --ladder or --heights, not both.")
     from server.ingest.encode_settings import EncodeSettings
     from server.ingest.identifiers import identifiers_of
     from server.ingest.jobs import PrepareJob
+    from server.ingest.subtitles.tracks import subtitle_file
 
     recipe = EncodeSettings(
         heights_px=parse_heights(heights),
@@ -107,6 +117,7 @@ def prepare(
         audio_bps=parse_rate(audio_bitrate),
         vmaf_every=vmaf_every,
         panel_every=panel_every,
+        subtitles=tuple(map(subtitle_file, subtitles)),
     )
     library = library.absolute()
     jobs = [

@@ -11,6 +11,7 @@ from msgspec import Meta
 from abr.core.title import Count, Positive
 from abr.records import Record
 from server.ingest.ladder import Rung
+from server.ingest.subtitles.tracks import SubtitleFile
 
 CAP_WINDOW_S = 1.5
 """A rung may overdraw its cap for this long (the VBV buffer)."""
@@ -22,6 +23,7 @@ class EncodeSettings(Record, frozen=True):
     heights_px: rungs along the short side, or None for the usual ladder. caps_bps: (height, bits per second) pairs.
     planned: (height, CRF) of each rung by rising bitrate, instead of `heights_px` and `crf`.
     vmaf_every: one frame in so many is scored. panel_every: one segment in so many is judged by the panel; 0 for none.
+    subtitles: files beside the source.
     """
 
     heights_px: tuple[Positive, ...] | None = None
@@ -33,6 +35,7 @@ class EncodeSettings(Record, frozen=True):
     audio_bps: Annotated[int, Meta(ge=16_000, le=512_000)] = 128_000
     vmaf_every: Positive = 7
     panel_every: Count = 3
+    subtitles: tuple[SubtitleFile, ...] = ()
 
     def describe(self) -> str:
         """One line that names every setting: equal settings, equal line. Part of `title.json`."""
@@ -44,6 +47,7 @@ class EncodeSettings(Record, frozen=True):
             f"preset {self.preset}, crf {self.crf:g}, heights {heights}, caps {caps}, "
             f"segments {self.segment_s:g} s, aac {self.audio_bps}, vmaf every {self.vmaf_every}, "
             f"panel every {self.panel_every} segments"
+            + "".join(f", subtitles {each.language} of {each.sha256[:12]}" for each in self.subtitles)
         )
 
 

@@ -15,6 +15,7 @@ from server.ingest.cmaf import AVC1_INIT_FILE, INIT_FILE
 from server.ingest.encode import timescale
 from server.ingest.manifest_parts import (
     BEGINNING,
+    FIRST_SOUND,
     NAMES,
     PROFILES,
     Element,
@@ -22,6 +23,7 @@ from server.ingest.manifest_parts import (
     master_head,
     mpd_duration,
     sound_set,
+    subtitle_set,
     target_s,
     timeline,
     variant,
@@ -57,6 +59,8 @@ def manifests(title: Title) -> dict[str, bytes]:
         files[f"{rendition.id}.m3u8"] = media_playlist(folder, AVC1_INIT_FILE, title.segment_duration_s)
     for track in title.audio:
         files[f"{track.id}.m3u8"] = media_playlist(f"audio/{track.id}", INIT_FILE, audio_durations_s(title))
+    for subtitles in title.subtitles:
+        files[f"{subtitles.id}.m3u8"] = _media_playlist("", [title.duration_s], [f"subtitles/{subtitles.id}.vtt"])
     return files
 
 
@@ -70,7 +74,7 @@ def standard_mpd(title: Title) -> bytes:
     _template(video, title, f"video/$RepresentationID$/{NAMES}", f"video/$RepresentationID$/{AVC1_INIT_FILE}")
     for rendition in title.renditions:
         video_representation(video, title, as_avc1(rendition), rendition.id, rendition.bandwidth_bps)
-    _audio_sets(title, period, base=None)
+    _track_sets(title, period, base=None)
     return xml(mpd)
 
 
@@ -87,7 +91,7 @@ def driven_mpd(title: Title) -> bytes:
     _template(video, title, "video/$Number$.m4s", f"video/{INIT_FILE}")
     bandwidth_bps = max(rendition.bandwidth_bps for rendition in title.renditions)
     video_representation(video, title, top, DRIVEN_ID, bandwidth_bps)
-    _audio_sets(title, period, base=session_title_base(title.id, title.version))
+    _track_sets(title, period, base=session_title_base(title.id, title.version))
     return xml(mpd)
 
 
@@ -146,7 +150,7 @@ def _media_playlist(init_uri: str, durations_s: Sequence[float], uris: Sequence[
         "#EXT-X-MEDIA-SEQUENCE:1",
         "#EXT-X-PLAYLIST-TYPE:VOD",
         "#EXT-X-INDEPENDENT-SEGMENTS",
-        f'#EXT-X-MAP:URI="{init_uri}"',
+        *([f'#EXT-X-MAP:URI="{init_uri}"'] if init_uri else []),
     ]
     for duration_s, uri in zip(durations_s, uris, strict=True):
         lines += [f"#EXTINF:{duration_s:.6f},", uri]
@@ -217,7 +221,9 @@ def _template(video: Element, title: Title, media: str, init: str) -> None:
     timeline(video, [int(frames * ticks / rate) for frames in title.segment_frames], ticks, media, init)
 
 
-def _audio_sets(title: Title, period: Element, base: str | None) -> None:
-    for index, track in enumerate(title.audio):
+def _track_sets(title: Title, period: Element, base: str | None) -> None:
+    for number, track in enumerate(title.audio, FIRST_SOUND):
         durations = [frames * FRAME_SAMPLES for frames in _audio_frames(title)]
-        sound_set(period, track, index + 1, base, durations, BEGINNING)
+        sound_set(period, track, number, base, durations, BEGINNING)
+    for number, subtitles in enumerate(title.subtitles, FIRST_SOUND + len(title.audio)):
+        subtitle_set(period, subtitles, number, base, title.duration_s)

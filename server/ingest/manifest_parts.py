@@ -10,11 +10,15 @@ from xml.etree import ElementTree
 
 import msgspec
 
-from abr.core.title import AudioTrack, Rendition, segment_file
+from abr.core.title import AudioTrack, Rendition, SubtitleTrack, segment_file
 from abr.media.languages import UNKNOWN
 from server.ingest.cmaf import INIT_FILE
 
 Element = ElementTree.Element
+FIRST_SOUND = 1
+"""Its AdaptationSet; the pictures have 0."""
+DESCRIBES_VIDEO = "public.accessibility.describes-video"
+DESCRIBES_SOUNDS = "public.accessibility.transcribes-spoken-dialog,public.accessibility.describes-music-and-sound"
 
 NAMES = segment_file(0).replace("00001", "$Number%05d$")
 PROFILES = "urn:mpeg:dash:profile:isoff-live:2011,urn:mpeg:dash:profile:cmaf:2019"
@@ -37,7 +41,11 @@ class Shown(Protocol):
 
     @property
     def audio(self) -> tuple[AudioTrack, ...]:
-        """One track, or none."""
+        """The one that plays unless asked, and others."""
+
+    @property
+    def subtitles(self) -> tuple[SubtitleTrack, ...]:
+        """Text to read."""
 
 
 def as_avc1(rendition: Rendition) -> Rendition:
@@ -84,7 +92,10 @@ def video_representation(video: Element, shown: Shown, rendition: Rendition, nam
 def sound_set(
     period: Element, track: AudioTrack, number: int, base: str | None, durations: Sequence[int], start: Start
 ) -> None:
-    """The AdaptationSet of one sound track. durations: samples of each segment. base: its BaseURL, if it has one."""
+    """The AdaptationSet of one sound track. durations: samples of each segment. base: its BaseURL, if it has one.
+
+    number: FIRST_SOUND for the one that plays unless asked.
+    """
     sound = ElementTree.SubElement(
         period,
         "AdaptationSet",
@@ -95,12 +106,38 @@ def sound_set(
         startWithSAP="1",
         lang=track.language,
     )
-    ElementTree.SubElement(sound, "Role", schemeIdUri="urn:mpeg:dash:role:2011", value="main")
+    if number == FIRST_SOUND:
+        sound.set("selectionPriority", "2")  # else some players take the track of the highest bitrate
+    _describe(sound, track)
     if base:
         ElementTree.SubElement(sound, "BaseURL").text = base
     folder = "audio/$RepresentationID$"
     timeline(sound, durations, track.sample_rate_hz, f"{folder}/{NAMES}", f"{folder}/{INIT_FILE}", start)
     _sound_representation(sound, track)
+
+
+def subtitle_set(period: Element, track: SubtitleTrack, number: int, base: str | None, duration_s: float) -> None:
+    """The AdaptationSet of one track of subtitles: a file of WebVTT. base: as in `sound_set`."""
+    subtitles = ElementTree.SubElement(
+        period, "AdaptationSet", id=str(number), contentType="text", mimeType="text/vtt", lang=track.language
+    )
+    _describe(subtitles, track)
+    if base:
+        ElementTree.SubElement(subtitles, "BaseURL").text = base
+    bandwidth_bps = int(8 * track.size_bytes / duration_s) + 1
+    representation = ElementTree.SubElement(subtitles, "Representation", id=track.id, bandwidth=str(bandwidth_bps))
+    ElementTree.SubElement(representation, "BaseURL").text = f"subtitles/{track.id}.vtt"
+
+
+def _describe(adaptation: Element, track: AudioTrack | SubtitleTrack) -> None:
+    """What viewers choose a track by; the schema wants it in this order."""
+    if track.name:
+        ElementTree.SubElement(adaptation, "Label").text = track.name
+    if track.role == "description":
+        ElementTree.SubElement(
+            adaptation, "Accessibility", schemeIdUri="urn:tva:metadata:cs:AudioPurposeCS:2007", value="1"
+        )
+    ElementTree.SubElement(adaptation, "Role", schemeIdUri="urn:mpeg:dash:role:2011", value=track.role)
 
 
 def _sound_representation(sound: Element, track: AudioTrack) -> None:
@@ -164,26 +201,63 @@ def xml(mpd: Element) -> bytes:
 
 
 def master_head(shown: Shown, base: str) -> list[str]:
-    """The first lines of a master playlist. base: goes before the URLs of the sound's playlists."""
+    """The first lines of a master playlist. base: goes before the URLs of the playlists of sound and subtitles."""
     lines = ["#EXTM3U", "#EXT-X-VERSION:7", "#EXT-X-INDEPENDENT-SEGMENTS"]
-    for track in shown.audio:
-        language = "" if track.language == UNKNOWN else f'LANGUAGE="{track.language}",'
-        lines.append(
-            f'#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="audio",NAME="{track.id}",{language}DEFAULT=YES,AUTOSELECT=YES,'
-            f'CHANNELS="{track.channels}",URI="{base}{track.id}.m3u8"'
-        )
+    for sound, name in zip(shown.audio, names_of(shown.audio), strict=True):
+        flags = {"DEFAULT": _yes(sound is shown.audio[0]), "AUTOSELECT": _yes(sound.role != "commentary")}
+        more = {"CHARACTERISTICS": DESCRIBES_VIDEO} if sound.role == "description" else {}
+        lines.append(_media("AUDIO", sound, name, flags, more | {"CHANNELS": str(sound.channels)}, base))
+    for text, name in zip(shown.subtitles, names_of(shown.subtitles), strict=True):
+        forced = text.role == "forced-subtitle"
+        flags = {"DEFAULT": "NO", "AUTOSELECT": _yes(text.role != "commentary"), "FORCED": _yes(forced)}
+        more = {"CHARACTERISTICS": DESCRIBES_SOUNDS} if text.role == "caption" else {}
+        lines.append(_media("SUBTITLES", text, name, flags, more, base))
     return lines
+
+
+def names_of(tracks: Sequence[AudioTrack | SubtitleTrack]) -> list[str]:
+    """What viewers read, a name of its own for each (RFC 8216, 4.3.4.1.1)."""
+    names: list[str] = []
+    for track in tracks:
+        name = (track.name or ("" if track.language == UNKNOWN else track.language) or track.id).replace('"', "'")
+        alike = sum(each == name or each.startswith(f"{name} (") for each in names)
+        names.append(f"{name} ({alike + 1})" if alike else name)
+    return names
+
+
+def _media(
+    kind: str,
+    track: AudioTrack | SubtitleTrack,
+    name: str,
+    flags: dict[str, str],
+    more: dict[str, str],
+    base: str,
+) -> str:
+    """An EXT-X-MEDIA (RFC 8216, 4.3.4.1)."""
+    language = {} if track.language == UNKNOWN else {"LANGUAGE": track.language}
+    quoted = {"GROUP-ID": kind.lower(), "NAME": name} | language
+    after = more | {"URI": f"{base}{track.id}.m3u8"}
+    attributes = [f'{key}="{value}"' for key, value in quoted.items()]
+    attributes += [f"{key}={value}" for key, value in flags.items()]
+    attributes += [f'{key}="{value}"' for key, value in after.items()]
+    return f"#EXT-X-MEDIA:TYPE={kind},{','.join(attributes)}"
+
+
+def _yes(true: bool) -> str:
+    return "YES" if true else "NO"
 
 
 def variant(shown: Shown, rendition: Rendition, bandwidth_bps: int, uri: str) -> list[str]:
     """The lines of one variant in a master playlist. bandwidth_bps: the most that its pictures take."""
-    sound_bps = sum(track.bandwidth_bps for track in shown.audio)
-    sound_codecs = "".join(f",{track.codecs}" for track in shown.audio)
+    sound_bps = max((track.bandwidth_bps for track in shown.audio), default=0)
+    codecs = ",".join(dict.fromkeys((rendition.codecs, *(track.codecs for track in shown.audio))))
     head = (
         f"#EXT-X-STREAM-INF:BANDWIDTH={bandwidth_bps + sound_bps},"
         f"AVERAGE-BANDWIDTH={rendition.average_bps + sound_bps},"
-        f'CODECS="{rendition.codecs}{sound_codecs}",RESOLUTION={rendition.width_px}x{rendition.height_px},'
-        f"FRAME-RATE={shown.frame_rate[0] / shown.frame_rate[1]:.3f}" + (',AUDIO="audio"' if shown.audio else "")
+        f'CODECS="{codecs}",RESOLUTION={rendition.width_px}x{rendition.height_px},'
+        f"FRAME-RATE={shown.frame_rate[0] / shown.frame_rate[1]:.3f}"
+        + (',AUDIO="audio"' if shown.audio else "")
+        + (',SUBTITLES="subtitles"' if shown.subtitles else "")
     )
     return [head, uri]
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from msgspec import UNSET
 
 from abr.controllers.toprung.title_plans import write_plans
-from abr.core.title import TITLE_FILE, AudioTrack, Quality, Rendition, Source, Title
+from abr.core.title import TITLE_FILE, AudioTrack, Quality, Rendition, Source, SubtitleTrack, Title
 from abr.errors import InputError, StorageError, ToprungError
 from abr.files import file_sha256, write_file
 from abr.media.display_filters import display_filters
@@ -28,7 +28,7 @@ from abr.media.source_frames import display_frames
 from abr.progress import Advance, ProgressBars, no_bars
 from abr.quality.vmaf import Box, meter_of
 from abr.records import Record, dumps_pretty
-from server.ingest.audio import TRACK, encode_sound
+from server.ingest.audio import encode_sounds
 from server.ingest.checkpoints import Checkpoints, Fingerprint
 from server.ingest.encode import EncodedRung, encode_ladder
 from server.ingest.encode_settings import EncodeSettings, segment_length
@@ -37,6 +37,8 @@ from server.ingest.ladder import Rung, caps_from_samples, check_caps, plan_sizes
 from server.ingest.manifest import manifests, segment_ends_s
 from server.ingest.permission import forbids_enhancement, permit_enhancement
 from server.ingest.plain_quality import PictureFinder, Sampling, measure_rendition, rendition_files
+from server.ingest.subtitles.tracks import FOLDER as SUBTITLES_FOLDER
+from server.ingest.subtitles.tracks import write_subtitles
 from server.media.library import IDENTIFIER, Library
 from server.media.versions import media_version
 
@@ -150,8 +152,11 @@ def _build_title(
     tracks = work.run_once(
         "sound", tuple[AudioTrack, ...], lambda: _encode_sound(source, footage, ends_s, recipe, work, bars)
     )
+    subtitles = work.run_once(
+        "subtitles", tuple[SubtitleTrack, ...], lambda: _write_subtitles(source, footage, ends_s, recipe, work)
+    )
     qualities = measure_quality(source, footage, video, recipe, work, bars)
-    made = Made(footage=footage, rungs=rungs, video=video, tracks=tracks, qualities=qualities)
+    made = Made(footage=footage, rungs=rungs, video=video, tracks=tracks, qualities=qualities, subtitles=subtitles)
     return write_title(work.title, name, source_of(source, footage, sha256), made, recipe, forbidden=forbidden)
 
 
@@ -176,6 +181,7 @@ class Made:
     video: Video
     tracks: tuple[AudioTrack, ...]
     qualities: dict[str, Quality]
+    subtitles: tuple[SubtitleTrack, ...] = ()
     how: str = ""
     """What is to be told of the encoding beside the recipe."""
 
@@ -202,6 +208,7 @@ def write_title(
         encoder=", ".join(filter(None, (describe_encoder(recipe), made.how))),
         version=media_version(folder),
         no_enhancement=True if forbidden else UNSET,
+        subtitles=made.subtitles,
     )
     for file, data in {**manifests(title), TITLE_FILE: dumps_pretty(title)}.items():
         write_file(folder / file, data)
@@ -267,11 +274,24 @@ def _encode_sound(
     work: Checkpoints,
     bars: ProgressBars,
 ) -> tuple[AudioTrack, ...]:
-    if footage.audio_stream is None:
+    if not footage.sounds:
         return ()
-    write = _make_writer(work.empty_folder("audio") / TRACK)
-    with bars("encoding sound", float(ends_s[-1])) as advance:
-        return (encode_sound(source, footage, ends_s, recipe.audio_bps, write, advance=advance),)
+    folder = work.empty_folder("audio")
+    with bars("encoding sound", len(footage.sounds) * float(ends_s[-1])) as advance:
+        return encode_sounds(
+            source, footage, ends_s, recipe.audio_bps, lambda track: _make_writer(folder / track), advance=advance
+        )
+
+
+def _write_subtitles(
+    source: Path, footage: SourceInfo, ends_s: Sequence[Fraction], recipe: EncodeSettings, work: Checkpoints
+) -> tuple[SubtitleTrack, ...]:
+    if not footage.subtitles and not recipe.subtitles:
+        return ()
+    folder = work.empty_folder(SUBTITLES_FOLDER)
+    return write_subtitles(
+        source, footage, recipe.subtitles, float(ends_s[-1]), lambda name, data: write_file(folder / name, data)
+    )
 
 
 def _make_writer(folder: Path) -> Write:

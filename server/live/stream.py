@@ -205,7 +205,7 @@ def plan_stream(options: LiveOptions, footage: SourceInfo, version: str) -> Live
         rungs=caps_by_size(rungs, footage.rate, dict(recipe.caps_bps)),
         segment_frames=segment_frames,
         chunk_frames=chunk_frames if chunk_frames < segment_frames else 0,
-        sound_bps=0 if footage.audio_stream is None else recipe.audio_bps,
+        sound_bps=recipe.audio_bps if footage.sounds else 0,
         window_s=options.window_s,
     )
 

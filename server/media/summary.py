@@ -10,7 +10,7 @@ import msgspec
 
 from abr.core.enhancement import Currency, EnhancementTable
 from abr.core.options import counted_quality
-from abr.core.title import AudioTrack, Quality, Rendition, Title
+from abr.core.title import AudioTrack, Quality, Rendition, SubtitleTrack, Title
 
 
 class TitleSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +62,9 @@ class AudioDetails(msgspec.Struct, frozen=True, kw_only=True):
     bandwidth_kbps: float
     sample_rate_hz: int
     channels: int
+    language: str
+    name: str
+    role: str
 
 
 class TitleDetails(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +83,7 @@ class TitleDetails(msgspec.Struct, frozen=True, kw_only=True):
     encoder: str
     renditions: tuple[RenditionDetails, ...]
     audio: tuple[AudioDetails, ...]
+    subtitles: tuple[SubtitleTrack, ...]
     offers: tuple[OfferDetails, ...]
     panel: bool
     """Whether the title tells what the panel of meters says of its pictures."""
@@ -100,8 +104,11 @@ class TitleDetails(msgspec.Struct, frozen=True, kw_only=True):
         ]
         lines += [
             f"  {each.id:>6} {each.channels} channels, {each.sample_rate_hz} Hz, {each.bandwidth_kbps:.0f} kbit/s"
-            f"  {each.codecs}"
+            f"  {each.codecs}  {_describe(each)}"
             for each in self.audio
+        ]
+        lines += [
+            f"  {each.id:>6} {each.size_bytes / 1000:.0f} kB of WebVTT  {_describe(each)}" for each in self.subtitles
         ]
         lines += [
             f"  {each.rendition:>6} {each.enhancer:<15} quality {each.quality:6.2f} {each.quality_gain:+6.2f}"
@@ -151,13 +158,22 @@ def details_of(title: Title, table: EnhancementTable | None, folder: Path) -> Ti
                 bandwidth_kbps=track.bandwidth_bps / 1000,
                 sample_rate_hz=track.sample_rate_hz,
                 channels=track.channels,
+                language=track.language,
+                name=track.name,
+                role=track.role,
             )
             for track in title.audio
         ),
+        subtitles=title.subtitles,
         offers=tuple(_offers(title, table)) if table else (),
         panel=title.meter.panel_every_segments > 0,
         enhancement=not title.no_enhancement,
     )
+
+
+def _describe(track: AudioDetails | SubtitleTrack) -> str:
+    """Language, name and role of a track, as far as they are told."""
+    return ", ".join(filter(None, ("" if track.language == "und" else track.language, track.name, track.role)))
 
 
 def size_bytes(title: Title, table: EnhancementTable | None) -> int:

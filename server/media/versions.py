@@ -18,6 +18,7 @@ _NAMED_BY_CONTENT = re.compile(r"enhancers/(?:.+-)?[0-9a-f]{12}\.[a-z]+")
 _HLS_ATTRIBUTE = re.compile(rb'(URI=")(?=[^"/:]+(?:/[^"]*)?")')
 _HLS_LINE = re.compile(rb"^(?=[^#\s/:]+(?:/|$))", re.MULTILINE)
 _MPD_HEAD = re.compile(rb"<MPD\b(?:[^>]*[^/>])?>(?:\s*<ProgramInformation\b.*?</ProgramInformation>)?", re.DOTALL)
+_MPD_BASE = re.compile(_MPD_HEAD.pattern + rb"\s*<BaseURL", re.DOTALL)
 _MPD_FILE = "manifest.mpd"
 _DRIVEN = "driven"
 
@@ -72,11 +73,11 @@ def lead_elsewhere(body: bytes, before: str, after: str) -> bytes:
 
 
 def lead_to_version(relative: str, body: bytes, version: str) -> bytes:
-    """The manifest `body` with its relative URLs below the version's folder. One that has a BaseURL stays as it is."""
+    """The manifest `body` with its relative URLs below the version's folder. An MPD with a BaseURL of its own stays."""
     below = version_folder(version).encode()
-    if b"<BaseURL" in body:
-        return body
     if relative == _MPD_FILE:
+        if _MPD_BASE.search(body):
+            return body
         return _MPD_HEAD.sub(lambda head: head[0] + b"\n  <BaseURL>" + below + b"</BaseURL>", body, count=1)
     return _HLS_LINE.sub(below, _HLS_ATTRIBUTE.sub(rb"\1" + below, body))
 

@@ -141,7 +141,7 @@ def _suggested_bps(offer: PricedTitle, option: int) -> int:
     """As players count it that choose among renditions: the manifests' @bandwidth, that of the sound added."""
     title, prices = offer
     rendition = title.renditions[prices.choices[option].rendition]
-    return rendition.bandwidth_bps + sum(track.bandwidth_bps for track in title.audio)
+    return rendition.bandwidth_bps + max((track.bandwidth_bps for track in title.audio), default=0)
 
 
 def _event(observed: ObservedSession, decision: Decision, option: int, offer: PricedTitle, segment: int) -> Decided:

@@ -16,7 +16,7 @@ from abr.errors import MediaError
 from abr.media.planes import luma_of
 from abr.media.probe import probe
 from abr.media.source_frames import display_frames
-from abr.media.timeline import Shifts, find_both_shifts, find_shifts, place
+from abr.media.timeline import Shifts, find_all_shifts, find_shifts, place
 from server.ingest.encode_settings import EncodeSettings
 from server.ingest.prepare import Prepared, prepare_title
 from server.media.library import Library
@@ -41,7 +41,7 @@ def mended(times_s: Sequence[float], shifts: Shifts) -> list[float]:
 @pytest.mark.parametrize("second_s", [0.0, 1.4, 5000.0])
 def test_a_clock_that_restarts_or_jumps_goes_on(second_s: float) -> None:
     times_s = run(1.4, 50) + run(second_s, 50)
-    shifts, _ = find_both_shifts(Frames(times_s), None, clock_jumps=True)
+    shifts, _ = find_all_shifts(Frames(times_s), [], clock_jumps=True)
     assert mended(times_s, shifts) == pytest.approx(run(1.4, 100))
 
 
@@ -50,19 +50,19 @@ def test_a_clock_that_restarts_or_jumps_goes_on(second_s: float) -> None:
 def test_a_few_wild_times_are_put_between_their_neighbours(wild_s: float, at: list[int]) -> None:
     right_s = run(2.0, 50)
     times_s = [time_s + wild_s if n in at else time_s for n, time_s in enumerate(right_s)]
-    shifts, _ = find_both_shifts(Frames(times_s), None, clock_jumps=True)
+    shifts, _ = find_all_shifts(Frames(times_s), [], clock_jumps=True)
     assert mended(times_s, shifts) == pytest.approx(right_s)
 
 
 def test_slides_far_apart_stay_where_they_are() -> None:
     times_s = [45.0 * n for n in range(20)]
-    assert find_both_shifts(Frames(times_s), None, clock_jumps=False) == ((), ())
-    assert find_both_shifts(Frames(times_s), Frames(run(0, 40_000, 0.0213), 0.0213), clock_jumps=True) == ((), ())
+    assert find_all_shifts(Frames(times_s), [], clock_jumps=False) == ((), [])
+    assert find_all_shifts(Frames(times_s), [Frames(run(0, 40_000, 0.0213), 0.0213)], clock_jumps=True) == ((), [()])
 
 
 def test_sound_and_pictures_jump_together() -> None:
     pictures, sound = Frames(run(1.4, 50) + run(0.5, 50)), Frames(run(1.3, 100, 0.02) + run(0.45, 100, 0.02), 0.02)
-    shown, heard = find_both_shifts(pictures, sound, clock_jumps=True)
+    shown, (heard,) = find_all_shifts(pictures, [sound], clock_jumps=True)
     assert len(shown) == len(heard) == 1
     assert shown[0][1] == heard[0][1]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from abr.core.title import AudioTrack, Rendition, Version
+from abr.core.title import AudioTrack, Rendition, SubtitleTrack, Version
 from server.ingest.audio import FRAME_SAMPLES, RATE_HZ
 from server.ingest.encode_settings import Cuts
 from server.live.clock import WallClock
@@ -38,6 +38,8 @@ class LivePresentation:
     version: Version = ""
     chunk_frames: int = 0
     chunks: int = 0
+    subtitles: tuple[SubtitleTrack, ...] = ()
+    """A running stream has none so far."""
 
     @property
     def rate(self) -> Fraction:

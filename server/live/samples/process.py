@@ -84,6 +84,7 @@ class SampledProcess:
         self._changed = threading.Condition()
         self._process: subprocess.Popen[bytes] | None = None
         self._is_resting = False
+        self._has_died = False
         self._listed_s = ticks()
         self._thread = threading.Thread(target=self._run, name="live-samples", daemon=True)
 
@@ -139,6 +140,7 @@ class SampledProcess:
     def listed(self, segment: int, ready_s: float) -> None:
         """A segment is listed, so long after its last frame came."""
         self._listed_s = self._ticks()
+        self._look_after_process()
         self._rest_if(ready_s > LATE_SHARE * self._stream.segment_s)
         while self._taken and self._taken[0].segment <= segment:
             taken = self._taken.pop(0)
@@ -146,6 +148,13 @@ class SampledProcess:
                 with self._changed:
                     self._waiting.append(taken)
                     self._changed.notify_all()
+
+    def _look_after_process(self) -> None:
+        """It may die while nothing is asked of it."""
+        if not self._has_died and self._process is not None and self._process.poll() is not None:
+            with self._changed:
+                self._has_died = True
+                self._changed.notify_all()
 
     def _rest_if(self, is_late: bool) -> None:
         process = self._process
@@ -160,20 +169,20 @@ class SampledProcess:
         if process is None or process.stdin is None or process.stdout is None:
             return
         while taken := self._next():
-            has_ended = not self._ask(taken, process.stdin, process.stdout)
+            goes_on = self._ask(taken, process.stdin, process.stdout)
             shutil.rmtree(self._stream.work / "samples", ignore_errors=True)
-            if has_ended:
-                if self._is_open:
-                    self._is_open = False
-                    self._exchange.end("")
-                return
+            if not goes_on:
+                break
             self._is_free = True
+        if self._is_open:
+            self._is_open = False
+            self._exchange.end("")
 
     def _next(self) -> list[_Taken]:
-        """All samples that wait, once there is one; none at the end."""
+        """All samples that wait, once there is one; none at the end, or when the process has died."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or not self._is_open)
-            taken = list(self._waiting) if self._is_open else []
+            self._changed.wait_for(lambda: self._waiting or self._has_died or not self._is_open)
+            taken = list(self._waiting) if self._is_open and not self._has_died else []
             self._waiting.clear()
             self._is_free = False
             return taken

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from abr.core.title import Count
+from abr.media.colour import is_full_range, matrix_of
 from abr.media.display_filters import PIXEL_FORMAT
-from abr.media.probe import SourceInfo, check_size, display_size, is_full_range, matrix_of, tidy_rate
+from abr.media.probe import SourceInfo, check_size, display_size, tidy_rate
 from abr.media.survey import StreamSurvey
+from abr.media.tracks import SourceSound
 from server.live.source.reader import Opened
 
 if TYPE_CHECKING:
@@ -34,7 +36,6 @@ def footage_of(opened: Opened, pictures: Sequence[VideoFrame], name: str) -> Sou
     check_size(name, max(format_.width_px, format_.height_px, *display), min(display))
     return SourceInfo(
         video_stream=opened.video_stream,
-        audio_stream=opened.audio_stream,
         coded_width_px=format_.width_px,
         coded_height_px=format_.height_px,
         display_width_px=display[0],
@@ -50,10 +51,17 @@ def footage_of(opened: Opened, pictures: Sequence[VideoFrame], name: str) -> Sou
         pixel_format=format_.pixel_format,
         time_base=(format_.tick.numerator, format_.tick.denominator),
         picture_shifts=(),
-        sound_shifts=(),
         notes=(),
-        sound_language=opened.language,
+        sounds=_sounds(opened),
+        transfer=format_.transfer,
+        peak_nits=format_.peak_nits,
     )
+
+
+def _sounds(opened: Opened) -> tuple[SourceSound, ...]:
+    if opened.audio_stream is None:
+        return ()
+    return (SourceSound(stream=opened.audio_stream, language=opened.language),)
 
 
 def footage_of_recording(shown: SourceInfo, frames: Count) -> SourceInfo:
@@ -61,7 +69,6 @@ def footage_of_recording(shown: SourceInfo, frames: Count) -> SourceInfo:
     rate: Fraction = shown.rate
     return SourceInfo(
         video_stream=0,
-        audio_stream=None,
         coded_width_px=shown.display_width_px,
         coded_height_px=shown.display_height_px,
         display_width_px=shown.display_width_px,
@@ -77,6 +84,5 @@ def footage_of_recording(shown: SourceInfo, frames: Count) -> SourceInfo:
         pixel_format=PIXEL_FORMAT,
         time_base=(rate.denominator, rate.numerator),
         picture_shifts=(),
-        sound_shifts=(),
         notes=(),
     )

@@ -13,6 +13,7 @@ import { hint, status } from "./status.js";
 import { BUFFER_S } from "./stream.js";
 import { rememberedLifts, rememberLifts } from "./switch.js";
 import { Thread } from "./thread.js";
+import { TrackPickers } from "./tracks/pickers.js";
 
 const LOAD_AGAIN_MS = 2000;
 const REMEMBERED_MS = 400; // how long a start waits for what an earlier visit measured
@@ -44,6 +45,14 @@ const GONE = {
 }; // by what a request for a session is answered
 const BEGAN_ANEW = "the stream began anew.";
 const health = new Health({ lost: () => renew(LOST) });
+const pickers = new TrackPickers({
+  video,
+  cues: $("cues"),
+  sounds: $("sounds"),
+  texts: $("subtitles"),
+  hear: (index) => showing?.session.stream.hear(index),
+  failed: (problem) => console.warn(problem),
+});
 
 async function begin() {
   const { titles: all } = await json(at("titles"), {});
@@ -155,6 +164,7 @@ async function start(atS = 0) {
     health.heard(200);
     if (mine !== loaded) return session.stop("stopped");
     showing = { session, ladder };
+    pickers.offer(mine.title, session.titleUrl());
     session.stream.expectMeasurement(!mine.measured);
     if (mine.measured) await equip(session);
     session.stream.start(atS);

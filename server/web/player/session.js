@@ -71,7 +71,7 @@ export class Session {
     Object.assign(this, { video, loaded, link, lifts, toldLifts: lifts, told });
     const { title, table, live } = loaded;
     this.#begin(answer);
-    const weights = new Weights(this.#titleUrl(), link, ({ name, sizeBytes, startedMs, durationMs }) =>
+    const weights = new Weights(this.titleUrl(), link, ({ name, sizeBytes, startedMs, durationMs }) =>
       this.telemetry.tell("downloaded", {
         kind: "weights",
         name,
@@ -179,7 +179,7 @@ export class Session {
     this.stream.stop();
   }
 
-  #titleUrl() {
+  titleUrl() {
     if (/^https?:/.test(this.answer.title_url)) return new URL(this.answer.title_url); // a CDN has the weights
     return new URL(at(/.*\/(titles\/.+)/.exec(this.answer.title_url)[1])); // wherever a proxy shows the server
   }

@@ -37,6 +37,7 @@ export class Stream {
   #recovering = 0;
   #stoppedAtS = null;
   #listening = new AbortController();
+  #heard = 0; // which of the title's sounds
 
   /**
    * `decided` hears of each decision once its segment and weights are there, and may promise an enhancer for it.
@@ -58,6 +59,7 @@ export class Stream {
     this.player.addRequestInterceptor((request) => this.#asking(request));
     this.player.addResponseInterceptor((response) => this.#answered(response));
     this.player.on("error", ({ error }) => this.#failed(error));
+    this.player.on("streamInitialized", () => this.hear(this.#heard));
     this.buffer(BUFFER_S);
     this.#listen();
   }
@@ -83,6 +85,15 @@ export class Stream {
   /** Media time of the picture, or of the last one before it stopped. */
   get positionS() {
     return this.#stoppedAtS ?? this.video.currentTime;
+  }
+
+  /** Play this one of the title's sounds, as soon as the manifest is there. */
+  hear(index) {
+    this.#heard = index;
+    if (this.#over || !this.player.isReady()) return;
+    const tracks = this.player.getTracksFor("audio");
+    const track = tracks.find(({ id }) => Number(id) === index + 1); // the manifest numbers them so
+    if (track && track !== this.player.getCurrentTrackFor("audio")) this.player.setCurrentTrack(track);
   }
 
   /** Keep little in the buffer while the device is not measured yet. */

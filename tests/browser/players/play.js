@@ -11,12 +11,16 @@ const stopS = Number(asked.get("stop_s") || Infinity); // after the last seek
 const seeks = JSON.parse(asked.get("seeks") || "[]"); // [media time s at which, where to], one after the other
 const catchUpRate = Number(asked.get("catch_up") || 1); // how fast hls.js may play to come back to its target
 const clockFps = Number(asked.get("clock") || 0); // burnt_clock.py's pictures a second, when it is the source
+const language = asked.get("language"); // of the sound; none: what the player takes
+const text = asked.get("text"); // language of the subtitles; none: as the player has it
 const video = document.getElementById("video");
 
 const seen = window.seen = {
   frames: [], // of each composed frame [media time s, height px, currentTime when shown, instant s]
   stalls: [], // [media time s, seconds] that the clock stood still after the first frame, seeks apart
   latencies: [], // with a clock, of each composed frame [instant s, from glass to glass s, by the player's own count s]
+  tracks: null, // with a language: those of sounds and of texts that the player knows
+  cues: [], // of each that is to be read [media time s when the browser told of it, its words]
   errors: [], startupS: null, ended: false, audioBytes: 0,
 };
 const begunMs = performance.now();
@@ -74,9 +78,19 @@ function playDash() {
     Object.assign(streaming.cmcd, { version: 2, applyParametersFromMpd: false, eventTargets: [target] });
   }
   dash.updateSettings({ streaming });
+  if (language) {
+    dash.on("streamInitialized", () => {
+      const [sounds, texts] = ["audio", "text"].map(kind => dash.getTracksFor(kind));
+      tell(sounds.map(track => track.lang), texts.map(track => track.lang));
+    });
+  }
   dash.on("error", event => seen.errors.push("dash.js: " + JSON.stringify(event.error || event)));
   ownLatencyS = () => dash.getCurrentLiveLatency();
   dash.initialize(video, source, true);
+  if (language) {
+    dash.setInitialMediaSettingsFor("audio", { lang: language });
+    dash.setInitialMediaSettingsFor("text", { lang: text });
+  }
 }
 
 async function playShaka() {
@@ -88,21 +102,44 @@ async function playShaka() {
   if (bufferGoalS) it.configure({ streaming: { bufferingGoal: bufferGoalS } });
   ownLatencyS = () => it.getStats().liveLatency;
   await it.load(source);
+  if (language) {
+    const [sounds, texts] = [it.getAudioTracks(), it.getTextTracks()];
+    tell(sounds.map(track => track.language), texts.map(track => track.language));
+    it.selectAudioTrack(sounds.find(track => track.language === language));
+    it.selectTextTrack(texts.find(track => track.language === text));
+    await it.setTextTrackVisibility?.(true);
+  }
   await video.play();
 }
 
 function playHls() {
   const buffer = bufferGoalS ? { maxBufferLength: bufferGoalS, maxMaxBufferLength: bufferGoalS } : {};
-  const hls = new Hls({ ...buffer, maxLiveSyncPlaybackRate: catchUpRate, cmcd: cmcd === "off" ? undefined : { useHeaders: false } });
+  const wishes = language ? { audioPreference: { lang: language }, subtitlePreference: { lang: text } } : {};
+  const hls = new Hls({ ...buffer, ...wishes, maxLiveSyncPlaybackRate: catchUpRate, cmcd: cmcd === "off" ? undefined : { useHeaders: false } });
   hls.on(Hls.Events.ERROR, (_name, data) => {
     const stalled = ["bufferStalledError", "bufferNudgeOnStall"].includes(data.details); // watched for below
     if (data.fatal || (data.type === "mediaError" && !stalled)) seen.errors.push("hls.js: " + data.details);
   });
-  hls.on(Hls.Events.MANIFEST_PARSED, () => video.play());
+  hls.on(Hls.Events.MANIFEST_PARSED, () => {
+    if (language) {
+      const [sounds, texts] = [hls.allAudioTracks, hls.allSubtitleTracks];
+      tell(sounds.map(track => track.lang), texts.map(track => track.lang));
+    }
+    video.play();
+  });
   ownLatencyS = () => hls.latency;
   hls.loadSource(source);
   hls.attachMedia(video);
 }
+
+function tell(sounds, texts) {
+  seen.tracks = { sounds: [...new Set(sounds)].sort(), texts: [...new Set(texts)].sort() };
+}
+
+// Cues of the text track that shows, by the browser's own clock.
+video.textTracks.addEventListener("addtrack", ({ track }) => track.addEventListener("cuechange", () => {
+  for (const cue of track.activeCues ?? []) seen.cues.push([video.currentTime, cue.getCueAsHTML().textContent]);
+}));
 
 function watchFrames() {
   video.requestVideoFrameCallback((nowMs, frame) => {

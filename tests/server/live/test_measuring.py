@@ -63,6 +63,16 @@ def test_it_stands_still_when_no_segment_comes_at_all(measuring, ticks):
     wait_until(lambda: state_of(measuring.pid) == "T", "that it stands still")
 
 
+def test_that_it_died_is_told_though_nothing_is_asked_of_it(tmp_path: Path):
+    stream = SampledStream(folder=tmp_path, work=tmp_path / "work", rungs=["90p"], segment_frames=50, segment_s=2.0)
+    told: list[str] = []
+    with Measuring(stream, 0.1, measured=lambda _: None, told=told.append, command=WAITS) as measuring:
+        measuring.listed(0, 1.9)  # late: it rests
+        os.kill(measuring.pid, signal.SIGKILL)
+        wait_until(lambda: (measuring.listed(1, 1.9), told)[1], "a sentence")
+    assert told == ["what measures its pictures has ended; decisions go on by what was measured until then."]
+
+
 def test_when_the_block_is_over_nothing_of_it_is_left(tmp_path: Path):
     stream = SampledStream(folder=tmp_path, work=tmp_path / "work", rungs=["90p"], segment_frames=50, segment_s=2.0)
     with Measuring(stream, 0.1, measured=lambda _: None, told=lambda _: None, command=WAITS) as measuring:

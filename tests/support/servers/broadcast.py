@@ -14,6 +14,7 @@ from live_process import run
 
 from abr.core.title import part_file, segment_file
 from abr.media.probe import SourceInfo
+from abr.media.tracks import SourceSound
 from server.ingest.ladder import Rung
 from server.live.clock import WallClock
 from server.live.publication import LivePlan, Publication, begin_folder
@@ -107,7 +108,6 @@ class Broadcast:
 def footage() -> SourceInfo:
     return SourceInfo(
         video_stream=0,
-        audio_stream=1,
         coded_width_px=SIZE_PX[0],
         coded_height_px=SIZE_PX[1],
         display_width_px=SIZE_PX[0],
@@ -123,6 +123,6 @@ def footage() -> SourceInfo:
         pixel_format="yuv420p",
         time_base=(1, 25),
         picture_shifts=(),
-        sound_shifts=(),
         notes=(),
+        sounds=(SourceSound(stream=1),),
     )

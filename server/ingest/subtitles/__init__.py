@@ -1,0 +1,1 @@
+"""Subtitles: text tracks of a source, and files beside it, to WebVTT on the title's clock."""

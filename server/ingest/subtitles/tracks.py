@@ -1,0 +1,115 @@
+"""The subtitles of a title: those of its source, then those of files beside it."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from abr.core.title import Language, SubtitleRole, SubtitleTrack
+from abr.errors import InputError, MediaError, StorageError
+from abr.files import file_sha256
+from abr.media.languages import UNKNOWN, language_tag
+from abr.media.probe import SourceInfo, open_source
+from abr.records import Record
+from server.ingest.subtitles.cues import Cue, place_cues, read_cues
+from server.ingest.subtitles.webvtt import dumps_webvtt
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+
+    from server.ingest.cmaf import Write
+
+FOLDER = "subtitles"
+_FILE_FORMATS = "srt,webvtt,ass"
+"""FFmpeg's names of files of subtitles: none of them names other files."""
+_FILE_BYTES_MAX = 16 << 20
+
+
+class SubtitleFile(Record, frozen=True):
+    """A file of subtitles that the user gives. path: absolute. sha256: of what is in it."""
+
+    path: str
+    language: Language
+    sha256: str
+
+
+def subtitle_file(given: str) -> SubtitleFile:
+    """`de=film.srt`, or `film.de.srt`, which says its language itself. Raises InputError."""
+    said, _, rest = given.partition("=")
+    path = Path(rest or said)
+    written = said if rest else path.suffixes[-2].removeprefix(".") if len(path.suffixes) > 1 else ""
+    language = language_tag(written)
+    if rest and language == UNKNOWN:
+        raise InputError(f"--subtitles {given!r}: {said!r} is no language; give one such as de=film.srt.")
+    if not path.is_file():
+        raise InputError(f"There is no file {path}; give --subtitles the path of an SRT, WebVTT or ASS file.")
+    return SubtitleFile(path=str(path.absolute()), language=language, sha256=file_sha256(path))
+
+
+def write_subtitles(
+    source: Path, footage: SourceInfo, files: Sequence[SubtitleFile], lasts_s: float, write: Write
+) -> tuple[SubtitleTrack, ...]:
+    """Write one file a track; a track without a cue in the title's time is left out.
+
+    Raises MediaError for a file that is none of subtitles, StorageError from `write`.
+    """
+    tracks: list[SubtitleTrack] = []
+    for found in (*_of_source(source, footage, lasts_s), *_of_files(files, lasts_s)):
+        if not found.cues:
+            continue
+        name = FOLDER if not tracks else f"{FOLDER}-{len(tracks) + 1}"
+        body = dumps_webvtt(found.cues)
+        write(f"{name}.vtt", body)
+        tracks.append(
+            SubtitleTrack(id=name, size_bytes=len(body), language=found.language, name=found.name, role=found.role)
+        )
+    return tuple(tracks)
+
+
+class _Found(NamedTuple):
+    cues: list[Cue]
+    language: str
+    name: str = ""
+    role: SubtitleRole = "subtitle"
+
+
+def _of_source(source: Path, footage: SourceInfo, lasts_s: float) -> Iterator[_Found]:
+    """Where the file's clock restarts nobody can tell when its subtitles are to be read: none then."""
+    for each in () if footage.picture_shifts else footage.subtitles:
+        with open_source(source) as container:
+            cues = place_cues(read_cues(container, each.stream), footage.start_s, lasts_s)
+        yield _Found(cues, each.language, each.name, each.role)
+
+
+def _of_files(files: Sequence[SubtitleFile], lasts_s: float) -> Iterator[_Found]:
+    for each in files:
+        path = Path(each.path)
+        with _open_file(path) as container:
+            cues = place_cues(read_cues(container, container.streams.subtitles[0].index), 0.0, lasts_s)
+        if not cues:
+            raise MediaError(f"{path.name} has no subtitles within the film's {lasts_s:.0f} s; is it of this film?")
+        yield _Found(cues, each.language)
+
+
+@contextmanager
+def _open_file(path: Path) -> Iterator[InputContainer]:
+    import av
+
+    what = f"{path.name} cannot be read as subtitles; give an SRT, WebVTT or ASS file in UTF-8."
+    try:
+        if path.stat().st_size > _FILE_BYTES_MAX:
+            raise MediaError(f"{path.name} is larger than {_FILE_BYTES_MAX >> 20} MiB; subtitles are not.")
+        written = path.read_bytes()
+        if not written.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            written.decode("utf-8")
+        with av.open(f"file:{path}", mode="r", options={"format_whitelist": _FILE_FORMATS}) as container:
+            if not container.streams.subtitles:
+                raise MediaError(what)
+            yield container
+    except (av.error.FFmpegError, UnicodeDecodeError) as error:
+        raise MediaError(what) from error
+    except OSError as error:
+        raise StorageError(f"Cannot read {path}: {error.strerror}.") from error

@@ -1,0 +1,23 @@
+// What viewers call tracks: by the name that the source gave, or by their language.
+
+const ROLES = {
+  commentary: "commentary",
+  description: "audio description",
+  caption: "for the hard of hearing",
+  "forced-subtitle": "foreign words only",
+};
+
+/** The name of a track of title.json. */
+export function nameOf({ id, language = "und", name = "", role = "" }) {
+  const spoken = language === "und" ? "" : (languages()?.of(language) ?? language);
+  const words = name || spoken || id;
+  return ROLES[role] ? `${words} (${ROLES[role]})` : words;
+}
+
+function languages() {
+  try {
+    return new Intl.DisplayNames([navigator.language, "en"], { type: "language" });
+  } catch {
+    return null; // a browser with a language of its own
+  }
+}

@@ -1,0 +1,88 @@
+"""Sounds and subtitles are there to choose, on our page and in stock players, in a real Chromium."""
+
+from __future__ import annotations
+
+import pytest
+from browser import chromium
+from many_tracks import write_film
+from player_page import played, until
+from served import serving
+from stock_players import opened_session, stage, watch
+
+from server.ingest.encode_settings import EncodeSettings
+from server.ingest.prepare import prepare_title
+from server.media.library import Library
+
+SHOWN = "document.getElementById('cues').innerText"
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("tracks")
+    recipe = EncodeSettings(heights_px=(90, 180), preset="ultrafast", vmaf_every=60, panel_every=0)
+    prepare_title(write_film(folder / "film.mkv"), Library(folder / "library"), recipe, title_id="film")
+    return str(folder / "library")
+
+
+def sounds_asked(requests: list[str]) -> list[str]:
+    return [url.split("/")[-2] for url in requests if "/audio/" in url and "/seg-" in url]
+
+
+async def test_the_page_plays_the_sound_and_shows_the_subtitles_that_the_viewer_picks(library):
+    async with serving(library) as url, chromium() as browser:
+        page = await browser.open(url)
+        await page.tab.wait_for_selector("#begin:enabled")
+        await page.tab.click("#begin")
+        await played(page, 0.1)
+        assert await page.tab.locator("#sounds option").all_inner_texts() == [
+            "English",
+            "Deutsche Fassung",
+            "French (commentary)",
+        ]
+        assert await page.tab.locator("#subtitles option").all_inner_texts() == [
+            "Off",
+            "English",
+            "German (for the hard of hearing)",
+        ]
+        assert set(sounds_asked(page.requests)) == {"audio"}
+        assert await page.tab.evaluate(SHOWN) == ""
+        await page.tab.select_option("#sounds", label="Deutsche Fassung")
+        await page.tab.select_option("#subtitles", label="German (for the hard of hearing)")
+        await until(page, f"{SHOWN} === 'Hallo there, you & me'")
+        assert await page.tab.inner_html("#cues p i") == "there"
+        await page.screenshot("player-subtitles")
+        await until(page, f"{SHOWN} === 'Schluss'")
+        assert "audio-2" in sounds_asked(page.requests)
+        assert not page.failures, page.failures
+        await page.tab.reload()
+        await page.tab.wait_for_selector("#begin:enabled")
+        before = len(page.requests)
+        await page.tab.click("#begin")
+        await until(page, f"{SHOWN} === 'Hallo there, you & me'")
+        assert await page.tab.input_value("#sounds") == "1", "what was picked holds for the next visit"
+        assert "audio-2" in sounds_asked(page.requests[before:])
+        await page.tab.select_option("#subtitles", label="Off")
+        assert await page.tab.evaluate(SHOWN) == ""
+
+
+@pytest.mark.parametrize("player", ["dashjs-5", "shaka-5", "hls.js"])
+async def test_stock_players_find_each_by_its_language_in_a_session(library: str, player: str):
+    async with serving(library) as url, stage() as theatre, chromium() as browser:
+        opened = await opened_session(url, "film")
+        source = url + opened["hls_url" if player == "hls.js" else "manifest_url"].removeprefix("/")
+        viewing, page = await watch(browser, theatre, player, source, language="de", text="de")
+        told = await page.tab.evaluate("seen.tracks")
+        cues = await page.tab.evaluate("seen.cues")
+    assert viewing.errors == []
+    assert told == {"sounds": ["de", "en", "fr"], "texts": ["de", "en"]}
+    assert sounds_asked(page.requests).count("audio-2") >= 2
+    (said_s, words), *_ = [cue for cue in cues if cue[1].startswith("Hallo")]
+    assert said_s == pytest.approx(1.0, abs=0.3), "the browser tells of cues four times a second"
+    assert words == "Hallo there, you & me"
+
+
+async def test_unasked_players_that_could_take_any_play_the_first(library):
+    for player in ("dashjs-5", "shaka-5"):
+        async with serving(library) as url, stage() as theatre, chromium() as browser:
+            _, page = await watch(browser, theatre, player, f"{url}titles/film/manifest.mpd", stop_s=2)
+            assert set(sounds_asked(page.requests)) == {"audio"}, player

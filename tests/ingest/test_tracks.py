@@ -1,0 +1,243 @@
+"""All sounds of a source come along, and its subtitles, each by its language, name and role."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import av
+import imageio_ffmpeg
+import m3u8
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+from many_tracks import GERMAN, TONES_HZ, loudest_hz, write_film
+from mpegdash.parser import MPEGDASHParser
+
+from abr.cli import root
+from abr.core.title import Title, load_title
+from abr.errors import ToprungError
+from server.ingest.subtitles.cues import Cue, cue_text, place_cues
+from server.ingest.subtitles.webvtt import dumps_webvtt
+
+PREPARE = ("--heights", "90,180", "--preset", "ultrafast", "--vmaf-every", "60", "--panel-every", "0")
+RATE_HZ = 48_000
+
+
+def prepare(source: Path, library: Path, *options: str) -> list[str]:
+    """What was said of the source."""
+    command = ["prepare", str(source), "--library", str(library), "--id", "film", "--json", *PREPARE, *options]
+    result = CliRunner().invoke(root, command)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)["notes"]
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tracks")
+    french = folder / "film.fr.vtt"
+    french.write_text("WEBVTT\n\n00:01.500 --> 00:02.000 line:10%\nSalut\n", encoding="utf-8")
+    assert prepare(write_film(folder / "film.mkv"), folder / "library", "--subtitles", str(french)) == []
+    return folder / "library" / "film"
+
+
+@pytest.fixture(scope="module")
+def title(film: Path) -> Title:
+    return load_title(film)
+
+
+def sound_of(film: Path, track: str) -> np.ndarray:
+    """(samples, channels), by the static ffmpeg."""
+    folder = film / "audio" / track
+    joined = b"".join(path.read_bytes() for path in [folder / "init.mp4", *sorted(folder.glob("seg-*"))])
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", "-", "-f", "f32le", "-"]
+    decoded = subprocess.run(command, input=joined, capture_output=True, check=True).stdout
+    return np.frombuffer(decoded, np.float32).reshape(-1, 2)
+
+
+def test_each_sound_is_the_one_that_it_says_and_begins_at_its_time(film, title):
+    told = [(track.id, track.language, track.name, track.role) for track in title.audio]
+    assert told == [
+        ("audio", "en", "", "main"),
+        ("audio-2", "de", "Deutsche Fassung", "alternate"),
+        ("audio-3", "fr", "", "commentary"),
+    ]
+    for track, tone_hz in zip(title.audio, TONES_HZ, strict=True):
+        samples = sound_of(film, track.id)
+        left = samples[:, 0]
+        assert loudest_hz(left[2 * RATE_HZ : 3 * RATE_HZ], RATE_HZ) == pytest.approx(tone_hz, abs=2)
+        begins_s = np.argmax(np.abs(left) > 0.02) / RATE_HZ
+        assert begins_s == pytest.approx(1.0, abs=0.025), "within an AAC frame"
+        assert np.abs(samples[2 * RATE_HZ :]).max() < 1, "six channels become two without clipping"
+
+
+def test_subtitles_are_webvtt_on_the_clock_of_the_title(film, title):
+    told = [(track.id, track.language, track.role) for track in title.subtitles]
+    assert told == [
+        ("subtitles", "en", "subtitle"),
+        ("subtitles-2", "de", "caption"),
+        ("subtitles-3", "fr", "subtitle"),
+    ]
+    assert (film / "subtitles/subtitles-2.vtt").read_text() == (
+        "WEBVTT\n\n00:00:01.000 --> 00:00:02.500\nHallo <i>there</i>, you &amp; me\n"
+        "\n00:00:04.000 --> 00:00:05.000\nSchluss\n"
+    ), "what outlasts the film ends with it"
+    assert "00:00:01.500 --> 00:00:02.000\nSalut" in (film / "subtitles/subtitles-3.vtt").read_text()
+    for track in title.subtitles:
+        assert (film / f"subtitles/{track.id}.vtt").stat().st_size == track.size_bytes
+
+
+def test_dash_offers_each_by_language_role_and_label(film, title):
+    for file in ("manifest.mpd", "driven.mpd"):
+        _, *others = MPEGDASHParser.parse((film / file).read_text()).periods[0].adaptation_sets
+        assert [each.content_type for each in others] == ["audio"] * 3 + ["text"] * 3
+        assert [each.lang for each in others] == ["en", "de", "fr"] * 2
+        roles = [role.value for each in others for role in each.roles]
+        assert roles == ["main", "alternate", "commentary", "subtitle", "caption", "subtitle"]
+        assert [each.selection_priority for each in others[:3]] == [2, None, None]
+        texts = [each.representations[0].base_urls[0].base_url_value for each in others[3:]]
+        assert texts == [f"subtitles/{track.id}.vtt" for track in title.subtitles]
+        assert all((film / text).is_file() for text in texts)
+        assert "<Label>Deutsche Fassung</Label>" in (film / file).read_text()
+
+
+def test_hls_offers_each_and_prices_one_sound_with_each_variant(film, title):
+    master = m3u8.load(str(film / "master.m3u8"))
+    told = [(each.type, each.name, each.language, each.default, each.autoselect) for each in master.media]
+    assert told == [
+        ("AUDIO", "en", "en", "YES", "YES"),
+        ("AUDIO", "Deutsche Fassung", "de", "NO", "YES"),
+        ("AUDIO", "fr", "fr", "NO", "NO"),
+        ("SUBTITLES", "en", "en", "NO", "YES"),
+        ("SUBTITLES", "de", "de", "NO", "YES"),
+        ("SUBTITLES", "fr", "fr", "NO", "YES"),
+    ]
+    assert "describes-music-and-sound" in master.media[4].characteristics
+    for variant, rendition in zip(master.playlists, title.renditions, strict=True):
+        info = variant.stream_info
+        assert (info.audio, info.subtitles) == ("audio", "subtitles")
+        assert info.codecs.count("mp4a") == 1
+        loudest = max(track.bandwidth_bps for track in title.audio)
+        assert info.bandwidth < rendition.bandwidth_bps * 1.2 + loudest + 1
+    for media in master.media:
+        playlist = m3u8.load(str(film / media.uri))
+        assert all((film / segment.uri).is_file() for segment in playlist.segments)
+        assert sum(segment.duration for segment in playlist.segments) == pytest.approx(title.duration_s, abs=0.03)
+
+
+def test_two_of_one_name_are_told_apart(tmp_path):
+    from abr.core.title import SubtitleTrack
+    from server.ingest.manifest_parts import names_of
+
+    same = [SubtitleTrack(id=f"s{number}", size_bytes=1, language="en", name='The "end"') for number in range(3)]
+    assert names_of(same) == ["The 'end'", "The 'end' (2)", "The 'end' (3)"]
+
+
+def test_a_sound_that_cannot_be_decoded_is_left_out_and_the_next_is_the_main_one(tmp_path):
+    film = write_film(tmp_path / "film.mkv", seconds=2)
+    broken = tmp_path / "broken.mkv"
+    with av.open(str(film)) as source, av.open(str(broken), "w") as target:
+        copies = {
+            each.index: target.add_stream_from_template(each) for each in source.streams if each.type != "subtitle"
+        }
+        for packet in source.demux(*[each for each in source.streams if each.index in copies]):
+            if packet.dts is not None and packet.stream.index != 1:  # a sound that is declared, and empty
+                packet.stream = copies[packet.stream.index]
+                target.mux(packet)
+    notes = prepare(broken, tmp_path / "library")
+    assert notes == ["1 of its 3 tracks of sound cannot be decoded and are left out"]
+    title = load_title(tmp_path / "library/film")
+    assert [(track.id, track.role) for track in title.audio] == [("audio", "main"), ("audio-2", "alternate")]
+    for track, tone_hz in zip(title.audio, TONES_HZ[1:], strict=True):
+        assert loudest_hz(sound_of(tmp_path / "library/film", track.id)[RATE_HZ:, 0], RATE_HZ) == pytest.approx(
+            tone_hz, abs=2
+        )
+
+
+def test_the_player_takes_the_sound_of_the_language_that_is_asked_for(film, tmp_path):
+    from serve_process import served
+
+    with served("--library", str(film.parent)) as url:
+        for language, track in (("", "audio"), ("de", "audio-2"), ("fr", "audio-3")):
+            out = tmp_path / (language or "any")
+            options = ["--families", "none", "--speed", "max", "--language", language, "--out", str(out)]
+            result = CliRunner().invoke(root, ["play", url, "--title", "film", *options])
+            assert result.exit_code == 0, result.output
+            log = (out / "session.jsonl").read_text()
+            assert f'"name":"{track}"' in log and log.count('"name":"audio') == log.count(f'"name":"{track}"')
+        result = CliRunner().invoke(root, ["play", url, "--title", "film", "--language", "sv"])
+    assert result.exit_code != 0
+    assert str(result.exception) == "There is no sound in 'sv'; there is en, de, fr."
+
+
+@pytest.mark.parametrize(
+    ("given", "content", "sentence"),
+    [
+        ("de=none.srt", None, "There is no file none.srt"),
+        ("german=a.srt", GERMAN.encode(), "'german' is no language"),
+        ("de=a.srt", b"\x00\x01\x02 nothing", "cannot be read as subtitles"),
+        ("de=a.srt", "1\n00:00:01,000 --> 00:00:02,000\nGrün\n".encode("latin-1"), "in UTF-8"),
+        ("de=a.srt", b"1\n01:00:01,000 --> 01:00:02,000\nLate\n", "is it of this film"),
+    ],
+)
+def test_a_file_that_is_no_subtitles_of_this_film_is_one_clear_sentence(
+    tmp_path, monkeypatch, given, content, sentence
+):
+    monkeypatch.chdir(tmp_path)
+    if content is not None:
+        Path("a.srt").write_bytes(content)
+    write_film(tmp_path / "film.mkv", seconds=1.5)
+    with pytest.raises(ToprungError, match=sentence):
+        prepare(tmp_path / "film.mkv", tmp_path / "library", "--subtitles", given)
+    assert not (tmp_path / "library/film").exists()
+
+
+def test_other_subtitles_make_another_title(tmp_path):
+    film = write_film(tmp_path / "film.mkv", seconds=1.5)
+    more = tmp_path / "more.it.srt"
+    more.write_text(GERMAN.replace("Hallo", "Ciao"), encoding="utf-8")
+    prepare(film, tmp_path / "library", "--subtitles", str(more))
+    prepare(film, tmp_path / "library", "--subtitles", str(more))
+    more.write_text(GERMAN, encoding="utf-8")
+    with pytest.raises(ToprungError, match="by another recipe"):
+        prepare(film, tmp_path / "library", "--subtitles", str(more))
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        (r"0,0,Default,,0,0,0,,{\i1}Hello{\i0}\Nyou", "<i>Hello</i>\nyou"),
+        (r"0,0,Default,,0,0,0,,{\an8\b1}bold{\i1}both{\b0}italic", "<b>bold<i>both</i></b><i>italic</i>"),
+        (r"0,0,Default,,0,0,0,,a, b <c> & d\N\N\Ne", "a, b &lt;c&gt; &amp; d\ne"),
+        (r"0,0,Default,,0,0,0,,{\pos(1,2)}", ""),
+    ],
+)
+def test_styles_become_tags_that_nest_and_the_rest_goes(line, text):
+    assert cue_text(line) == text
+
+
+@given(st.text(alphabet=r"{}\ibuN01h<>&, x" + "\n-", max_size=60))
+def test_whatever_a_line_holds_webvtt_keeps_its_form(written):
+    text = cue_text(f"0,0,Default,,0,0,0,,{written}")
+    assert "\n\n" not in text and "-->" not in text.replace("--&gt;", "")
+    opened: list[str] = []
+    for tag in re.findall(r"</?[ibu]>", text):
+        if tag[1] == "/":
+            assert opened.pop() == tag[2]
+        else:
+            opened.append(tag[1])
+    assert opened == []
+
+
+@given(st.lists(st.tuples(st.floats(-5, 20), st.floats(-1, 10)), max_size=20))
+def test_cues_keep_inside_the_title_and_in_order(spans):
+    cues = place_cues([Cue(start_s=start, end_s=start + lasts, text="x") for start, lasts in spans], 2.0, 8.0)
+    assert all(0 <= cue.start_s < cue.end_s <= 8 for cue in cues)
+    assert [cue.start_s for cue in cues] == sorted(cue.start_s for cue in cues)
+    assert dumps_webvtt(cues).count(b"-->") == len(cues)

@@ -1,0 +1,54 @@
+"""A film with several sounds and subtitles, as Matroska has them: each sound is a tone of its own from 1 s on."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import imageio_ffmpeg
+import numpy as np
+
+TONES_HZ = (440, 880, 1320)
+ENGLISH = """1
+00:00:01,000 --> 00:00:02,500
+Hello <i>there</i>, you & me
+
+2
+00:00:04,000 --> 00:00:06,000
+The end
+"""
+GERMAN = ENGLISH.replace("Hello", "Hallo").replace("The end", "Schluss")
+
+
+def write_film(path: Path, *, seconds: float = 5.0) -> Path:
+    """English, German in 5.1 with a name, a French commentary; English subtitles, German ones for who cannot hear."""
+    english, german = path.with_suffix(".en.srt"), path.with_suffix(".de.srt")
+    english.write_text(ENGLISH, encoding="utf-8")
+    german.write_text(GERMAN, encoding="utf-8")
+    first, second, third = (f"0.3*gte(t\\,1)*sin({hz}*2*PI*t)" for hz in TONES_HZ)
+    sounds = (f"{first}:c=mono", "|".join([f"({second})/1.5"] * 6) + ":c=5.1", f"{third}:c=mono")
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y"]
+    command += ["-f", "lavfi", "-i", f"testsrc2=s=320x180:r=25:d={seconds}"]
+    for sound in sounds:
+        command += ["-f", "lavfi", "-i", f"aevalsrc={sound}:s=48000:d={seconds}"]
+    command += ["-i", str(english), "-i", str(german)]
+    command += [word for number in range(6) for word in ("-map", str(number))]
+    command += ["-c:v", "libx264", "-preset", "ultrafast", "-c:a", "aac", "-c:s", "srt"]
+    for stream, tag in (
+        ("a:0", "language=eng"),
+        ("a:1", "language=ger"),
+        ("a:1", "title=Deutsche Fassung"),
+        ("a:2", "language=fra"),
+        ("s:0", "language=eng"),
+        ("s:1", "language=ger"),
+    ):
+        command += [f"-metadata:s:{stream}", tag]
+    command += ["-disposition:a:0", "default", "-disposition:a:2", "comment", "-disposition:s:1", "hearing_impaired"]
+    subprocess.run([*command, str(path)], check=True)
+    return path
+
+
+def loudest_hz(samples: np.ndarray, rate_hz: int) -> float:
+    """The frequency that a sound has most of."""
+    power = np.abs(np.fft.rfft(samples))
+    return float(np.argmax(power) * rate_hz / len(samples))
