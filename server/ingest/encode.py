@@ -11,9 +11,11 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from enum import Enum
 from fractions import Fraction
+from itertools import groupby
 from queue import Queue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from abr.core.title import Positive
 from abr.errors import ToprungError
@@ -26,6 +28,7 @@ from server.ingest.ladder import Rung
 if TYPE_CHECKING:
     from av.container import OutputContainer
     from av.video.frame import VideoFrame
+    from av.video.reformatter import VideoReformatter
     from av.video.stream import VideoStream
 
 _QUEUE_FRAMES = 24
@@ -36,6 +39,15 @@ _SHORTEST_SEGMENT_S = Fraction(1, 4)
 _SCALER = "BICUBIC"
 _NONE, _INTRA = 0, 1
 """AV_PICTURE_TYPE_*."""
+
+
+class Break(Enum):
+    """Between two frames: the segment under way ends there, however short it is, and is written at once."""
+
+    HERE = "here"
+
+
+BREAK: Final = Break.HERE
 
 
 class EncodedRung(Record, frozen=True):
@@ -49,7 +61,7 @@ class EncodedRung(Record, frozen=True):
 
 
 def encode_ladder(
-    frames: Iterable[VideoFrame],
+    frames: Iterable[VideoFrame | Break],
     rungs: Sequence[Rung],
     recipe: EncodeSettings,
     rate: Fraction,
@@ -79,11 +91,11 @@ def encode_ladder(
     try:
         for encoder in encoders:
             encoder.thread.start()
-        for frame in mark_key_frames(frames, segment_frames, shortest_frames):
+        for frame in _marked(frames, segment_frames, shortest_frames):
             for encoder in first:
                 encoder.queue.put(frame)
             _raise_error(encoders)
-            advance(1)
+            advance(frame is not BREAK)
     except BaseException:
         for encoder in encoders:
             encoder.abandon()
@@ -125,6 +137,18 @@ def _share_scaling(encoders: Sequence[_RungEncoder]) -> list[_RungEncoder]:
     return first
 
 
+def _marked(
+    frames: Iterable[VideoFrame | Break], segment_frames: int, shortest_frames: int
+) -> Iterator[VideoFrame | Break]:
+    """As `mark_key_frames`, anew after each break."""
+    for is_break, run in groupby(frames, key=lambda each: each is BREAK):
+        if is_break:
+            yield BREAK
+        else:
+            pictures = (each for each in run if each is not BREAK)
+            yield from mark_key_frames(pictures, segment_frames, shortest_frames)
+
+
 def mark_key_frames(frames: Iterable[VideoFrame], segment_frames: int, shortest_frames: int) -> Iterator[VideoFrame]:
     """Mark every `segment_frames`-th frame as a key frame, unless fewer than `shortest_frames` would follow it."""
     ahead: deque[VideoFrame] = deque()
@@ -155,12 +179,12 @@ class _RungEncoder:
         self._cuts = cuts
         self.nice = 0
         self.write = write
-        self.queue: Queue[VideoFrame | None] = Queue(_QUEUE_FRAMES)
+        self.queue: Queue[VideoFrame | Break | None] = Queue(_QUEUE_FRAMES)
         self.error: BaseException | None = None
-        self._cutter = CmafCutter()
+        self._init = b""
         self._segments = SegmentWriter(write, in_parts=cuts.chunks > 1)
-        self._taken = 0
-        """Chunks so far."""
+        self._taken = self._taken_before = 0
+        """Chunks so far, and up to the last break."""
         self._segment_frames: list[int] = []
         self._ended = False
         self._abandoned = False
@@ -175,8 +199,8 @@ class _RungEncoder:
     def result(self) -> EncodedRung:
         return EncodedRung(
             id=self.rung.id,
-            codecs=avc_codecs(self._cutter.init),
-            init_bytes=len(self._cutter.init),
+            codecs=avc_codecs(self._init),
+            init_bytes=len(self._init),
             segment_bytes=tuple(self._segments.sizes),
             segment_frames=tuple(self._segment_frames),
         )
@@ -192,31 +216,40 @@ class _RungEncoder:
             self.error = ToprungError(f"Encoding {self.rung.id} failed: {error.strerror}.")
         except BaseException as error:  # noqa: BLE001 - raised again by the thread that feeds this one
             self.error = error
-        for _ in self._frames():
-            pass
+        while not self._ended:
+            for _ in self._frames():
+                pass
         for encoder in self.feeds:
             encoder.queue.put(None)
 
     def _frames(self) -> Iterator[VideoFrame]:
+        """Up to a break or the end."""
         while not self._ended:
             frame = self.queue.get()
             if frame is None:
                 self._ended = True
+            elif frame is BREAK:
+                return
             elif not self._abandoned:
                 yield frame
 
     def _encode(self) -> None:
-        import av
         from av.video.reformatter import VideoReformatter
 
         scaler = VideoReformatter()
-        ticks = timescale(self.rate)
-        options = {"movflags": FRAGMENTED + "+frag_keyframe", "video_track_timescale": str(ticks)}
-        if self._cuts.chunks > 1:
-            options["frag_duration"] = str(self._cuts.chunk_us)
-        container = av.open(self._cutter, "w", format="mp4", options=options)
-        stream = self._open_stream(container)
+        while not self._ended:
+            self._encode_run(scaler)
+            for encoder in () if self._ended else self.feeds:
+                encoder.queue.put(BREAK)
+
+    def _encode_run(self, scaler: VideoReformatter) -> None:
+        """Up to a break or the end. Each run has an encoder and a muxer of its own: no other way ends a segment."""
+        container: OutputContainer | None = None
+        cutter = CmafCutter()
         for frame in self._frames():
+            if container is None:
+                container = self._open_container(cutter)
+                stream = self._open_stream(container)
             scaled = scaler.reformat(
                 frame, self.rung.width_px, self.rung.height_px, PIXEL_FORMAT, interpolation=_SCALER
             )
@@ -224,11 +257,26 @@ class _RungEncoder:
             for encoder in self.feeds:
                 encoder.queue.put(scaled)
             self._mux(container, stream, scaled)
-        if not self._abandoned:
+            self._write_complete(cutter)
+        if container is not None and not self._abandoned:
             self._mux(container, stream, None)
             container.close()
-            self._write_complete()
+            self._write_complete(cutter)
             self._segments.close()
+            self._taken_before = self._taken
+
+    def _open_container(self, cutter: CmafCutter) -> OutputContainer:
+        """Its fragments have their frames' own times, and numbers that go on."""
+        import av
+
+        options = {
+            "movflags": FRAGMENTED + "+frag_keyframe+frag_discont",
+            "video_track_timescale": str(timescale(self.rate)),
+            "fragment_index": str(self._taken + 1),
+        }
+        if self._cuts.chunks > 1:
+            options["frag_duration"] = str(self._cuts.chunk_us)
+        return av.open(cutter, "w", format="mp4", options=options)
 
     def _open_stream(self, container: OutputContainer) -> VideoStream:
         stream = container.add_stream("libx264", rate=self.rate, options=self.options)
@@ -245,15 +293,15 @@ class _RungEncoder:
             self._segment_frames[-1] += 1
             packet.duration = 1
             container.mux_one(packet)
-            self._write_complete()
 
-    def _write_complete(self) -> None:
-        for chunk in self._cutter.take():
-            if not self._taken:
-                self.write(INIT_FILE, self._cutter.init)
-                self.write(AVC1_INIT_FILE, as_avc1(self._cutter.init))
+    def _write_complete(self, cutter: CmafCutter) -> None:
+        for chunk in cutter.take():
+            if not self._init:
+                self._init = cutter.init
+                self.write(INIT_FILE, self._init)
+                self.write(AVC1_INIT_FILE, as_avc1(self._init))
             self._taken += 1
-            self._segments.add(chunk, closes=self._taken % self._cuts.chunks == 0)
+            self._segments.add(chunk, closes=(self._taken - self._taken_before) % self._cuts.chunks == 0)
 
 
 def timescale(rate: Fraction) -> int:

@@ -121,10 +121,14 @@ def _sound_representation(sound: Element, track: AudioTrack) -> None:
 
 
 class Start(msgspec.Struct, frozen=True):
-    """The first segment that a timeline lists: its `$Number$`, and when it begins, in the timeline's ticks."""
+    """The first segment that a timeline lists: its `$Number$`, and when it begins, in the timeline's ticks.
+
+    period_ticks: when its Period begins, on the same clock.
+    """
 
     number: int = 1
     ticks: int = 0
+    period_ticks: int = 0
 
 
 BEGINNING = Start()
@@ -138,6 +142,8 @@ def timeline(
     template = ElementTree.SubElement(
         parent, "SegmentTemplate", timescale=str(ticks), startNumber=str(start.number), media=media, initialization=init
     )
+    if start.period_ticks:
+        template.set("presentationTimeOffset", str(start.period_ticks))
     listed = ElementTree.SubElement(template, "SegmentTimeline")
     for index, (duration, run) in enumerate(groupby(durations)):
         attributes = {"t": str(start.ticks)} if index == 0 else {}

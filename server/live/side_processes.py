@@ -9,7 +9,8 @@ from pathlib import Path
 from abr.core.live.quality import LiveQuality
 from server.live.learning.learning import Learning, LearningExchange, Learnt
 from server.live.learning.published_weights import PublishedWeights
-from server.live.publication import LivePlan, Publication
+from server.live.plan import LivePlan
+from server.live.publication import Publication
 from server.live.quality.measuring import Measuring
 from server.live.samples.files import SampledStream
 from server.live.samples.process import SampledProcess

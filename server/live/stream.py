@@ -5,11 +5,9 @@ from __future__ import annotations
 import secrets
 import shutil
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 
 from abr.core.title import AudioTrack, Title
@@ -24,15 +22,17 @@ from server.ingest.ladder import check_caps, plan_sizes, planned_sizes
 from server.live.caps import caps_by_size
 from server.live.clock import WallClock
 from server.live.keeping import EndedStream, check_recording, keep_title, move_recording
-from server.live.pictures import LivePictures
-from server.live.publication import LivePlan, Publication, begin_folder
+from server.live.pictures import Listeners, LivePictures
+from server.live.plan import LivePlan
+from server.live.publication import Publication, begin_folder
 from server.live.readiness import percentile
 from server.live.recording import RECORDING_FILE, Recording
 from server.live.samples.process import SampledProcess
 from server.live.side_processes import SideProcessOptions, side_processes
-from server.live.sound import LiveSound, drop_oldest
-from server.live.source.footage import PICTURES_LOOKED_AT, footage_of, footage_of_recording
-from server.live.source.reader import STOPPED, Arrived, LiveSource, Opened
+from server.live.sound import LiveSound
+from server.live.source.footage import footage_of_recording
+from server.live.source.reader import LiveSource
+from server.live.source.spans import SourceSpan, begin, spans_of
 from server.live.window import check_window
 from server.media.library import IDENTIFIER, Library
 from server.media.live_title import LiveTitle
@@ -40,8 +40,6 @@ from server.media.live_title import LiveTitle
 Tell = Callable[[str], None]
 """Takes one sentence for people."""
 _TELL_EVERY_S = 10.0
-LOOK_AHEAD_S = 2.0
-"""When so much sound has come after the first picture, the stream begins with the pictures that there are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,22 +128,19 @@ def _run(
     tell: Tell,
     bars: ProgressBars,
 ) -> Streamed:
-    import av
-
     folder = library.root / options.name
     source.start()
     try:
-        opened, ahead = _begin(source)
-        pictures = [each.frame for each in ahead if isinstance(each.frame, av.VideoFrame)]
-        footage = footage_of(opened, pictures, source.address.shown)
+        beginning = begin(source)
+        footage = beginning.footage(source.address.shown)
         plan = plan_stream(options, footage, version)
     except BaseException:  # nothing was sent: nothing stays
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    begun_s = time.time() - (time.monotonic() - next(each.arrived_s for each in ahead if each.is_picture))
+    begun_s = time.time() - (time.monotonic() - beginning.first_picture_s)
     stream = _Stream(plan, options, WallClock(begun_s), folder, work, tell)
     tell(_describe(plan))
-    encoded = stream.encode(chain(ahead, source.frames()))
+    encoded = stream.encode(source, spans_of(source, beginning, footage, stream.say))
     why = f"{source.address.shown} {source.ended_by or 'has ended'}"
     tell(f"{why}: {plan.name} is complete with {stream.publication.listed} segments.")
     if stream.jumps:
@@ -164,31 +159,6 @@ def _run(
         readiness=stream.publication.readiness.summary(),
         title=title,
     )
-
-
-def _begin(source: LiveSource) -> tuple[Opened, deque[Arrived]]:
-    """The source, and what it sent up to the last of the pictures that are looked at first.
-
-    Raises KeyboardInterrupt when it is stopped before: nothing has begun that could be completed.
-    """
-    opened = source.opened()
-    ahead: deque[Arrived] = deque()
-    pictures, heard_s = 0, 0.0
-    for arrived in source.frames() if opened is not None else ():
-        ahead.append(arrived)
-        pictures += arrived.is_picture
-        if not pictures:
-            drop_oldest(ahead)
-            continue
-        heard_s += arrived.sound_s
-        if pictures == PICTURES_LOOKED_AT or heard_s > LOOK_AHEAD_S:
-            break
-    if source.ended_by == STOPPED and not pictures:
-        raise KeyboardInterrupt
-    if opened is None or not pictures:
-        why = source.ended_by if "picture" in source.ended_by else f"{source.ended_by} before a picture came"
-        raise MediaError(f"{source.address.shown} {why}; see that it sends video.")
-    return opened, ahead
 
 
 def plan_stream(options: LiveOptions, footage: SourceInfo, version: str) -> LivePlan:
@@ -238,7 +208,7 @@ class _Stream:
         self._sampled: list[SampledProcess] = []
         self._told_s = 0.0
 
-    def encode(self, arrivals: Iterator[Arrived]) -> tuple[EncodedRung, ...]:
+    def encode(self, source: LiveSource, spans: Iterator[SourceSpan]) -> tuple[EncodedRung, ...]:
         """Encode all that comes. Whatever happens, its manifests say that it has ended, or there is no folder."""
         import av
 
@@ -251,11 +221,16 @@ class _Stream:
                     recording = stack.enter_context(Recording(self.recording, size_px, footage.rate))
                 self._sampled = [
                     stack.enter_context(each)
-                    for each in side_processes(options, plan, self._folder, self._work, self.publication, self._say)
+                    for each in side_processes(options, plan, self._folder, self._work, self.publication, self.say)
                 ]
-                pictures = LivePictures(
-                    arrivals, footage, plan.cuts, self.publication, self.sound, recording, self._sampled
+                listeners = Listeners(
+                    publication=self.publication, sound=self.sound, recording=recording, sampled=self._sampled
                 )
+
+                def waits_s() -> float:
+                    return 0.0 if source.ended_by else source.address.return_s
+
+                pictures = LivePictures(spans, plan.cuts, listeners, waits_s)
                 encoded = encode_ladder(
                     pictures.on_grid(),
                     plan.rungs,
@@ -265,7 +240,7 @@ class _Stream:
                     low_delay=True,
                     chunk_frames=plan.chunk_frames,
                 )
-                self.frames, self.jumps = pictures.frames, pictures.clock.jumps
+                self.frames, self.jumps = pictures.frames, pictures.jumps
         except BaseException as error:
             if not self.publication.listed:
                 shutil.rmtree(self._folder, ignore_errors=True)
@@ -277,7 +252,8 @@ class _Stream:
         self.publication.end()
         return encoded
 
-    def _say(self, sentence: str) -> None:
+    def say(self, sentence: str) -> None:
+        """A sentence about the stream."""
         self._tell(f"{self.plan.name}: {sentence}")
 
     def tracks(self) -> tuple[AudioTrack, ...]:

@@ -79,10 +79,10 @@ def picture_parts(shown: LivePresentation, rendition: str) -> Parts:
 
 def sound_parts(shown: LivePresentation, track: str) -> Parts:
     """Of a sound track."""
-    segment_ends = [*shown.sound_ends, shown.sound_end((shown.end + 1) * shown.segment_frames)]
+    segment_ends, timeline = shown.sound_ends, shown.timeline
     durations_s = []
     for index, ends in enumerate(_ends_of_chunks(shown)):
-        begin = (shown.first + index) * shown.segment_frames
+        begin = timeline.begin(shown.first + index)
         inner = [shown.sound_end(begin + end) for end in ends]
         if index < len(shown.frames):
             inner[-1] = segment_ends[index + 1]

@@ -121,9 +121,8 @@ class SampledProcess:
         self._thread.join()
         shutil.rmtree(self._stream.work, ignore_errors=True)
 
-    def watch(self, frame: VideoFrame, number: int) -> None:
-        """A frame of the stream, by its number, as it is given to the encoders."""
-        segment, place = divmod(number, self._stream.segment_frames)
+    def watch(self, frame: VideoFrame, segment: int, place: int) -> None:
+        """A frame of the stream, by its place in a segment, as it is given to the encoders."""
         if place == 0:
             self._rest_if(self._ticks() - self._listed_s > STUCK_SEGMENTS * self._stream.segment_s)
             if self._is_wanted():

@@ -9,7 +9,7 @@ from abr.core.title import Count
 from abr.media.display_filters import PIXEL_FORMAT
 from abr.media.probe import SourceInfo, check_size, display_size, is_full_range, matrix_of, tidy_rate
 from abr.media.survey import StreamSurvey
-from server.live.source.reader import Opened
+from server.live.source.opening import Opened
 
 if TYPE_CHECKING:
     from fractions import Fraction

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from itertools import accumulate
 from xml.etree import ElementTree
 
 import m3u8
@@ -53,7 +52,6 @@ def presentation(
 ) -> LivePresentation:
     length = round(2 * rate[0] / rate[1])
     frames = [*[length] * (count - 1), last or length]
-    begins = list(accumulate(frames, initial=first * length))
     return LivePresentation(
         name="cam",
         display_width_px=640,
@@ -66,7 +64,6 @@ def presentation(
         audio=(SOUND,),
         first=first,
         frames=tuple(frames),
-        sound_ends=tuple(round(Fraction(begin * rate[1], rate[0]) * RATE_HZ / FRAME_SAMPLES) for begin in begins),
         published_s=BEGUN_S + 24.5,
         ended=ended,
         chunk_frames=0 if chunks is None else -(-length // 4),

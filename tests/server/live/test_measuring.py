@@ -59,7 +59,7 @@ def test_it_stands_still_while_segments_are_late_and_goes_on_when_they_are_in_ti
 def test_it_stands_still_when_no_segment_comes_at_all(measuring, ticks):
     measuring.listed(0, 0.3)
     ticks.now_s = 4.1
-    measuring.watch(None, 100)  # type: ignore[arg-type]
+    measuring.watch(None, 2, 0)  # type: ignore[arg-type]
     wait_until(lambda: state_of(measuring.pid) == "T", "that it stands still")
 
 

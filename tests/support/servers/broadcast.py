@@ -16,7 +16,8 @@ from abr.core.title import part_file, segment_file
 from abr.media.probe import SourceInfo
 from server.ingest.ladder import Rung
 from server.live.clock import WallClock
-from server.live.publication import LivePlan, Publication, begin_folder
+from server.live.plan import LivePlan
+from server.live.publication import Publication, begin_folder
 from server.live_edge.growing import read_part
 from server.media.live_title import LiveTitle
 
@@ -67,7 +68,7 @@ class Broadcast:
             id="cam", state="waiting", version=version, segment_s=1.0, window_s=window_s, updated_s=clock()
         )
         begin_folder(self.folder, waiting)
-        self._publication = Publication(self.folder, plan, WallClock(clock()), clock=clock)
+        self._publication = Publication(self.folder, plan, WallClock(clock()), clock=clock, ticks=clock)
         self._chunk = 0
         self._writers = {part: self._publication.writer(part) for part in plan.parts}
         for part, write in self._writers.items():
