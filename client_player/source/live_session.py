@@ -183,7 +183,7 @@ class LiveSource(ServerSource):
         tables = self._tables
         if not tables.first_stored <= index < tables.end:
             return None
-        return tables.sizes[rendition][index - tables.first_stored]
+        return tables.sizes[rendition][index - tables.first_stored] or None
 
     def _plain_vmaf(self, rendition: str, _index: int) -> float:
         return self._tables.typical.plain_quality[rendition].vmaf[0]

@@ -11,13 +11,14 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from enum import Enum
+from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from itertools import groupby
 from queue import Queue
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Protocol
 
-from abr.core.title import Positive
+from abr.core.title import Count, Positive
 from abr.errors import ToprungError
 from abr.media.display_filters import PIXEL_FORMAT
 from abr.records import Record
@@ -41,22 +42,33 @@ _NONE, _INTRA = 0, 1
 """AV_PICTURE_TYPE_*."""
 
 
-class Break(Enum):
-    """Between two frames: the segment under way ends there, however short it is, and is written at once."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Break:
+    """Between two frames: the segment under way ends there, however short it is, and is written at once.
 
-    HERE = "here"
+    From there on, up to the next break: without: ids of rungs that are not made. eased: of those with least effort.
+    """
+
+    without: frozenset[str] = frozenset()
+    eased: frozenset[str] = frozenset()
 
 
-BREAK: Final = Break.HERE
+class _Options(Protocol):
+    """x264's, of one rung."""
+
+    def __call__(self, *, eased: bool) -> dict[str, str]: ...
 
 
 class EncodedRung(Record, frozen=True):
-    """One encoded rung: codec string, and bytes and frames of each segment as written."""
+    """One encoded rung: codec string, and bytes and frames of each segment as written.
+
+    A segment that was left out has 0 bytes.
+    """
 
     id: str
     codecs: str
     init_bytes: Positive
-    segment_bytes: tuple[Positive, ...]
+    segment_bytes: tuple[Count, ...]
     segment_frames: tuple[Positive, ...]
 
 
@@ -81,10 +93,13 @@ def encode_ladder(
     segment_frames = segment_length(recipe, rate)
     writers = {rung.id: write(rung) for rung in rungs}
     threads = threads_of(rungs, os.cpu_count() or 1)
-    options = {rung.id: x264_options(rung, recipe, threads=threads[rung.id], low_delay=low_delay) for rung in rungs}
+
+    def options(rung: Rung, *, eased: bool) -> dict[str, str]:
+        return x264_options(rung, recipe, threads=threads[rung.id], low_delay=low_delay, eased=eased)
+
     shortest_frames = 0 if low_delay else int(_SHORTEST_SEGMENT_S * rate)
     cuts = Cuts(rate, segment_frames, chunk_frames or segment_frames)
-    encoders = [_RungEncoder(rung, options[rung.id], cuts, writers[rung.id]) for rung in rungs]
+    encoders = [_RungEncoder(rung, partial(options, rung), cuts, writers[rung.id]) for rung in rungs]
     for encoder in encoders[:-1]:
         encoder.nice = _NICE
     first = _share_scaling(encoders)
@@ -95,7 +110,7 @@ def encode_ladder(
             for encoder in first:
                 encoder.queue.put(frame)
             _raise_error(encoders)
-            advance(frame is not BREAK)
+            advance(not isinstance(frame, Break))
     except BaseException:
         for encoder in encoders:
             encoder.abandon()
@@ -141,11 +156,11 @@ def _marked(
     frames: Iterable[VideoFrame | Break], segment_frames: int, shortest_frames: int
 ) -> Iterator[VideoFrame | Break]:
     """As `mark_key_frames`, anew after each break."""
-    for is_break, run in groupby(frames, key=lambda each: each is BREAK):
+    for is_break, run in groupby(frames, key=lambda each: isinstance(each, Break)):
         if is_break:
-            yield BREAK
+            yield from run
         else:
-            pictures = (each for each in run if each is not BREAK)
+            pictures = (each for each in run if not isinstance(each, Break))
             yield from mark_key_frames(pictures, segment_frames, shortest_frames)
 
 
@@ -172,10 +187,12 @@ def _mark_key_frame(frame: VideoFrame, key: bool) -> VideoFrame:
 class _RungEncoder:
     """One rung's thread. It always empties its queue, also after a failure, so that nobody waits for it forever."""
 
-    def __init__(self, rung: Rung, options: dict[str, str], cuts: Cuts, write: Write) -> None:
+    def __init__(self, rung: Rung, options: _Options, cuts: Cuts, write: Write) -> None:
         self.rung = rung
         self.rate = cuts.rate
-        self.options = options
+        self._options = options
+        self._next = Break()
+        """How it goes on."""
         self._cuts = cuts
         self.nice = 0
         self.write = write
@@ -228,7 +245,8 @@ class _RungEncoder:
             frame = self.queue.get()
             if frame is None:
                 self._ended = True
-            elif frame is BREAK:
+            elif isinstance(frame, Break):
+                self._next = frame
                 return
             elif not self._abandoned:
                 yield frame
@@ -240,30 +258,42 @@ class _RungEncoder:
         while not self._ended:
             self._encode_run(scaler)
             for encoder in () if self._ended else self.feeds:
-                encoder.queue.put(BREAK)
+                encoder.queue.put(self._next)
 
     def _encode_run(self, scaler: VideoReformatter) -> None:
         """Up to a break or the end. Each run has an encoder and a muxer of its own: no other way ends a segment."""
         container: OutputContainer | None = None
         cutter = CmafCutter()
+        is_made, eased = self.rung.id not in self._next.without, self.rung.id in self._next.eased
         for frame in self._frames():
-            if container is None:
+            if not is_made:
+                self._leave_out(frame)
+                if not self.feeds:
+                    continue
+            elif container is None:
                 container = self._open_container(cutter)
-                stream = self._open_stream(container)
+                stream = self._open_stream(container, self._options(eased=eased))
             scaled = scaler.reformat(
                 frame, self.rung.width_px, self.rung.height_px, PIXEL_FORMAT, interpolation=_SCALER
             )
             scaled.pts, scaled.time_base, scaled.pict_type = frame.pts, frame.time_base, frame.pict_type
             for encoder in self.feeds:
                 encoder.queue.put(scaled)
-            self._mux(container, stream, scaled)
-            self._write_complete(cutter)
+            if container is not None:
+                self._mux(container, stream, scaled)
+                self._write_complete(cutter)
         if container is not None and not self._abandoned:
             self._mux(container, stream, None)
             container.close()
             self._write_complete(cutter)
             self._segments.close()
             self._taken_before = self._taken
+
+    def _leave_out(self, frame: VideoFrame) -> None:
+        if frame.pict_type == _INTRA:
+            self._segment_frames.append(0)
+            self._segments.leave_out()
+        self._segment_frames[-1] += 1
 
     def _open_container(self, cutter: CmafCutter) -> OutputContainer:
         """Its fragments have their frames' own times, and numbers that go on."""
@@ -278,8 +308,8 @@ class _RungEncoder:
             options["frag_duration"] = str(self._cuts.chunk_us)
         return av.open(cutter, "w", format="mp4", options=options)
 
-    def _open_stream(self, container: OutputContainer) -> VideoStream:
-        stream = container.add_stream("libx264", rate=self.rate, options=self.options)
+    def _open_stream(self, container: OutputContainer, options: dict[str, str]) -> VideoStream:
+        stream = container.add_stream("libx264", rate=self.rate, options=options)
         stream.width, stream.height = self.rung.width_px, self.rung.height_px
         stream.pix_fmt = PIXEL_FORMAT
         stream.codec_context.time_base = 1 / self.rate

@@ -83,7 +83,7 @@ def video_representation(video: Element, shown: Shown, rendition: Rendition, nam
 
 def sound_set(
     period: Element, track: AudioTrack, number: int, base: str | None, durations: Sequence[int], start: Start
-) -> None:
+) -> Element:
     """The AdaptationSet of one sound track. durations: samples of each segment. base: its BaseURL, if it has one."""
     sound = ElementTree.SubElement(
         period,
@@ -101,6 +101,7 @@ def sound_set(
     folder = "audio/$RepresentationID$"
     timeline(sound, durations, track.sample_rate_hz, f"{folder}/{NAMES}", f"{folder}/{INIT_FILE}", start)
     _sound_representation(sound, track)
+    return sound
 
 
 def _sound_representation(sound: Element, track: AudioTrack) -> None:

@@ -19,6 +19,7 @@ from server.ingest.encode_settings import EncodeSettings
 from server.ingest.ladder import Rung
 from server.ingest.plain_quality import PictureFinder
 from server.ingest.prepare import Made, Video, measure_quality, write_title
+from server.live.ladder.refilling import fill_left_out
 from server.media.library import Library
 
 
@@ -41,11 +42,12 @@ def keep_title(stream: EndedStream, work: Checkpoints, library: Library, bars: P
     Raises ToprungError when a meter fails, StorageError when the disk refuses.
     """
     recording, footage = stream.recording, stream.footage
+    encoded = tuple(_whole(stream, place, work, bars) for place in range(len(stream.rungs)))
     finder = PictureFinder(footage.frames_expected)
     with bars("finding the picture", footage.frames_expected) as advance:
         for _ in finder.watch(display_frames(recording, footage)):
             advance(1)
-    video = Video(rungs=stream.encoded, box=finder.box())
+    video = Video(rungs=encoded, box=finder.box())
     qualities = measure_quality(recording, footage, video, stream.recipe, work, bars)
     source = Source(
         name=f"{stream.name}{recording.suffix}",
@@ -58,6 +60,16 @@ def keep_title(stream: EndedStream, work: Checkpoints, library: Library, bars: P
     title = write_title(work.title, stream.name, source, made, stream.recipe)
     library.publish(stream.name, work.title)
     return title
+
+
+def _whole(stream: EndedStream, place: int, work: Checkpoints, bars: ProgressBars) -> EncodedRung:
+    """A rung with what the ladder left out of it."""
+    rung, encoded = stream.rungs[place], stream.encoded[place]
+    if all(encoded.segment_bytes):
+        return encoded
+    with bars(f"encoding what was left out of {rung.id}", stream.footage.frames_expected) as advance:
+        folder = work.title / "video" / rung.id
+        return fill_left_out(folder, stream.recording, stream.footage, rung, encoded, stream.recipe, advance)
 
 
 def check_recording(target: Path) -> None:

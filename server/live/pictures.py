@@ -9,9 +9,10 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from abr.media.source_frames import shown_frames
-from server.ingest.encode import BREAK, Break
+from server.ingest.encode import Break
 from server.ingest.encode_settings import Cuts
 from server.live.clock import Kind, SourceClock
+from server.live.ladder.shedding import WHOLE_LADDER, Ladder
 from server.live.publication import Publication
 from server.live.recording import Recording
 from server.live.samples.process import SampledProcess
@@ -38,17 +39,24 @@ class Listeners:
 class LivePictures:
     """Gives the frames to encode, and tells everybody else of them on the way.
 
-    waits_s: asked when a span has ended, how long another one is waited for; 0: no more will come.
+    waits_s: asked when a span has ended, how long another one is waited for; 0: no more will come. ladder: asked before
+    each segment, what is to be made of it.
     """
 
     def __init__(
-        self, spans: Iterable[SourceSpan], cuts: Cuts, listeners: Listeners, waits_s: Callable[[], float]
+        self,
+        spans: Iterable[SourceSpan],
+        cuts: Cuts,
+        listeners: Listeners,
+        waits_s: Callable[[], float],
+        ladder: Callable[[], Ladder] = lambda: WHOLE_LADDER,
     ) -> None:
         self.frames = self.jumps = 0
         """Given so far, and how often the source's clock was mended."""
         self._segments = 0
         """That spans before this one had."""
         self._spans, self._cuts, self._to, self._waits_s = spans, cuts, listeners, waits_s
+        self._wanted, self._ladder = ladder, WHOLE_LADDER
 
     def on_grid(self) -> Iterator[VideoFrame | Break]:
         """Frames as a viewer sees them, their pts counting from 0, time base 1/rate, and breaks between spans."""
@@ -58,9 +66,9 @@ class LivePictures:
             span = SpanPictures(source, self._to, self.frames / self._cuts.rate)
             yield from self._span_on_grid(span)
             self.jumps += span.clock.jumps
-            yield BREAK
+            yield break_for(self._ladder)
 
-    def _span_on_grid(self, span: SpanPictures) -> Iterator[VideoFrame]:
+    def _span_on_grid(self, span: SpanPictures) -> Iterator[VideoFrame | Break]:
         rate, length, first = self._cuts.rate, self._cuts.segment_frames, self.frames
         publication, sound = self._to.publication, self._to.sound
         last_came_s = 0.0
@@ -70,6 +78,8 @@ class LivePictures:
                 publication.note_last_frame(self._segments + segment - 1, last_came_s)
             if count and sound is not None and into % self._cuts.chunk_frames == 0:
                 sound.close_chunk(self.frames / rate, closes_segment=not into)
+            if count and not into:
+                yield from self._changed_ladder(self._segments + segment)
             last_came_s = span.take_arrival()
             frame.pts = self.frames
             if self._to.recording is not None:
@@ -83,6 +93,17 @@ class LivePictures:
         publication.note_last_frame(self._segments - 1, last_came_s)
         if sound is not None:
             sound.finish(self.frames / rate)
+
+    def _changed_ladder(self, segment: int) -> Iterator[Break]:
+        if (wanted := self._wanted()) != self._ladder:
+            self._ladder = wanted
+            self._to.publication.change_ladder(segment, self.frames, wanted)
+            yield break_for(wanted)
+
+
+def break_for(ladder: Ladder) -> Break:
+    """After it the encoders make that ladder."""
+    return Break(without=frozenset(ladder.without), eased=frozenset(ladder.eased))
 
 
 class SpanPictures:

@@ -27,12 +27,13 @@ from server.live.clock import FirstPictures, WallClock
 from server.live.edge.manifests import live_manifests, live_playlists
 from server.live.edge.presentation import LivePresentation
 from server.live.edge.segment_files import SegmentFiles
-from server.live.ladder_parts import LadderParts
+from server.live.ladder.parts import LadderParts
+from server.live.ladder.readiness import Readiness
+from server.live.ladder.shedding import Ladder
 from server.live.learning.learning import Learnt, Progress
 from server.live.plan import SOUND_PART, LivePlan
 from server.live.quality.prior import assumed_quality
 from server.live.quality.tables import live_tables
-from server.live.readiness import Readiness
 from server.live.window import first_listed, first_stored
 from server.live_edge.growing import split_part
 from server.media.live_title import LIVE_FILE, LiveTitle
@@ -64,6 +65,8 @@ class Publication:
         self.readiness = Readiness(plan.segment_s)
         self.listed = 0
         """Segments that all parts have, so far."""
+        self.behind_s = 0.0
+        """How long ago the newest one ended, by the stream's clock; less than 0 when it came ahead of its time."""
         self._folder, self._plan, self._wall = folder, plan, wall
         self._first_pictures = FirstPictures(wall.begun_s)
         self._files = SegmentFiles(folder, plan.parts, kept)
@@ -75,6 +78,9 @@ class Publication:
         self._spans = [Span(number=0, first_segment=0, first_frame=0, begun_s=wall.begun_s)]
         """The last one may be still to come, or never come. Those that nothing is stored of are gone."""
         self._waits_s = 0.0
+        self._mends = True
+        """Whether the last span's clock may still be mended."""
+        self._ladder = Ladder()
         self.quality = assumed_quality(plan.rungs, (plan.footage.display_width_px, plan.footage.display_height_px))
         """Of a usual segment; whoever measures it puts another one here, for the next segment's tables."""
         self.learnt: Learnt | None = None
@@ -85,7 +91,9 @@ class Publication:
 
         def write(name: str, data: bytes) -> None:
             chunk = split_part(name)
-            if chunk is None:
+            if not data:
+                pass  # a segment that is not made
+            elif chunk is None:
                 self._files.store(f"{part}/{name}", data)
             else:
                 self._files.grow(f"{part}/{chunk[0]}", data)
@@ -109,10 +117,13 @@ class Publication:
 
         It may mend where media time 0 lies, until the first manifest of its span says so.
         """
-        if self.listed > self._spans[-1].first_segment or self._listed_chunks:
+        if not self._mends:
             return
         with self._lock:
             span = self._spans[-1]
+            self._mends = self.listed <= span.first_segment and not self._listed_chunks
+            if not self._mends:
+                return
             self._first_pictures.note(came_s, media_s)
             before_s = self._spans[-2].begun_s if len(self._spans) > 1 else -math.inf
             begun_s = max(before_s, self._first_pictures.clock.begun_s)
@@ -129,17 +140,21 @@ class Publication:
         waits_s: how long its source is waited for; 0 when no more will come.
         """
         with self._lock:
-            last = self._spans[-1]
-            number = last.number + 1
-            self._spans.append(Span(number=number, first_segment=segments, first_frame=frames, begun_s=last.begun_s))
-            self._waits_s = waits_s
+            self._spans.append(self._spans[-1].after_break(segments, frames))
+            self._waits_s, self._mends = waits_s, False
+
+    def change_ladder(self, segments: int, frames: int, ladder: Ladder) -> None:
+        """From that segment on the ladder is another one."""
+        with self._lock:
+            self._spans.append(self._spans[-1].after_change(segments, frames, ladder.without))
+            self._ladder, self._mends = ladder, False
 
     def resume(self, came_s: float) -> None:
         """The source is there again: the first picture came at that moment of the monotonic clock."""
         with self._lock:
             media_s = float(self._spans[-1].first_frame / self._plan.footage.rate)
             self._first_pictures = FirstPictures(self._clock() - (self._ticks() - came_s) - media_s)
-            self._waits_s = 0.0
+            self._waits_s, self._mends = 0.0, True
 
     def end(self) -> None:
         """The stream has ended: its manifests say so. Nothing happens when it never had a segment."""
@@ -154,6 +169,8 @@ class Publication:
             segment = self.listed - 1
             came_s = self._last_frames_s.pop(segment, None)
             sentence = "" if came_s is None else self.readiness.add(self._ticks() - came_s)
+            end_s = float(self._timeline().begin(self.listed) / self._plan.footage.rate)
+            self.behind_s = self._clock() - self._timeline().span_of(segment).begun_s - end_s
             self._told(segment, sentence)
 
     def _list_chunks(self) -> None:
@@ -226,6 +243,7 @@ class Publication:
             first=first,
             frames=tuple(map(timeline.frames, range(first, self.listed))),
             spans=timeline.since(first).spans,
+            ladder=self._ladder,
             published_s=self._clock(),
             ended=ended,
             waits_s=0.0 if ended else self._waits(),
@@ -246,6 +264,8 @@ class Publication:
             window_s=shown.window_s,
             updated_s=shown.published_s,
             waits_s=shown.waits_s,
+            shed=shown.ladder.without,
+            eased=shown.ladder.eased,
             first_segment=shown.first,
             segments=len(shown.frames),
             duration_s=sum(shown.durations_s),

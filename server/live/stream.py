@@ -17,15 +17,16 @@ from abr.progress import ProgressBars, no_bars
 from server.ingest.audio import TRACK, sound_track
 from server.ingest.checkpoints import Checkpoints, Fingerprint
 from server.ingest.encode import EncodedRung, encode_ladder
-from server.ingest.encode_settings import EncodeSettings, chunk_length, segment_length
+from server.ingest.encode_settings import LEAST_EFFORT, EncodeSettings, chunk_length, segment_length
 from server.ingest.ladder import check_caps, plan_sizes, planned_sizes
-from server.live.caps import caps_by_size
 from server.live.clock import WallClock
 from server.live.keeping import EndedStream, check_recording, keep_title, move_recording
+from server.live.ladder.caps import caps_by_size
+from server.live.ladder.readiness import percentile
+from server.live.ladder.shedding import WHOLE_LADDER, Shedder, steps_of
 from server.live.pictures import Listeners, LivePictures
 from server.live.plan import LivePlan
 from server.live.publication import Publication, begin_folder
-from server.live.readiness import percentile
 from server.live.recording import RECORDING_FILE, Recording
 from server.live.samples.process import SampledProcess
 from server.live.side_processes import SideProcessOptions, side_processes
@@ -75,9 +76,17 @@ class Streamed:
 
 
 def stream_live(
-    source: LiveSource, library: Library, options: LiveOptions, *, tell: Tell, bars: ProgressBars = no_bars
+    source: LiveSource,
+    library: Library,
+    options: LiveOptions,
+    *,
+    tell: Tell,
+    bars: ProgressBars = no_bars,
+    ticks: Callable[[], float] = time.monotonic,
 ) -> Streamed:
     """Take the source until it ends, falls silent or is stopped; complete the title with what there is.
+
+    ticks: as time.monotonic, by which segments are in time or late.
 
     Raises InputError for options or a name that cannot be, MediaError for a source without one picture, StorageError
     when the disk refuses.
@@ -97,7 +106,7 @@ def stream_live(
     with Checkpoints(library.building(name), Fingerprint(source_sha256=version, recipe="live"), busy) as work:
         try:
             begin_folder(library.root / name, _waiting(options, version))
-            return _run(source, library, options, version, work, tell, bars)
+            return _run(source, library, options, version, work, tell, bars, ticks)
         finally:
             source.stop()
             work.discard()
@@ -127,6 +136,7 @@ def _run(
     work: Checkpoints,
     tell: Tell,
     bars: ProgressBars,
+    ticks: Callable[[], float],
 ) -> Streamed:
     folder = library.root / options.name
     source.start()
@@ -138,7 +148,7 @@ def _run(
         shutil.rmtree(folder, ignore_errors=True)
         raise
     begun_s = time.time() - (time.monotonic() - beginning.first_picture_s)
-    stream = _Stream(plan, options, WallClock(begun_s), folder, work, tell)
+    stream = _Stream(plan, options, WallClock(begun_s), folder, work, tell, ticks)
     tell(_describe(plan))
     encoded = stream.encode(source, spans_of(source, beginning, footage, stream.say))
     why = f"{source.address.shown} {source.ended_by or 'has ended'}"
@@ -190,14 +200,26 @@ class _Stream:
     """The encoders of one stream and what they write to."""
 
     def __init__(
-        self, plan: LivePlan, options: LiveOptions, wall: WallClock, folder: Path, work: Checkpoints, tell: Tell
+        self,
+        plan: LivePlan,
+        options: LiveOptions,
+        wall: WallClock,
+        folder: Path,
+        work: Checkpoints,
+        tell: Tell,
+        ticks: Callable[[], float],
     ) -> None:
         self.plan = plan
         self.frames = self.jumps = 0
         self._folder = folder
         self.recording = work.folder / RECORDING_FILE
         kept = work.title if options.keep else None
-        self.publication = Publication(folder, plan, wall, kept=kept, told=self._told)
+        offset_s = time.time() - time.monotonic()
+
+        def clock() -> float:
+            return offset_s + ticks()
+
+        self.publication = Publication(folder, plan, wall, kept=kept, told=self._told, clock=clock, ticks=ticks)
         self.sound: LiveSound | None = None
         if plan.sound_bps:
             self.sound = LiveSound(
@@ -207,6 +229,8 @@ class _Stream:
         self._options, self._work = options, work.folder
         self._sampled: list[SampledProcess] = []
         self._told_s = 0.0
+        steps = steps_of([rung.id for rung in plan.rungs], can_ease=options.recipe.preset != LEAST_EFFORT)
+        self._shedder = Shedder(steps, plan.segment_s)
 
     def encode(self, source: LiveSource, spans: Iterator[SourceSpan]) -> tuple[EncodedRung, ...]:
         """Encode all that comes. Whatever happens, its manifests say that it has ended, or there is no folder."""
@@ -230,7 +254,7 @@ class _Stream:
                 def waits_s() -> float:
                     return 0.0 if source.ended_by else source.address.return_s
 
-                pictures = LivePictures(spans, plan.cuts, listeners, waits_s)
+                pictures = LivePictures(spans, plan.cuts, listeners, waits_s, lambda: self._shedder.ladder)
                 encoded = encode_ladder(
                     pictures.on_grid(),
                     plan.rungs,
@@ -266,8 +290,8 @@ class _Stream:
     def _told(self, segment: int, sentence: str) -> None:
         if sentence:
             self._tell(f"{self.plan.name} {sentence}")
-        for process in self._sampled if self.publication.readiness.seconds else ():
-            process.listed(segment, self.publication.readiness.seconds[-1])
+        if ready := self.publication.readiness.seconds[-1:]:
+            self._note_readiness(segment, ready[0])
         media_s = (segment + 1) * self.plan.segment_s
         if media_s >= self._told_s + _TELL_EVERY_S:
             self._told_s = media_s
@@ -276,6 +300,14 @@ class _Stream:
                 f"{self.plan.name}: {media_s:.0f} s in {segment + 1} segments; ready after {ready_s[-1]:.2f} s "
                 f"(median {percentile(ready_s, 50):.2f}, p99 {percentile(ready_s, 99):.2f})."
             )
+
+    def _note_readiness(self, segment: int, ready_s: float) -> None:
+        late_s = min(ready_s, self.publication.behind_s)
+        if self._shedder.note(late_s):
+            why = "there is room" if late_s < self.plan.segment_s / 2 else "it falls behind"
+            self.say(f"{why}: {self._shedder.ladder.describe()}.")
+        for process in self._sampled:
+            process.listed(segment, ready_s, is_short=self._shedder.ladder != WHOLE_LADDER)
 
 
 def _keep(

@@ -27,8 +27,8 @@ class LiveTitle(Record, frozen=True):
     state: waiting for the first segment, running, paused while its source has gone and is waited for, or ended in good
     order. version: of its media, new with each start. updated_s: when this was written, in seconds since 1970.
     waits_s: how long from then on a source that has gone is waited for. first_segment, segments: those that manifests
-    list. duration_s: how long these last together. segment_chunks: of a usual segment. chunks: of the segment under
-    way, so far.
+    list. shed, eased: rungs that are not made now, or with less effort, since the ladder fell behind. duration_s: how
+    long the listed segments last together. segment_chunks: of a usual segment. chunks: of the segment under way.
     """
 
     id: Identifier
@@ -40,6 +40,8 @@ class LiveTitle(Record, frozen=True):
     waits_s: float = 0.0
     first_segment: Count = 0
     segments: Count = 0
+    shed: tuple[Identifier, ...] = ()
+    eased: tuple[Identifier, ...] = ()
     duration_s: float = 0.0
     segment_chunks: Positive = 1
     chunks: Count = 0
@@ -66,11 +68,15 @@ class LiveTitle(Record, frozen=True):
             return "interrupted"
         return self.state
 
+    @property
+    def _shed(self) -> str:
+        return f", without {', '.join(self.shed)}: it fell behind" if self.shed else ""
+
     def describe(self, now_s: float) -> str:
         """One sentence."""
         return {
             "waiting": f"The live stream {self.id!r} has not begun: its source has not sent a whole segment yet.",
-            "running": f"{self.id!r} is a live stream that is running.",
+            "running": f"{self.id!r} is a live stream that is running{self._shed}.",
             "paused": f"The source of the live stream {self.id!r} has gone; it goes on if that comes back soon.",
             "interrupted": f"The live stream {self.id!r} was interrupted; what it sent before can still be watched.",
             "ended": f"The live stream {self.id!r} has ended; its last minutes can still be watched.",

@@ -13,7 +13,7 @@ from msgspec import Meta
 from abr.core.enhancement import EnhancementTable
 from abr.core.live.learning import LiveLearning
 from abr.core.live.timeline import LiveTimeline, Span
-from abr.core.title import Count, Identifier, Positive, Seconds, Title
+from abr.core.title import Count, Identifier, Seconds, Title
 from abr.errors import FormatError
 from abr.records import Record
 
@@ -22,7 +22,7 @@ SEGMENTS_MAX = 100_000
 """Stored segments of a title that is believed."""
 SPANS_MAX = 10_000
 
-Sizes = Annotated[tuple[Positive, ...], Meta(max_length=SEGMENTS_MAX)]
+Sizes = Annotated[tuple[Count, ...], Meta(max_length=SEGMENTS_MAX)]
 
 
 class LiveTables(Record, frozen=True, omit_defaults=True):
@@ -31,7 +31,8 @@ class LiveTables(Record, frozen=True, omit_defaults=True):
     spans: from that of the first stored segment on; the last one may be about to begin. latency_s: how far behind the
     clock of the stream players are told to be. first_stored: the first segment that can be fetched; first_listed,
     end: manifests list those from first_listed to before end. sizes, sound_sizes: bytes of each stored segment, of each
-    rendition, and of the sound (nothing without). waits_s: how long from updated_s on a source that has gone is waited
+    rendition, 0 where it was not made, and of the sound (nothing without). shed, eased: rungs that are not made now, or
+    with less effort, since the ladder fell behind. waits_s: how long from updated_s on a source that has gone is waited
     for. typical: a title of one usual segment, with what it is worth in each rendition;
     enhancements: the same of what may lift it. measured: whether that was measured on this stream, or is assumed.
     learning: how its own networks come along; None where nothing is trained while it runs.
@@ -48,6 +49,8 @@ class LiveTables(Record, frozen=True, omit_defaults=True):
     end: Count
     sizes: Annotated[dict[Identifier, Sizes], Meta(max_length=64)]
     sound_sizes: Sizes = ()
+    shed: tuple[Identifier, ...] = ()
+    eased: tuple[Identifier, ...] = ()
     waits_s: Annotated[float, Meta(ge=0)] = 0.0
     enhancements: EnhancementTable | None = None
     measured: bool = False
@@ -62,6 +65,11 @@ class LiveTables(Record, frozen=True, omit_defaults=True):
     def timeline(self) -> LiveTimeline:
         """Where segments begin, from the first stored one on."""
         return LiveTimeline(self.typical.segment_frames[0], self.spans)
+
+    @property
+    def ladder(self) -> str:
+        """What is made of it now: whole, eased or shed."""
+        return "shed" if self.shed else "eased" if self.eased else "whole"
 
     @property
     def begun_s(self) -> float:

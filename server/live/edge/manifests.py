@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, pairwise
 from xml.etree import ElementTree
 
-from abr.core.title import segment_file
+from abr.core.title import Rendition, segment_file
 from server.clock import iso_time
 from server.ingest.audio import FRAME_SAMPLES
 from server.ingest.cmaf import AVC1_INIT_FILE, INIT_FILE
@@ -49,6 +49,7 @@ from server.media.versions import version_folder
 DELAY_SEGMENTS = 3
 """How far behind the live edge players are told to be, as HLS players are by themselves (RFC 8216, 6.3.3)."""
 _UTC_SCHEME = "urn:mpeg:dash:utc:http-iso:2014"
+_CONTINUITY_SCHEME = "urn:mpeg:dash:period-continuity:2015"
 _AAC_FRAME_S = 0.03
 """Segments of sound are up to so much longer than those of pictures."""
 
@@ -74,12 +75,15 @@ def live_playlists(shown: LivePresentation) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     for rendition in shown.renditions:
         folder, begin_s = f"video/{rendition.id}", float(shown.begin_s)
-        parts = picture_parts(shown, rendition.id) if shown.is_early else None
-        files[f"{rendition.id}.m3u8"] = live_playlist(shown, folder, AVC1_INIT_FILE, shown.durations_s, begin_s, parts)
+        is_made = rendition in shown.made(shown.end)
+        parts = picture_parts(shown, rendition.id) if shown.has_parts and is_made else None
+        files[f"{rendition.id}.m3u8"] = live_playlist(
+            shown, folder, AVC1_INIT_FILE, shown.durations_s, begin_s, parts, rendition=rendition
+        )
     for track in shown.audio:
         ends_s = [end * FRAME_SAMPLES / track.sample_rate_hz for end in shown.sound_ends]
         durations_s = [end_s - begin_s for begin_s, end_s in pairwise(ends_s)]
-        parts = sound_parts(shown, track.id) if shown.is_early else None
+        parts = sound_parts(shown, track.id) if shown.has_parts else None
         files[f"{track.id}.m3u8"] = live_playlist(shown, f"audio/{track.id}", INIT_FILE, durations_s, ends_s[0], parts)
     return files
 
@@ -89,11 +93,14 @@ def live_mpd(shown: LivePresentation) -> bytes:
     mpd = _head(shown)
     folder = "video/$RepresentationID$"
     for listed, period in _periods(mpd, shown.ahead(ANNOUNCED) if shown.is_early else shown):
-        video = video_set(shown, period, shown.renditions[-1])
+        made = listed.made(listed.first)
+        video = video_set(shown, period, made[-1])
+        _follow(video, listed)
         _video_timeline(video, listed, f"{folder}/{NAMES}", f"{folder}/{AVC1_INIT_FILE}")
-        for rendition in shown.renditions:
+        for rendition in made:
             video_representation(video, shown, as_avc1(rendition), rendition.id, rendition.bandwidth_bps)
-        _add_sound(period, listed, base="")
+        for sound in _add_sound(period, listed, base=""):
+            _follow(sound, listed)
     _add_clock(mpd, shown, base="")
     if shown.is_early:
         offer_early(mpd, shown)
@@ -106,7 +113,7 @@ def driven_mpd(shown: LivePresentation) -> bytes:
     mpd.insert(1, client_data_reporting())  # the schema wants it after ProgramInformation
     top = shown.renditions[-1]
     bandwidth_bps = max(rendition.bandwidth_bps for rendition in shown.renditions)
-    for listed, period in _periods(mpd, shown):
+    for listed, period in _periods(mpd, shown.unbroken()):
         video = video_set(shown, period, top)
         _video_timeline(video, listed, "video/$Number$.m4s", f"video/{INIT_FILE}")
         video_representation(video, shown, top, DRIVEN_ID, bandwidth_bps)
@@ -147,8 +154,9 @@ def _video_timeline(video: Element, shown: LivePresentation, media: str, init: s
     timeline(video, durations, ticks, media, init, start)
 
 
-def _add_sound(period: Element, shown: LivePresentation, base: str) -> None:
+def _add_sound(period: Element, shown: LivePresentation, base: str) -> list[Element]:
     """base: from a session's manifests to the title."""
+    sets = []
     for index, track in enumerate(shown.audio):
         samples = [(end - begin) * FRAME_SAMPLES for begin, end in pairwise(shown.sound_ends)]
         start = Start(
@@ -157,7 +165,16 @@ def _add_sound(period: Element, shown: LivePresentation, base: str) -> None:
             period_ticks=round(shown.timeline.spans[0].first_frame / shown.rate * track.sample_rate_hz),
         )
         below = f"{base}{version_folder(shown.version)}" if base else None
-        sound_set(period, track, index + 1, below, samples, start)
+        sets.append(sound_set(period, track, index + 1, below, samples, start))
+    return sets
+
+
+def _follow(adaptation_set: Element, shown: LivePresentation) -> None:
+    """Where only the ladder has changed, it goes on from the Period before (ISO/IEC 23009-1, 5.3.2.4)."""
+    span = shown.timeline.spans[0]
+    if span.number and not span.follows_break:
+        about = {"schemeIdUri": _CONTINUITY_SCHEME, "value": str(span.number - 1)}
+        adaptation_set.insert(0, ElementTree.Element("SupplementalProperty", about))
 
 
 def _add_clock(mpd: Element, shown: LivePresentation, base: str) -> None:
@@ -198,7 +215,7 @@ def _of_ended(shown: LivePresentation) -> dict[str, str]:
 def live_master(shown: LivePresentation) -> bytes:
     """The HLS playlist of all variants."""
     lines = master_head(shown, base="")
-    for rendition in shown.renditions:
+    for rendition in shown.made(shown.end):
         peak_bps = peak_bandwidth_bps(rendition.bandwidth_bps, shown.segment_s)
         lines += variant(shown, as_avc1(rendition), peak_bps, f"{rendition.id}.m3u8")
     return ("\n".join(lines) + "\n").encode()
@@ -225,13 +242,15 @@ def live_playlist(
     begin_s: float,
     parts: Parts | None = None,
     name: Callable[[int], str] = segment_file,
+    rendition: Rendition | None = None,
 ) -> bytes:
     """A media playlist that slides: the target duration stays what it is for the whole of the stream.
 
-    parts: of low latency, if it has any. name: of the file of a segment.
+    parts: of low latency, if it has any. name: of the file of a segment. rendition: whose segments may not be made:
+    then they are gaps, and players take another rendition (RFC 8216bis, 4.4.4.7).
     """
     longest_s = target_s([shown.segment_s + _AAC_FRAME_S])
-    breaks = shown.timeline.span_of(shown.first).number
+    breaks = shown.timeline.span_of(shown.first).breaks
     lines = [
         "#EXTM3U",
         "#EXT-X-VERSION:7",
@@ -246,7 +265,9 @@ def live_playlist(
     in_parts = first_with_parts(shown, longest_s) if parts else shown.end
     for segment, at_s, duration_s in zip(range(shown.first, shown.end), begins_s, durations_s, strict=False):
         lines += [*_break(shown, segment), f"#EXT-X-PROGRAM-DATE-TIME:{shown.instant(segment, at_s)}"]
-        lines += parts.of(segment) if parts and segment >= in_parts else []
+        is_gap = rendition is not None and rendition not in shown.made(segment)
+        lines += parts.of(segment) if parts and segment >= in_parts and not is_gap else []
+        lines += ["#EXT-X-GAP"] if is_gap else []
         lines += [f"#EXTINF:{duration_s:.6f},", f"{folder}/{name(segment)}"]
     if parts:
         date = f"#EXT-X-PROGRAM-DATE-TIME:{shown.instant(shown.end, begins_s[-1])}"
@@ -258,5 +279,6 @@ def live_playlist(
 
 def _break(shown: LivePresentation, segment: int) -> list[str]:
     """Before the first segment of a span, if one before it is listed (RFC 8216, 4.3.2.3, 4.3.3.3)."""
-    is_first = segment > shown.first and shown.timeline.span_of(segment).first_segment == segment
+    span = shown.timeline.span_of(segment)
+    is_first = segment > shown.first and span.follows_break and span.first_segment == segment
     return ["#EXT-X-DISCONTINUITY"] if is_first else []

@@ -11,6 +11,7 @@ from abr.core.title import AudioTrack, Rendition, Version
 from server.ingest.audio import FRAME_SAMPLES, RATE_HZ
 from server.ingest.encode_settings import Cuts
 from server.live.clock import WallClock
+from server.live.ladder.shedding import WHOLE_LADDER, Ladder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,8 +20,9 @@ class LivePresentation:
 
     segment_frames: of a usual segment; those before a break may have fewer. clock: of the stream's first span. first:
     the first listed segment (0-based). frames: of each listed segment. spans: that of the first listed segment and all
-    that follow; one may be about to begin. waits_s: how long a source that has gone is waited for. chunk_frames: of
-    the chunks that segments are offered in while they are under way; 0 for none. chunks: of the segment under way.
+    that follow; one may be about to begin. ladder: what is made now. waits_s: how long a source that has gone is waited
+    for. chunk_frames: of the chunks that segments are offered in while they are under way; 0 for none. chunks: of the
+    segment under way.
     """
 
     name: str
@@ -38,6 +40,7 @@ class LivePresentation:
     ended: bool
     spans: tuple[Span, ...] = ()
     waits_s: float = 0.0
+    ladder: Ladder = WHOLE_LADDER
     version: Version = ""
     chunk_frames: int = 0
     chunks: int = 0
@@ -87,14 +90,28 @@ class LivePresentation:
         return Cuts(self.rate, self.segment_frames, self.chunk_frames or self.segment_frames)
 
     @property
+    def has_parts(self) -> bool:
+        """Whether the newest segments are offered in parts: who has some of one goes on with the others."""
+        return not self.ended and self.cuts.chunks > 1
+
+    @property
     def is_early(self) -> bool:
-        """Whether segments are offered while they are under way."""
-        return not self.ended and not self.waits_s and self.cuts.chunks > 1
+        """Whether segments are offered while they are under way: not while the source has gone."""
+        return self.has_parts and not self.waits_s
 
     @property
     def end(self) -> int:
         """The segment that is under way."""
         return self.first + len(self.frames)
+
+    def made(self, segment: int) -> tuple[Rendition, ...]:
+        """The renditions of a segment, there or to come."""
+        without = self.timeline.span_of(segment).without
+        return tuple(rendition for rendition in self.renditions if rendition.id not in without)
+
+    def unbroken(self) -> LivePresentation:
+        """As if its ladder had never changed."""
+        return replace(self, spans=self.timeline.unbroken().spans)
 
     def by_span(self) -> list[LivePresentation]:
         """What is listed of each span; those of which nothing is are left out."""
@@ -132,4 +149,4 @@ class LivePresentation:
         To the nearest, and before a break what fits in whole.
         """
         end = frames / self.rate * RATE_HZ / FRAME_SAMPLES
-        return int(end) if any(span.number and span.first_frame == frames for span in self.spans) else round(end)
+        return int(end) if any(span.follows_break and span.first_frame == frames for span in self.spans) else round(end)

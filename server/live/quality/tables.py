@@ -44,6 +44,8 @@ def live_tables(
         end=end,
         sizes={name: tuple(each) for name, each in sizes.items()},
         sound_sizes=tuple(sound_sizes),
+        shed=shown.ladder.without,
+        eased=shown.ladder.eased,
         waits_s=shown.waits_s,
         enhancements=with_learnt(quality, learnt.networks, shown.name) if learnt else quality.enhancements,
         measured=quality.measured,
@@ -80,9 +82,9 @@ def _typical(
 
 
 def _usual(rendition: Rendition, sizes: Sequence[int]) -> Rendition:
-    return msgspec.structs.replace(rendition, segment_bytes=_mean(sizes))
+    return msgspec.structs.replace(rendition, segment_bytes=_mean(sizes) if any(sizes) else rendition.segment_bytes)
 
 
 def _mean(sizes: Sequence[int]) -> tuple[int]:
-    recent = sizes[-RECENT_SEGMENTS:]
+    recent = [size for size in sizes if size][-RECENT_SEGMENTS:]
     return (max(1, round(sum(recent) / len(recent))),)

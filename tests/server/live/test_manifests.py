@@ -13,10 +13,10 @@ from msgspec.structs import replace as with_fields
 from abr.core.title import AudioTrack, Rendition
 from server.ingest.audio import FRAME_SAMPLES, RATE_HZ
 from server.ingest.ladder import plan_sizes
-from server.live.caps import caps_by_size
 from server.live.clock import WallClock
 from server.live.edge.manifests import live_manifests, peak_bandwidth_bps
 from server.live.edge.presentation import LivePresentation
+from server.live.ladder.caps import caps_by_size
 
 BEGUN_S = 1_800_000_000.0
 LOW = Rendition(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -78,13 +78,16 @@ class Broadcast:
     def publication(self) -> Publication:
         return self._publication
 
-    def send(self, count: int = 1) -> None:
-        """The next segments are there; of a long stream the media comes again from its beginning."""
+    def send(self, count: int = 1, without: Sequence[str] = ()) -> None:
+        """The next segments are there; of a long stream the media comes again from its beginning.
+
+        without: parts, such as video/108p, that are not made of them.
+        """
         for _ in range(count):
             segment = self._publication.listed
             for part, write in self._writers.items():
                 body = (self.media / part / segment_file(segment % SEGMENTS)).read_bytes()
-                write(segment_file(segment), body)
+                write(segment_file(segment), b"" if part in without else body)
 
     def send_chunk(self) -> None:
         """The next chunk is there, of CHUNK_FRAMES; with its last one the segment is whole."""

@@ -33,13 +33,14 @@ def publish(port: int, frames: int, show: Show = USUAL) -> Iterator[int]:
         options = {"tune": "zerolatency", "preset": "ultrafast", "g": "25"} if show.codec == "libx264" else {"g": "25"}
         video = container.add_stream(show.codec, rate=show.rate, options=options)
         sound = container.add_stream("aac", show.sound_hz) if show.sound_hz else None
+        assert isinstance(video, av.VideoStream) and (sound is None or isinstance(sound, av.AudioStream))
         (video.width, video.height), video.pix_fmt = show.size_px, "yuv420p"
         for index in range(frames):
             frame = av.VideoFrame.from_ndarray(picture(*show.size_px, index), format="rgb24")
             frame.pts, frame.time_base = show.begin_s * show.rate + index, Fraction(1, show.rate)
             container.mux(video.encode(frame))
-            for block in _blocks(index, show) if sound is not None else ():
-                container.mux(sound.encode(_tone(block * 1024, show)))
+            for block in _blocks(index, show) if show.sound_hz else ():
+                container.mux(sound.encode(_tone(block * 1024, show)) if sound is not None else [])
             yield index
         container.mux(video.encode(None))
         if sound is not None:

@@ -21,7 +21,7 @@ class LadderParts:
 
     def __init__(self, plan: LivePlan) -> None:
         self.sizes: dict[str, list[int]] = {part: [] for part in plan.parts}
-        """Bytes of the whole segments."""
+        """Bytes of the whole segments; 0 of those that are not made."""
         self._plan = plan
         self._codecs: dict[str, str] = {}
         self._init_bytes: dict[str, int] = {}
@@ -57,7 +57,7 @@ class LadderParts:
         The cap knows nothing of what the segments' boxes take.
         """
         part = f"video/{rung.id}"
-        sizes = self.sizes[part][:segments]
+        sizes = [size for size in self.sizes[part][:segments] if size]
         return Rendition(
             id=rung.id,
             width_px=rung.width_px,
