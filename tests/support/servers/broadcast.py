@@ -72,7 +72,8 @@ class Broadcast:
         self._chunk = 0
         self._writers = {part: self._publication.writer(part) for part in plan.parts}
         for part, write in self._writers.items():
-            write("init.mp4", (self.media / part / "init.mp4").read_bytes())
+            for init in sorted((self.media / part).glob("init*.mp4")):
+                write(init.name, init.read_bytes())
 
     @property
     def publication(self) -> Publication:
