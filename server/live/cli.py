@@ -90,6 +90,11 @@ _PRESETS = ["ultrafast", "superfast", "veryfast", "faster", "fast", "medium"]
     show_default=True,
     help="Of the lowest rung's bytes, at most, that such networks may take.",
 )
+@click.option(
+    "--prior",
+    metavar="NAME",
+    help="With --train-share, go on from what an earlier stream with this prior has learnt, and keep it there.",
+)
 @click.option("--keep", is_flag=True, help="At the end, measure it and make it an ordinary title.")
 @click.option(
     "--recording",
@@ -120,6 +125,7 @@ def live(
     measure_share: float,
     train_share: float,
     weights_share: float,
+    prior: str | None,
     keep: bool,
     recording: Path | None,
     vmaf_every: int,
@@ -134,11 +140,14 @@ def live(
     """
     if recording and not keep:
         raise click.UsageError("--recording goes with --keep.")
+    if prior and not train_share:
+        raise click.UsageError("--prior goes with --train-share.")
     if 0 < chunk_s < _CHUNK_MIN_S:
         raise click.UsageError(f"--chunk takes {_CHUNK_MIN_S} seconds or more, or 0 for none.")
     from abr.progress import bars_reporting_to, show_progress
     from server.ingest.cli import parse_cap, parse_heights, parse_rate
     from server.ingest.encode_settings import EncodeSettings
+    from server.live.learning.kept_weights import prior_folder
     from server.live.side_processes import SideProcessOptions
     from server.live.source.address import Address
     from server.live.source.reader import LiveSource
@@ -160,7 +169,11 @@ def live(
     )
     source = LiveSource(address, told=_tell)
     side_processes = SideProcessOptions(
-        measure_share=measure_share, train_share=train_share, weights_share=weights_share, keep_s=window_s
+        measure_share=measure_share,
+        train_share=train_share,
+        weights_share=weights_share,
+        keep_s=window_s,
+        prior=prior_folder(root.absolute(), prior) if prior else None,
     )
     options = LiveOptions(
         name=name,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 
+from abr.core.live.learning import LearntNetwork
 from abr.core.title import AudioTrack, Source, Title
 from abr.errors import InputError, StorageError
 from abr.files import file_sha256
@@ -20,7 +22,10 @@ from server.ingest.ladder import Rung
 from server.ingest.plain_quality import PictureFinder
 from server.ingest.prepare import Made, Video, measure_quality, write_title
 from server.live.ladder.refilling import fill_left_out
+from server.live.learning.kept_weights import keep_weights, take_over
 from server.media.library import Library
+
+_LEARNT = "learnt"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,10 +39,13 @@ class EndedStream:
     encoded: tuple[EncodedRung, ...]
     tracks: tuple[AudioTrack, ...]
     recipe: EncodeSettings
+    learnt: tuple[LearntNetwork, ...] = ()
 
 
-def keep_title(stream: EndedStream, work: Checkpoints, library: Library, bars: ProgressBars) -> Title:
-    """Measure the stream's quality and publish it in the place of the live title.
+def keep_title(
+    stream: EndedStream, work: Checkpoints, library: Library, bars: ProgressBars, tell: Callable[[str], None]
+) -> Title:
+    """Measure the stream's quality and publish it in the place of the live title; then what it has learnt with it.
 
     Raises ToprungError when a meter fails, StorageError when the disk refuses.
     """
@@ -58,7 +66,15 @@ def keep_title(stream: EndedStream, work: Checkpoints, library: Library, bars: P
     )
     made = Made(footage=footage, rungs=stream.rungs, video=video, tracks=stream.tracks, qualities=qualities, how="live")
     title = write_title(work.title, stream.name, source, made, stream.recipe)
+    if stream.learnt:
+        keep_weights(work.folder / _LEARNT, stream.name, stream.learnt, library.root / stream.name)
     library.publish(stream.name, work.title)
+    if stream.learnt:
+        tell(f"{stream.name} is a title; what it has learnt is measured on the whole of it.")
+        problem = take_over(library.root, stream.name, recording, work.folder / _LEARNT)
+        tell(
+            f"what it has learnt is not offered: {problem}" if problem else f"{stream.name} offers what it has learnt."
+        )
     return title
 
 

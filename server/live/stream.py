@@ -10,6 +10,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from abr.core.live.learning import LearntNetwork
 from abr.core.title import AudioTrack, Title
 from abr.errors import InputError, MediaError, StorageError
 from abr.media.probe import SourceInfo
@@ -280,6 +281,11 @@ class _Stream:
         """A sentence about the stream."""
         self._tell(f"{self.plan.name}: {sentence}")
 
+    @property
+    def learnt(self) -> tuple[LearntNetwork, ...]:
+        """Networks of its own, as they are offered now."""
+        return self.publication.learnt.networks if self.publication.learnt is not None else ()
+
     def tracks(self) -> tuple[AudioTrack, ...]:
         """The sound as it was written."""
         if self.sound is None:
@@ -327,9 +333,10 @@ def _keep(
         encoded=encoded,
         tracks=stream.tracks(),
         recipe=options.recipe,
+        learnt=stream.learnt,
     )
     try:
-        return keep_title(ended, work, library, bars)
+        return keep_title(ended, work, library, bars, tell)
     finally:
         if options.recording is not None:
             move_recording(stream.recording, options.recording)
