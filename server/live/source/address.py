@@ -52,14 +52,14 @@ class Address:
         found = _SCHEME.match(self.place)
         return found[1].lower() if found else "file"
 
-    def may_return(self, *, in_order: bool) -> bool:
-        """Whether it may be there again after a connection has ended. in_order: it has said that it is over.
+    @property
+    def may_return(self) -> bool:
+        """Whether it may be there again after a connection has ended.
 
-        A publisher and a camera may be whatever they say; what a web server sends whole is a file.
+        A publisher and a camera may be, whatever they say at the end. What http sends may be a file, which would begin
+        again.
         """
-        if not self.return_s or self.format == "lavfi":
-            return False
-        return self.scheme in _RETURNING or (self.scheme in ("http", "https") and not in_order)
+        return self.return_s > 0 and self.format != "lavfi" and self.scheme in _RETURNING
 
     @property
     def path(self) -> str:

@@ -61,14 +61,10 @@ class Arrived(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _End:
-    """Why no more will come: a clause about the source. error: of what cannot be a source at all.
-
-    in_order: it has said that it is over.
-    """
+    """Why no more will come: a clause about the source. error: of what cannot be a source at all."""
 
     why: str
     error: MediaError | None = None
-    in_order: bool = False
 
 
 class _Gone(NamedTuple):
@@ -219,7 +215,7 @@ class LiveSource:
         self._put(end)
 
     def _may_return(self, end: _End) -> bool:
-        return end.error is None and not self._stopped.is_set() and self.address.may_return(in_order=end.in_order)
+        return end.error is None and not self._stopped.is_set() and self.address.may_return
 
     def _connect(self, patience_s: float) -> _End:
         """One connection, from its opening to its end."""
@@ -255,7 +251,7 @@ class LiveSource:
                 for frame in _flushed(stream):
                     self._give(frame)
             raise
-        return _End("has ended", in_order=True)
+        return _End("has ended")
 
     def _end_of(self, error: Exception, begun: bool) -> _End:
         import av

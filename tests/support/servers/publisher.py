@@ -14,12 +14,17 @@ from waiting import wait_until
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Show:
-    """What is published. sound_hz: 0 for none. begin_s: of its timestamps."""
+    """What is published. sound_hz: 0 for none. is_loud: a tone, or else silence. begin_s: of its timestamps.
+
+    A publisher that is gone when FFmpeg acknowledges what it sent, after each 2.5 MB, loses what is still on its way:
+    keep what is sent at once below that.
+    """
 
     size_px: tuple[int, int] = (320, 180)
     rate: int = 25
     codec: str = "libx264"
     sound_hz: int = 48000
+    is_loud: bool = False
     begin_s: int = 0
 
 
@@ -69,7 +74,7 @@ def _blocks(index: int, show: Show) -> range:
 
 
 def _tone(begin: int, show: Show) -> av.AudioFrame:
-    wave = 0.3 * np.sin(2 * np.pi * 440 * np.arange(begin, begin + 1024) / show.sound_hz)
+    wave = (0.3 if show.is_loud else 0.0) * np.sin(2 * np.pi * 440 * np.arange(begin, begin + 1024) / show.sound_hz)
     frame = av.AudioFrame.from_ndarray(np.stack([wave, wave]).astype(np.float32), "fltp", "stereo")
     frame.sample_rate, frame.time_base = show.sound_hz, Fraction(1, show.sound_hz)
     frame.pts = show.begin_s * show.sound_hz + begin
