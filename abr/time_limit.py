@@ -15,15 +15,19 @@ _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?) *(s|m|h|)")
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]
-    """A command's option that takes `90`, `90s`, `30m` or `12h`; in seconds."""
+    """A command's option that takes `90`, `90s`, `30m` or `12h`; in seconds. may_be_zero: it takes `0` too."""
 
     name = "duration"
+
+    def __init__(self, *, may_be_zero: bool = False) -> None:
+        self._may_be_zero = may_be_zero
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """See click."""
         found = _DURATION.fullmatch(str(value))
         seconds = float(found[1]) * _UNITS_S[found[2]] if found else 0.0
-        if not 0 < seconds <= threading.TIMEOUT_MAX:
+        is_none = found is not None and seconds == 0 and self._may_be_zero
+        if not is_none and not 0 < seconds <= threading.TIMEOUT_MAX:
             self.fail(f"{value!r} is not a time such as 90s, 30m or 12h.", param, ctx)
         return seconds
 

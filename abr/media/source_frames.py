@@ -229,6 +229,13 @@ def _reformat(frames: Iterable[VideoFrame], footage: SourceInfo) -> Iterator[Vid
             yield from (frame.reformat(*size) for frame in run)
 
 
+def fitting_filters(shape: tuple[int, int], size: tuple[int, int]) -> Filters:
+    """What brings pictures of one size to another one, with bars where shapes differ; nothing where they agree."""
+    if shape == size:
+        return []
+    return _bars(shape, size) or [("scale", "{}:{}:flags=bicubic".format(*size))]
+
+
 def _bars(shape: tuple[int, int], size: tuple[int, int]) -> Filters:
     """What puts a picture of one shape into the middle of another, whole; nothing where they are alike."""
     (width, height), (whole_width, whole_height) = shape, size

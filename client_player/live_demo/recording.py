@@ -89,7 +89,8 @@ class Replay(threading.Thread):
 def _moved(body: bytes, later_s: float) -> bytes:
     """The same, with every moment of the wall clock so much later."""
     told = json.loads(body)
-    for part, name in ((told, "begun_s"), (told, "updated_s"), (told.get("learning") or {}, "published_s")):
+    moments = [(told, "updated_s"), (told.get("learning") or {}, "published_s")]
+    for part, name in (*moments, *((span, "begun_s") for span in told.get("spans", ()))):
         if part.get(name):
             part[name] += later_s
     return json.dumps(told).encode()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -65,7 +64,7 @@ class LiveSource(ServerSource):
         clock: SessionClock,
     ) -> None:
         self._at, self._tables, self._clock = documents.at, documents.tables, clock
-        self._media_zero_s = documents.media_zero_s
+        self._offset_s = documents.offset_s
         self._wants_table = request.wants_enhancement
         self._publications = 0
         session_documents = SessionDocuments(
@@ -106,15 +105,14 @@ class LiveSource(ServerSource):
                 frames=tables.frames(segment),
                 duration_s=tables.duration_s(segment),
                 media_s=tables.begin_s(segment),
-                live_s=self._media_zero_s + tables.begin_s(segment),
+                live_s=tables.came_s(segment) - self._offset_s,
             )
             segment += 1
 
     def _at_distance(self) -> int:
         """The segment with the moment that is as far behind the live edge as players are told to be."""
         tables = self._tables
-        media_s = self._clock.now_s() - self._media_zero_s - tables.latency_s
-        wanted = math.floor(media_s / tables.segment_s)
+        wanted = tables.segment_at(self._clock.now_s() + self._offset_s - tables.begun_s - tables.latency_s)
         return min(max(wanted, tables.first_listed), tables.end - 1)
 
     def _is_far_behind(self, segment: int) -> bool:
@@ -123,14 +121,15 @@ class LiveSource(ServerSource):
     async def _wait_for(self, segment: int) -> bool:
         """Returns once the segment is there, or the stream has ended; False when it was interrupted."""
         segment_s = self._tables.segment_s
-        due_s = self._media_zero_s + (segment + 1) * segment_s + ASK_EARLIEST_S
-        patient_until_s = max(due_s, self._clock.now_s()) + max(SILENT_MIN_S, SILENT_SEGMENTS * segment_s)
+        due_s = self._tables.came_s(segment + 1) - self._offset_s + ASK_EARLIEST_S
+        silent_s = max(SILENT_MIN_S, SILENT_SEGMENTS * segment_s)
+        asked_s = max(due_s, self._clock.now_s())
         await self._clock.sleep_until(due_s)
         while True:
             await self._refresh()
             if segment < self._tables.end or self._tables.state == "ended":
                 return True
-            if self._clock.now_s() > patient_until_s:
+            if self._clock.now_s() > asked_s + silent_s + self._tables.waits_s:
                 self._listener.on_failure(f"the live stream {self.title.id} was interrupted")
                 return False
             await asyncio.sleep(segment_s / 4)
@@ -184,7 +183,7 @@ class LiveSource(ServerSource):
         tables = self._tables
         if not tables.first_stored <= index < tables.end:
             return None
-        return tables.sizes[rendition][index - tables.first_stored]
+        return tables.sizes[rendition][index - tables.first_stored] or None
 
     def _plain_vmaf(self, rendition: str, _index: int) -> float:
         return self._tables.typical.plain_quality[rendition].vmaf[0]
@@ -192,12 +191,12 @@ class LiveSource(ServerSource):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveDocuments:
-    """What a live session needs before its first segment. media_zero_s: session time of the stream's beginning."""
+    """What a live session needs before its first segment. offset_s: from session time to the server's clock."""
 
     at: LiveAddresses
     tables: LiveTables
     init: bytes
-    media_zero_s: float
+    offset_s: float
 
 
 async def fetch_live_documents(
@@ -223,7 +222,7 @@ async def fetch_live_documents(
         offset_s(),
     )
     tables = _read_tables(body, tables_url)
-    return LiveDocuments(at=at, tables=tables, init=init, media_zero_s=tables.begun_s - offset)
+    return LiveDocuments(at=at, tables=tables, init=init, offset_s=offset)
 
 
 def spread_title(typical: Title, segments: int) -> Title:

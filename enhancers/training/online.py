@@ -33,11 +33,26 @@ LOSS_PATCHES = 16
 class OnlineTrainer:
     """Trains the network of one rung, of scale `scale`. Deterministic for a seed, the data and the steps."""
 
-    def __init__(self, scale: float, tiers: Sequence[Tier], *, seed: int = 0, threads: int = 1) -> None:
+    def __init__(
+        self,
+        scale: float,
+        tiers: Sequence[Tier],
+        *,
+        start: Sequence[bytes] = (),
+        seed: int = 0,
+        threads: int = 1,
+    ) -> None:
+        """start: the chunks of a network of that architecture, to go on from in the place of the generic one.
+
+        Raises FormatError for damaged ones.
+        """
         self._full, self._exits, self._seed = catalog.architecture(scale), exits_of(tiers), seed
         generic = loads_chunks(catalog.generic_chunks(self._full))
         trunk = PlainTrunk(self._full.at_exit(self._exits[-1]), self._exits, seed)
         trunk.absorb({name: torch.from_numpy(tensor) for name, tensor in generic.tensors.items()})
+        if start:
+            begun = loads_chunks(start, what="the network to start from")
+            trunk.absorb({name: torch.from_numpy(tensor) for name, tensor in begun.tensors.items()})
         settings = TrainingSettings(
             steps=1 << 40,
             exit_weights=(*(0.3 for _ in self._exits[:-1]), 1.0),

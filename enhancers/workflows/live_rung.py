@@ -76,21 +76,31 @@ class Network:
 
 
 class RungLearner:
-    """rest: called after each piece of work. published: what is offered, if anything is."""
+    """rest: called after each piece of work. published: what is offered, if anything is.
 
-    def __init__(self, title: Title, rendition: Rendition, scale: float, rest: Callable[[], None]) -> None:
+    prior: the chunks of what an earlier stream ended with. It is the first candidate, and what training goes on from.
+    """
+
+    def __init__(
+        self,
+        title: Title,
+        rendition: Rendition,
+        scale: float,
+        rest: Callable[[], None],
+        prior: tuple[bytes, ...] = (),
+    ) -> None:
         place = title.renditions.index(rendition)
         self._renditions = title.renditions[place : place + 2]
         """The rung and the one above it, which tells how much a lift can be."""
         self._scale, self._rest = scale, rest
-        self._trainer = OnlineTrainer(scale, (TIER,))
+        self._trainer = OnlineTrainer(scale, (TIER,), start=prior)
         generic = catalog.generic_chunks(catalog.architecture(scale, Tier.HIGH))
         self._generic = self._candidate_of(Family.GENERIC, Tier.HIGH, generic, STRENGTHS[0])
         self.saturation = SaturationDetector()
         self.published: Network | None = None
         self._former: Network | None = None
         self._on_probation = self._scored = self._hurried = 0
-        self._candidate: Network | None = None
+        self._candidate = Network(chunks=prior, strength=STRENGTHS[0]) if prior else None
 
     @property
     def rendition(self) -> Rendition:

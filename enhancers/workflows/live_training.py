@@ -1,6 +1,6 @@
 """Networks that learn a running stream (LiveNAS, SIGCOMM 2020); for `toprung live --train-share`.
 
-    python -m enhancers.workflows.live_training --share 0.5 --out FOLDER
+    python -m enhancers.workflows.live_training --share 0.5 --out FOLDER [--prior FOLDER]
 
 It takes requests (`abr.core.live.learning.LearnRequest`), one JSON line each on stdin. The newest sample is scored
 first, with what is published and with what training has made of it since; then all are learnt from. Networks to be
@@ -11,17 +11,19 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from abr.core.live.learning import LearnAnswer, LearnRequest, TrainerState
+from abr.core.title import Rendition
 from abr.errors import ToprungError
 from abr.quality.vmaf import Box
 from abr.records import dumps, loads
-from enhancers.networks.catalog import network_scales
+from enhancers.networks.catalog import architecture, network_scales
 from enhancers.workflows.live_process import Pace, begin_beside
-from enhancers.workflows.live_rung import RungLearner, write_chunks
+from enhancers.workflows.live_rung import TIER, RungLearner, write_chunks
 from enhancers.workflows.live_sample import LiveSample, read_sample
+from enhancers.workflows.stream_weights import KeptNetwork, read_stream_weights
 
 RUNGS_MAX = 2
 """The lowest that can be lifted: they have most to gain."""
@@ -30,10 +32,13 @@ _SCORED_EACH = 4
 
 
 class LiveTrainer:
-    """Trains for one stream. out: where chunks go. rest: called after each piece of work."""
+    """Trains for one stream. out: where chunks go. rest: called after each piece of work.
 
-    def __init__(self, out: Path, rest: Callable[[], None]) -> None:
-        self._out, self._rest = out, rest
+    prior: what an earlier stream ended with, if there was one.
+    """
+
+    def __init__(self, out: Path, rest: Callable[[], None], prior: Sequence[KeptNetwork] = ()) -> None:
+        self._out, self._rest, self._prior = out, rest, prior
         self._learners: list[RungLearner] = []
         self._box: Box | None = None
         self._turn = 0
@@ -82,8 +87,18 @@ class LiveTrainer:
     def _begin(self, sample: LiveSample) -> None:
         scales = network_scales(sample.title)
         liftable = [each for each in sample.title.renditions if each.id in scales]
-        self._learners = [RungLearner(sample.title, each, scales[each.id], self._rest) for each in liftable[:RUNGS_MAX]]
+        self._learners = [
+            RungLearner(sample.title, each, scales[each.id], self._rest, self._prior_of(each, scales[each.id]))
+            for each in liftable[:RUNGS_MAX]
+        ]
         self._rest()
+
+    def _prior_of(self, rendition: Rendition, scale: float) -> tuple[bytes, ...]:
+        """That of the same rung if there is one, or else of any that is as much smaller than the display."""
+        wanted = str(architecture(scale, TIER))
+        fitting = [each for each in self._prior if each.architecture == wanted]
+        fitting.sort(key=lambda each: each.rendition != rendition.id)
+        return fitting[0].chunks if fitting else ()
 
 
 def main() -> int:
@@ -91,9 +106,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="live_training")
     parser.add_argument("--share", type=float, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--prior", type=Path)
     arguments = parser.parse_args()
     begin_beside()
-    trainer = LiveTrainer(arguments.out, Pace(arguments.share).rest)
+    prior = read_stream_weights(arguments.prior) if arguments.prior else ()
+    trainer = LiveTrainer(arguments.out, Pace(arguments.share).rest, prior)
     offered = LearnAnswer(state="waiting", is_ready=False)
     for line in sys.stdin.buffer:
         problem = ""

@@ -139,9 +139,12 @@ def _open_stream(container: OutputContainer, bit_rate_bps: int) -> AudioStream:
 
 
 class SoundEncoder:
-    """AAC packets whose pts are 0, 1024, …, from samples as they come; the priming packet is left out."""
+    """AAC packets whose pts are 0, 1024, …, from samples as they come; the priming packet is left out.
 
-    def __init__(self, bit_rate_bps: int) -> None:
+    first: of the blocks of 1024 samples; pts begin with it.
+    """
+
+    def __init__(self, bit_rate_bps: int, first: int = 0) -> None:
         import av
 
         self._codec = av.CodecContext.create("aac", "w")
@@ -149,8 +152,8 @@ class SoundEncoder:
         self._codec.bit_rate = bit_rate_bps
         self._codec.time_base = Fraction(1, RATE_HZ)
         self._pending: Samples = np.zeros((CHANNELS, 0), np.float32)
-        self.blocks = 0
-        """Encoded so far, 1024 samples each."""
+        self._first = self.blocks = first
+        """Up to which it is encoded."""
 
     def add(self, samples: Samples, count: int | None = None) -> Iterator[Packet[AudioStream]]:
         """Encode the next samples. count: no more than so many packets are made in all."""
@@ -175,7 +178,7 @@ class SoundEncoder:
         yield from self._without_priming(packets)
 
     def _without_priming(self, packets: Iterable[Packet[AudioStream]]) -> Iterator[Packet[AudioStream]]:
-        return (packet for packet in packets if packet.pts is not None and packet.pts >= 0)
+        return (packet for packet in packets if packet.pts is not None and packet.pts >= self._first * FRAME_SAMPLES)
 
 
 def _encode_packets(sound: Iterator[Samples], count: int, bit_rate_bps: int) -> Iterator[Packet[AudioStream]]:
@@ -200,11 +203,13 @@ def _frame(block: Samples, index: int) -> AudioFrame:
 class SoundPlacer:
     """Brings decoded sound to 48 kHz stereo, whatever its parameters on the way, each sample at its time.
 
-    Sample 0 is the title's first moment.
+    Sample 0 is the title's first moment. The first sample that is placed lies exactly where it belongs.
+
+    first: where the samples begin that it gives.
     """
 
-    def __init__(self) -> None:
-        self._cursor = 0
+    def __init__(self, first: int = 0) -> None:
+        self._first = self._cursor = first
         self._resampler: AudioResampler | None = None
         self._parameters: tuple[str, str, int] | None = None
 
@@ -220,9 +225,9 @@ class SoundPlacer:
             self._resampler, self._parameters = av.AudioResampler("fltp", "stereo", RATE_HZ), parameters
         samples = np.concatenate((samples, _resample(self._resampler, frame)), axis=1)
         cursor = self._cursor
-        if place - cursor > _DRIFT_MAX_S * RATE_HZ or (cursor == 0 and place > 0):
+        if place - cursor > _DRIFT_MAX_S * RATE_HZ or (cursor == self._first and place > cursor):
             samples = np.pad(samples, ((0, 0), (place - cursor, 0)))
-        elif cursor - place > _DRIFT_MAX_S * RATE_HZ or (cursor == 0 and place < 0):
+        elif cursor - place > _DRIFT_MAX_S * RATE_HZ or (cursor == self._first and place < cursor):
             samples = samples[:, cursor - place :]
         self._cursor += samples.shape[1]
         return samples

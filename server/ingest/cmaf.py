@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from abr.core.title import part_file, segment_file
 
 Write = Callable[[str, bytes], None]
-"""Takes a file name and its whole content."""
+"""Takes a file name and its whole content; nothing for a segment that is left out."""
 
 INIT_FILE = "init.mp4"
 AVC1_INIT_FILE = "init-avc1.mp4"
@@ -84,6 +84,11 @@ class SegmentWriter:
         self._parts.append(part)
         if closes:
             self.close()
+
+    def leave_out(self) -> None:
+        """The next segment is not made: whoever writes is given nothing of it."""
+        self._write(segment_file(len(self.sizes)), b"")
+        self.sizes.append(0)
 
     def close(self) -> None:
         """The segment ends with what there is of it, if there is any."""

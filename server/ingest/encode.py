@@ -11,11 +11,14 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
+from itertools import groupby
 from queue import Queue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from abr.core.title import Positive
+from abr.core.title import Count, Positive
 from abr.errors import ToprungError
 from abr.media.display_filters import PIXEL_FORMAT
 from abr.records import Record
@@ -26,6 +29,7 @@ from server.ingest.ladder import Rung
 if TYPE_CHECKING:
     from av.container import OutputContainer
     from av.video.frame import VideoFrame
+    from av.video.reformatter import VideoReformatter
     from av.video.stream import VideoStream
 
 _QUEUE_FRAMES = 24
@@ -38,18 +42,38 @@ _NONE, _INTRA = 0, 1
 """AV_PICTURE_TYPE_*."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Break:
+    """Between two frames: the segment under way ends there, however short it is, and is written at once.
+
+    From there on, up to the next break: without: ids of rungs that are not made. eased: of those with least effort.
+    """
+
+    without: frozenset[str] = frozenset()
+    eased: frozenset[str] = frozenset()
+
+
+class _Options(Protocol):
+    """x264's, of one rung."""
+
+    def __call__(self, *, eased: bool) -> dict[str, str]: ...
+
+
 class EncodedRung(Record, frozen=True):
-    """One encoded rung: codec string, and bytes and frames of each segment as written."""
+    """One encoded rung: codec string, and bytes and frames of each segment as written.
+
+    A segment that was left out has 0 bytes.
+    """
 
     id: str
     codecs: str
     init_bytes: Positive
-    segment_bytes: tuple[Positive, ...]
+    segment_bytes: tuple[Count, ...]
     segment_frames: tuple[Positive, ...]
 
 
 def encode_ladder(
-    frames: Iterable[VideoFrame],
+    frames: Iterable[VideoFrame | Break],
     rungs: Sequence[Rung],
     recipe: EncodeSettings,
     rate: Fraction,
@@ -69,21 +93,24 @@ def encode_ladder(
     segment_frames = segment_length(recipe, rate)
     writers = {rung.id: write(rung) for rung in rungs}
     threads = threads_of(rungs, os.cpu_count() or 1)
-    options = {rung.id: x264_options(rung, recipe, threads=threads[rung.id], low_delay=low_delay) for rung in rungs}
+
+    def options(rung: Rung, *, eased: bool) -> dict[str, str]:
+        return x264_options(rung, recipe, threads=threads[rung.id], low_delay=low_delay, eased=eased)
+
     shortest_frames = 0 if low_delay else int(_SHORTEST_SEGMENT_S * rate)
     cuts = Cuts(rate, segment_frames, chunk_frames or segment_frames)
-    encoders = [_RungEncoder(rung, options[rung.id], cuts, writers[rung.id]) for rung in rungs]
+    encoders = [_RungEncoder(rung, partial(options, rung), cuts, writers[rung.id]) for rung in rungs]
     for encoder in encoders[:-1]:
         encoder.nice = _NICE
     first = _share_scaling(encoders)
     try:
         for encoder in encoders:
             encoder.thread.start()
-        for frame in mark_key_frames(frames, segment_frames, shortest_frames):
+        for frame in _marked(frames, segment_frames, shortest_frames):
             for encoder in first:
                 encoder.queue.put(frame)
             _raise_error(encoders)
-            advance(1)
+            advance(not isinstance(frame, Break))
     except BaseException:
         for encoder in encoders:
             encoder.abandon()
@@ -125,6 +152,18 @@ def _share_scaling(encoders: Sequence[_RungEncoder]) -> list[_RungEncoder]:
     return first
 
 
+def _marked(
+    frames: Iterable[VideoFrame | Break], segment_frames: int, shortest_frames: int
+) -> Iterator[VideoFrame | Break]:
+    """As `mark_key_frames`, anew after each break."""
+    for is_break, run in groupby(frames, key=lambda each: isinstance(each, Break)):
+        if is_break:
+            yield from run
+        else:
+            pictures = (each for each in run if not isinstance(each, Break))
+            yield from mark_key_frames(pictures, segment_frames, shortest_frames)
+
+
 def mark_key_frames(frames: Iterable[VideoFrame], segment_frames: int, shortest_frames: int) -> Iterator[VideoFrame]:
     """Mark every `segment_frames`-th frame as a key frame, unless fewer than `shortest_frames` would follow it."""
     ahead: deque[VideoFrame] = deque()
@@ -148,19 +187,21 @@ def _mark_key_frame(frame: VideoFrame, key: bool) -> VideoFrame:
 class _RungEncoder:
     """One rung's thread. It always empties its queue, also after a failure, so that nobody waits for it forever."""
 
-    def __init__(self, rung: Rung, options: dict[str, str], cuts: Cuts, write: Write) -> None:
+    def __init__(self, rung: Rung, options: _Options, cuts: Cuts, write: Write) -> None:
         self.rung = rung
         self.rate = cuts.rate
-        self.options = options
+        self._options = options
+        self._next = Break()
+        """How it goes on."""
         self._cuts = cuts
         self.nice = 0
         self.write = write
-        self.queue: Queue[VideoFrame | None] = Queue(_QUEUE_FRAMES)
+        self.queue: Queue[VideoFrame | Break | None] = Queue(_QUEUE_FRAMES)
         self.error: BaseException | None = None
-        self._cutter = CmafCutter()
+        self._init = b""
         self._segments = SegmentWriter(write, in_parts=cuts.chunks > 1)
-        self._taken = 0
-        """Chunks so far."""
+        self._taken = self._taken_before = 0
+        """Chunks so far, and up to the last break."""
         self._segment_frames: list[int] = []
         self._ended = False
         self._abandoned = False
@@ -175,8 +216,8 @@ class _RungEncoder:
     def result(self) -> EncodedRung:
         return EncodedRung(
             id=self.rung.id,
-            codecs=avc_codecs(self._cutter.init),
-            init_bytes=len(self._cutter.init),
+            codecs=avc_codecs(self._init),
+            init_bytes=len(self._init),
             segment_bytes=tuple(self._segments.sizes),
             segment_frames=tuple(self._segment_frames),
         )
@@ -192,46 +233,83 @@ class _RungEncoder:
             self.error = ToprungError(f"Encoding {self.rung.id} failed: {error.strerror}.")
         except BaseException as error:  # noqa: BLE001 - raised again by the thread that feeds this one
             self.error = error
-        for _ in self._frames():
-            pass
+        while not self._ended:
+            for _ in self._frames():
+                pass
         for encoder in self.feeds:
             encoder.queue.put(None)
 
     def _frames(self) -> Iterator[VideoFrame]:
+        """Up to a break or the end."""
         while not self._ended:
             frame = self.queue.get()
             if frame is None:
                 self._ended = True
+            elif isinstance(frame, Break):
+                self._next = frame
+                return
             elif not self._abandoned:
                 yield frame
 
     def _encode(self) -> None:
-        import av
         from av.video.reformatter import VideoReformatter
 
         scaler = VideoReformatter()
-        ticks = timescale(self.rate)
-        options = {"movflags": FRAGMENTED + "+frag_keyframe", "video_track_timescale": str(ticks)}
-        if self._cuts.chunks > 1:
-            options["frag_duration"] = str(self._cuts.chunk_us)
-        container = av.open(self._cutter, "w", format="mp4", options=options)
-        stream = self._open_stream(container)
+        while not self._ended:
+            self._encode_run(scaler)
+            for encoder in () if self._ended else self.feeds:
+                encoder.queue.put(self._next)
+
+    def _encode_run(self, scaler: VideoReformatter) -> None:
+        """Up to a break or the end. Each run has an encoder and a muxer of its own: no other way ends a segment."""
+        container: OutputContainer | None = None
+        cutter = CmafCutter()
+        is_made, eased = self.rung.id not in self._next.without, self.rung.id in self._next.eased
         for frame in self._frames():
+            if not is_made:
+                self._leave_out(frame)
+                if not self.feeds:
+                    continue
+            elif container is None:
+                container = self._open_container(cutter)
+                stream = self._open_stream(container, self._options(eased=eased))
             scaled = scaler.reformat(
                 frame, self.rung.width_px, self.rung.height_px, PIXEL_FORMAT, interpolation=_SCALER
             )
             scaled.pts, scaled.time_base, scaled.pict_type = frame.pts, frame.time_base, frame.pict_type
             for encoder in self.feeds:
                 encoder.queue.put(scaled)
-            self._mux(container, stream, scaled)
-        if not self._abandoned:
+            if container is not None:
+                self._mux(container, stream, scaled)
+                self._write_complete(cutter)
+        if container is not None and not self._abandoned:
             self._mux(container, stream, None)
             container.close()
-            self._write_complete()
+            self._write_complete(cutter)
             self._segments.close()
+            self._taken_before = self._taken
 
-    def _open_stream(self, container: OutputContainer) -> VideoStream:
-        stream = container.add_stream("libx264", rate=self.rate, options=self.options)
+    def _leave_out(self, frame: VideoFrame) -> None:
+        if frame.pict_type == _INTRA:
+            self._segment_frames.append(0)
+            self._segments.leave_out()
+        self._segment_frames[-1] += 1
+
+    def _open_container(self, cutter: CmafCutter) -> OutputContainer:
+        """Its fragments have their frames' own times, and numbers that go on."""
+        import av
+
+        options = {
+            "movflags": FRAGMENTED + "+frag_keyframe+frag_discont",
+            "video_track_timescale": str(timescale(self.rate)),
+            "fragment_index": str(self._taken + 1),
+        }
+        if self._cuts.chunks > 1:
+            options["frag_duration"] = str(self._cuts.chunk_us)
+        return av.open(cutter, "w", format="mp4", options=options)
+
+    def _open_stream(self, container: OutputContainer, options: dict[str, str]) -> VideoStream:
+        stream = container.add_stream("libx264", rate=self.rate, options=options)
         stream.width, stream.height = self.rung.width_px, self.rung.height_px
         stream.pix_fmt = PIXEL_FORMAT
         stream.codec_context.time_base = 1 / self.rate
@@ -245,15 +323,15 @@ class _RungEncoder:
             self._segment_frames[-1] += 1
             packet.duration = 1
             container.mux_one(packet)
-            self._write_complete()
 
-    def _write_complete(self) -> None:
-        for chunk in self._cutter.take():
-            if not self._taken:
-                self.write(INIT_FILE, self._cutter.init)
-                self.write(AVC1_INIT_FILE, as_avc1(self._cutter.init))
+    def _write_complete(self, cutter: CmafCutter) -> None:
+        for chunk in cutter.take():
+            if not self._init:
+                self._init = cutter.init
+                self.write(INIT_FILE, self._init)
+                self.write(AVC1_INIT_FILE, as_avc1(self._init))
             self._taken += 1
-            self._segments.add(chunk, closes=self._taken % self._cuts.chunks == 0)
+            self._segments.add(chunk, closes=(self._taken - self._taken_before) % self._cuts.chunks == 0)
 
 
 def timescale(rate: Fraction) -> int:

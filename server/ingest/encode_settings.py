@@ -16,6 +16,10 @@ from server.ingest.subtitles.tracks import SubtitleFile
 CAP_WINDOW_S = 1.5
 """A rung may overdraw its cap for this long (the VBV buffer)."""
 
+LEAST_EFFORT = "ultrafast"
+_SETS = {"ultrafast": (1, 0, 0), "faster": (2, 1, 0), "fast": (2, 1, -2), "medium": (3, 2, -2)}
+"""Reference frames, weighted prediction and the chroma's QP offset of x264's presets, where they are not 1, 1 and 0."""
+
 
 class EncodeSettings(Record, frozen=True):
     """Everything besides the source that decides what a title becomes.
@@ -86,11 +90,12 @@ def chunk_length(segment_frames: int, rate: Fraction, chunk_s: float) -> int:
 
 
 def x264_options(
-    rung: Rung, recipe: EncodeSettings, *, threads: int | None = None, low_delay: bool = False
+    rung: Rung, recipe: EncodeSettings, *, threads: int | None = None, low_delay: bool = False, eased: bool = False
 ) -> dict[str, str]:
     """Options for FFmpeg's libx264 encoder; without `threads` x264 chooses their number.
 
-    low_delay: no frame waits for those that follow it, as x264's tune zerolatency has it.
+    low_delay: no frame waits for those that follow it, as x264's tune zerolatency has it. eased: with the least effort
+    that leaves the parameter sets as they are, so that segments of both kinds fit one init segment.
 
     No B-frames: decode order is display order, so that every player, with or without support for edit lists and
     signed composition offsets, sees a segment begin exactly where it begins. Parameter sets are repeated in band
@@ -110,8 +115,10 @@ def x264_options(
     }
     if low_delay:
         private |= {"rc-lookahead": "0", "sync-lookahead": "0", "mbtree": "0", "sliced-threads": "1"}
+    if eased:
+        private |= _same_sets(recipe.preset)
     options = {
-        "preset": recipe.preset,
+        "preset": LEAST_EFFORT if eased else recipe.preset,
         "crf": f"{recipe.crf if rung.crf is None else rung.crf:g}",
         "profile": "high",
         "threads": "auto" if threads is None else str(threads),
@@ -122,3 +129,11 @@ def x264_options(
         options["maxrate"] = str(rung.cap_bps)
         options["bufsize"] = str(int(rung.cap_bps * CAP_WINDOW_S))
     return options
+
+
+def _same_sets(preset: str) -> dict[str, str]:
+    """What x264's preset of least effort must do as `preset` does: it stands in the parameter sets."""
+    refs, weights, chroma = _SETS.get(preset, (1, 1, 0))
+    is_less = str(int(preset != LEAST_EFFORT))
+    same = {"ref": str(refs), "weightp": str(weights), "chroma-qp-offset": str(chroma)}
+    return same | {"cabac": is_less, "8x8dct": is_less}

@@ -91,7 +91,7 @@ def video_representation(video: Element, shown: Shown, rendition: Rendition, nam
 
 def sound_set(
     period: Element, track: AudioTrack, number: int, base: str | None, durations: Sequence[int], start: Start
-) -> None:
+) -> Element:
     """The AdaptationSet of one sound track. durations: samples of each segment. base: its BaseURL, if it has one.
 
     number: FIRST_SOUND for the one that plays unless asked.
@@ -114,6 +114,7 @@ def sound_set(
     folder = "audio/$RepresentationID$"
     timeline(sound, durations, track.sample_rate_hz, f"{folder}/{NAMES}", f"{folder}/{INIT_FILE}", start)
     _sound_representation(sound, track)
+    return sound
 
 
 def subtitle_set(period: Element, track: SubtitleTrack, number: int, base: str | None, duration_s: float) -> None:
@@ -158,10 +159,14 @@ def _sound_representation(sound: Element, track: AudioTrack) -> None:
 
 
 class Start(msgspec.Struct, frozen=True):
-    """The first segment that a timeline lists: its `$Number$`, and when it begins, in the timeline's ticks."""
+    """The first segment that a timeline lists: its `$Number$`, and when it begins, in the timeline's ticks.
+
+    period_ticks: when its Period begins, on the same clock.
+    """
 
     number: int = 1
     ticks: int = 0
+    period_ticks: int = 0
 
 
 BEGINNING = Start()
@@ -175,6 +180,8 @@ def timeline(
     template = ElementTree.SubElement(
         parent, "SegmentTemplate", timescale=str(ticks), startNumber=str(start.number), media=media, initialization=init
     )
+    if start.period_ticks:
+        template.set("presentationTimeOffset", str(start.period_ticks))
     listed = ElementTree.SubElement(template, "SegmentTimeline")
     for index, (duration, run) in enumerate(groupby(durations)):
         attributes = {"t": str(start.ticks)} if index == 0 else {}

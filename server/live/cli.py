@@ -46,6 +46,14 @@ _PRESETS = ["ultrafast", "superfast", "veryfast", "faster", "fast", "medium"]
     show_default=True,
     help="Ends after no picture for so long.",
 )
+@click.option(
+    "--reconnect",
+    "return_s",
+    type=Duration(may_be_zero=True),
+    default="30s",
+    show_default=True,
+    help="A publisher or a camera that comes back within this goes on as the same stream; 0: none does.",
+)
 @click.option("--window", "window_s", type=Duration(), default="2m", show_default=True, help="The time-shift buffer.")
 @click.option("--heights", metavar="H,H,...", help="Rungs, such as 180,360,720; planned for the source otherwise.")
 @click.option("--rung", "caps", multiple=True, metavar="H=RATE", help="Cap one rung's bitrate, such as 360=500k.")
@@ -82,6 +90,11 @@ _PRESETS = ["ultrafast", "superfast", "veryfast", "faster", "fast", "medium"]
     show_default=True,
     help="Of the lowest rung's bytes, at most, that such networks may take.",
 )
+@click.option(
+    "--prior",
+    metavar="NAME",
+    help="With --train-share, go on from what an earlier stream with this prior has learnt, and keep it there.",
+)
 @click.option("--keep", is_flag=True, help="At the end, measure it and make it an ordinary title.")
 @click.option(
     "--recording",
@@ -100,6 +113,7 @@ def live(
     listen: bool,
     wait_s: float,
     silence_s: float,
+    return_s: float,
     window_s: float,
     heights: str | None,
     caps: tuple[str, ...],
@@ -111,6 +125,7 @@ def live(
     measure_share: float,
     train_share: float,
     weights_share: float,
+    prior: str | None,
     keep: bool,
     recording: Path | None,
     vmaf_every: int,
@@ -120,16 +135,19 @@ def live(
     """Take a live SOURCE, and make it a title that toprung serve offers while it runs.
 
     SOURCE is a file, `-` for the standard input, or an address: udp, rtp, tcp, http, https, rtsp, rtmp. Ctrl-C ends
-    the stream in good order. It also ends when the source does. Without --keep what the window holds stays, with
-    manifests that say that it has ended, until a stream of the same name begins anew.
+    the stream in good order. It also ends when the source does, and does not come back. Without --keep what the
+    window holds stays, with manifests that say that it has ended, until a stream of the same name begins anew.
     """
     if recording and not keep:
         raise click.UsageError("--recording goes with --keep.")
+    if prior and not train_share:
+        raise click.UsageError("--prior goes with --train-share.")
     if 0 < chunk_s < _CHUNK_MIN_S:
         raise click.UsageError(f"--chunk takes {_CHUNK_MIN_S} seconds or more, or 0 for none.")
     from abr.progress import bars_reporting_to, show_progress
     from server.ingest.cli import parse_cap, parse_heights, parse_rate
     from server.ingest.encode_settings import EncodeSettings
+    from server.live.learning.kept_weights import prior_folder
     from server.live.side_processes import SideProcessOptions
     from server.live.source.address import Address
     from server.live.source.reader import LiveSource
@@ -146,10 +164,16 @@ def live(
         vmaf_every=vmaf_every,
         panel_every=panel_every,
     )
-    address = Address(place=place, format=form, listen=listen, pace=pace, silence_s=silence_s, wait_s=wait_s)
-    source = LiveSource(address)
+    address = Address(
+        place=place, format=form, listen=listen, pace=pace, silence_s=silence_s, wait_s=wait_s, return_s=return_s
+    )
+    source = LiveSource(address, told=_tell)
     side_processes = SideProcessOptions(
-        measure_share=measure_share, train_share=train_share, weights_share=weights_share, keep_s=window_s
+        measure_share=measure_share,
+        train_share=train_share,
+        weights_share=weights_share,
+        keep_s=window_s,
+        prior=prior_folder(root.absolute(), prior) if prior else None,
     )
     options = LiveOptions(
         name=name,

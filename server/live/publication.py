@@ -6,76 +6,37 @@ it. Encoders call from threads of their own.
 
 from __future__ import annotations
 
+import math
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from fractions import Fraction
-from itertools import accumulate, pairwise
 from pathlib import Path
 
+import msgspec
+
 from abr.core.live.tables import TABLES_FILE
-from abr.core.title import AudioTrack, Rendition, Version
+from abr.core.live.timeline import LiveTimeline, Span
 from abr.errors import StorageError
 from abr.files import write_atomically
-from abr.media.probe import SourceInfo
 from abr.records import dumps, dumps_pretty
-from server.ingest.audio import CHANNELS, CODECS, FRAME_SAMPLES, RATE_HZ, TRACK
-from server.ingest.cmaf import INIT_FILE, Write
-from server.ingest.encode import avc_codecs
-from server.ingest.encode_settings import Cuts
-from server.ingest.ladder import Rung
+from server.ingest.cmaf import Write
 from server.live.clock import FirstPictures, WallClock
 from server.live.edge.manifests import live_manifests, live_playlists
 from server.live.edge.presentation import LivePresentation
 from server.live.edge.segment_files import SegmentFiles
+from server.live.ladder.parts import LadderParts
+from server.live.ladder.readiness import Readiness
+from server.live.ladder.shedding import Ladder
 from server.live.learning.learning import Learnt, Progress
+from server.live.plan import SOUND_PART, LivePlan
 from server.live.quality.prior import assumed_quality
 from server.live.quality.tables import live_tables
-from server.live.readiness import Readiness
 from server.live.window import first_listed, first_stored
 from server.live_edge.growing import split_part
 from server.media.live_title import LIVE_FILE, LiveTitle
-
-_SOUND_PEAK = 1.25
-"""A segment of sound takes at most this much of its nominal bitrate."""
-_FRAME_BOX_BYTES, _CHUNK_BOX_BYTES = 16, 300
-"""What a frame and a chunk take beside their coded pictures, at most: `trun` entries, `moof`, parameter sets."""
-_AUDIO_PART = f"audio/{TRACK}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LivePlan:
-    """What a stream is encoded to. segment_frames: of all segments but the last. sound_bps: 0 without sound.
-
-    chunk_frames: of the chunks that a segment is offered in while it is under way; 0: it is offered when it is whole.
-    """
-
-    name: str
-    version: Version
-    footage: SourceInfo
-    rungs: tuple[Rung, ...]
-    segment_frames: int
-    sound_bps: int
-    window_s: float
-    chunk_frames: int = 0
-
-    @property
-    def cuts(self) -> Cuts:
-        """Where segments and chunks begin."""
-        return Cuts(self.footage.rate, self.segment_frames, self.chunk_frames or self.segment_frames)
-
-    @property
-    def segment_s(self) -> float:
-        """Of a usual segment."""
-        return float(self.segment_frames / self.footage.rate)
-
-    @property
-    def parts(self) -> list[str]:
-        """Folders of the renditions and of the sound."""
-        return [*(f"video/{rung.id}" for rung in self.rungs), *([_AUDIO_PART] if self.sound_bps else [])]
 
 
 def write_state(folder: Path, live: LiveTitle) -> None:
@@ -104,19 +65,22 @@ class Publication:
         self.readiness = Readiness(plan.segment_s)
         self.listed = 0
         """Segments that all parts have, so far."""
+        self.behind_s = 0.0
+        """How long ago the newest one ended, by the stream's clock; less than 0 when it came ahead of its time."""
         self._folder, self._plan, self._wall = folder, plan, wall
         self._first_pictures = FirstPictures(wall.begun_s)
         self._files = SegmentFiles(folder, plan.parts, kept)
         self._told, self._clock, self._ticks = told, clock, ticks
         self._lock = threading.Lock()
-        self._codecs: dict[str, str] = {}
-        self._init_bytes: dict[str, int] = {}
-        self._sizes: dict[str, list[int]] = {part: [] for part in plan.parts}
-        self._chunks = dict.fromkeys(plan.parts, 0)
-        """Of the segment that is under way in each part."""
+        self._parts = LadderParts(plan)
         self._listed_chunks = 0
         self._last_frames_s: dict[int, float] = {}
-        self._frames_in_all: int | None = None
+        self._spans = [Span(number=0, first_segment=0, first_frame=0, begun_s=wall.begun_s)]
+        """The last one may be still to come, or never come. Those that nothing is stored of are gone."""
+        self._waits_s = 0.0
+        self._mends = True
+        """Whether the last span's clock may still be mended."""
+        self._ladder = Ladder()
         self.quality = assumed_quality(plan.rungs, (plan.footage.display_width_px, plan.footage.display_height_px))
         """Of a usual segment; whoever measures it puts another one here, for the next segment's tables."""
         self.learnt: Learnt | None = None
@@ -127,12 +91,14 @@ class Publication:
 
         def write(name: str, data: bytes) -> None:
             chunk = split_part(name)
-            if chunk is None:
+            if not data:
+                pass  # a segment that is not made
+            elif chunk is None:
                 self._files.store(f"{part}/{name}", data)
             else:
                 self._files.grow(f"{part}/{chunk[0]}", data)
             with self._lock:
-                self._note(part, name, data)
+                self._parts.note(part, name, data)
                 self._list_complete()
                 self._list_chunks()
 
@@ -141,7 +107,7 @@ class Publication:
     def progress(self) -> Progress:
         """How far the stream is."""
         with self._lock:
-            sizes = self._sizes[self._plan.parts[0]][: self.listed]
+            sizes = self._parts.sizes[self._plan.parts[0]][: self.listed]
             return Progress(
                 rung_bytes=sum(sizes), stream_s=self.listed * self._plan.segment_s, next_segment=self.listed
             )
@@ -149,19 +115,46 @@ class Publication:
     def note_picture(self, came_s: float, media_s: float) -> None:
         """A picture of that media time came at that moment of the monotonic clock.
 
-        It may mend where media time 0 lies, until the first manifest says so.
+        It may mend where media time 0 lies, until the first manifest of its span says so.
         """
-        if not self.listed:
+        if not self._mends:
+            return
+        with self._lock:
+            span = self._spans[-1]
+            self._mends = self.listed <= span.first_segment and not self._listed_chunks
+            if not self._mends:
+                return
             self._first_pictures.note(came_s, media_s)
-            self._wall = self._first_pictures.clock
+            before_s = self._spans[-2].begun_s if len(self._spans) > 1 else -math.inf
+            begun_s = max(before_s, self._first_pictures.clock.begun_s)
+            self._spans[-1] = msgspec.structs.replace(span, begun_s=begun_s)
+            self._wall = self._wall if span.number else WallClock(begun_s)
 
     def note_last_frame(self, segment: int, arrived_s: float) -> None:
         """The last frame of a segment came at that moment of the monotonic clock."""
         self._last_frames_s[segment] = arrived_s
 
-    def set_end(self, frames: int) -> None:
-        """The stream has so many frames in all: the last segment may be shorter than the others."""
-        self._frames_in_all = frames
+    def close_span(self, segments: int, frames: int, *, waits_s: float) -> None:
+        """The stream has so many segments and frames up to here: the last segment may be shorter than the others.
+
+        waits_s: how long its source is waited for; 0 when no more will come.
+        """
+        with self._lock:
+            self._spans.append(self._spans[-1].after_break(segments, frames))
+            self._waits_s, self._mends = waits_s, False
+
+    def change_ladder(self, segments: int, frames: int, ladder: Ladder) -> None:
+        """From that segment on the ladder is another one."""
+        with self._lock:
+            self._spans.append(self._spans[-1].after_change(segments, frames, ladder.without))
+            self._ladder, self._mends = ladder, False
+
+    def resume(self, came_s: float) -> None:
+        """The source is there again: the first picture came at that moment of the monotonic clock."""
+        with self._lock:
+            media_s = float(self._spans[-1].first_frame / self._plan.footage.rate)
+            self._first_pictures = FirstPictures(self._clock() - (self._ticks() - came_s) - media_s)
+            self._waits_s, self._mends = 0.0, True
 
     def end(self) -> None:
         """The stream has ended: its manifests say so. Nothing happens when it never had a segment."""
@@ -169,47 +162,36 @@ class Publication:
             if self.listed:
                 self._publish(ended=True)
 
-    def _note(self, part: str, name: str, data: bytes) -> None:
-        if name == INIT_FILE:
-            self._init_bytes[part] = len(data)
-            self._codecs[part] = CODECS if part == _AUDIO_PART else avc_codecs(data)
-        elif split_part(name):
-            self._chunks[part] += 1
-        elif name.startswith("seg-"):
-            self._sizes[part].append(len(data))
-            self._chunks[part] = 0
-
     def _list_complete(self) -> None:
-        while self.listed < min(map(len, self._sizes.values())):
+        while self.listed < self._parts.segments:
             self.listed += 1
             self._publish(ended=False)
             segment = self.listed - 1
             came_s = self._last_frames_s.pop(segment, None)
             sentence = "" if came_s is None else self.readiness.add(self._ticks() - came_s)
+            end_s = float(self._timeline().begin(self.listed) / self._plan.footage.rate)
+            self.behind_s = self._clock() - self._timeline().span_of(segment).begun_s - end_s
             self._told(segment, sentence)
 
     def _list_chunks(self) -> None:
         """List one more chunk of the segment under way, when all parts have it. The last one comes with the segment."""
-        chunks = self._chunks_there()
+        chunks = self._parts.chunks_of(self.listed)
         if self.listed and self._listed_chunks < chunks:
+            if not self._listed_chunks and self.listed == self._spans[-1].first_segment:
+                self._publish(ended=False)  # a new span is announced
+                return
             self._listed_chunks = chunks
             shown = self._presentation(self._first_listed(), ended=False)
             for name, body in live_playlists(shown).items():
                 write_atomically(self._folder / name, body, durable=False)
             self._write_state(shown)
 
-    def _chunks_there(self) -> int:
-        """Of the segment under way, in all parts: some may be at the next one already."""
-        most = self._plan.cuts.chunks - 1
-        under_way = [min(most, self._chunks[part]) for part in self._sizes if len(self._sizes[part]) == self.listed]
-        return min(under_way, default=0)
-
     def _publish(self, *, ended: bool) -> None:
         """New segments are listed first, then those that have left the window are removed.
 
         The tables come before the manifests: whoever reads these may ask for the new segment at once.
         """
-        self._listed_chunks = 0 if ended else self._chunks_there()
+        self._listed_chunks = 0 if ended else self._parts.chunks_of(self.listed)
         first, ends_s = self._first_listed(), self._ends_s(range(self._files.removed, self.listed))
         longest_s = self._plan.segment_frames / self._plan.footage.rate
         stays = self._files.removed + first_stored(ends_s, self._plan.window_s, longest_s)
@@ -219,6 +201,7 @@ class Publication:
             write_atomically(self._folder / name, body, durable=False)
         self._write_state(shown)
         self._files.remove_until(stays)
+        self._spans = list(self._timeline().since(stays).spans)
 
     def _first_listed(self) -> int:
         ends_s = self._ends_s(range(self._files.removed, self.listed))
@@ -231,20 +214,21 @@ class Publication:
             self.quality,
             self.learnt,
             first_stored=stays,
-            sizes={rung.id: self._sizes[f"video/{rung.id}"][stored] for rung in self._plan.rungs},
-            sound_sizes=self._sizes[_AUDIO_PART][stored] if self._plan.sound_bps else (),
+            spans=self._timeline().since(stays).spans,
+            sizes={rung.id: self._parts.sizes[f"video/{rung.id}"][stored] for rung in self._plan.rungs},
+            sound_sizes=self._parts.sizes[SOUND_PART][stored] if self._plan.sound_bps else (),
         )
         write_atomically(self._folder / TABLES_FILE, dumps(tables), durable=False)
 
+    def _timeline(self) -> LiveTimeline:
+        return LiveTimeline(self._plan.segment_frames, tuple(self._spans))
+
     def _ends_s(self, segments: Sequence[int]) -> list[Fraction]:
-        usual, rate, in_all = self._plan.segment_frames, self._plan.footage.rate, self._frames_in_all
-        ends = [(segment + 1) * usual for segment in segments]
-        return [(end if in_all is None else min(end, in_all)) / rate for end in ends]
+        timeline, rate = self._timeline(), self._plan.footage.rate
+        return [timeline.begin(segment + 1) / rate for segment in segments]
 
     def _presentation(self, first: int, ended: bool) -> LivePresentation:
-        plan, rate = self._plan, self._plan.footage.rate
-        ends_s = [first * plan.segment_frames / rate, *self._ends_s(range(first, self.listed))]
-        frames = [int((end_s - begin_s) * rate) for begin_s, end_s in pairwise(ends_s)]
+        plan, timeline = self._plan, self._timeline()
         return LivePresentation(
             name=plan.name,
             version=plan.version,
@@ -254,65 +238,34 @@ class Publication:
             segment_frames=plan.segment_frames,
             window_s=plan.window_s,
             clock=self._wall,
-            renditions=tuple(self._rendition(rung) for rung in plan.rungs),
-            audio=(self._track(),) if plan.sound_bps else (),
+            renditions=tuple(self._parts.rendition(rung, self.listed) for rung in plan.rungs),
+            audio=(self._parts.track(),) if plan.sound_bps else (),
             first=first,
-            frames=tuple(frames),
-            sound_ends=_rising(map(self._sound_end, ends_s)),
+            frames=tuple(map(timeline.frames, range(first, self.listed))),
+            spans=timeline.since(first).spans,
+            ladder=self._ladder,
             published_s=self._clock(),
             ended=ended,
+            waits_s=0.0 if ended else self._waits(),
             chunk_frames=plan.chunk_frames,
             chunks=self._listed_chunks,
         )
 
-    def _sound_end(self, end_s: Fraction) -> int:
-        """In AAC frames, as `LiveSound` cuts: to the nearest, and at the stream's end what fits in whole."""
-        frames = end_s * RATE_HZ / FRAME_SAMPLES
-        is_last = self._frames_in_all is not None and end_s * self._plan.footage.rate == self._frames_in_all
-        return int(frames) if is_last else round(frames)
-
-    def _rendition(self, rung: Rung) -> Rendition:
-        """bandwidth_bps: with a minBufferTime of the VBV buffer's length, a link of the cap's rate is enough (5.3.5.2).
-
-        The cap knows nothing of what the segments' boxes take.
-        """
-        part = f"video/{rung.id}"
-        sizes = self._sizes[part][: self.listed]
-        return Rendition(
-            id=rung.id,
-            width_px=rung.width_px,
-            height_px=rung.height_px,
-            codecs=self._codecs[part],
-            bandwidth_bps=rung.cap_bps + self._boxes_bps(),
-            average_bps=int(sum(sizes) * 8 / (len(sizes) * self._plan.segment_s)) + 1,
-            init_bytes=self._init_bytes[part],
-            segment_bytes=tuple(sizes[-1:]),
-        )
-
-    def _boxes_bps(self) -> int:
-        chunks_per_s = self._plan.cuts.chunks / self._plan.segment_s
-        return int(8 * (_FRAME_BOX_BYTES * self._plan.footage.rate + _CHUNK_BOX_BYTES * chunks_per_s))
-
-    def _track(self) -> AudioTrack:
-        return AudioTrack(
-            id=TRACK,
-            codecs=CODECS,
-            bandwidth_bps=int(self._plan.sound_bps * _SOUND_PEAK),
-            sample_rate_hz=RATE_HZ,
-            channels=CHANNELS,
-            init_bytes=self._init_bytes[_AUDIO_PART],
-            segment_bytes=tuple(self._sizes[_AUDIO_PART][-1:]),
-            language=self._plan.footage.sound_language,
-        )
+    def _waits(self) -> float:
+        """How long the source is waited for, once all that came of it is listed."""
+        return self._waits_s if self.listed == self._spans[-1].first_segment else 0.0
 
     def _write_state(self, shown: LivePresentation) -> None:
         live = LiveTitle(
             id=shown.name,
-            state="ended" if shown.ended else "running",
+            state="ended" if shown.ended else "paused" if shown.waits_s else "running",
             version=shown.version,
             segment_s=shown.segment_s,
             window_s=shown.window_s,
             updated_s=shown.published_s,
+            waits_s=shown.waits_s,
+            shed=shown.ladder.without,
+            eased=shown.ladder.eased,
             first_segment=shown.first,
             segments=len(shown.frames),
             duration_s=sum(shown.durations_s),
@@ -320,11 +273,6 @@ class Publication:
             chunks=shown.chunks,
         )
         write_state(self._folder, live)
-
-
-def _rising(ends: Iterable[int]) -> tuple[int, ...]:
-    """As `LiveSound` cuts: a segment has one AAC frame at least."""
-    return tuple(accumulate(ends, lambda before, end: max(before + 1, end)))
 
 
 def begin_folder(folder: Path, live: LiveTitle) -> None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from server.ingest.audio import FRAME_SAMPLES, RATE_HZ, SoundEncoder, SoundPlacer, mux_sound
 from server.ingest.cmaf import INIT_FILE, SegmentWriter, Write
-from server.live.source.reader import Arrived
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
@@ -18,15 +17,6 @@ if TYPE_CHECKING:
 
 LATE_MAX_S = 1.0
 """Sound that comes this much later than its picture is silence: the picture does not wait for it."""
-EARLY_MAX_S = 5.0
-"""Of the sound that comes before the first picture, so much is kept: a source may send pictures late, or none."""
-
-
-def drop_oldest(early: deque[Arrived]) -> None:
-    """Leave no more than EARLY_MAX_S of sound that waits for a picture."""
-    lasts_s = sum(each.sound_s for each in early)
-    while early and lasts_s > EARLY_MAX_S:
-        lasts_s -= early.popleft().sound_s
 
 
 class LiveSound:
@@ -66,11 +56,17 @@ class LiveSound:
         self._write_complete()
 
     def finish(self, end_s: Fraction) -> None:
-        """The stream ends at that media time: the last segment has the AAC frames that fit in whole."""
+        """A span ends at that media time: its last segment has the AAC frames that fit in whole.
+
+        What comes next is placed anew. Sound beyond the end is dropped.
+        """
         end = max(self._last_end + 1, int(end_s * RATE_HZ / FRAME_SAMPLES))
         self._ends.append((end, True))
         samples = self._placer.finish()
         self._encode([*self._encoder.add(samples, end), *self._encoder.finish(end)])
+        self._packets.clear()
+        self._placer = SoundPlacer(end * FRAME_SAMPLES)
+        self._encoder = SoundEncoder(self._bit_rate_bps, end)
 
     @property
     def _last_end(self) -> int:

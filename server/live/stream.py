@@ -5,13 +5,12 @@ from __future__ import annotations
 import secrets
 import shutil
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 
+from abr.core.live.learning import LearntNetwork
 from abr.core.title import AudioTrack, Title
 from abr.errors import InputError, MediaError, StorageError
 from abr.media.probe import SourceInfo
@@ -19,20 +18,23 @@ from abr.progress import ProgressBars, no_bars
 from server.ingest.audio import TRACK, sound_track
 from server.ingest.checkpoints import Checkpoints, Fingerprint
 from server.ingest.encode import EncodedRung, encode_ladder
-from server.ingest.encode_settings import EncodeSettings, chunk_length, segment_length
+from server.ingest.encode_settings import LEAST_EFFORT, EncodeSettings, chunk_length, segment_length
 from server.ingest.ladder import check_caps, plan_sizes, planned_sizes
-from server.live.caps import caps_by_size
 from server.live.clock import WallClock
 from server.live.keeping import EndedStream, check_recording, keep_title, move_recording
-from server.live.pictures import LivePictures
-from server.live.publication import LivePlan, Publication, begin_folder
-from server.live.readiness import percentile
+from server.live.ladder.caps import caps_by_size
+from server.live.ladder.readiness import percentile
+from server.live.ladder.shedding import WHOLE_LADDER, Shedder, steps_of
+from server.live.pictures import Listeners, LivePictures
+from server.live.plan import LivePlan
+from server.live.publication import Publication, begin_folder
 from server.live.recording import RECORDING_FILE, Recording
 from server.live.samples.process import SampledProcess
 from server.live.side_processes import SideProcessOptions, side_processes
-from server.live.sound import LiveSound, drop_oldest
-from server.live.source.footage import PICTURES_LOOKED_AT, footage_of, footage_of_recording
-from server.live.source.reader import STOPPED, Arrived, LiveSource, Opened
+from server.live.sound import LiveSound
+from server.live.source.footage import footage_of_recording
+from server.live.source.reader import LiveSource
+from server.live.source.spans import SourceSpan, begin, spans_of
 from server.live.window import check_window
 from server.media.library import IDENTIFIER, Library
 from server.media.live_title import LiveTitle
@@ -40,8 +42,6 @@ from server.media.live_title import LiveTitle
 Tell = Callable[[str], None]
 """Takes one sentence for people."""
 _TELL_EVERY_S = 10.0
-LOOK_AHEAD_S = 2.0
-"""When so much sound has come after the first picture, the stream begins with the pictures that there are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,9 +77,17 @@ class Streamed:
 
 
 def stream_live(
-    source: LiveSource, library: Library, options: LiveOptions, *, tell: Tell, bars: ProgressBars = no_bars
+    source: LiveSource,
+    library: Library,
+    options: LiveOptions,
+    *,
+    tell: Tell,
+    bars: ProgressBars = no_bars,
+    ticks: Callable[[], float] = time.monotonic,
 ) -> Streamed:
     """Take the source until it ends, falls silent or is stopped; complete the title with what there is.
+
+    ticks: as time.monotonic, by which segments are in time or late.
 
     Raises InputError for options or a name that cannot be, MediaError for a source without one picture, StorageError
     when the disk refuses.
@@ -99,7 +107,7 @@ def stream_live(
     with Checkpoints(library.building(name), Fingerprint(source_sha256=version, recipe="live"), busy) as work:
         try:
             begin_folder(library.root / name, _waiting(options, version))
-            return _run(source, library, options, version, work, tell, bars)
+            return _run(source, library, options, version, work, tell, bars, ticks)
         finally:
             source.stop()
             work.discard()
@@ -129,23 +137,21 @@ def _run(
     work: Checkpoints,
     tell: Tell,
     bars: ProgressBars,
+    ticks: Callable[[], float],
 ) -> Streamed:
-    import av
-
     folder = library.root / options.name
     source.start()
     try:
-        opened, ahead = _begin(source)
-        pictures = [each.frame for each in ahead if isinstance(each.frame, av.VideoFrame)]
-        footage = footage_of(opened, pictures, source.address.shown)
+        beginning = begin(source)
+        footage = beginning.footage(source.address.shown)
         plan = plan_stream(options, footage, version)
     except BaseException:  # nothing was sent: nothing stays
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    begun_s = time.time() - (time.monotonic() - next(each.arrived_s for each in ahead if each.is_picture))
-    stream = _Stream(plan, options, WallClock(begun_s), folder, work, tell)
+    begun_s = time.time() - (time.monotonic() - beginning.first_picture_s)
+    stream = _Stream(plan, options, WallClock(begun_s), folder, work, tell, ticks)
     tell(_describe(plan))
-    encoded = stream.encode(chain(ahead, source.frames()))
+    encoded = stream.encode(source, spans_of(source, beginning, footage, stream.say))
     why = f"{source.address.shown} {source.ended_by or 'has ended'}"
     tell(f"{why}: {plan.name} is complete with {stream.publication.listed} segments.")
     if stream.jumps:
@@ -164,31 +170,6 @@ def _run(
         readiness=stream.publication.readiness.summary(),
         title=title,
     )
-
-
-def _begin(source: LiveSource) -> tuple[Opened, deque[Arrived]]:
-    """The source, and what it sent up to the last of the pictures that are looked at first.
-
-    Raises KeyboardInterrupt when it is stopped before: nothing has begun that could be completed.
-    """
-    opened = source.opened()
-    ahead: deque[Arrived] = deque()
-    pictures, heard_s = 0, 0.0
-    for arrived in source.frames() if opened is not None else ():
-        ahead.append(arrived)
-        pictures += arrived.is_picture
-        if not pictures:
-            drop_oldest(ahead)
-            continue
-        heard_s += arrived.sound_s
-        if pictures == PICTURES_LOOKED_AT or heard_s > LOOK_AHEAD_S:
-            break
-    if source.ended_by == STOPPED and not pictures:
-        raise KeyboardInterrupt
-    if opened is None or not pictures:
-        why = source.ended_by if "picture" in source.ended_by else f"{source.ended_by} before a picture came"
-        raise MediaError(f"{source.address.shown} {why}; see that it sends video.")
-    return opened, ahead
 
 
 def plan_stream(options: LiveOptions, footage: SourceInfo, version: str) -> LivePlan:
@@ -220,14 +201,26 @@ class _Stream:
     """The encoders of one stream and what they write to."""
 
     def __init__(
-        self, plan: LivePlan, options: LiveOptions, wall: WallClock, folder: Path, work: Checkpoints, tell: Tell
+        self,
+        plan: LivePlan,
+        options: LiveOptions,
+        wall: WallClock,
+        folder: Path,
+        work: Checkpoints,
+        tell: Tell,
+        ticks: Callable[[], float],
     ) -> None:
         self.plan = plan
         self.frames = self.jumps = 0
         self._folder = folder
         self.recording = work.folder / RECORDING_FILE
         kept = work.title if options.keep else None
-        self.publication = Publication(folder, plan, wall, kept=kept, told=self._told)
+        offset_s = time.time() - time.monotonic()
+
+        def clock() -> float:
+            return offset_s + ticks()
+
+        self.publication = Publication(folder, plan, wall, kept=kept, told=self._told, clock=clock, ticks=ticks)
         self.sound: LiveSound | None = None
         if plan.sound_bps:
             self.sound = LiveSound(
@@ -237,8 +230,10 @@ class _Stream:
         self._options, self._work = options, work.folder
         self._sampled: list[SampledProcess] = []
         self._told_s = 0.0
+        steps = steps_of([rung.id for rung in plan.rungs], can_ease=options.recipe.preset != LEAST_EFFORT)
+        self._shedder = Shedder(steps, plan.segment_s)
 
-    def encode(self, arrivals: Iterator[Arrived]) -> tuple[EncodedRung, ...]:
+    def encode(self, source: LiveSource, spans: Iterator[SourceSpan]) -> tuple[EncodedRung, ...]:
         """Encode all that comes. Whatever happens, its manifests say that it has ended, or there is no folder."""
         import av
 
@@ -251,11 +246,16 @@ class _Stream:
                     recording = stack.enter_context(Recording(self.recording, size_px, footage.rate))
                 self._sampled = [
                     stack.enter_context(each)
-                    for each in side_processes(options, plan, self._folder, self._work, self.publication, self._say)
+                    for each in side_processes(options, plan, self._folder, self._work, self.publication, self.say)
                 ]
-                pictures = LivePictures(
-                    arrivals, footage, plan.cuts, self.publication, self.sound, recording, self._sampled
+                listeners = Listeners(
+                    publication=self.publication, sound=self.sound, recording=recording, sampled=self._sampled
                 )
+
+                def waits_s() -> float:
+                    return 0.0 if source.ended_by else source.address.return_s
+
+                pictures = LivePictures(spans, plan.cuts, listeners, waits_s, lambda: self._shedder.ladder)
                 encoded = encode_ladder(
                     pictures.on_grid(),
                     plan.rungs,
@@ -265,7 +265,7 @@ class _Stream:
                     low_delay=True,
                     chunk_frames=plan.chunk_frames,
                 )
-                self.frames, self.jumps = pictures.frames, pictures.clock.jumps
+                self.frames, self.jumps = pictures.frames, pictures.jumps
         except BaseException as error:
             if not self.publication.listed:
                 shutil.rmtree(self._folder, ignore_errors=True)
@@ -277,8 +277,14 @@ class _Stream:
         self.publication.end()
         return encoded
 
-    def _say(self, sentence: str) -> None:
+    def say(self, sentence: str) -> None:
+        """A sentence about the stream."""
         self._tell(f"{self.plan.name}: {sentence}")
+
+    @property
+    def learnt(self) -> tuple[LearntNetwork, ...]:
+        """Networks of its own, as they are offered now."""
+        return self.publication.learnt.networks if self.publication.learnt is not None else ()
 
     def tracks(self) -> tuple[AudioTrack, ...]:
         """The sound as it was written."""
@@ -290,8 +296,8 @@ class _Stream:
     def _told(self, segment: int, sentence: str) -> None:
         if sentence:
             self._tell(f"{self.plan.name} {sentence}")
-        for process in self._sampled if self.publication.readiness.seconds else ():
-            process.listed(segment, self.publication.readiness.seconds[-1])
+        if ready := self.publication.readiness.seconds[-1:]:
+            self._note_readiness(segment, ready[0])
         media_s = (segment + 1) * self.plan.segment_s
         if media_s >= self._told_s + _TELL_EVERY_S:
             self._told_s = media_s
@@ -300,6 +306,14 @@ class _Stream:
                 f"{self.plan.name}: {media_s:.0f} s in {segment + 1} segments; ready after {ready_s[-1]:.2f} s "
                 f"(median {percentile(ready_s, 50):.2f}, p99 {percentile(ready_s, 99):.2f})."
             )
+
+    def _note_readiness(self, segment: int, ready_s: float) -> None:
+        late_s = min(ready_s, self.publication.behind_s)
+        if self._shedder.note(late_s):
+            why = "there is room" if late_s < self.plan.segment_s / 2 else "it falls behind"
+            self.say(f"{why}: {self._shedder.ladder.describe()}.")
+        for process in self._sampled:
+            process.listed(segment, ready_s, is_short=self._shedder.ladder != WHOLE_LADDER)
 
 
 def _keep(
@@ -319,9 +333,10 @@ def _keep(
         encoded=encoded,
         tracks=stream.tracks(),
         recipe=options.recipe,
+        learnt=stream.learnt,
     )
     try:
-        return keep_title(ended, work, library, bars)
+        return keep_title(ended, work, library, bars, tell)
     finally:
         if options.recording is not None:
             move_recording(stream.recording, options.recording)

@@ -17,8 +17,13 @@ def forecast_sizes(sizes: Floats) -> Floats:
 
     Each rung by itself: a mean over the last segments that forgets by half in HALF_LIFE_SEGMENTS. It is the same for
     all segments to come, since nothing tells one of them from the next. docs/BENCHMARKS.md says how far it errs.
+    NaN, a rung that was not made, counts for nothing; a rung of which nothing is known has NaN.
     """
     recent = sizes[-REMEMBERED:]
     kept = np.exp2(-np.arange(len(recent) - 1, -1.0, -1.0) / HALF_LIFE_SEGMENTS)
-    mean: Floats = kept @ recent / kept.sum()
+    weights = np.where(np.isnan(recent), 0.0, kept[:, None])
+    total: Floats = weights.sum(0)
+    mean: Floats = np.divide(
+        (weights * np.nan_to_num(recent)).sum(0), total, np.full(total.shape, np.nan), where=total > 0
+    )
     return mean

@@ -34,6 +34,8 @@ STEADY = 0.15
 class Outlook:
     """A live title at one moment. sizes: (S, R) bytes of the stored segments, sound included; forecast: (R,).
 
+    NaN is a hole: a rung that was not made in a segment, or is not made now. Nobody is offered it there.
+
     planned: (R,) the sizes that plans are made of. quality_key: differs when the quality of usual segments does.
     """
 
@@ -62,15 +64,24 @@ def outlook_of(tables: LiveTables, before: Outlook | None = None) -> Outlook:
     """before: the same title a moment ago."""
     typical = tables.typical
     sizes = np.array([tables.sizes[rendition.id] for rendition in typical.renditions], dtype=np.float64).T
+    sizes[sizes == 0] = np.nan
     if tables.sound_sizes:
         sizes += np.array(tables.sound_sizes, dtype=np.float64)[:, None]
-    forecast = forecast_sizes(sizes)
+    is_shed = np.array([rendition.id in tables.shed for rendition in typical.renditions])
+    forecast = np.where(is_shed, np.nan, forecast_sizes(sizes))
     quality_key = dumps([typical.plain_quality, tables.enhancements])
     planned = forecast
     if before is not None and before.quality_key == quality_key and before.planned.shape == forecast.shape:
         quality_key = before.quality_key
-        planned = before.planned if (np.abs(forecast / before.planned - 1) <= STEADY).all() else forecast
+        planned = before.planned if _is_near(forecast, before.planned) else forecast
     return Outlook(tables=tables, sizes=sizes, forecast=forecast, planned=planned, quality_key=quality_key)
+
+
+def _is_near(sizes: Floats, before: Floats) -> bool:
+    """Both have the same holes, and otherwise nearly the same."""
+    is_hole = np.isnan(sizes)
+    near = np.abs(sizes / before - 1) <= STEADY
+    return bool((is_hole == np.isnan(before)).all() and (near | is_hole).all())
 
 
 def planned_list(typical: PriceList, planned: Floats) -> PriceList:
@@ -93,7 +104,7 @@ def title_around(outlook: Outlook, segment: int) -> Title:
             rendition,
             segment_bytes=tuple(
                 tables.sizes[rendition.id][row - tables.first_stored]
-                if tables.first_stored <= row < tables.end
+                if tables.first_stored <= row < tables.end and tables.sizes[rendition.id][row - tables.first_stored]
                 else rendition.segment_bytes[0]
                 for row in rows
             ),

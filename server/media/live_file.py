@@ -44,7 +44,7 @@ def _file(library: Library, folder: Path, live: LiveTitle, relative: str, versio
     is_manifest = leads_to_version(relative)
     is_whole = relative.startswith(f"{WHOLE_FOLDER}/")
     changes = is_manifest or is_whole or is_of_session(relative) or relative == TABLES_FILE
-    cache_control = LIVE_MANIFEST if changes and live.state == "running" else BRIEF
+    cache_control = LIVE_MANIFEST if changes and live.is_open else BRIEF
     if is_lasting(relative, version):
         cache_control = IMMUTABLE
     below = str(folder.relative_to(library.root))
@@ -62,7 +62,7 @@ def _absent(live: LiveTitle, relative: str, now_s: float) -> RequestError:
         if 1 <= number < first:
             return RequestError(410, f"Segment {number} of {live.id!r} has left the window, which begins with {first}.")
         last = first + live.segments - 1
-        again = {"Retry-After": str(max(1, round(live.segment_s)))} if live.state == "running" else {}
+        again = {"Retry-After": str(max(1, round(live.segment_s)))} if live.is_open else {}
         return RequestError(404, f"Segment {number} of {live.id!r} is not there; the newest one is {last}.", again)
     if live.state == "waiting":
         return RequestError(404, f"{live.describe(now_s)} Try again soon.", {"Retry-After": "2"})

@@ -18,16 +18,17 @@ LIVE_MANIFEST = "public, max-age=1"
 _SILENT_SEGMENTS, _SILENT_MIN_S = 5, 10.0
 """A stream that has completed nothing for longer than this is not running any more, whatever its file says."""
 
-State = Literal["waiting", "running", "interrupted", "ended"]
+State = Literal["waiting", "running", "paused", "interrupted", "ended"]
 
 
 class LiveTitle(Record, frozen=True):
     """`live.json`: written anew with each segment. Segments are 0-based.
 
-    state: waiting for the first segment, running, or ended in good order. version: of its media, new with each start.
-    updated_s: when this was written, in seconds since 1970. first_segment, segments: those that manifests list.
-    duration_s: how long these last together. segment_chunks: of a usual segment. chunks: of the segment under way, so
-    far.
+    state: waiting for the first segment, running, paused while its source has gone and is waited for, or ended in good
+    order. version: of its media, new with each start. updated_s: when this was written, in seconds since 1970.
+    waits_s: how long from then on a source that has gone is waited for. first_segment, segments: those that manifests
+    list. shed, eased: rungs that are not made now, or with less effort, since the ladder fell behind. duration_s: how
+    long the listed segments last together. segment_chunks: of a usual segment. chunks: of the segment under way.
     """
 
     id: Identifier
@@ -36,8 +37,11 @@ class LiveTitle(Record, frozen=True):
     segment_s: Seconds
     window_s: Seconds
     updated_s: float
+    waits_s: float = 0.0
     first_segment: Count = 0
     segments: Count = 0
+    shed: tuple[Identifier, ...] = ()
+    eased: tuple[Identifier, ...] = ()
     duration_s: float = 0.0
     segment_chunks: Positive = 1
     chunks: Count = 0
@@ -47,6 +51,11 @@ class LiveTitle(Record, frozen=True):
         """The segment that is under way: those before it are whole."""
         return self.first_segment + self.segments
 
+    @property
+    def is_open(self) -> bool:
+        """Whether more is to come, as far as is known."""
+        return self.state in ("running", "paused")
+
     def has(self, segment: int, chunk: int) -> bool:
         """Whether a chunk (0-based) of a segment has come, or the segment is whole."""
         return segment < self.end or (segment == self.end and chunk < self.chunks)
@@ -54,15 +63,21 @@ class LiveTitle(Record, frozen=True):
     def state_at(self, now_s: float) -> State:
         """As it is now: a running stream whose process was killed tells nobody."""
         silent_s = now_s - self.updated_s
-        if self.state == "running" and silent_s > max(_SILENT_MIN_S, _SILENT_SEGMENTS * self.segment_s):
+        patience_s = max(_SILENT_MIN_S, _SILENT_SEGMENTS * self.segment_s) + self.waits_s
+        if self.is_open and silent_s > patience_s:
             return "interrupted"
         return self.state
+
+    @property
+    def _shed(self) -> str:
+        return f", without {', '.join(self.shed)}: it fell behind" if self.shed else ""
 
     def describe(self, now_s: float) -> str:
         """One sentence."""
         return {
             "waiting": f"The live stream {self.id!r} has not begun: its source has not sent a whole segment yet.",
-            "running": f"{self.id!r} is a live stream that is running.",
+            "running": f"{self.id!r} is a live stream that is running{self._shed}.",
+            "paused": f"The source of the live stream {self.id!r} has gone; it goes on if that comes back soon.",
             "interrupted": f"The live stream {self.id!r} was interrupted; what it sent before can still be watched.",
             "ended": f"The live stream {self.id!r} has ended; its last minutes can still be watched.",
         }[self.state_at(now_s)]

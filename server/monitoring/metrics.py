@@ -98,6 +98,11 @@ class Metrics:
             "Segments of live titles decided, by the state of what trains their networks; none where nothing does.",
             "trainer",
         )
+        self.live_ladders = make.counter(
+            "live_ladder_decisions",
+            "Segments of live titles decided, by what is made of the ladder: whole, eased, or shed.",
+            "ladder",
+        )
         self.publication_age_s = make.histogram(
             "live_publication_age_seconds",
             "How old the newest networks of a live title were when a segment of it was decided.",
@@ -150,9 +155,13 @@ class Metrics:
         if decided.failed:
             self.controller_failures.labels(controller).inc()
 
-    def count_live_decision(self, trainer: str, published_s: float, now_s: float) -> None:
-        """A segment of a live title was decided. trainer: its state. published_s: as in LiveLearning."""
+    def count_live_decision(self, trainer: str, published_s: float, ladder: str, now_s: float) -> None:
+        """A segment of a live title was decided. trainer: its state. published_s: as in LiveLearning.
+
+        ladder: whole, eased or shed.
+        """
         self.live_decisions.labels(trainer).inc()
+        self.live_ladders.labels(ladder).inc()
         if published_s > 0:
             self.publication_age_s.observe(max(0.0, now_s - published_s))
 

@@ -43,7 +43,7 @@ class LiveView(NamedTuple):
     """A live title around one segment. offset: what to add to a row of its list for the segment's number.
 
     ahead_s: media from where the segment begins to the live edge. latency_s: how far behind it players are told to be.
-    learning: of the title's own networks, where there are any in training.
+    learning: of the title's own networks, where there are any in training. ladder: whole, eased or shed.
     """
 
     offer: PricedTitle
@@ -51,6 +51,7 @@ class LiveView(NamedTuple):
     ahead_s: float
     latency_s: float
     learning: LiveLearning | None = None
+    ladder: str = "whole"
 
     def enter(self, state: SessionState) -> SessionState:
         """The session in the count of the list."""
@@ -106,7 +107,7 @@ class LiveSessions:
             offer = PricedTitle(title_around(outlook, segment), list_around(outlook, segment, typical, planned))
             self._lists.put(key, offer, _list_bytes(offer.prices))
         ahead_s = tables.end_s - tables.begin_s(segment)
-        return LiveView(offer, segment - ASKED, ahead_s, tables.latency_s, tables.learning)
+        return LiveView(offer, segment - ASKED, ahead_s, tables.latency_s, tables.learning, tables.ladder)
 
     async def quality_of(self, state: SessionState) -> Callable[[Shown], ShownQuality | None]:
         """Of a shown segment: that of usual ones."""

@@ -125,7 +125,7 @@ class SessionService:
             query = query._replace(segment=query.segment - view.offset)
             learning = view.learning
             trainer, published_s = (learning.state, learning.published_s) if learning else ("none", 0.0)
-            self._metrics.count_live_decision(trainer, published_s, self._clock())
+            self._metrics.count_live_decision(trainer, published_s, view.ladder, self._clock())
             return view.leave(await self._decide_by(session_id, view.enter(state), query, view.offer, view.bounded))
         offer = await self._pricing.priced_title(state)
         segments = len(offer.prices.duration_s)

@@ -14,6 +14,8 @@ from abr.core.title import Count, Identifier, Quality
 from abr.errors import FormatError
 from abr.records import Record
 
+STREAM_WEIGHTS_FILE = "stream-weights.json"
+
 TrainerState = Literal["waiting", "training", "resting", "stopped"]
 """waiting: for the first samples. resting: more training gains nothing now. stopped: it has ended, or never began."""
 
@@ -91,3 +93,13 @@ class LearnAnswer(Record, frozen=True):
     is_ready: bool
     networks: Annotated[tuple[LearntNetwork, ...], Meta(max_length=16)] = ()
     problem: str = ""
+
+
+class StreamWeights(Record, frozen=True):
+    """What a stream has learnt, in a folder of its own (STREAM_WEIGHTS_FILE).
+
+    offers: their chunks lie beside it, by the last part of their names.
+    """
+
+    stream: Identifier
+    offers: Annotated[tuple[Offer, ...], Meta(max_length=16)]

@@ -9,6 +9,8 @@ from __future__ import annotations
 from copy import copy
 from xml.etree import ElementTree
 
+from abr.core.live.timeline import Span
+from server.clock import iso_time
 from server.ingest.manifest_parts import Element, mpd_duration
 from server.live.edge.presentation import LivePresentation
 
@@ -35,11 +37,13 @@ def offer_early(mpd: Element, shown: LivePresentation) -> None:
     mpd.set("suggestedPresentationDelay", mpd_duration(DELAY_SEGMENTS * shown.segment_s))
     mpd.insert(1, _service(shown))  # the schema wants it after ProgramInformation
     early_s = float((shown.segment_frames - shown.cuts.chunk_frames) / shown.rate)
-    for adaptation_set in mpd.iter("AdaptationSet"):
-        adaptation_set.insert(0, _reference(mpd, shown))
-        for template in adaptation_set.iter("SegmentTemplate"):
-            template.set("availabilityTimeOffset", f"{early_s:.6f}")
-            template.set("availabilityTimeComplete", "false")
+    spans = {str(span.number): span for span in shown.timeline.spans}
+    for period in mpd.iter("Period"):
+        for adaptation_set in period.iter("AdaptationSet"):
+            adaptation_set.insert(0, _reference(mpd, spans[period.get("id", "")]))
+            for template in adaptation_set.iter("SegmentTemplate"):
+                template.set("availabilityTimeOffset", f"{early_s:.6f}")
+                template.set("availabilityTimeComplete", "false")
 
 
 def _service(shown: LivePresentation) -> Element:
@@ -56,14 +60,14 @@ def _service(shown: LivePresentation) -> Element:
     return service
 
 
-def _reference(mpd: Element, shown: LivePresentation) -> Element:
-    """When media time 0 was captured."""
+def _reference(mpd: Element, span: Span) -> Element:
+    """When media time 0 was captured, by the clock of a span."""
     reference = ElementTree.Element(
         "ProducerReferenceTime",
         id=_CLOCK,
         inband="false",
         type="captured",
-        wallClockTime=shown.clock.instant(0),
+        wallClockTime=iso_time(span.begun_s),
         presentationTime="0",
     )
     for timing in mpd.findall("UTCTiming"):

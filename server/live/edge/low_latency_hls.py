@@ -24,13 +24,17 @@ _AAC_FRAME_S = FRAME_SAMPLES / RATE_HZ
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """The parts of one playlist. durations_s: of each part of each listed segment; those under way are the last."""
+    """The parts of one playlist. durations_s: of each part of each listed segment; those under way are the last.
+
+    is_early: whether more is to come soon.
+    """
 
     folder: str
     end: int
     target_s: float
     durations_s: Sequence[Sequence[float]]
     reports: Sequence[str]
+    is_early: bool
 
     def head(self) -> list[str]:
         """Lines for the head of the playlist."""
@@ -51,6 +55,8 @@ class Parts:
 
     def tail(self) -> list[str]:
         """Lines for the end of the playlist: the part that comes next, and how far the other playlists are."""
+        if not self.is_early:
+            return []
         chunks = len(self.durations_s[-1])
         last = (self.end + 1, chunks - 1) if chunks else (self.end, len(self.durations_s[-2]) - 1)
         hint = f'#EXT-X-PRELOAD-HINT:TYPE=PART,URI="{self.folder}/{part_file(self.end, chunks)}"'
@@ -79,10 +85,10 @@ def picture_parts(shown: LivePresentation, rendition: str) -> Parts:
 
 def sound_parts(shown: LivePresentation, track: str) -> Parts:
     """Of a sound track."""
-    segment_ends = [*shown.sound_ends, shown.sound_end((shown.end + 1) * shown.segment_frames)]
+    segment_ends, timeline = shown.sound_ends, shown.timeline
     durations_s = []
     for index, ends in enumerate(_ends_of_chunks(shown)):
-        begin = (shown.first + index) * shown.segment_frames
+        begin = timeline.begin(shown.first + index)
         inner = [shown.sound_end(begin + end) for end in ends]
         if index < len(shown.frames):
             inner[-1] = segment_ends[index + 1]
@@ -105,6 +111,7 @@ def _parts(shown: LivePresentation, folder: str, durations_s: Sequence[Sequence[
         target_s=part_target_s(shown),
         durations_s=durations_s,
         reports=[name for name in names if name != own],
+        is_early=shown.is_early,
     )
 
 

@@ -45,7 +45,7 @@ class Progress:
 
 
 class Learning(SampledProcess):
-    """Trains for a live title, with `share` of one core."""
+    """Trains for a live title, with `share` of one core. prior: the folder of weights to go on from, if any."""
 
     def __init__(
         self,
@@ -53,12 +53,14 @@ class Learning(SampledProcess):
         share: float,
         exchange: LearningExchange,
         *,
+        prior: Path | None = None,
         command: Sequence[str] = COMMAND,
         ticks: Callable[[], float] = time.monotonic,
     ) -> None:
         made = exchange.made
         made.mkdir(parents=True, exist_ok=True)
         line = [*command, "--share", f"{share:g}", "--out", str(made)]
+        line += ["--prior", str(prior)] if prior else []
         super().__init__(stream, line, exchange, waiting_max=WAITING_MAX, spread=SPREAD, ticks=ticks)
 
 
@@ -66,7 +68,8 @@ class LearningExchange:
     """What is asked of that process, and what becomes of its answers.
 
     made: the folder where it puts chunks. progress: of the stream now. learnt: hears what is to be offered from the
-    next tables on. told: one sentence for people. clock: as time.time.
+    next tables on. keep: hears of what is published now, when that is another set than before. told: one sentence for
+    people. clock: as time.time.
     """
 
     def __init__(
@@ -77,9 +80,11 @@ class LearningExchange:
         progress: Callable[[], Progress],
         learnt: Callable[[Learnt], None],
         told: Callable[[str], None],
+        keep: Callable[[Sequence[LearntNetwork]], None] = lambda _networks: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.made = made
+        self._keep = keep
         self._published, self._progress = published, progress
         self._learnt, self._tell, self._clock = learnt, told, clock
         self._now = Learnt(learning=LiveLearning())
@@ -112,8 +117,11 @@ class LearningExchange:
             published_s=round(self._clock(), 3) if is_new else before.published_s,
             sets=tuple(map(self._set_of, networks)),
         )
+        is_other = {each.weights_sha256 for each in before.sets} != {each.weights_sha256 for each in learning.sets}
         self._now = Learnt(learning=learning, networks=networks)
         self._learnt(self._now)
+        if networks and is_other:
+            self._keep(networks)
         self._published.name_only(frozenset(chunk.file for chunk in chunks), self._clock())
         if is_new:
             self._tell(_describe(learning))

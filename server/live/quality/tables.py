@@ -9,6 +9,7 @@ import msgspec
 from abr.core.live.learning import LiveLearning
 from abr.core.live.quality import LiveQuality
 from abr.core.live.tables import LiveTables
+from abr.core.live.timeline import Span
 from abr.core.title import Rendition, Source, Title
 from server.live.edge.manifests import DELAY_SEGMENTS
 from server.live.edge.presentation import LivePresentation
@@ -25,24 +26,27 @@ def live_tables(
     learnt: Learnt | None = None,
     *,
     first_stored: int,
+    spans: tuple[Span, ...],
     sizes: Mapping[str, Sequence[int]],
     sound_sizes: Sequence[int],
 ) -> LiveTables:
-    """sizes, sound_sizes: of the segments from first_stored to the newest listed one."""
+    """spans: from that of first_stored on. sizes, sound_sizes: of the segments from that to the newest listed one."""
     end = shown.first + len(shown.frames)
     return LiveTables(
         typical=_typical(shown, quality, sizes, sound_sizes),
         state="ended" if shown.ended else "running",
         updated_s=shown.published_s,
-        begun_s=shown.clock.begun_s,
+        spans=spans,
         window_s=shown.window_s,
         latency_s=DELAY_SEGMENTS * shown.segment_s,
         first_stored=first_stored,
         first_listed=shown.first,
         end=end,
-        last_frames=shown.frames[-1],
         sizes={name: tuple(each) for name, each in sizes.items()},
         sound_sizes=tuple(sound_sizes),
+        shed=shown.ladder.without,
+        eased=shown.ladder.eased,
+        waits_s=shown.waits_s,
         enhancements=with_learnt(quality, learnt.networks, shown.name) if learnt else quality.enhancements,
         measured=quality.measured,
         learning=_at(learnt.learning, shown.ended) if learnt else None,
@@ -78,9 +82,9 @@ def _typical(
 
 
 def _usual(rendition: Rendition, sizes: Sequence[int]) -> Rendition:
-    return msgspec.structs.replace(rendition, segment_bytes=_mean(sizes))
+    return msgspec.structs.replace(rendition, segment_bytes=_mean(sizes) if any(sizes) else rendition.segment_bytes)
 
 
 def _mean(sizes: Sequence[int]) -> tuple[int]:
-    recent = sizes[-RECENT_SEGMENTS:]
+    recent = [size for size in sizes if size][-RECENT_SEGMENTS:]
     return (max(1, round(sum(recent) / len(recent))),)

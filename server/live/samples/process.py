@@ -1,7 +1,7 @@
 """A process of lowest priority beside a running stream, which is asked about samples of its newest segments.
 
-The ladder comes first: while segments are late, the process is stopped, and it goes on when they are in time again. A
-sample's files go when its answer has come.
+The ladder comes first: while segments are late, or rungs are left out, the process is stopped. It goes on when they are
+in time again. A sample's files go when its answer has come.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class SampledProcess:
         self._is_free = True
         self._changed = threading.Condition()
         self._process: subprocess.Popen[bytes] | None = None
-        self._is_resting = False
+        self._is_late = self._is_stuck = self._is_resting = False
         self._has_died = False
         self._listed_s = ticks()
         self._thread = threading.Thread(target=self._run, name="live-samples", daemon=True)
@@ -122,11 +122,11 @@ class SampledProcess:
         self._thread.join()
         shutil.rmtree(self._stream.work, ignore_errors=True)
 
-    def watch(self, frame: VideoFrame, number: int) -> None:
-        """A frame of the stream, by its number, as it is given to the encoders."""
-        segment, place = divmod(number, self._stream.segment_frames)
+    def watch(self, frame: VideoFrame, segment: int, place: int) -> None:
+        """A frame of the stream, by its place in a segment, as it is given to the encoders."""
         if place == 0:
-            self._rest_if(self._ticks() - self._listed_s > STUCK_SEGMENTS * self._stream.segment_s)
+            self._is_stuck = self._ticks() - self._listed_s > STUCK_SEGMENTS * self._stream.segment_s
+            self._rest_or_go_on()
             if self._is_wanted():
                 self._taken.append(_Taken(segment))
         if place in self._places and self._taken and self._taken[-1].segment == segment:
@@ -137,11 +137,12 @@ class SampledProcess:
             return False
         return self._takes_ahead or (self._is_free and not self._waiting and not self._taken)
 
-    def listed(self, segment: int, ready_s: float) -> None:
-        """A segment is listed, so long after its last frame came."""
-        self._listed_s = self._ticks()
+    def listed(self, segment: int, ready_s: float, *, is_short: bool = False) -> None:
+        """A segment is listed, so long after its last frame came. is_short: the ladder is not whole."""
+        self._listed_s, self._is_stuck = self._ticks(), False
         self._look_after_process()
-        self._rest_if(ready_s > LATE_SHARE * self._stream.segment_s)
+        self._is_late = is_short or ready_s > LATE_SHARE * self._stream.segment_s
+        self._rest_or_go_on()
         while self._taken and self._taken[0].segment <= segment:
             taken = self._taken.pop(0)
             if taken.segment == segment and len(taken.pictures) == len(self._places) and not self._is_resting:
@@ -156,8 +157,8 @@ class SampledProcess:
                 self._has_died = True
                 self._changed.notify_all()
 
-    def _rest_if(self, is_late: bool) -> None:
-        process = self._process
+    def _rest_or_go_on(self) -> None:
+        process, is_late = self._process, self._is_late or self._is_stuck
         if is_late == self._is_resting or process is None or process.poll() is not None:
             return
         self._is_resting = is_late

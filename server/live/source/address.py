@@ -21,6 +21,7 @@ PROTOCOLS = {
     "udp": "udp",
 }
 """What FFmpeg may open for an address of each scheme."""
+_RETURNING = frozenset({"rtmp", "rtp", "rtsp", "tcp", "udp"})
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 _SHOWN_MAX = 40
 """Characters of a test source's description."""
@@ -32,7 +33,7 @@ class Address:
 
     place: a file, a URL, `-` for the standard input, or a graph for the format lavfi. listen: wait for a publisher.
     pace: take a file at its own rate. silence_s: a source that sends nothing, or no picture, for so long has
-    ended. wait_s: how long the first picture is waited for.
+    ended. wait_s: how long the first picture is waited for. return_s: how long one that broke off is waited for.
     """
 
     place: str
@@ -41,6 +42,7 @@ class Address:
     pace: bool = False
     silence_s: float = 10.0
     wait_s: float = 600.0
+    return_s: float = 0.0
 
     @property
     def scheme(self) -> str:
@@ -49,6 +51,15 @@ class Address:
             return "pipe"
         found = _SCHEME.match(self.place)
         return found[1].lower() if found else "file"
+
+    @property
+    def may_return(self) -> bool:
+        """Whether it may be there again after a connection has ended.
+
+        A publisher and a camera may be, whatever they say at the end. What http sends may be a file, which would begin
+        again.
+        """
+        return self.return_s > 0 and self.format != "lavfi" and self.scheme in _RETURNING
 
     @property
     def path(self) -> str:

@@ -11,7 +11,7 @@ from abr.media.display_filters import PIXEL_FORMAT
 from abr.media.probe import SourceInfo, check_size, display_size, tidy_rate
 from abr.media.survey import StreamSurvey
 from abr.media.tracks import SourceSound
-from server.live.source.reader import Opened
+from server.live.source.opening import Opened
 
 if TYPE_CHECKING:
     from fractions import Fraction

@@ -1,26 +1,22 @@
-"""A live source: opened by PyAV, read and decoded in a thread of its own, at the pace at which it comes.
+"""A live source: read and decoded in a thread of its own, at the pace at which it comes.
 
-Sources are hostile: only plain container formats and the protocols that an address itself names are opened.
+A source that breaks off may come back within a while: then it goes on, with another connection.
 """
 
 from __future__ import annotations
 
-import errno
 import queue
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
-from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from abr.errors import MediaError
-from abr.media.languages import UNKNOWN, language_tag
-from abr.media.probe import FORMATS
 from abr.media.survey import decode_packet
-from server.live.source.address import PROTOCOLS, Address
+from server.live.source.address import Address
+from server.live.source.opening import LOOK_EVERY_S, Opened, choose_streams, open_source
+from server.live.source.second_publisher import refusing_publishers
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
@@ -29,19 +25,14 @@ if TYPE_CHECKING:
     from av.stream import Stream
     from av.video.frame import VideoFrame
 
-_FORMATS = f"{FORMATS},live_flv,rtsp,rtp"
-_LISTEN = {"listen": "1", "rtmp_live": "live", "probesize": "32768", "analyzeduration": "500000"}
 _QUEUE_FRAMES = 96
 """Decoded frames of both kinds that wait for the encoders; a source that comes faster has to wait."""
 _QUEUE_PX = 300_000_000
 """Pixels of all pictures that wait: a stranger's may be huge."""
-_LOOK_EVERY_S = 0.2
 _GRACE_S = 2.0
 """Silence that FFmpeg does not end by itself is ended so much later: what the decoders still hold comes first."""
-_LISTEN_AGAIN_S = 0.5
-"""After a connection that was no publisher's."""
-_NEVER_LISTENS = {errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES}
-_RTMP_PORT = 1935
+_AGAIN_S = 0.5
+"""Between two looks for a source that has gone."""
 STOPPED = "was stopped"
 """Why a source has ended that `stop` ended."""
 
@@ -68,17 +59,6 @@ class Arrived(NamedTuple):
         return hasattr(self.frame, "pict_type")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
-    """What a source says of itself when it is opened."""
-
-    promised_rate: Fraction
-    pixel_aspect: Fraction
-    video_stream: int
-    audio_stream: int | None
-    language: str
-
-
 @dataclass(frozen=True, slots=True)
 class _End:
     """Why no more will come: a clause about the source. error: of what cannot be a source at all."""
@@ -87,22 +67,41 @@ class _End:
     error: MediaError | None = None
 
 
-class LiveSource:
-    """Reads in the background from `start` on. One consumer takes `opened`, then `frames`."""
+class _Gone(NamedTuple):
+    """A connection has ended, and another one is waited for."""
 
-    def __init__(self, address: Address, *, clock: Callable[[], float] = time.monotonic) -> None:
+
+_Item: TypeAlias = Opened | Arrived | _Gone | _End
+
+
+class LiveSource:
+    """Reads in the background from `start` on. One consumer takes `opened`, then `frames`, and again while it goes on.
+
+    told: hears a sentence about whoever else wants to publish.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        told: Callable[[str], None] = lambda _sentence: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         address.check()
+        self._on_refused = told
         self.address = address
         self.damaged = 0
         """Packets that could not be decoded."""
         self.ended_by = ""
         """Why it has ended: a clause that follows its name. Empty while it runs."""
         self._clock = clock
-        self._queue: queue.Queue[Opened | Arrived | _End] = queue.Queue(_QUEUE_FRAMES)
+        self._queue: queue.Queue[_Item] = queue.Queue(_QUEUE_FRAMES)
         self._pixels = 0
         """Of the pictures in the queue."""
         self._picture_due_s = 0.0
         """When a picture must have come, by the clock; not counted is the time for which the queue was full."""
+        self._shows = self._has_shown = False
+        """Whether this connection has given a picture, and whether any has."""
         self._counting = threading.Lock()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="live-source", daemon=True)
@@ -122,37 +121,48 @@ class LiveSource:
         return not self._thread.is_alive()
 
     def opened(self) -> Opened | None:
-        """Waits until the source is open; None when it was stopped before. Raises MediaError when it cannot be."""
+        """Waits until the source is open, or open again; None when it was stopped before, or does not come back.
+
+        Raises MediaError when it cannot be a source.
+        """
         address = self.address
-        first = self._take(address.silence_s + (address.wait_s if address.listen else address.silence_s))
-        if isinstance(first, Opened):
-            return first
-        self._note(first)
+        limit_s = address.silence_s + (address.wait_s if address.listen else address.silence_s)
+        while not self.ended_by:
+            item = self._take(limit_s + address.return_s)
+            if isinstance(item, Opened):
+                return item
+            if not isinstance(item, _Gone):
+                self._note(item)
         return None
 
     def frames(self) -> Iterator[Arrived]:
-        """Decoded frames of both kinds as they come, until the source ends, is silent for too long or is stopped."""
+        """Decoded frames of both kinds as they come, until the source ends, is silent for too long or is stopped.
+
+        It may go on with another connection as long as `ended_by` says nothing.
+        """
         while not self.ended_by:
             item = self._take(self.address.silence_s)
+            if isinstance(item, _Gone):
+                return
             if not isinstance(item, Arrived):
                 self._note(item)
                 return
             self._count_pixels(-item.pixels)
             yield item
 
-    def _take(self, limit_s: float) -> Opened | Arrived | _End:
+    def _take(self, limit_s: float) -> _Item:
         """The next item. The limit is for what FFmpeg does not end by itself, such as a pipe that says nothing."""
         due_s = self._clock() + limit_s + _GRACE_S
         while True:
             try:
-                return self._queue.get(timeout=_LOOK_EVERY_S)
+                return self._queue.get(timeout=LOOK_EVERY_S)
             except queue.Empty:
                 if self._stopped.is_set():
                     return _End(STOPPED)
                 if self._clock() > due_s:
                     return _End(f"has sent nothing for {limit_s:g} s")
 
-    def _note(self, end: Opened | Arrived | _End) -> None:
+    def _note(self, end: _Item) -> None:
         assert isinstance(end, _End)
         self._stopped.set()
         self.ended_by = end.why
@@ -167,39 +177,62 @@ class LiveSource:
         """Put a frame into the queue when there is room: for one that comes alone there always is."""
         arrived = Arrived(frame, self._clock())
         while self._pixels and self._pixels + arrived.pixels > _QUEUE_PX and not self._stopped.is_set():
-            self._stopped.wait(_LOOK_EVERY_S / 10)
+            self._stopped.wait(LOOK_EVERY_S / 10)
         self._count_pixels(arrived.pixels)
         self._put(arrived)
         waited_s = self._clock() - arrived.arrived_s
         self._picture_due_s += waited_s
         if arrived.is_picture:
+            self._shows = self._has_shown = True
             self._picture_due_s = self._clock() + self.address.silence_s
 
     def _lacks_pictures(self) -> bool:
         """Whether sound alone has come for too long."""
         return self._clock() > self._picture_due_s
 
-    def _put(self, item: Opened | Arrived | _End) -> None:
+    def _put(self, item: _Item) -> None:
         while not self._stopped.is_set():
             try:
-                self._queue.put(item, timeout=_LOOK_EVERY_S)
+                self._queue.put(item, timeout=LOOK_EVERY_S)
                 return
             except queue.Full:
                 continue
 
     def _run(self) -> None:
+        address = self.address
+        end = self._connect(address.wait_s if address.listen else address.silence_s)
+        due_s = self._clock() + address.return_s
+        while self._has_shown and self._may_return(end):
+            self._put(_Gone())
+            if self._clock() >= due_s:
+                end = _End(f"{end.why}, and did not come back within {address.return_s:g} s")
+                break
+            self._stopped.wait(_AGAIN_S)
+            self._shows = False
+            again = self._connect(max(LOOK_EVERY_S, due_s - self._clock()))
+            if self._shows:
+                end, due_s = again, self._clock() + address.return_s
+        self._put(end)
+
+    def _may_return(self, end: _End) -> bool:
+        return end.error is None and not self._stopped.is_set() and self.address.may_return
+
+    def _connect(self, patience_s: float) -> _End:
+        """One connection, from its opening to its end."""
         begun = False
         try:
-            with self._open() as container:
-                chosen = self._choose(container)
+            with open_source(self.address, patience_s, self._stopped, self._clock) as container:
+                opened, chosen = choose_streams(container, self.address)
+                self._put(opened)
                 begun = True
-                self._put(_End(self._read(container, chosen)))
+                with refusing_publishers(self.address, self._on_refused):
+                    return self._read(container, chosen)
         except MediaError as error:
-            self._put(_End("cannot be used", error))
+            return _End("cannot be used", error)
         except Exception as error:  # noqa: BLE001 - told by the thread that takes the frames
-            self._put(self._end_of(error, begun))
+            return self._end_of(error, begun)
 
-    def _read(self, container: InputContainer, chosen: Sequence[Stream]) -> str:
+    def _read(self, container: InputContainer, chosen: Sequence[Stream]) -> _End:
         """Give all frames; why no more come."""
         import av
 
@@ -210,15 +243,15 @@ class LiveSource:
                 for frame in self._decoded(packet):
                     self._give(frame)
                 if self._stopped.is_set():
-                    return STOPPED
+                    return _End(STOPPED)
                 if self._lacks_pictures():
-                    return f"has sent no picture for {self.address.silence_s:g} s"
+                    return _End(f"has sent no picture for {self.address.silence_s:g} s")
         except (av.error.FFmpegError, OSError):  # a connection that breaks off: the decoders still hold pictures
             for stream in chosen:
                 for frame in _flushed(stream):
                     self._give(frame)
             raise
-        return "has ended"
+        return _End("has ended")
 
     def _end_of(self, error: Exception, begun: bool) -> _End:
         import av
@@ -234,68 +267,6 @@ class LiveSource:
         said = why if why.startswith("has sent") else f"cannot be opened as a live source ({why})"
         advice = "publish to it, or give --wait" if self.address.listen else "see that it runs, and give --format"
         return _End(why, MediaError(f"{self.address.shown} {said}: {advice}."))
-
-    def _open(self) -> InputContainer:
-        """Open it. While it is listened for, whoever connects and is no publisher is passed over."""
-        import av
-
-        address = self.address
-        if not address.listen:
-            return self._open_once(address.silence_s)
-        parts = urlsplit(address.place)
-        socket.getaddrinfo(parts.hostname, parts.port or _RTMP_PORT)  # FFmpeg does not tell a wrong host from a guest
-        due_s = self._clock() + address.wait_s
-        while True:
-            try:
-                return self._open_once(max(due_s - self._clock(), _LOOK_EVERY_S))
-            except av.error.FFmpegError as error:
-                is_over = isinstance(error, av.error.ExitError) or self._clock() + _LISTEN_AGAIN_S > due_s
-                if is_over or error.errno in _NEVER_LISTENS or self._stopped.wait(_LISTEN_AGAIN_S):
-                    raise
-
-    def _open_once(self, limit_s: float) -> InputContainer:
-        import av
-
-        address, place = self.address, self.address.place
-        options: dict[str, str] = {}
-        if address.listen:  # rw_timeout, in microseconds: of a connection, not of waiting for one
-            options |= _LISTEN | {"rw_timeout": str(round(address.silence_s * 1e6))}
-        if address.format != "lavfi" and address.scheme in PROTOCOLS:
-            options["protocol_whitelist"] = PROTOCOLS[address.scheme]
-        if address.scheme == "rtsp":
-            options["rtsp_flags"] = "prefer_tcp"  # what is lost on the way would be seen by all viewers
-        if address.scheme == "udp":
-            options["overrun_nonfatal"] = "1"  # FFmpeg ends the stream otherwise when we fall behind
-        if address.format is None:
-            options["format_whitelist"] = _FORMATS
-        if address.scheme == "pipe":
-            place = "pipe:0"
-        elif address.format is None and address.scheme == "file":
-            place = f"file:{address.path}"
-        limits_s = limit_s, address.silence_s
-        return av.open(place, mode="r", format=address.format, options=options, timeout=limits_s)
-
-    def _choose(self, container: InputContainer) -> list[Stream]:
-        """The best pictures and their sound. Raises MediaError when there are no pictures."""
-        import av
-
-        video = container.streams.best("video")
-        if not isinstance(video, av.VideoStream) or video.codec_context is None:
-            raise MediaError(f"{self.address.shown} has no video stream that can be decoded; give one with pictures.")
-        audio = container.streams.best("audio", related=video)
-        chosen: list[Stream] = [video] if audio is None or audio.codec_context is None else [video, audio]
-        for stream in chosen:
-            stream.codec_context.thread_type = "AUTO"
-        self._put(
-            Opened(
-                promised_rate=video.guessed_rate or video.average_rate or Fraction(25),
-                pixel_aspect=video.sample_aspect_ratio or Fraction(1),
-                video_stream=video.index,
-                audio_stream=chosen[1].index if len(chosen) > 1 else None,
-                language=language_tag(chosen[1].language) if len(chosen) > 1 else UNKNOWN,
-            )
-        )
-        return chosen
 
     def _decoded(self, packet: Packet[Any]) -> list[VideoFrame | AudioFrame]:
         frames = decode_packet(packet)

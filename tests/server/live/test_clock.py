@@ -7,7 +7,7 @@ from fractions import Fraction
 import pytest
 
 from server.live.clock import FirstPictures, Kind, SourceClock, WallClock
-from server.live.readiness import Readiness, percentile
+from server.live.ladder.readiness import Readiness, percentile
 
 FRAME_S = Fraction(1, 25)
 BLOCK_S = Fraction(1024, 48000)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
 import msgspec
 import pytest
 from aiohttp.test_utils import TestClient
-from broadcast import Broadcast, encoded
+from broadcast import SEGMENT_FRAMES, Broadcast, encoded
 from serving import FAST_PATH, logged
 
 from abr.core.device import Device, DeviceProfile, Measurement
@@ -19,6 +20,7 @@ from abr.core.events import Decided
 from abr.core.title import segment_file
 from abr.records import dumps
 from server.context import CONTEXT
+from server.live.ladder.shedding import WHOLE_LADDER, Ladder
 from server.settings import Settings
 
 NAMESPACE = {"mpd": "urn:mpeg:dash:schema:mpd:2011"}
@@ -102,6 +104,30 @@ async def test_a_session_on_a_live_title_plays_what_is_decided_for_each_segment(
     assert "no plan yet" not in log[-1].reason, "plans hold while the stream goes on"
     assert all(event.size_bytes == (media / "video" / event.rendition / segment_file(event.segment)).stat().st_size
                for event in log)  # fmt: skip
+
+
+async def test_a_rung_that_is_not_made_is_not_decided_for_and_is_again_when_it_is_back(cam, viewer):
+    """The viewer could have the top rung all the time."""
+    publish = in_thread(cam)
+    await publish("send", 3)
+    await viewer.open(controller="throughput")
+    change = cam.publication.change_ladder
+    rungs = []
+    for number in range(3, 12):
+        if number == 4:
+            await asyncio.to_thread(change, 3, 3 * SEGMENT_FRAMES, Ladder(without=("108p",), eased=("64p",)))
+        if number == 8:
+            await asyncio.to_thread(change, 7, 7 * SEGMENT_FRAMES, WHOLE_LADDER)
+        if number > 3:
+            await publish("send", 1, ("video/108p",) if number < 8 else ())
+        viewer.pass_s()
+        status, _, headers = await viewer.ask(number, buffer_s=8.0)
+        assert status == 200
+        rungs.append(headers["Toprung-Rendition"])
+    assert set(rungs[1:5]) == {"64p"} and rungs[-1] == "108p", rungs
+    metrics = await (await viewer.client.get("/metrics")).text()
+    told = dict(re.findall(r'toprung_live_ladder_decisions_total{ladder="([a-z]+)"} ([0-9]+)', metrics))
+    assert told == {"whole": "5", "shed": "4"}
 
 
 async def test_asked_again_the_answer_is_the_same_also_when_the_stream_has_gone_on(cam, viewer):

@@ -193,7 +193,7 @@ def test_while_the_trainer_works_samples_wait_but_only_the_newest_few(tmp_path: 
         learning._is_free = False
         with learning._changed:
             for number in range(50 * 8):
-                learning.watch(object(), number)  # type: ignore[arg-type]
+                learning.watch(object(), *divmod(number, 50))  # type: ignore[arg-type]
                 if number % 50 == 49:
                     learning.listed(number // 50, 0.1)
             assert [each.segment for each in learning._waiting] == [3, 4, 5, 6, 7]

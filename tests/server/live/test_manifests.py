@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from itertools import accumulate
 from xml.etree import ElementTree
 
 import m3u8
@@ -14,10 +13,10 @@ from msgspec.structs import replace as with_fields
 from abr.core.title import AudioTrack, Rendition
 from server.ingest.audio import FRAME_SAMPLES, RATE_HZ
 from server.ingest.ladder import plan_sizes
-from server.live.caps import caps_by_size
 from server.live.clock import WallClock
 from server.live.edge.manifests import live_manifests, peak_bandwidth_bps
 from server.live.edge.presentation import LivePresentation
+from server.live.ladder.caps import caps_by_size
 
 BEGUN_S = 1_800_000_000.0
 LOW = Rendition(
@@ -53,7 +52,6 @@ def presentation(
 ) -> LivePresentation:
     length = round(2 * rate[0] / rate[1])
     frames = [*[length] * (count - 1), last or length]
-    begins = list(accumulate(frames, initial=first * length))
     return LivePresentation(
         name="cam",
         display_width_px=640,
@@ -66,7 +64,6 @@ def presentation(
         audio=(SOUND,),
         first=first,
         frames=tuple(frames),
-        sound_ends=tuple(round(Fraction(begin * rate[1], rate[0]) * RATE_HZ / FRAME_SAMPLES) for begin in begins),
         published_s=BEGUN_S + 24.5,
         ended=ended,
         chunk_frames=0 if chunks is None else -(-length // 4),

@@ -56,10 +56,21 @@ def test_it_stands_still_while_segments_are_late_and_goes_on_when_they_are_in_ti
     wait_until(lambda: state_of(measuring.pid) != "T", "that it goes on")
 
 
+def test_it_stands_still_for_as_long_as_segments_are_late_or_the_ladder_is_not_whole(measuring):
+    measuring.listed(0, 1.5)
+    for segment in (1, 2):
+        measuring.watch(None, segment, 0)  # type: ignore[arg-type]
+        assert measuring.is_resting, "the next segment has begun, and that is all"
+        measuring.listed(segment, 0.1, is_short=True)
+        assert measuring.is_resting
+    measuring.listed(3, 0.1)
+    assert not measuring.is_resting
+
+
 def test_it_stands_still_when_no_segment_comes_at_all(measuring, ticks):
     measuring.listed(0, 0.3)
     ticks.now_s = 4.1
-    measuring.watch(None, 100)  # type: ignore[arg-type]
+    measuring.watch(None, 2, 0)  # type: ignore[arg-type]
     wait_until(lambda: state_of(measuring.pid) == "T", "that it stands still")
 
 

@@ -24,15 +24,16 @@ from clips import make_clip, picture
 from live_process import LIVE, SMALL, finish, live, run, run_on, wait_for_segment
 from oracle import decode
 from ports import free_port
+from publisher import publish, taken
 from serve_process import clean_environment
 from waiting import wait_until
 
-from server.live.pictures import LivePictures
-from server.live.sound import EARLY_MAX_S
+from server.live.pictures import Listeners, SpanPictures
 from server.live.source import reader as source_module
 from server.live.source.address import Address
+from server.live.source.early_sound import EARLY_MAX_S
 from server.live.source.reader import Arrived, LiveSource
-from server.live.stream import LOOK_AHEAD_S, _begin
+from server.live.source.spans import LOOK_AHEAD_S, SourceSpan, begin
 
 RATE = 25
 FRAME_S = Fraction(1, RATE)
@@ -109,12 +110,6 @@ def test_a_source_without_sound(tmp_path: Path):
     assert run(tmp_path, str(clip), *SMALLER, *WHOLE).returncode == 0
     check_whole(tmp_path, 40, with_sound=False)
     assert "audio" not in (tmp_path / "cam" / "master.m3u8").read_text()
-
-
-def silence(begin: int) -> av.AudioFrame:
-    frame = av.AudioFrame.from_ndarray(np.zeros((2, 1024), np.float32), "fltp", "stereo")
-    frame.sample_rate, frame.pts, frame.time_base = 48000, begin, Fraction(1, 48000)
-    return frame
 
 
 def transport_stream(path: Path, begin_s: int, size_px: tuple[int, int] = (192, 108)) -> bytes:
@@ -196,44 +191,10 @@ def test_a_source_that_falls_silent_ends_its_stream_with_what_there_is(tmp_path:
     check_whole(tmp_path, json.loads(out)["frames"])
 
 
-def publish(port: int, frames: int) -> Iterator[int]:
-    """Publish so many frames to the listener, as fast as it takes them; yields each one's number."""
-    url = f"rtmp://127.0.0.1:{port}/live/key"
-    with av.open(url, "w", format="flv") as container:
-        options = {"tune": "zerolatency", "preset": "ultrafast", "g": "25"}
-        video, sound = container.add_stream("libx264", rate=RATE, options=options), container.add_stream("aac", 48000)
-        video.width, video.height, video.pix_fmt = 320, 180, "yuv420p"
-        for index in range(frames):
-            frame = av.VideoFrame.from_ndarray(picture(320, 180, index), format="rgb24")
-            frame.pts, frame.time_base = index, FRAME_S
-            container.mux(video.encode(frame))
-            for block in range(index * 48000 // RATE // 1024, (index + 1) * 48000 // RATE // 1024):
-                container.mux(sound.encode(silence(block * 1024)))
-            yield index
-        container.mux(video.encode(None))
-        container.mux(sound.encode(None))
-
-
-def taken(port: int, frames: int) -> Iterator[int]:
-    """The same as soon as there is a listener; the first picture has been sent."""
-    published: Iterator[int] = iter(())
-
-    def is_taken() -> bool:
-        nonlocal published
-        published = publish(port, frames)
-        try:
-            return next(published) == 0
-        except (OSError, av.error.FFmpegError):
-            return False
-
-    wait_until(is_taken, "the listener")
-    return published
-
-
 def test_a_publisher_sends_to_us_and_a_second_one_is_refused(tmp_path: Path):
     port = free_port()
     address = f"rtmp://127.0.0.1:{port}/live/key"
-    with live(tmp_path, address, "--listen", *SMALL, "--window", "60s", "--name", "cam") as process:
+    with live(tmp_path, address, "--listen", "--reconnect", "0", *SMALL, "--window", "60s", "--name", "cam") as process:
         for index in taken(port, 150):
             if index == 100:
                 wait_for_segment(tmp_path / "cam", 2)
@@ -247,7 +208,18 @@ def test_a_publisher_sends_to_us_and_a_second_one_is_refused(tmp_path: Path):
 def test_a_transport_stream_comes_by_udp(tmp_path: Path):
     port = free_port()
     data = transport_stream(tmp_path / "a.ts", 10)
-    arguments = (f"udp://127.0.0.1:{port}", *SMALLER, "--window", "60s", "--name", "cam", "--silence", "10s")
+    arguments = (
+        f"udp://127.0.0.1:{port}",
+        *SMALLER,
+        "--window",
+        "60s",
+        "--name",
+        "cam",
+        "--silence",
+        "10s",
+        "--reconnect",
+        "0",
+    )
     stopped = threading.Event()
 
     def send() -> None:
@@ -339,7 +311,8 @@ def test_connections_that_are_no_publishers_do_not_end_the_wait(tmp_path: Path):
             return time.monotonic() - begun_s
         return None
 
-    with live(tmp_path, address, "--listen", "--silence", "5s", *SMALL, "--window", "60s", "--name", "cam") as process:
+    patience = ("--silence", "5s", "--reconnect", "0")
+    with live(tmp_path, address, "--listen", *patience, *SMALL, "--window", "60s", "--name", "cam") as process:
         for words in (b"", b"GET / HTTP/1.0\r\n\r\n", b"x" * 2000):
             wait_until(lambda words=words: held_s(words, leave=True) is not None, "the listener")
         wait_until(lambda: (held_s(b"", leave=False) or 0) > 4, "a silent guest that is let go after --silence")
@@ -389,7 +362,7 @@ class Sender:
 @pytest.mark.parametrize(("picture_after_s", "early_s"), [(3, 3), (600, EARLY_MAX_S)])
 def test_sound_that_waits_for_pictures_is_bounded(picture_after_s: float, early_s: float):
     sender = Sender(picture_after_s)
-    _, ahead = _begin(sender)  # type: ignore[arg-type]
+    ahead = begin(sender).ahead  # type: ignore[arg-type]
     before = next(index for index, each in enumerate(ahead) if each.is_picture)
     assert before / 50 == pytest.approx(early_s, abs=0.05)
     assert (len(ahead) - before) / 50 == pytest.approx(LOOK_AHEAD_S, abs=0.05)
@@ -398,7 +371,9 @@ def test_sound_that_waits_for_pictures_is_bounded(picture_after_s: float, early_
 def test_sound_beside_pictures_without_times_is_bounded():
     (*_, sound) = Sender(0).frames()
     arrivals = chain([Arrived(av.VideoFrame(16, 16), 0.0)], repeat(sound, 5000))
-    pictures = LivePictures(arrivals, None, 12, None, object(), None)  # type: ignore[arg-type]
+    span = SourceSpan(footage=None, filters=(), first_picture_s=0.0, arrivals=arrivals)  # type: ignore[arg-type]
+    listeners = Listeners(publication=None, sound=object())  # type: ignore[arg-type]
+    pictures = SpanPictures(span, listeners, Fraction(0))
     assert len(list(pictures._pictures())) == 1
     assert sum(each.sound_s for each in pictures._early) == pytest.approx(EARLY_MAX_S, abs=0.05)
 

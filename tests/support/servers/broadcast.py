@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -17,7 +17,8 @@ from abr.media.probe import SourceInfo
 from abr.media.tracks import SourceSound
 from server.ingest.ladder import Rung
 from server.live.clock import WallClock
-from server.live.publication import LivePlan, Publication, begin_folder
+from server.live.plan import LivePlan
+from server.live.publication import Publication, begin_folder
 from server.live_edge.growing import read_part
 from server.media.live_title import LiveTitle
 
@@ -68,23 +69,27 @@ class Broadcast:
             id="cam", state="waiting", version=version, segment_s=1.0, window_s=window_s, updated_s=clock()
         )
         begin_folder(self.folder, waiting)
-        self._publication = Publication(self.folder, plan, WallClock(clock()), clock=clock)
+        self._publication = Publication(self.folder, plan, WallClock(clock()), clock=clock, ticks=clock)
         self._chunk = 0
         self._writers = {part: self._publication.writer(part) for part in plan.parts}
         for part, write in self._writers.items():
-            write("init.mp4", (self.media / part / "init.mp4").read_bytes())
+            for init in sorted((self.media / part).glob("init*.mp4")):
+                write(init.name, init.read_bytes())
 
     @property
     def publication(self) -> Publication:
         return self._publication
 
-    def send(self, count: int = 1) -> None:
-        """The next segments are there; of a long stream the media comes again from its beginning."""
+    def send(self, count: int = 1, without: Sequence[str] = ()) -> None:
+        """The next segments are there; of a long stream the media comes again from its beginning.
+
+        without: parts, such as video/108p, that are not made of them.
+        """
         for _ in range(count):
             segment = self._publication.listed
             for part, write in self._writers.items():
                 body = (self.media / part / segment_file(segment % SEGMENTS)).read_bytes()
-                write(segment_file(segment), body)
+                write(segment_file(segment), b"" if part in without else body)
 
     def send_chunk(self) -> None:
         """The next chunk is there, of CHUNK_FRAMES; with its last one the segment is whole."""

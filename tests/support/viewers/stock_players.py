@@ -80,8 +80,18 @@ async def watch(
     browser: Browser, stage_url: str, player: str, source: str, *, limit_s: float = 200.0, **how: object
 ) -> tuple[Viewing, Watched]:
     """Play `source` to its end (or `stop_s`); `how`: rate, buffer_s, stop_s and whatever else play.js knows."""
+    page = await begin_to_watch(browser, stage_url, player, source, **how)
+    return await watch_to_the_end(page, player, limit_s=limit_s), page
+
+
+async def begin_to_watch(browser: Browser, stage_url: str, player: str, source: str, **how: object) -> Watched:
+    """Open a page that plays, as `watch` does."""
     query = urlencode({"player": player, "src": source, **how})
-    page = await browser.open(f"{stage_url}play.html?{query}")
+    return await browser.open(f"{stage_url}play.html?{query}")
+
+
+async def watch_to_the_end(page: Watched, player: str, *, limit_s: float = 200.0) -> Viewing:
+    """What a page has shown when its video has ended."""
     try:
         await page.tab.wait_for_function("seen.ended || seen.errors.length", timeout=limit_s * 1000)
     except TimeoutError:
@@ -89,7 +99,7 @@ async def watch(
         said = [*page.console[-8:], *page.refused, *page.failures]
         pytest.fail(f"{player} had not ended after {limit_s} s: time, state, frames, stalls {at}; {said}")
     seen = await page.tab.evaluate("seen")
-    viewing = Viewing(
+    return Viewing(
         frames=[tuple(frame) for frame in seen["frames"]],
         stalls=[(at_s, took_s) for at_s, took_s in seen["stalls"] if took_s >= STALL_MIN_S],
         errors=seen["errors"],
@@ -97,7 +107,6 @@ async def watch(
         audio_bytes=seen["audioBytes"],
         requests=list(page.requests),
     )
-    return viewing, page
 
 
 def segment_of(title: Title, media_s: float) -> int:
