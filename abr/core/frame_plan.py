@@ -71,6 +71,16 @@ class FramePlan:
                 raise FormatError(f"A frame plan carries into segment {segment}, which begins with a key frame.")
 
 
+def upscale_name(scale: float) -> str:
+    """What a device profile calls the plain picture for the display of networks of this scale: upscale-x4."""
+    return f"upscale-x{scale:g}"
+
+
+def carry_name(scale: float) -> str:
+    """What a device profile calls carrying what a network of this scale added: carry-x4."""
+    return f"carry-x{scale:g}"
+
+
 def dumps_plan(plan: FramePlan) -> bytes:
     """The file of a plan. The inverse of `loads_plan`. Raises FormatError for a plan that nobody could follow."""
     plan.check()
