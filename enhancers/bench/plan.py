@@ -33,6 +33,9 @@ from enhancers.runtime.loader import load_exits, open_planned
 BUDGETS = (0.25, 0.5, 1.0, 1.6, 2.2, 3.2)
 """In runs of the cheapest exit a frame."""
 
+_GOLDEN = (np.sqrt(5) - 1) / 2
+"""Its multiples fall evenly and without a period, so that turns do not keep step with the frames that are scored."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurvePoint:
@@ -179,7 +182,8 @@ class _Bench:
         below = max(0, above - 1)
         share = min(1.0, (macs - costs[below]) / (costs[above] - costs[below]))
         actions = [0 if number == 0 else number + 1 for number in (below, above)]
-        turns = np.diff(np.floor(np.arange(sum(self.prepared.title.segment_frames) + 1) * share + 1e-9)).astype(int)
+        frames = np.arange(sum(self.prepared.title.segment_frames))
+        turns = (frames * _GOLDEN % 1 < share).astype(int)
         ends = np.cumsum(self.prepared.title.segment_frames)[:-1]
         return self._plan(np.split(np.array(actions)[turns], ends))
 
