@@ -129,6 +129,11 @@ class EnhancementTable(Record, frozen=True):
     plans: tuple[PlanOffer, ...] = ()
     """What devices between two tiers, or below the first, can follow."""
 
+    def named_offers(self) -> tuple[tuple[str, Offer], ...]:
+        """Whatever can be decided, with its name: of plans the offer that has all to be downloaded."""
+        tiers = ((entry.name, offer) for entry in self.enhancers for offer in entry.offers)
+        return (*tiers, *((plan.name, plan.download) for plan in self.plans))
+
     def plan(self, name: str, rendition_id: str) -> PlanOffer | None:
         """The plan called `name` for a rendition, or None."""
         found = (each for each in self.plans if (each.name, each.offer.rendition) == (name, rendition_id))

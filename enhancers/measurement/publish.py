@@ -111,5 +111,4 @@ def _files_of(path: Path) -> set[str]:
         table = load(path, EnhancementTable)
     except (StorageError, FormatError):
         return set()
-    chunks = {chunk.file for entry in table.enhancers for offer in entry.offers for chunk in offer.chunks}
-    return chunks | {chunk.file for plan in table.plans for chunk in (*plan.offer.chunks, plan.file)}
+    return {chunk.file for _, offer in table.named_offers() for chunk in offer.chunks}
