@@ -160,7 +160,7 @@ def attach(
     export: Path | None,
     generic_only: bool,
     every_frames: int,
-    with_plans: bool = True,
+    with_plans: bool,
 ) -> AttachResult:
     """Train (or take `given` weights, or none), measure every enhancer, plan frames, publish the table."""
     began = time.perf_counter()
@@ -190,7 +190,7 @@ def attach(
         )
     plain = {id_: float(np.mean(values.vmaf)) for id_, values in prepared.title.plain_quality.items()}
     planned_s = time.perf_counter() - began - trained_s - measured_s
-    spent = {"training": trained_s, "measuring": measured_s, "planning": planned_s}
+    spent = {"training": trained_s, "measuring": measured_s} | ({"planning": planned_s} if with_plans else {})
     return AttachResult(
         table=table,
         plain_vmaf=plain,
