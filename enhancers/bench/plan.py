@@ -30,7 +30,7 @@ from enhancers.prepared_title import PreparedTitle
 from enhancers.runtime.backends import AnyNetwork
 from enhancers.runtime.loader import load_exits, open_planned
 
-BUDGETS = (0.25, 0.5, 1.0, 1.6, 2.2, 3.2)
+BUDGETS = (0.25, 0.5, 1.0, 2.2)
 """In runs of the cheapest exit a frame."""
 
 _GOLDEN = (np.sqrt(5) - 1) / 2

@@ -18,7 +18,7 @@ from abr.progress import show_share
 @click.option("--rung", default="180p", help="The rendition that is lifted.")
 @click.option("--family", type=click.Choice(["generic", "content"]), default="content", help="Whose networks.")
 @click.option("--segments", type=click.IntRange(min=1), default=10, help="So many from the title's beginning.")
-@click.option("--vmaf-every", type=click.IntRange(min=1), default=3, help="Score one frame in so many.")
+@click.option("--vmaf-every", type=click.IntRange(min=1), default=7, help="Score one frame in so many.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def bench_plan(
     title: str,
