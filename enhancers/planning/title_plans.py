@@ -37,10 +37,10 @@ WORTH = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RungPlans:
-    """The plans of one rendition, cheapest first. offers: the measured exits that they use, cheapest first."""
+    """The plans of one rendition by their number. Of plans, and of the measured exits, the cheapest comes first."""
 
     exits: Sequence[OfferCandidate]
-    plans: Sequence[BudgetPlan]
+    plans: Mapping[int, BudgetPlan]
 
     @property
     def rendition(self) -> Rendition:
@@ -99,7 +99,25 @@ def _plan(
         kept=tuple(kept_by_segment(prepared, rendition, load_exits(exits[0].chunks)[0], progress)),
         macs=tuple(parse(each.architecture).macs_per_output_px for each in exits),
     )
-    return RungPlans(exits=exits, plans=plan_rung(known, weights_digest(exits[-1].chunks)))
+    plans = plan_rung(known, weights_digest(exits[-1].chunks))
+    lengths = [len(kept) for kept in known.kept]
+    tiers = np.average([rows.mean(axis=0) for rows in known.gains], axis=0, weights=lengths)
+    return RungPlans(exits=exits, plans=promising(plans, dict(zip(known.macs, tiers.tolist(), strict=True))))
+
+
+def promising(plans: Sequence[BudgetPlan], tiers: Mapping[float, float]) -> dict[int, BudgetPlan]:
+    """By number, from 1: the plans that should add WORTH to every cheaper plan, and to tiers that cost no more.
+
+    tiers: the gain of each by its multiply-accumulates. Measuring a plan takes as long as measuring a tier.
+    """
+    kept: dict[int, BudgetPlan] = {}
+    best, cheapest = 0.0, min(tiers)
+    for number, plan in enumerate(plans, start=1):
+        rivals = [gain for macs, gain in tiers.items() if macs <= plan.load * cheapest]
+        if plan.expected_gain >= max([best, *rivals]) + WORTH:
+            kept[number] = plan
+            best = plan.expected_gain
+    return kept
 
 
 def gains_of(prepared: PreparedTitle, rendition: Rendition, exits: Sequence[Quality]) -> tuple[Floats, ...]:
@@ -123,7 +141,7 @@ def kept_by_segment(
 
 def _subjects(prepared: PreparedTitle, rung: RungPlans) -> Iterator[PlanSubject]:
     size_px = rung.rendition.width_px, rung.rendition.height_px
-    for number, each in enumerate(rung.plans, start=1):
+    for number, each in rung.plans.items():
         networks = rung.networks(deepest_exit(each.plan))
         enhancer = open_planned(networks, "", size_px=size_px, display_px=prepared.display_px)
         yield PlanSubject(key=_key(rung, number), rendition=rung.rendition, enhancer=enhancer, plan=each.plan)
@@ -143,7 +161,7 @@ def _worthwhile(
         return float(np.average(counted_quality(quality, Currency.TRUSTED), weights=title.segment_frames))
 
     best = mean(title.plain_quality[rung.rendition.id])
-    for number, each in enumerate(rung.plans, start=1):
+    for number, each in rung.plans.items():
         quality = found[_key(rung, number)]
         if mean(quality) >= best + WORTH and not judge.refusals(quality):
             best = mean(quality)
