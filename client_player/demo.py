@@ -88,7 +88,8 @@ def demo(out: Path, trace: Path, trace_start_s: float, is_live: bool, live_secon
     with step(console, "Measure how fast this device enhances"):
         run_toprung(console, "profile", "--quick", "--force", "--output", profile)
     with step(console, "Attach the sample's trained enhancers, and measure what each one buys"):
-        run_toprung(console, "train", TITLE, "--library", library, "--source", SOURCE, "--weights", SAMPLE / "weights")
+        sample = ("--weights", SAMPLE / "weights", "--no-plans")
+        run_toprung(console, "train", TITLE, "--library", library, "--source", SOURCE, *sample)
     if train_seconds:
         with step(console, f"Train the smallest tier for {train_seconds} s, to see it work (kept apart)"):
             trial = ("--tiers", "low", "--seconds", train_seconds, "--dry-run")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta
 
 from abr.core.title import Count, Identifier, Meter, Positive, Quality
@@ -85,6 +86,36 @@ class EnhancerEntry(Record, frozen=True):
         return next((offer for offer in self.offers if offer.rendition == rendition_id), None)
 
 
+class ActionShare(Record, frozen=True):
+    """Of all frames of a plan, the share for which this is done, and what it costs a device.
+
+    architecture: as device profiles call it: that of an exit, `upscale-x4` for the plain picture, or `carry-x4` for
+    carrying what a network of ×4 added.
+    """
+
+    architecture: str
+    share: Annotated[float, Meta(ge=0, le=1)]
+
+
+class PlanOffer(Record, frozen=True):
+    """A rendition lifted by a frame plan (`abr.core.frame_plan`): for each frame what to compute, for one budget."""
+
+    name: Identifier
+    """`<family>-plan-<number>`, the cheapest first, such as content-plan-1."""
+    family: Family
+    offer: Offer
+    """Of the deepest exit that the plan needs, with the quality of the plan and its mean multiplications."""
+    file: Chunk
+    """The plan itself. It holds for the weights that the offer names."""
+    shares: Annotated[tuple[ActionShare, ...], Meta(max_length=16)]
+    """In the order of actions: nothing, carry, exit 1 … n."""
+
+    @property
+    def download(self) -> Offer:
+        """The offer with the plan behind the chunks of its weights: all that has to be downloaded."""
+        return msgspec.structs.replace(self.offer, chunks=(*self.offer.chunks, self.file))
+
+
 class EnhancementTable(Record, frozen=True):
     """Everything that can lift this title's renditions, cheapest tier first within a family."""
 
@@ -95,6 +126,18 @@ class EnhancementTable(Record, frozen=True):
     trained_frames: Count = 0
     note: str = ""
     """How the content-aware weights were made: command, seed, device, seconds."""
+    plans: tuple[PlanOffer, ...] = ()
+    """What devices between two tiers, or below the first, can follow."""
+
+    def named_offers(self) -> tuple[tuple[str, Offer], ...]:
+        """Whatever can be decided, with its name: of plans the offer that has all to be downloaded."""
+        tiers = ((entry.name, offer) for entry in self.enhancers for offer in entry.offers)
+        return (*tiers, *((plan.name, plan.download) for plan in self.plans))
+
+    def plan(self, name: str, rendition_id: str) -> PlanOffer | None:
+        """The plan called `name` for a rendition, or None."""
+        found = (each for each in self.plans if (each.name, each.offer.rendition) == (name, rendition_id))
+        return next(found, None)
 
     def entry(self, name: str) -> EnhancerEntry:
         """The enhancer called `name`; raises KeyError."""

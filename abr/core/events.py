@@ -115,6 +115,8 @@ class Shown(Event, frozen=True, tag="shown"):
     """A segment was shown to its end. frames = enhanced_frames + plain_frames; late ones missed their instant.
 
     latency_s: of a live stream, how far its last frame was behind the live edge; absent for titles.
+    lowered_frames: those made with less computing than the frame plan says; absent where there were none. Frames that
+    the plan itself leaves plain count among the enhanced ones: its quality is told with them in it.
     """
 
     segment: Index
@@ -129,6 +131,7 @@ class Shown(Event, frozen=True, tag="shown"):
     enhance_p50_ms: Span = 0.0
     enhance_p95_ms: Span = 0.0
     latency_s: Span | UnsetType = UNSET
+    lowered_frames: Frames | UnsetType = UNSET
 
 
 class Stepped(Event, frozen=True, tag="stepped"):

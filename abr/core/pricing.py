@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 from weakref import WeakValueDictionary
 
 import numpy as np
 
 from abr.core.arrays import Floats
 from abr.core.device import DeviceProfile
-from abr.core.enhancement import Currency, EnhancementTable, EnhancerEntry, Family, Offer
+from abr.core.enhancement import Currency, EnhancementTable, Family, Offer, PlanOffer
 from abr.core.options import FAMILIES, VMAF_MAX, Choice, PriceList, counted_quality
 from abr.core.title import Rendition, Title
 from abr.errors import FormatError
@@ -32,6 +33,21 @@ def price(
 ) -> PriceList:
     """`TitleOptions.price` for a single list."""
     return TitleOptions(title, table, currency).price(profile, families=families, load_max=load_max)
+
+
+PLAN_WORTH = 0.5
+"""Points by which a frame plan must beat every tier that the device can run, to be an option beside them."""
+
+
+def plan_frame_s(plan: PlanOffer, profile: DeviceProfile, rendition: Rendition) -> float | None:
+    """Mean seconds that a plan's frames take the device; None when it has not measured all that the plan does."""
+    total_s = 0.0
+    for each in plan.shares:
+        speed = profile.best(each.architecture, rendition.width_px, rendition.height_px) if each.share else None
+        if speed is None and each.share:
+            return None
+        total_s += each.share * speed.p95_ms / 1000 if speed else 0.0
+    return total_s
 
 
 class TitleOptions:
@@ -57,7 +73,8 @@ class TitleOptions:
         """Price the title for a device. Its sizes and qualities are shared with other lists: do not write to them.
 
         An enhancer is offered for a rendition when its family is allowed, the device measured its architecture, it runs
-        within `load_max` of real time at that size, and it beats plain playback of that rendition on average.
+        within `load_max` of real time at that size, and it beats plain playback of that rendition on average. The best
+        frame plan of which the same is true is offered when it beats all tiers that are, by PLAN_WORTH.
         Without table or profile only plain playback is offered. A segment's bytes include those of the audio it plays
         with. Raises FormatError when the table does not fit the title.
         """
@@ -81,21 +98,52 @@ class TitleOptions:
 
     def _offered(
         self, profile: DeviceProfile | None, families: Collection[Family], load_max: float
-    ) -> Iterator[tuple[_Column, float]]:
+    ) -> Iterator[_Priced]:
         """The options of each rendition, plain playback first, with the seconds of compute that a frame takes."""
         title = self._title
         for plain, rendition in zip(self._plain, title.renditions, strict=True):
             yield plain, 0.0
-            for entry in self._table.enhancers if self._table else ():
-                offer = entry.offer(rendition.id)
-                if entry.family not in families or offer is None or profile is None:
-                    continue
-                speed = profile.best(offer.architecture, rendition.width_px, rendition.height_px)
-                if speed is None or speed.p95_ms / 1000 * title.fps > load_max:
-                    continue
-                lift = self._lift_column(plain, entry, offer)
-                if lift is not None:
-                    yield lift, speed.p95_ms / 1000
+            if profile is not None and self._table is not None:
+                tiers = list(self._tiers(self._table, plain, rendition, profile, families, load_max))
+                plans = self._plans(self._table, plain, rendition, profile, families, load_max)
+                yield from _with_plan(tiers, max(plans, key=_mean_quality, default=None))
+
+    def _tiers(
+        self,
+        table: EnhancementTable,
+        plain: _Column,
+        rendition: Rendition,
+        profile: DeviceProfile,
+        families: Collection[Family],
+        load_max: float,
+    ) -> Iterator[_Priced]:
+        for entry in table.enhancers:
+            offer = entry.offer(rendition.id)
+            if entry.family not in families or offer is None:
+                continue
+            speed = profile.best(offer.architecture, rendition.width_px, rendition.height_px)
+            if speed is None or speed.p95_ms / 1000 * self._title.fps > load_max:
+                continue
+            if (lift := self._lift_column(plain, entry.name, offer)) is not None:
+                yield lift, speed.p95_ms / 1000
+
+    def _plans(
+        self,
+        table: EnhancementTable,
+        plain: _Column,
+        rendition: Rendition,
+        profile: DeviceProfile,
+        families: Collection[Family],
+        load_max: float,
+    ) -> Iterator[_Priced]:
+        for plan in table.plans:
+            if plan.offer.rendition != rendition.id or plan.family not in families:
+                continue
+            frame_s = plan_frame_s(plan, profile, rendition)
+            if frame_s is None or frame_s * self._title.fps > load_max:
+                continue
+            if (lift := self._lift_column(plain, plan.name, plan.download)) is not None:
+                yield lift, frame_s
 
     def _plain_column(self, index: int, rendition: Rendition) -> _Column:
         sizes = tuple(size + extra for size, extra in zip(rendition.segment_bytes, self._sound, strict=True))
@@ -107,11 +155,11 @@ class TitleOptions:
         vmaf = _points(known.vmaf, len(sizes), f"Rendition {rendition.id!r}")
         return _Column(Choice(rendition=index), sizes, vmaf, vmaf, {})
 
-    def _lift_column(self, plain: _Column, entry: EnhancerEntry, offer: Offer) -> _Column | None:
+    def _lift_column(self, plain: _Column, name: str, offer: Offer) -> _Column | None:
         """None when it does not beat plain playback."""
-        choice = Choice(rendition=plain.choice.rendition, enhancer=entry.name)
+        choice = Choice(rendition=plain.choice.rendition, enhancer=name)
         if choice not in self._lifts:
-            what = f"Enhancer {entry.name!r} of rendition {offer.rendition!r}"
+            what = f"Enhancer {name!r} of rendition {offer.rendition!r}"
             vmaf = _points(offer.quality.vmaf, len(plain.sizes), what)
             quality = _points(counted_quality(offer.quality, self._currency), len(plain.sizes), what)
             chunks = {chunk.sha256: chunk.size_bytes for chunk in offer.chunks}
@@ -135,6 +183,26 @@ class _Column:
     quality: tuple[float, ...]
     vmaf: tuple[float, ...]
     chunks: dict[str, int]
+
+
+_Priced: TypeAlias = tuple[_Column, float]
+"""An option, and the seconds of compute that a frame of it takes."""
+
+
+def _mean_quality(priced: _Priced) -> float:
+    return float(np.nanmean(priced[0].quality))
+
+
+def _with_plan(tiers: Sequence[_Priced], plan: _Priced | None) -> Sequence[_Priced]:
+    """The tiers, and the plan where it beats all of them; then without tiers that it beats in every way.
+
+    So a menu grows by one option a rendition at most, and only where that is worth more than all others.
+    """
+    if plan is None or _mean_quality(plan) < max(map(_mean_quality, tiers), default=-math.inf) + PLAN_WORTH:
+        return tiers
+    bytes_needed = sum(plan[0].chunks.values())
+    kept = [tier for tier in tiers if tier[1] < plan[1] or sum(tier[0].chunks.values()) < bytes_needed]
+    return [*kept, plan]
 
 
 def _points(values: Sequence[float], segments: int, what: str) -> tuple[float, ...]:

@@ -25,6 +25,8 @@ _FRAMES_TRIED_MIN = 12
 _WINDOW_S = 2.0
 _FALLBACKS_MIN = 3
 _FALLBACKS_SHARE = 0.15
+_PLAN_MEMORY = 50
+"""Frames of a plan over which its mean cost is told: most cost next to nothing, some a multiple of the mean."""
 _COST_MAX_S = 1.0
 """Estimates stop here, so that one freak frame cannot keep an enhancer from ever being tried again."""
 
@@ -33,12 +35,14 @@ _COST_MAX_S = 1.0
 class TierCandidate:
     """One way to show frames of a rendition. frame_s: predicted seconds a frame, from the device profile.
 
-    key: what its speed depends on (architecture and size): experience is kept per key.
+    key: what its speed depends on (architecture and size): experience is kept per key. actions: of a frame plan, what
+    it may do for a frame, from nothing to the deepest exit; frame_s is then a mean.
     """
 
     name: str
     key: str
     frame_s: float
+    actions: tuple[TierCandidate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,16 +56,20 @@ class TierStep:
 
 @dataclass(slots=True)
 class EnhancerCost:
-    """Seconds of one kind of work. typical_s: a slow mean. careful_s: rises at once, falls slowly."""
+    """Seconds of one kind of work. typical_s: a slow mean. careful_s: rises at once, falls slowly.
+
+    memory: frames that typical_s looks back on.
+    """
 
     typical_s: float
     careful_s: float
     count: int = 0
+    memory: int = 10
 
     def add(self, seconds: float) -> None:
         """Count one frame that took so many seconds."""
         self.count += 1
-        self.typical_s += 0.1 * (seconds - self.typical_s)
+        self.typical_s += (seconds - self.typical_s) / self.memory
         rate = 1.0 if seconds > self.careful_s else 0.05
         self.careful_s = min(_COST_MAX_S, self.careful_s + rate * (seconds - self.careful_s))
 
@@ -90,7 +98,9 @@ class DeadlineKeeper:
 
     def cost(self, candidate: TierCandidate) -> EnhancerCost:
         """What is known of a candidate's cost: its own history, or else what the profile predicts."""
-        return self.costs.setdefault(candidate.key, EnhancerCost(candidate.frame_s, candidate.frame_s))
+        memory = _PLAN_MEMORY if candidate.actions else 10
+        usual = EnhancerCost(candidate.frame_s, candidate.frame_s, memory=memory)
+        return self.costs.setdefault(candidate.key, usual)
 
     def pick(self, now_s: float, wanted: Sequence[TierCandidate]) -> tuple[TierCandidate | None, TierStep | None]:
         """The first of `wanted` (the decided enhancer, then ever cheaper ones) that is not barred; None means plain.
@@ -109,15 +119,31 @@ class DeadlineKeeper:
 
     def allows(self, now_s: float, due_s: float | None, candidate: TierCandidate) -> bool:
         """Whether a frame due at `due_s` may be enhanced from now on. None: playback waits for it."""
-        careful_s = self.cost(candidate).careful_s
         if due_s is None:
-            return careful_s <= self.frame_s
-        reserve_s = self.decode.careful_s + self.plain.careful_s + 0.25 * careful_s
-        allowed = now_s + careful_s + reserve_s <= due_s
-        self._recent.append((now_s, not allowed))
+            return self.cost(candidate).careful_s <= self.frame_s
+        allowed = self._in_time(now_s, due_s, candidate)
+        self._count_try(now_s, fell_back=not allowed)
+        return allowed
+
+    def lower_action(self, now_s: float, due_s: float | None, plan: TierCandidate, action: int) -> int:
+        """The costliest action up to the planned one that a frame due at `due_s` has time for; 0 is nothing.
+
+        None: playback waits for the frame. Then the plan is followed if it keeps up in the mean.
+        """
+        if due_s is None:
+            return action if plan.frame_s <= self.frame_s else 0
+        found = next((each for each in range(action, 0, -1) if self._in_time(now_s, due_s, plan.actions[each])), 0)
+        self._count_try(now_s, fell_back=found < action)
+        return found
+
+    def _in_time(self, now_s: float, due_s: float, candidate: TierCandidate) -> bool:
+        careful_s = self.cost(candidate).careful_s
+        return now_s + 1.25 * careful_s + self.decode.careful_s + self.plain.careful_s <= due_s
+
+    def _count_try(self, now_s: float, *, fell_back: bool) -> None:
+        self._recent.append((now_s, fell_back))
         while self._recent and self._recent[0][0] < now_s - _WINDOW_S:
             self._recent.popleft()
-        return allowed
 
     def find_overload(self, now_s: float, due_s: float | None, candidate: TierCandidate) -> str | None:
         """Why this candidate cannot keep up, or None while it can. Ask after each frame; barring is up to `bar`."""

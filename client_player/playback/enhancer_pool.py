@@ -7,8 +7,9 @@ from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple, TypeAlias
 
 from abr.core.device import DeviceProfile, Measurement
-from abr.core.enhancement import Currency, EnhancementTable, Family, Offer
+from abr.core.enhancement import Currency, EnhancementTable, Family, Offer, PlanOffer
 from abr.core.options import counted_quality
+from abr.core.pricing import plan_frame_s
 from abr.core.title import Rendition, Title
 from client_player.playback.deadline import TierCandidate
 from client_player.playback.slow_enhancers import speed_key
@@ -28,6 +29,30 @@ _SCALERS_MAX = 16
 class _Opening(NamedTuple):
     weights_sha256: str
     task: asyncio.Task[Enhancer | None]
+
+
+_NEVER_S = 3600.0
+
+
+def _never(name: str) -> TierCandidate:
+    """An action that the plan never takes, and the device has not measured."""
+    return TierCandidate(name=name, key="", frame_s=_NEVER_S)
+
+
+def _open_plan(plan: PlanOffer, title: Title, measured: Measurement, chunks: tuple[bytes, ...]) -> Enhancer:
+    """Open a frame plan with the backend and threads that are fastest for its deepest exit."""
+    from enhancers.runtime.loader import open_plan  # brings its backends along
+
+    rendition = title.rendition(plan.offer.rendition)
+    return open_plan(
+        plan,
+        title.segment_frames,
+        chunks,
+        size_px=(rendition.width_px, rendition.height_px),
+        display_px=(title.display_width_px, title.display_height_px),
+        backend=measured.backend,
+        threads=measured.threads,
+    )
 
 
 class EnhancerPool:
@@ -70,19 +95,26 @@ class EnhancerPool:
         return self._scalers[size]
 
     def find_offer(self, enhancer: str, rendition: str) -> Offer | None:
-        """The title's offer of this name for this rendition; None for plain playback and unknown names."""
+        """The title's offer of this name for this rendition; None for plain playback and unknown names.
+
+        That of a frame plan has the plan among its chunks.
+        """
         for entry in self._table.enhancers if self._table else ():
             if entry.name == enhancer:
                 return entry.offer(rendition)
-        return None
+        plan = self._find_plan(enhancer, rendition)
+        return plan.download if plan else None
+
+    def _find_plan(self, enhancer: str, rendition: str) -> PlanOffer | None:
+        return self._table.plan(enhancer, rendition) if self._table else None
 
     def list_candidates(self, rendition: str, enhancer: str) -> tuple[TierCandidate, ...]:
         """The decided enhancer, then ever cheaper ones worth having: each better than all that cost less.
 
         When the decided one cannot be used (its weights are missing, for example) the list begins with the next.
         """
-        decided = self._find_measurement(self.find_offer(enhancer, rendition))
-        if decided is None:
+        decided_s = self._predict_frame_s(enhancer, rendition)
+        if decided_s is None:
             return ()
         worthwhile: list[TierCandidate] = []
         best = float("-inf")
@@ -91,30 +123,55 @@ class EnhancerPool:
             if candidate.name == enhancer:
                 worthwhile.append(candidate)
                 break
-            if candidate.frame_s < decided.p95_ms / 1000 and quality > best:
+            if candidate.frame_s < decided_s and quality > best:
                 worthwhile.append(candidate)
                 best = quality
         return tuple(reversed(worthwhile))
 
     def _priced_candidates(self, rendition: str) -> Iterator[tuple[TierCandidate, float]]:
         """Candidates and their mean trusted quality, of all that could be opened now."""
-        for entry in self._table.enhancers if self._table else ():
-            offer = entry.offer(rendition)
-            measured = self._find_measurement(offer)
-            if offer is None or measured is None or (entry.name, rendition) in self._disabled:
+        table = self._table
+        if table is None:
+            return
+        named = [(entry.name, entry.family) for entry in table.enhancers]
+        named += [(plan.name, plan.family) for plan in table.plans if plan.offer.rendition == rendition]
+        for name, family in named:
+            offer, frame_s = self.find_offer(name, rendition), self._predict_frame_s(name, rendition)
+            if offer is None or frame_s is None or (name, rendition) in self._disabled:
                 continue
-            is_here = self._weights.owns(offer) or (entry.name, rendition) in self._opening
-            if entry.family not in self._families or not is_here:
+            is_here = self._weights.owns(offer) or (name, rendition) in self._opening
+            if family not in self._families or not is_here:
                 continue
-            candidate = TierCandidate(name=entry.name, key=speed_key(measured), frame_s=measured.p95_ms / 1000)
             counted = counted_quality(offer.quality, Currency.TRUSTED)
-            yield candidate, sum(counted) / max(1, len(counted))
+            yield self._candidate(name, offer, frame_s), sum(counted) / max(1, len(counted))
+
+    def _candidate(self, name: str, offer: Offer, frame_s: float) -> TierCandidate:
+        plan = self._find_plan(name, offer.rendition)
+        if plan is None:
+            measured = self._find_measurement(offer)
+            assert measured is not None
+            return TierCandidate(name=name, key=speed_key(measured), frame_s=frame_s)
+        speeds = [self._measurement_of(each.architecture, offer.rendition) for each in plan.shares]
+        actions = tuple(
+            TierCandidate(name=name, key=speed_key(speed), frame_s=speed.p95_ms / 1000) if speed else _never(name)
+            for speed in speeds
+        )
+        return TierCandidate(name=name, key=f"{name}@{offer.rendition}", frame_s=frame_s, actions=actions)
+
+    def _predict_frame_s(self, enhancer: str, rendition: str) -> float | None:
+        """Mean seconds of a frame; None when the device has not measured what it takes."""
+        plan = self._find_plan(enhancer, rendition)
+        if plan is not None and self._profile is not None:
+            return plan_frame_s(plan, self._profile, self._title.rendition(rendition))
+        measured = self._find_measurement(self.find_offer(enhancer, rendition))
+        return measured.p95_ms / 1000 if measured else None
 
     def _find_measurement(self, offer: Offer | None) -> Measurement | None:
-        if offer is None or self._profile is None:
-            return None
-        rendition = self._title.rendition(offer.rendition)
-        return self._profile.best(offer.architecture, rendition.width_px, rendition.height_px)
+        return self._measurement_of(offer.architecture, offer.rendition) if offer is not None else None
+
+    def _measurement_of(self, architecture: str, rendition_id: str) -> Measurement | None:
+        rendition = self._title.rendition(rendition_id)
+        return self._profile.best(architecture, rendition.width_px, rendition.height_px) if self._profile else None
 
     def start_opening(self, enhancer: str, rendition: str) -> None:
         """Open it in the background, unless it is open, being opened, disabled, or lacks its weights."""
@@ -156,7 +213,10 @@ class EnhancerPool:
             return None
         weights = self._weights.chunks_of(offer)
         rendition_info = self._title.rendition(rendition)
+        plan = self._find_plan(enhancer, rendition)
         try:
+            if plan is not None:
+                return await self._compute.run(_open_plan, plan, self._title, measured, weights)
             return await self._compute.run(self._opener, offer, rendition_info, self._title, measured, weights)
         except Exception as error:  # noqa: BLE001 (downloaded weights are not trusted; plain playback continues)
             self.disable(enhancer, rendition)

@@ -57,6 +57,8 @@ class ReadyFrame:
     cost_s: float
     ready_s: float
     missing: bool = False
+    lowered: bool = False
+    """Made with less computing than a frame plan says."""
 
     @property
     def last(self) -> bool:
@@ -136,10 +138,12 @@ class _Tally:
 
     enhanced: int = 0
     late: int = 0
+    lowered: int = 0
     costs_ms: list[float] = field(default_factory=list)
 
     def count(self, ready: ReadyFrame, due_s: float) -> None:
         self.enhanced += ready.enhancer != PLAIN
+        self.lowered += ready.lowered
         self.late += ready.missing or ready.ready_s > due_s
         if ready.enhancer != PLAIN:
             self.costs_ms.append(ready.cost_s * 1000)
@@ -226,5 +230,6 @@ class Presenter:
                 enhance_p50_ms=tally.percentile_ms(50),
                 enhance_p95_ms=tally.percentile_ms(95),
                 latency_s=_latency_s(ready, now_s),
+                lowered_frames=tally.lowered or UNSET,
             )
         )

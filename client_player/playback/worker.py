@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from abr.core.enhancement import PLAIN
 from abr.core.events import AnyEvent, Failed, Stepped
+from abr.core.frame_plan import Action
 from abr.errors import ToprungError
 from abr.virtual_time import SessionClock
 from client_player.decoder import SegmentDecoder, black_frame
@@ -17,6 +19,7 @@ from client_player.playback.timeline import Timeline
 from client_player.worker_thread import WorkerThread
 from enhancers.runtime.enhancer import Enhancer
 from enhancers.runtime.frames import Frame
+from enhancers.runtime.planned import FollowedPlan
 
 _OPEN_WAIT_MAX_S = 1.5
 """How long start-up waits for an enhancer to open; later, the head start of finished frames is the limit."""
@@ -26,6 +29,14 @@ DECODE_MAX_S = 5.0
 
 BLANK_MAX = 3
 """Segments in a row without a picture before the session is given up."""
+
+
+class _Made(NamedTuple):
+    """How a frame came about: by which enhancer, in how many seconds, and whether by less than was planned for it."""
+
+    enhancer: str
+    cost_s: float
+    lowered: bool = False
 
 
 class EnhancementWorker:
@@ -112,18 +123,20 @@ class EnhancementWorker:
             decoded = await self._decode(decoder)
             self._deadlines.decode.add(self._clock.now_s() - began_s)
             due_s = self._timeline.due_s(media_s)
-            used, cost_s = PLAIN, 0.0
+            made = _Made(PLAIN, 0.0)
             if decoded is not None:
                 decoded_frames += 1
-                choice, used, cost_s = await self._produce_frame(job, decoded, choice, due_s)
+                made = await self._produce_frame(job, number, decoded, choice, due_s)
+                choice = self._review_choice(job, choice, due_s)
             await self._queue.put(
                 ReadyFrame(
                     job=job,
                     number=number,
                     media_s=media_s,
                     frame=self._last_frame,
-                    enhancer=used,
-                    cost_s=cost_s,
+                    enhancer=made.enhancer,
+                    cost_s=made.cost_s,
+                    lowered=made.lowered,
                     ready_s=self._clock.now_s(),
                     missing=decoded is None,
                 )
@@ -142,19 +155,46 @@ class EnhancementWorker:
             return None
 
     async def _produce_frame(
-        self, job: FrameJob, decoded: Frame, choice: TierCandidate | None, due_s: float | None
-    ) -> tuple[TierCandidate | None, str, float]:
-        """Enhance or upscale one frame into `_last_frame`.
-
-        Returns the candidate for the next frame, the name of the enhancer used, and the seconds it took.
-        """
+        self, job: FrameJob, number: int, decoded: Frame, choice: TierCandidate | None, due_s: float | None
+    ) -> _Made:
+        """Enhance or upscale frame `number` of the segment into `_last_frame`."""
         enhancer = await self._get_enhancer(job, choice, due_s)
-        if choice is not None and enhancer is not None and self._deadlines.allows(self._clock.now_s(), due_s, choice):
+        if choice is not None and isinstance(enhancer, FollowedPlan):
+            made = await self._follow_plan(job, number, enhancer, decoded, choice, due_s)
+            if made is not None:
+                return made
+        elif choice is not None and enhancer is not None and self._deadlines.allows(self._clock.now_s(), due_s, choice):
             enhanced_s = await self._enhance(job, enhancer, decoded, choice)
             if enhanced_s is not None:
-                return self._review_choice(job, choice, due_s), choice.name, enhanced_s
-        plain_s = await self._upscale(job, decoded)
-        return self._review_choice(job, choice, due_s), PLAIN, plain_s
+                return _Made(choice.name, enhanced_s)
+        return _Made(PLAIN, await self._upscale(job, decoded))
+
+    async def _follow_plan(
+        self,
+        job: FrameJob,
+        number: int,
+        plan: FollowedPlan,
+        decoded: Frame,
+        choice: TierCandidate,
+        due_s: float | None,
+    ) -> _Made | None:
+        """What the plan says of a frame, or the costliest of what is less that there is time for.
+
+        A frame that the plan leaves plain counts as shown by the plan, one that it would have lifted does not. None
+        when it broke; then it is not used again in this session.
+        """
+        planned = plan.planned_action(job.segment, number)
+        action = self._deadlines.lower_action(self._clock.now_s(), due_s, choice, planned)
+        began_s = self._clock.now_s()
+        try:
+            self._last_frame, done = await self._compute.run(plan.perform, decoded, action)
+        except Exception as error:  # noqa: BLE001 (as in _enhance)
+            self._give_up(job, choice, error)
+            return None
+        cost_s = self._clock.now_s() - began_s
+        self._deadlines.cost(choice).add(cost_s)
+        self._deadlines.cost(choice.actions[done]).add(cost_s)
+        return _Made(PLAIN if done == Action.NOTHING < planned else choice.name, cost_s, lowered=done < planned)
 
     async def _enhance(self, job: FrameJob, enhancer: Enhancer, decoded: Frame, choice: TierCandidate) -> float | None:
         """Seconds it took. None when the enhancer raised an error; then it is not used again in this session."""
@@ -162,12 +202,15 @@ class EnhancementWorker:
         try:
             self._last_frame = await self._compute.run(enhancer.enhance, decoded)
         except Exception as error:  # noqa: BLE001 (a network or its runtime may raise anything; playback continues)
-            self._enhancers.disable(choice.name, job.rendition)
-            self._log_failure("enhancer", f"{choice.name} on {job.rendition} broke: {type(error).__name__}: {error}")
+            self._give_up(job, choice, error)
             return None
         cost_s = self._clock.now_s() - began_s
         self._deadlines.cost(choice).add(cost_s)
         return cost_s
+
+    def _give_up(self, job: FrameJob, choice: TierCandidate, error: Exception) -> None:
+        self._enhancers.disable(choice.name, job.rendition)
+        self._log_failure("enhancer", f"{choice.name} on {job.rendition} broke: {type(error).__name__}: {error}")
 
     async def _upscale(self, job: FrameJob, decoded: Frame) -> float:
         """Seconds it took. When upscaling fails too, the previous frame is shown again."""

@@ -254,7 +254,7 @@ def _data_uri(path: Path) -> str:
 
 
 def _family_and_tier(enhancer: str) -> tuple[str, int]:
-    family, _, tier = enhancer.rpartition("-")
+    family, _, tier = enhancer.partition("-")
     tiers = list(Tier)
     return family, tiers.index(Tier(tier)) if tier in tiers else len(tiers)
 

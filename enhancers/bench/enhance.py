@@ -269,6 +269,7 @@ def _train_and_attach(
         export=None,
         generic_only=not (options.content and renditions),
         every_frames=options.every_frames,
+        with_plans=False,
     )
     seconds |= {f"{name}_{what}": spent for what, spent in attached.seconds.items()}
     return attached

@@ -52,6 +52,7 @@ class _Tiers(click.ParamType):  # type: ignore[type-arg]
 @click.option("--weights", type=click.Path(path_type=Path, file_okay=False), help="Attach these instead of training.")
 @click.option("--export", type=click.Path(path_type=Path, file_okay=False), help="Also copy the trained weights here.")
 @click.option("--generic-only", is_flag=True, help="Train nothing; measure the generic enhancers.")
+@click.option("--plans/--no-plans", default=True, help="Make frame plans, for devices between two tiers.")
 @click.option("--dry-run", is_flag=True, help="Train the lowest rung, say what it gained, change nothing.")
 @click.option("--vmaf-every", type=click.IntRange(min=1), help="Score one frame in so many.  [default: as prepared]")
 @click.option("--jobs", "at_once", type=click.IntRange(1), help="Titles at a time.  [default: 1; a Ray machine each]")
@@ -72,6 +73,7 @@ def train(
     weights: Path | None,
     export: Path | None,
     generic_only: bool,
+    plans: bool,
     dry_run: bool,
     vmaf_every: int | None,
     at_once: int | None,
@@ -104,6 +106,7 @@ def train(
             weights=weights,
             export=export / title if export and len(titles) > 1 else export,
             generic_only=generic_only,
+            plans=plans,
             dry_run=dry_run,
             vmaf_every=vmaf_every,
         )

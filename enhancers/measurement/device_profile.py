@@ -18,6 +18,7 @@ import numpy as np
 
 from abr.core.device import Device, DeviceProfile, Measurement
 from abr.core.enhancement import Tier
+from abr.core.frame_plan import Action, carry_name, upscale_name
 from abr.errors import FormatError, StorageError
 from abr.files import cache_folder, write_atomically
 from abr.progress import ShareListener
@@ -29,7 +30,7 @@ from enhancers.networks.untrained import add_untrained_chroma
 from enhancers.runtime.backends import AnyNetwork, installed, runnable
 from enhancers.runtime.enhancer import Enhancer
 from enhancers.runtime.frames import Frame
-from enhancers.runtime.loader import DEFAULT_BACKEND, FOREIGN_BACKENDS, open_weights
+from enhancers.runtime.loader import DEFAULT_BACKEND, FOREIGN_BACKENDS, open_planned, open_weights
 from enhancers.runtime.sample_pictures import make_moving_pictures, make_pictures
 
 _SIZES_PX: dict[float, tuple[tuple[int, int], ...]] = {
@@ -40,7 +41,7 @@ _SIZES_PX: dict[float, tuple[tuple[int, int], ...]] = {
 }
 """Input sizes by network scale: the usual rungs below 720p and 1080p."""
 _RUNS, _QUICK_RUNS = 60, 24
-_METHOD = 3
+_METHOD = 4
 """Counts the ways in which enhancers were run and measured: profiles of another are measured again."""
 _SLOW_S = 2.0
 """No more than this much measuring of one combination: what is so slow is not used."""
@@ -122,6 +123,10 @@ def measure_all(quick: bool, progress: ShareListener) -> Iterator[Measurement]:
     for number, (scale, tier, size, backend, threads) in enumerate(jobs):
         progress("Measuring enhancers", number / len(jobs))
         yield measure_enhancer(_weights(scale, tier), scale, size, backend, threads, _QUICK_RUNS if quick else _RUNS)
+    for scale, sizes in _SIZES_PX.items():
+        for size in sizes[:1] if quick else sizes:
+            for threads in thread_counts():
+                yield from measure_plan_actions(scale, size, threads, _QUICK_RUNS if quick else _RUNS)
 
 
 def thread_counts() -> tuple[int, ...]:
@@ -163,6 +168,42 @@ def measure_enhancer(
         p95_ms=round(float(np.percentile(times_ms, 95)), 3),
         memory_bytes=max(0, _memory_bytes() - before),
     )
+
+
+def measure_plan_actions(scale: float, size_px: tuple[int, int], threads: int, runs: int) -> list[Measurement]:
+    """What frame plans do beside running networks: upscale a frame plainly, and carry the gain of the one before."""
+    weights = add_untrained_chroma(loads_chunks(catalog.generic_chunks(catalog.architecture(scale, Tier.LOW))))
+    before = _memory_bytes()
+    display_px = _display_px(size_px, scale)
+    enhancer = open_planned([weights], "", size_px=size_px, display_px=display_px, threads=threads)
+    frames = make_moving_pictures(*size_px)
+
+    def time_ms(action: Action) -> list[float]:
+        times_ms: list[float] = []
+        while len(times_ms) < runs:
+            enhancer.perform(frames[0], Action.FIRST_EXIT)
+            for frame in frames[1 : 1 + runs - len(times_ms)]:
+                began_s = time.perf_counter()
+                enhancer.perform(frame, action)
+                times_ms.append((time.perf_counter() - began_s) * 1000)
+        return times_ms
+
+    return [
+        Measurement(
+            architecture=name,
+            width_px=size_px[0],
+            height_px=size_px[1],
+            backend=DEFAULT_BACKEND,
+            threads=threads,
+            p50_ms=round(float(np.percentile(times_ms, 50)), 3),
+            p95_ms=round(float(np.percentile(times_ms, 95)), 3),
+            memory_bytes=max(0, _memory_bytes() - before),
+        )
+        for name, times_ms in (
+            (upscale_name(scale), time_ms(Action.NOTHING)),
+            (carry_name(scale), time_ms(Action.CARRY)),
+        )
+    ]
 
 
 def _display_px(size_px: tuple[int, int], scale: float) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from abr.core.enhancement import Currency, EnhancementTable, Family, Offer, Tier
+from abr.core.enhancement import Currency, EnhancementTable, Family, Offer, PlanOffer, Tier
 from abr.core.options import counted_quality
 from abr.core.title import PanelFigures, Quality, Rendition, Title
 from abr.errors import FormatError, StorageError
@@ -221,8 +221,9 @@ def publish_offers(
     every_frames: int,
     trained_frames: int,
     note: str,
+    plans: Sequence[tuple[PlanOffer, bytes]] = (),
 ) -> EnhancementTable:
-    """Publish the table of all worthwhile candidates, and the chunks that it names."""
+    """Publish the table of all worthwhile candidates and of `plans`, and the chunks and files that it names."""
     offers: dict[tuple[Family, Tier], list[Offer]] = {}
     kept = select_worthwhile(candidates, qualities, prepared.title)
     for candidate in kept:
@@ -233,6 +234,7 @@ def publish_offers(
         enhancers=table_entries(offers),
         trained_frames=trained_frames,
         note=note,
+        plans=tuple(plan for plan, _ in plans),
     )
     chunks = {
         chunk_of(candidate.rendition.id, number, data).file: data
@@ -240,5 +242,5 @@ def publish_offers(
         if candidate.family is Family.CONTENT
         for number, data in enumerate(candidate.chunks, start=1)
     }
-    publish(prepared.folder, table, chunks)
+    publish(prepared.folder, table, chunks | {plan.file.file: data for plan, data in plans})
     return table

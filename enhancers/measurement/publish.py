@@ -27,6 +27,12 @@ def chunk_of(rendition: str, number: int, data: bytes) -> Chunk:
     )
 
 
+def plan_chunk(rendition: str, name: str, data: bytes) -> Chunk:
+    """How the table names the file of a frame plan."""
+    sha256 = digest(data)
+    return Chunk(file=f"{FOLDER}/{name}-{rendition}-{sha256[:12]}.plan", size_bytes=len(data), sha256=sha256)
+
+
 def content_offer(
     rendition: str, architecture: str, chunks: Sequence[bytes], quality: Quality, strength: float = 1.0
 ) -> Offer:
@@ -105,4 +111,4 @@ def _files_of(path: Path) -> set[str]:
         table = load(path, EnhancementTable)
     except (StorageError, FormatError):
         return set()
-    return {chunk.file for entry in table.enhancers for offer in entry.offers for chunk in offer.chunks}
+    return {chunk.file for _, offer in table.named_offers() for chunk in offer.chunks}

@@ -7,19 +7,22 @@ from dataclasses import replace
 
 import numpy as np
 
-from abr.core.enhancement import Offer
+from abr.core.enhancement import Offer, PlanOffer
+from abr.core.frame_plan import loads_plan
 from abr.errors import FormatError
 from enhancers.networks import catalog
 from enhancers.networks.checkpoint import loads_chunks, verify, weaken, weights_digest
 from enhancers.networks.imported import ImportedNetwork, is_imported
 from enhancers.networks.plain import parse
 from enhancers.runtime.backends import BACKENDS, AnyNetwork, open_chroma
+from enhancers.runtime.backends.residual import Adder
 from enhancers.runtime.chroma import ChromaLift
 from enhancers.runtime.enhancer import Enhancer, EnhancerInfo
 from enhancers.runtime.frames import Frame, frame_of
 from enhancers.runtime.motion_reuse import MotionReuseEnhancer
 from enhancers.runtime.network_enhancer import NetworkEnhancer
 from enhancers.runtime.onnx_check import loads_onnx
+from enhancers.runtime.planned import FollowedPlan, PlannedEnhancer
 
 DEFAULT_BACKEND = "openvino-int8"
 FOREIGN_BACKENDS = ("openvino-fp32", "openvino-bf16")
@@ -43,6 +46,55 @@ def open_weights(
 
     Raises UnknownNameError for an unknown backend and FormatError for weights that it cannot run.
     """
+    enhancer = open_network(
+        weights, weights_sha256, size_px=size_px, display_px=display_px, backend=backend, threads=threads
+    )
+    reuse = weights.architecture.reuse
+    if reuse == 1:
+        return enhancer
+    from enhancers.runtime.backends.openvino import OpenVinoSum
+
+    add = OpenVinoSum(*weights.architecture.shown_px(*size_px), threads)
+    return MotionReuseEnhancer(enhancer, weights.architecture.scale, reuse, add)
+
+
+def open_planned(
+    exits: Sequence[AnyNetwork],
+    weights_sha256: str,
+    *,
+    size_px: tuple[int, int],
+    display_px: tuple[int, int],
+    backend: str | None = None,
+    threads: int = 1,
+) -> PlannedEnhancer:
+    """Open all `exits` of one network, cheapest first, for frames that a plan tells what to do. Raises as open_weights.
+
+    weights_sha256: of the chunks of the deepest.
+    """
+    opened = [
+        open_network(each, weights_sha256, size_px=size_px, display_px=display_px, backend=backend, threads=threads)
+        for each in exits
+    ]
+    architecture = exits[-1].architecture
+
+    def make_adder(width_px: int, height_px: int) -> Adder:
+        from enhancers.runtime.backends.openvino import OpenVinoSum
+
+        return OpenVinoSum(width_px, height_px, threads)
+
+    return PlannedEnhancer(opened, architecture.scale, architecture.shown_px(*size_px), make_adder)
+
+
+def open_network(
+    weights: AnyNetwork,
+    weights_sha256: str,
+    *,
+    size_px: tuple[int, int],
+    display_px: tuple[int, int],
+    backend: str | None = None,
+    threads: int = 1,
+) -> NetworkEnhancer:
+    """`open_weights` for the network on every frame, whatever its architecture says of reuse."""
     backend = backend or default_backend(weights)
     network = BACKENDS.get(backend)(weights, *size_px, threads)
     descriptor = EnhancerInfo(
@@ -60,13 +112,7 @@ def open_weights(
     enhancer = NetworkEnhancer(network, shown_px, descriptor, chroma)
     for _ in range(_WARM_UP_FRAMES):
         enhancer.enhance(_grey_frame(*size_px))
-    reuse = weights.architecture.reuse
-    if reuse == 1:
-        return enhancer
-    from enhancers.runtime.backends.openvino import OpenVinoSum
-
-    add = OpenVinoSum(*shown_px, threads)
-    return MotionReuseEnhancer(enhancer, weights.architecture.scale, reuse, add)
+    return enhancer
 
 
 def _open_chroma(
@@ -106,6 +152,34 @@ def open_enhancer(
     )
 
 
+def open_plan(
+    plan: PlanOffer,
+    segment_frames: Sequence[int],
+    chunks: Sequence[bytes],
+    *,
+    size_px: tuple[int, int],
+    display_px: tuple[int, int],
+    backend: str | None = None,
+    threads: int = 1,
+) -> FollowedPlan:
+    """Open what a frame plan of the enhancement table needs, and the plan. Raises FormatError as open_enhancer does.
+
+    chunks: the bytes of `plan.download.chunks`: those of the weights, and the plan behind them.
+    """
+    *weights, data = chunks
+    offer = plan.offer
+    load_offered_weights(offer, weights)
+    verify(data, plan.file.sha256, f"The frame plan {plan.file.file}")
+    followed = loads_plan(data, segment_frames, what=f"The frame plan {plan.file.file}")
+    exits = load_exits(tuple(weights) or catalog.generic_chunks(parse(offer.architecture)), offer.strength)
+    if followed.weights_sha256 != offer.weights_sha256 or followed.exits != len(exits):
+        raise FormatError(f"The frame plan {plan.file.file} was made for other weights than {offer.architecture}.")
+    enhancer = open_planned(
+        exits, offer.weights_sha256, size_px=size_px, display_px=display_px, backend=backend, threads=threads
+    )
+    return FollowedPlan(enhancer, followed)
+
+
 def load_offered_weights(offer: Offer, chunks: Sequence[bytes]) -> AnyNetwork:
     """The checked weights of an offer. Raises FormatError."""
     if len(chunks) != len(offer.chunks):
@@ -121,6 +195,12 @@ def load_offered_weights(offer: Offer, chunks: Sequence[bytes]) -> AnyNetwork:
             "price the title again with toprung train --generic-only."
         )
     return load_weights(offer.architecture, weights_chunks, offer.strength)
+
+
+def load_exits(chunks: Sequence[bytes], strength: float = 1.0) -> list[AnyNetwork]:
+    """Each exit of the network in these chunks, cheapest first, at this strength. Raises FormatError."""
+    depths = [str(loads_chunks(chunks[:count]).architecture) for count in range(1, len(chunks) + 1)]
+    return [load_weights(name, chunks[:count], strength) for count, name in enumerate(depths, start=1)]
 
 
 def load_weights(architecture: str, chunks: Sequence[bytes], strength: float = 1.0) -> AnyNetwork:

@@ -63,20 +63,35 @@ def motion_of(picture: av.VideoFrame) -> Motion | None:
     return motion
 
 
+class MotionFollower:
+    """Gives frames their motion as long as each follows the one before it."""
+
+    def __init__(self) -> None:
+        self._next_pts: int | None = None
+
+    def motion_to(self, picture: av.VideoFrame) -> Motion | None:
+        """The picture's motion, when the one that it is relative to was the last one here."""
+        pts, duration = picture.pts, picture.duration
+        follows = pts is not None and pts == self._next_pts
+        self._next_pts = pts + duration if pts is not None and duration else None
+        return motion_of(picture) if follows else None
+
+
 class MotionCompensator:
     """Moves fields of one size, `scale` times that of the coded frames, whole blocks at a time.
 
     A row of a block is one record, and records may begin at any byte: numpy then gathers a 720p field in 0.1 ms.
+    field_px: width and height of the field, where rounding makes it another than `scale` says.
     """
 
-    def __init__(self, width_px: int, height_px: int, scale: float) -> None:
+    def __init__(self, width_px: int, height_px: int, scale: float, field_px: tuple[int, int] | None = None) -> None:
         self._scale = scale
         self._record = round(BLOCK_PX * scale)
         self._rows, columns = -(-height_px // BLOCK_PX) * self._record, -(-width_px // BLOCK_PX)
         self._columns = columns * self._record
         self._y = np.arange(self._rows, dtype=np.int32)[:, None]
         self._x = np.arange(columns, dtype=np.int32)[None] * self._record
-        self._size = int(height_px * scale), int(width_px * scale)
+        self._size = (field_px[1], field_px[0]) if field_px else (int(height_px * scale), int(width_px * scale))
         # One record more than the field: zeros, for blocks that nothing is known of.
         self._from, self._to = (np.zeros(self._rows * self._columns + self._record, np.int8) for _ in range(2))
 

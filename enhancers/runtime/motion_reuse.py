@@ -13,14 +13,14 @@ from abr.media.planes import Plane, luma_of
 from enhancers.runtime.backends.residual import Adder
 from enhancers.runtime.enhancer import check_size
 from enhancers.runtime.frames import Frame
-from enhancers.runtime.motion import Motion, MotionCompensator, motion_of
+from enhancers.runtime.motion import MotionCompensator, MotionFollower
 from enhancers.runtime.network_enhancer import NetworkEnhancer
 
-_NEW_MAX = 0.5
+NEW_MAX = 0.5
 """Share of blocks without known motion above which a frame is an anchor."""
 
 
-_KEPT = 0.97
+CARRIED_SHARE = 0.97
 """Share of a carried gain that each further frame shows. What was carried is less sure than what was computed (Wiener:
 it is worth its correlation with the truth), and sharpness in the wrong place costs more than it shows."""
 
@@ -39,29 +39,22 @@ class MotionReuseEnhancer:
         self._gain = MotionCompensator(width_px, height_px, scale)
         self._difference = np.empty(self._gain.field.shape, np.int16)
         self._age = 0
-        self._next_pts: int | None = None
+        self._follower = MotionFollower()
 
     def enhance(self, frame: Frame) -> Frame:
         """See Enhancer. Frames must come in the order in which they are shown."""
         check_size(frame, self.descriptor)
-        motion = self._motion(frame)
+        motion = self._follower.motion_to(frame.picture)
         picture = self._full.upscale(frame)
         luma = luma_of(picture)
-        if motion is None or self._age >= self._every or np.mean(motion.known) < 1 - _NEW_MAX:
+        if motion is None or self._age >= self._every or np.mean(motion.known) < 1 - NEW_MAX:
             self._anchor(frame, luma)
         else:
             self._age += 1
             self._gain.carry(motion)
-            self._add(luma, self._gain.field, luma, _KEPT ** (self._age - 1))
+            self._add(luma, self._gain.field, luma, CARRIED_SHARE ** (self._age - 1))
         self._full.lift_chroma(frame, picture)
         return self._full.scale_to_display(picture)
-
-    def _motion(self, frame: Frame) -> Motion | None:
-        """The frame's motion, when the frame that it is relative to was the last one here."""
-        pts, duration = frame.picture.pts, frame.picture.duration
-        follows = pts is not None and pts == self._next_pts
-        self._next_pts = pts + duration if pts is not None and duration else None
-        return motion_of(frame.picture) if follows else None
 
     def _anchor(self, frame: Frame, luma: Plane) -> None:
         plain = luma.copy()

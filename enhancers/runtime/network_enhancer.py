@@ -52,6 +52,11 @@ class NetworkEnhancer:
         if self._chroma:
             self._chroma.lift(frame, picture)
 
+    @property
+    def lifts_chroma(self) -> bool:
+        """Whether the network has a part for chroma."""
+        return self._chroma is not None
+
     def scale_to_display(self, picture: VideoFrame) -> Frame:
         """Bring the finished picture to the display, when that is of another size."""
         return Frame(picture=self._fit.scale(picture, PIXEL_FORMAT) if self._fit else picture)

@@ -34,6 +34,7 @@ class TrainJob:
     weights: Path | None
     export: Path | None
     generic_only: bool
+    plans: bool
     dry_run: bool
     vmaf_every: int | None
 
@@ -81,6 +82,7 @@ def train_title(job: TrainJob, tell: Tell) -> AttachResult | RehearsalResult:
         export=job.export,
         generic_only=job.generic_only,
         every_frames=job.vmaf_every or prepared.title.meter.every_frames,
+        with_plans=job.plans,
     )
 
 

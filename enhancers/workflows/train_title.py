@@ -15,11 +15,18 @@ from abr.core.enhancement import Currency, EnhancementTable, Offer
 from abr.core.options import counted_quality
 from abr.errors import InputError, StorageError, UnknownNameError
 from abr.progress import ShareListener
-from enhancers.measurement.offers import find_refusals, list_candidates, measure_candidates, publish_offers
+from enhancers.measurement.offers import (
+    find_refusals,
+    list_candidates,
+    measure_candidates,
+    publish_offers,
+    select_worthwhile,
+)
 from enhancers.measurement.strengths import choose_strengths
 from enhancers.networks import catalog
 from enhancers.networks.catalog import exits_of, network_scales
 from enhancers.networks.checkpoint import loads_chunks
+from enhancers.planning.title_plans import make_plans
 from enhancers.prepared_title import PreparedTitle
 from enhancers.training.patches import TrainingPairs
 from enhancers.training.title_pairs import read_title_pairs
@@ -61,9 +68,21 @@ class AttachResult:
             for entry in self.table.enhancers
             for offer in entry.offers
         ]
+        plans = [
+            {
+                "plan": each.name,
+                "rendition": each.offer.rendition,
+                "plan_bytes": each.file.size_bytes,
+                "macs_per_output_px": each.offer.macs_per_output_px,
+                "trusted": _counted(each.offer),
+                "vmaf_neg": round(float(np.mean(each.offer.quality.vmaf_neg)), 3),
+            }
+            for each in self.table.plans
+        ]
         return {
             "title": self.table.title,
             "enhancers": enhancers,
+            "plans": plans,
             "refused": dict(self.refused),
             "seconds": dict(self.seconds),
         }
@@ -74,6 +93,7 @@ class AttachResult:
             f"{'rendition':<10}{'enhancer':<16}{'architecture':<18}{'×':>5}{'kB':>6}{'quality':>9}{'gain':>7}{'VMAF':>8}{'gain':>7}{'NEG':>8}{'PSNR':>8}"
         ]
         rows = [(offer.rendition, entry.name, offer) for entry in self.table.enhancers for offer in entry.offers]
+        rows += [(each.offer.rendition, each.name, each.offer) for each in self.table.plans]
         order = list(self.plain_vmaf)
         for rendition, name, offer in sorted(rows, key=lambda row: order.index(row[0])):
             vmaf = float(np.mean(offer.quality.vmaf))
@@ -140,8 +160,9 @@ def attach(
     export: Path | None,
     generic_only: bool,
     every_frames: int,
+    with_plans: bool,
 ) -> AttachResult:
-    """Train (or take `given` weights, or none), measure every enhancer, publish the table."""
+    """Train (or take `given` weights, or none), measure every enhancer, plan frames, publish the table."""
     began = time.perf_counter()
     networks: dict[str, list[bytes]] = {}
     note = "generic only"
@@ -155,16 +176,21 @@ def attach(
         trained_s = time.perf_counter() - began
         found = choose_strengths(prepared, list_candidates(prepared, networks, plan.tiers), work, progress)
         qualities = measure_candidates(prepared, found, every_frames, work, progress)
+        measured_s = time.perf_counter() - began - trained_s
+        offered = select_worthwhile(found, qualities, prepared.title)
+        plans = make_plans(prepared, offered, qualities, every_frames, progress) if with_plans else []
         table = publish_offers(
             prepared,
             found,
             qualities,
+            plans=plans,
             every_frames=every_frames,
             trained_frames=0 if generic_only else min(plan.frames_max, sum(prepared.title.segment_frames)),
             note=note,
         )
     plain = {id_: float(np.mean(values.vmaf)) for id_, values in prepared.title.plain_quality.items()}
-    spent = {"training": trained_s, "measuring": time.perf_counter() - began - trained_s}
+    planned_s = time.perf_counter() - began - trained_s - measured_s
+    spent = {"training": trained_s, "measuring": measured_s} | ({"planning": planned_s} if with_plans else {})
     return AttachResult(
         table=table,
         plain_vmaf=plain,

@@ -177,13 +177,10 @@ def _describe(track: AudioDetails | SubtitleTrack) -> str:
 
 
 def size_bytes(title: Title, table: EnhancementTable | None) -> int:
-    """Bytes of all segments and all weights. Weights that several enhancers share count once."""
+    """Bytes of all segments, weights and frame plans. Weights that several enhancers share count once."""
     tracks: tuple[Rendition | AudioTrack, ...] = (*title.renditions, *title.audio)
     chunks = {
-        chunk.file: chunk.size_bytes
-        for entry in (table.enhancers if table else ())
-        for offer in entry.offers
-        for chunk in offer.chunks
+        chunk.file: chunk.size_bytes for _, offer in (table.named_offers() if table else ()) for chunk in offer.chunks
     }
     return sum(track.init_bytes + sum(track.segment_bytes) for track in tracks) + sum(chunks.values())
 
@@ -210,7 +207,7 @@ def _offers(title: Title, table: EnhancementTable) -> list[OfferDetails]:
 
     return [
         OfferDetails(
-            enhancer=entry.name,
+            enhancer=name,
             rendition=offer.rendition,
             architecture=offer.architecture,
             weights_bytes=sum(chunk.size_bytes for chunk in offer.chunks),
@@ -219,8 +216,7 @@ def _offers(title: Title, table: EnhancementTable) -> list[OfferDetails]:
             vmaf=_mean(offer.quality.vmaf, title),
             vmaf_gain=_mean(offer.quality.vmaf, title) - _mean(plain[offer.rendition].vmaf, title),
         )
-        for entry in table.enhancers
-        for offer in entry.offers
+        for name, offer in table.named_offers()
         if offer.rendition in plain
     ]
 

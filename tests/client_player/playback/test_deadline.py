@@ -117,3 +117,37 @@ def test_frames_are_never_late_while_plain_scaling_keeps_up(slowdown: float, pla
         if ready_ahead_s > 2.4:  # the queue is full: rest
             now_s, ready_ahead_s = due_s + FRAME_S - 2.4, 2.4
     assert late < 15
+
+
+PLAN = TierCandidate(
+    name="content-plan-1",
+    key="plan",
+    frame_s=0.02,
+    actions=tuple(
+        TierCandidate(name="content-plan-1", key=key, frame_s=seconds)
+        for key, seconds in (("upscale", 0.001), ("carry", 0.003), ("exit 1", 0.02), ("exit 2", 0.1))
+    ),
+)
+
+
+def test_an_action_is_lowered_to_the_costliest_that_there_is_time_for() -> None:
+    deadlines = _deadlines()
+    lowered = [deadlines.lower_action(0.0, slack_s, PLAN, 3) for slack_s in (0.2, 0.1, 0.02, 0.001)]
+    assert lowered == [3, 2, 1, 0]
+    assert deadlines.lower_action(0.0, 0.2, PLAN, 1) == 1, "a plan is never raised"
+
+
+def test_a_heavy_frame_is_no_overload_while_the_mean_fits() -> None:
+    deadlines, now_s = _deadlines(), 0.0
+    for number in range(300):
+        deadlines.cost(PLAN).add(0.2 if number % 10 == 0 else 0.003)
+        now_s += FRAME_S
+        assert deadlines.lower_action(now_s, now_s + 0.5, PLAN, 1) == 1
+        assert deadlines.find_overload(now_s, now_s + 0.5, PLAN) is None
+
+
+def test_a_plan_that_is_lowered_again_and_again_is_left() -> None:
+    deadlines = _deadlines()
+    for number in range(12):
+        assert deadlines.lower_action(number * FRAME_S, number * FRAME_S + 0.01, PLAN, 3) == 1
+    assert "content-plan-1" in (deadlines.find_overload(0.5, 0.51, PLAN) or "")

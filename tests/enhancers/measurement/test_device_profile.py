@@ -34,6 +34,8 @@ def test_a_quick_profile_knows_every_tier_at_the_usual_sizes(tmp_path: Path) -> 
             best = found.best(str(architecture(scale, tier)), *size)
             assert best is not None
             assert 0 < best.p50_ms <= best.p95_ms
+        for name in (f"upscale-x{scale}", f"carry-x{scale}"):
+            assert found.best(name, *size) is not None, "frame plans cannot be priced"
     assert found.device.cores >= 1
     assert found.device.memory_bytes > 1 << 28
 

@@ -42,9 +42,9 @@ from enhancers.runtime.loader import load_offered_weights, open_enhancer
 from enhancers.training.title_weights import WEIGHTS_FILE, WeightsCard, write_card
 from enhancers.work_folder import hold_work_folder
 
-STEPS = ("--steps", "32", "--tiers", "low", "--rungs", "180p", "--detail", "0.03")
+STEPS = ("--no-plans", "--steps", "32", "--tiers", "low", "--rungs", "180p", "--detail", "0.03")
 """Few steps, and little weight on detail: far from every bound of what is offered, on any kind of processor."""
-SMALL_STEPS = ("--steps", "12", "--tiers", "low", "--rungs", "180p", "--detail", "0.03")
+SMALL_STEPS = ("--no-plans", "--steps", "12", "--tiers", "low", "--rungs", "180p", "--detail", "0.03")
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ def test_blocks_do_not_change_the_figures(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_exported_weights_attach_without_training(library: Path, trained: tuple[Path, Path, dict[str, object]]) -> None:
     there, weights, _ = trained
-    run(library, "--weights", str(weights), "--tiers", "low")
+    run(library, "--weights", str(weights), "--tiers", "low", "--no-plans")
     attached = check_complete(library)
     assert attached.entry("content-low").offers == table_of(there).entry("content-low").offers
 
@@ -194,7 +194,7 @@ def test_a_wrong_source_is_refused_in_one_sentence(library: Path, tmp_path: Path
 
 def test_a_rehearsal_trains_and_changes_nothing(library: Path) -> None:
     before = sorted(path for path in library.rglob("*"))
-    result = json.loads(run(library, *STEPS[2:], "--steps", "40", "--dry-run", "--json").stdout)
+    result = json.loads(run(library, *STEPS[3:], "--steps", "40", "--dry-run", "--json").stdout)
     assert result["after_vmaf"] > max(result["plain_vmaf"], result["before_vmaf"])
     assert result["steps"] == 40
     assert sorted(path for path in library.rglob("*")) == before

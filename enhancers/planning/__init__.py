@@ -1,0 +1,1 @@
+"""Frame plans: what each frame's actions bring, and which to take for how much computing."""
