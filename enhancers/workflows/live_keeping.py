@@ -46,6 +46,7 @@ def take_over(library: Path, title_id: str, recording: Path, networks: Sequence[
             export=None,
             generic_only=False,
             every_frames=prepared.title.meter.every_frames,
+            with_plans=False,
         )
 
 

@@ -55,6 +55,14 @@ class EncodeSettings(Record, frozen=True):
         )
 
 
+def describe_encoder(recipe: EncodeSettings) -> str:
+    """Encoder, versions and settings: equal words and an equal source make an equal title."""
+    import av
+
+    version = ".".join(map(str, av.library_versions["libavcodec"]))
+    return f"libx264 and aac by PyAV {av.__version__} (libavcodec {version}); {recipe.describe()}"
+
+
 def segment_length(recipe: EncodeSettings, rate: Fraction) -> int:
     """Frames in a segment: the whole number nearest to `segment_s`."""
     return max(1, round(recipe.segment_s * rate))

@@ -31,7 +31,7 @@ from abr.records import Record, dumps_pretty
 from server.ingest.audio import encode_sounds
 from server.ingest.checkpoints import Checkpoints, Fingerprint
 from server.ingest.encode import EncodedRung, encode_ladder
-from server.ingest.encode_settings import EncodeSettings, segment_length
+from server.ingest.encode_settings import EncodeSettings, describe_encoder, segment_length
 from server.ingest.identifiers import identifier_of, readable_name
 from server.ingest.ladder import Rung, caps_from_samples, check_caps, plan_sizes, planned_sizes
 from server.ingest.manifest import manifests, segment_ends_s
@@ -347,11 +347,3 @@ def _rendition(rung: Rung, encoded: EncodedRung, rate: Fraction) -> Rendition:
         init_bytes=encoded.init_bytes,
         segment_bytes=encoded.segment_bytes,
     )
-
-
-def describe_encoder(recipe: EncodeSettings) -> str:
-    """Encoder, versions and settings: equal words and an equal source make an equal title."""
-    import av
-
-    version = ".".join(map(str, av.library_versions["libavcodec"]))
-    return f"libx264 and aac by PyAV {av.__version__} (libavcodec {version}); {recipe.describe()}"
