@@ -83,6 +83,7 @@ async def test_a_viewer_waits_at_the_edge_and_goes_on(player: str, chunk: str, d
     assert viewing.audio_bytes > 0 and viewing.apart_s() < 0.1
     times_s = [media_s for media_s, *_ in viewing.frames]
     before_s = [media_s for media_s in times_s if media_s <= reached_s]
-    assert max(before_s) == pytest.approx(FIRST_S, abs=0.3), "all that came before the break was shown"
+    lost_s = 0.7 if player == "hls.js" and chunk != "0" else 0.3  # it does not fetch the rest of a segment in parts
+    assert max(before_s) == pytest.approx(FIRST_S, abs=lost_s), "what came before the break was shown"
     assert max(times_s) > reached_s + 1.9, "and what came after it"
     assert viewing.stalls[0][0] == pytest.approx(reached_s, abs=0.1), "nothing stood still before the edge"

@@ -24,17 +24,13 @@ _AAC_FRAME_S = FRAME_SAMPLES / RATE_HZ
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """The parts of one playlist. durations_s: of each part of each listed segment; those under way are the last.
-
-    is_early: whether more is to come soon.
-    """
+    """The parts of one playlist. durations_s: of each part of each listed segment; those under way are the last."""
 
     folder: str
     end: int
     target_s: float
     durations_s: Sequence[Sequence[float]]
     reports: Sequence[str]
-    is_early: bool
 
     def head(self) -> list[str]:
         """Lines for the head of the playlist."""
@@ -55,8 +51,6 @@ class Parts:
 
     def tail(self) -> list[str]:
         """Lines for the end of the playlist: the part that comes next, and how far the other playlists are."""
-        if not self.is_early:
-            return []
         chunks = len(self.durations_s[-1])
         last = (self.end + 1, chunks - 1) if chunks else (self.end, len(self.durations_s[-2]) - 1)
         hint = f'#EXT-X-PRELOAD-HINT:TYPE=PART,URI="{self.folder}/{part_file(self.end, chunks)}"'
@@ -111,7 +105,6 @@ def _parts(shown: LivePresentation, folder: str, durations_s: Sequence[Sequence[
         target_s=part_target_s(shown),
         durations_s=durations_s,
         reports=[name for name in names if name != own],
-        is_early=shown.is_early,
     )
 
 

@@ -76,14 +76,14 @@ def live_playlists(shown: LivePresentation) -> dict[str, bytes]:
     for rendition in shown.renditions:
         folder, begin_s = f"video/{rendition.id}", float(shown.begin_s)
         is_made = rendition in shown.made(shown.end)
-        parts = picture_parts(shown, rendition.id) if shown.has_parts and is_made else None
+        parts = picture_parts(shown, rendition.id) if shown.is_early and is_made else None
         files[f"{rendition.id}.m3u8"] = live_playlist(
             shown, folder, AVC1_INIT_FILE, shown.durations_s, begin_s, parts, rendition=rendition
         )
     for track in shown.audio:
         ends_s = [end * FRAME_SAMPLES / track.sample_rate_hz for end in shown.sound_ends]
         durations_s = [end_s - begin_s for begin_s, end_s in pairwise(ends_s)]
-        parts = sound_parts(shown, track.id) if shown.has_parts else None
+        parts = sound_parts(shown, track.id) if shown.is_early else None
         files[f"{track.id}.m3u8"] = live_playlist(shown, f"audio/{track.id}", INIT_FILE, durations_s, ends_s[0], parts)
     return files
 

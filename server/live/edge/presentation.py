@@ -92,14 +92,9 @@ class LivePresentation:
         return Cuts(self.rate, self.segment_frames, self.chunk_frames or self.segment_frames)
 
     @property
-    def has_parts(self) -> bool:
-        """Whether the newest segments are offered in parts: who has some of one goes on with the others."""
-        return not self.ended and self.cuts.chunks > 1
-
-    @property
     def is_early(self) -> bool:
         """Whether segments are offered while they are under way: not while the source has gone."""
-        return self.has_parts and not self.waits_s
+        return not self.ended and not self.waits_s and self.cuts.chunks > 1
 
     @property
     def end(self) -> int:
