@@ -14,9 +14,9 @@ from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
 
 from server.live.source.address import Address
+from server.live.source.opening import RTMP_PORT
 
 _SENTENCE = "There is a publisher already; try again when it has gone."
-_RTMP_PORT = 1935
 _HANDSHAKE_BYTES = 1536
 _PATIENCE_S = 5.0
 """For one guest, whom others wait behind."""
@@ -54,7 +54,7 @@ def _listener(address: Address) -> socket.socket | None:
         return None
     parts = urlsplit(address.place)
     with suppress(OSError):
-        family, *_, where = socket.getaddrinfo(parts.hostname, parts.port or _RTMP_PORT, type=socket.SOCK_STREAM)[0]
+        family, *_, where = socket.getaddrinfo(parts.hostname, parts.port or RTMP_PORT, type=socket.SOCK_STREAM)[0]
         listener = socket.create_server(where[:2], family=family)
         listener.settimeout(_LOOK_EVERY_S)
         return listener
