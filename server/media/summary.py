@@ -97,21 +97,24 @@ class TitleDetails(msgspec.Struct, frozen=True, kw_only=True):
             f"from {self.source}, shown at {self.display_width_px}x{self.display_height_px}, {self.fps:g} fps",
             f"in {self.folder}, by {self.encoder}",
         ]
+        ids = [each.id for tracks in (self.renditions, self.audio, self.subtitles) for each in tracks]
+        width = max(6, *map(len, ids))
         lines += [
-            f"  {each.id:>6} {f'{each.width_px}x{each.height_px}':<10}{each.average_kbps:8.0f} kbit/s"
+            f"  {each.id:>{width}} {f'{each.width_px}x{each.height_px}':<10}{each.average_kbps:8.0f} kbit/s"
             f"  VMAF {each.vmaf:6.2f}  NEG {each.vmaf_neg:6.2f}  {each.codecs}"
             for each in self.renditions
         ]
         lines += [
-            f"  {each.id:>6} {each.channels} channels, {each.sample_rate_hz} Hz, {each.bandwidth_kbps:.0f} kbit/s"
+            f"  {each.id:>{width}} {each.channels} channels, {each.sample_rate_hz} Hz, {each.bandwidth_kbps:.0f} kbit/s"
             f"  {each.codecs}  {_describe(each)}"
             for each in self.audio
         ]
         lines += [
-            f"  {each.id:>6} {each.size_bytes / 1000:.0f} kB of WebVTT  {_describe(each)}" for each in self.subtitles
+            f"  {each.id:>{width}} {each.size_bytes / 1000:.0f} kB of WebVTT  {_describe(each)}"
+            for each in self.subtitles
         ]
         lines += [
-            f"  {each.rendition:>6} {each.enhancer:<15} quality {each.quality:6.2f} {each.quality_gain:+6.2f}"
+            f"  {each.rendition:>{width}} {each.enhancer:<15} quality {each.quality:6.2f} {each.quality_gain:+6.2f}"
             f"  VMAF {each.vmaf:6.2f} {each.vmaf_gain:+6.2f}"
             f"  {each.weights_bytes / 1000:6.0f} kB  {each.architecture}"
             for each in self.offers
