@@ -59,7 +59,7 @@ test: check  ## check, then every test (Redis, Prometheus, nginx, Chromium and n
 
 players: $(VENV)/.developing  ## every stock player × standard and server-driven manifests, in a real Chromium (FILM=client_player/sample/bbb_60s.mp4: a minute of it)
 	@sh tests/support/install_browser.sh
-	TOPRUNG_FILM=$(FILM) $(BIN)/pytest -v -m "matrix or not matrix" tests/browser/test_stock_players.py
+	TOPRUNG_FILM=$(FILM) $(BIN)/pytest -v -m "matrix or not matrix" tests/browser/test_stock_players.py tests/browser/test_returning_publisher.py
 
 bench: $(VENV)/.installed  ## measure against named peers, in one run each
 	$(BIN)/toprung bench prepare client_player/sample/bbb_60s.mp4

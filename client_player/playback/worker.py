@@ -18,8 +18,8 @@ from client_player.playback.presenter import FrameJob, FrameQueue, ReadyFrame
 from client_player.playback.timeline import Timeline
 from client_player.worker_thread import WorkerThread
 from enhancers.runtime.enhancer import Enhancer
+from enhancers.runtime.followed_plan import FollowedPlan
 from enhancers.runtime.frames import Frame
-from enhancers.runtime.planned import FollowedPlan
 
 _OPEN_WAIT_MAX_S = 1.5
 """How long start-up waits for an enhancer to open; later, the head start of finished frames is the limit."""

@@ -18,11 +18,12 @@ from enhancers.runtime.backends import BACKENDS, AnyNetwork, open_chroma
 from enhancers.runtime.backends.residual import Adder
 from enhancers.runtime.chroma import ChromaLift
 from enhancers.runtime.enhancer import Enhancer, EnhancerInfo
+from enhancers.runtime.followed_plan import FollowedPlan
 from enhancers.runtime.frames import Frame, frame_of
 from enhancers.runtime.motion_reuse import MotionReuseEnhancer
 from enhancers.runtime.network_enhancer import NetworkEnhancer
 from enhancers.runtime.onnx_check import loads_onnx
-from enhancers.runtime.planned import FollowedPlan, PlannedEnhancer
+from enhancers.runtime.planned import PlannedEnhancer
 
 DEFAULT_BACKEND = "openvino-int8"
 FOREIGN_BACKENDS = ("openvino-fp32", "openvino-bf16")

@@ -12,7 +12,7 @@ from dataclasses import replace
 import av
 import numpy as np
 
-from abr.core.frame_plan import Action, FramePlan
+from abr.core.frame_plan import Action
 from abr.media.planes import Plane, planes_of
 from enhancers.runtime.backends.residual import Adder
 from enhancers.runtime.enhancer import check_size
@@ -89,27 +89,6 @@ class PlannedEnhancer:
         self._age += 1
         for carried, plane in zip(self._planes, planes, strict=False):
             carried.add(motion, plane, share)
-
-
-class FollowedPlan:
-    """A planned enhancer together with the plan that it is to follow."""
-
-    def __init__(self, enhancer: PlannedEnhancer, plan: FramePlan) -> None:
-        self._enhancer, self._plan = enhancer, plan
-        self.descriptor = enhancer.descriptor
-
-    def planned_action(self, segment: int, number: int) -> int:
-        """What the plan says of frame `number` of a segment; nothing for frames that it does not know."""
-        actions = self._plan.actions[segment] if segment < len(self._plan.actions) else ()
-        return int(actions[number]) if number < len(actions) else int(Action.NOTHING)
-
-    def perform(self, frame: Frame, action: int) -> tuple[Frame, int]:
-        """See PlannedEnhancer."""
-        return self._enhancer.perform(frame, action)
-
-    def enhance(self, frame: Frame) -> Frame:
-        """See Enhancer: the deepest exit."""
-        return self._enhancer.enhance(frame)
 
 
 class _CarriedPlane:

@@ -25,8 +25,8 @@ from client_player.session.run import Played, watch
 from enhancers.measurement.publish import generic_offer, plan_chunk
 from enhancers.networks import catalog
 from enhancers.networks.checkpoint import weights_digest
+from enhancers.runtime.followed_plan import FollowedPlan
 from enhancers.runtime.frames import Frame
-from enhancers.runtime.planned import FollowedPlan
 
 ARCHITECTURE = catalog.architecture(4)
 NAMES = ("upscale-x4", "carry-x4", "plain-m2c32x4", "plain-m5c32x4", "plain-m10c32x4")

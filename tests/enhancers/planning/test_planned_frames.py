@@ -9,8 +9,9 @@ from abr.core.frame_plan import Action, FramePlan
 from enhancers.networks import catalog
 from enhancers.planning.planned_frames import PlannedFrames
 from enhancers.prepared_title import open_title
+from enhancers.runtime.followed_plan import FollowedPlan
 from enhancers.runtime.loader import load_exits, open_planned
-from enhancers.runtime.planned import FollowedPlan, PlannedEnhancer
+from enhancers.runtime.planned import PlannedEnhancer
 
 
 def open_all() -> PlannedEnhancer:
