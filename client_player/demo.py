@@ -7,6 +7,7 @@ sets their results side by side.
 from __future__ import annotations
 
 import json
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -167,7 +168,7 @@ def _show(viewers: dict[str, dict[str, Any]], out: Path) -> None:
         table.add_column(heading, justify="left" if heading == "viewer" else "right")
     for viewer in VIEWERS:
         table.add_row(viewer.label, *_format_figures(viewers[viewer.key]))
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 140)
     console.print(table)
     for viewer in VIEWERS:
         console.print(f"Report, {viewer.label}: {out / viewer.key / 'report.html'}", soft_wrap=True)

@@ -140,4 +140,4 @@ def _show(viewers: dict[str, dict[str, Any]]) -> None:
             f"{told['enhanced_share']:.0%}",
             *(f"{told[key]:.2f}" for key in ("mbytes", "mbytes_weights")),
         )
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
