@@ -7,7 +7,7 @@ qualities are made once for each set of options, and all lists of it share them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 from weakref import WeakValueDictionary
@@ -104,46 +104,17 @@ class TitleOptions:
         for plain, rendition in zip(self._plain, title.renditions, strict=True):
             yield plain, 0.0
             if profile is not None and self._table is not None:
-                tiers = list(self._tiers(self._table, plain, rendition, profile, families, load_max))
-                plans = self._plans(self._table, plain, rendition, profile, families, load_max)
+                tiers = list(self._within(plain, _tiers_of(self._table, profile, rendition, families), load_max))
+                plans = self._within(plain, _plans_of(self._table, profile, rendition, families), load_max)
                 yield from _with_plan(tiers, max(plans, key=_mean_quality, default=None))
 
-    def _tiers(
-        self,
-        table: EnhancementTable,
-        plain: _Column,
-        rendition: Rendition,
-        profile: DeviceProfile,
-        families: Collection[Family],
-        load_max: float,
-    ) -> Iterator[_Priced]:
-        for entry in table.enhancers:
-            offer = entry.offer(rendition.id)
-            if entry.family not in families or offer is None:
-                continue
-            speed = profile.best(offer.architecture, rendition.width_px, rendition.height_px)
-            if speed is None or speed.p95_ms / 1000 * self._title.fps > load_max:
-                continue
-            if (lift := self._lift_column(plain, entry.name, offer)) is not None:
-                yield lift, speed.p95_ms / 1000
-
-    def _plans(
-        self,
-        table: EnhancementTable,
-        plain: _Column,
-        rendition: Rendition,
-        profile: DeviceProfile,
-        families: Collection[Family],
-        load_max: float,
-    ) -> Iterator[_Priced]:
-        for plan in table.plans:
-            if plan.offer.rendition != rendition.id or plan.family not in families:
-                continue
-            frame_s = plan_frame_s(plan, profile, rendition)
+    def _within(self, plain: _Column, lifts: Iterable[_Lift], load_max: float) -> Iterator[_Priced]:
+        """Those that take no more of real time than `load_max`, and beat plain playback."""
+        for name, offer, frame_s in lifts:
             if frame_s is None or frame_s * self._title.fps > load_max:
                 continue
-            if (lift := self._lift_column(plain, plan.name, plan.download)) is not None:
-                yield lift, frame_s
+            if (column := self._lift_column(plain, name, offer)) is not None:
+                yield column, frame_s
 
     def _plain_column(self, index: int, rendition: Rendition) -> _Column:
         sizes = tuple(size + extra for size, extra in zip(rendition.segment_bytes, self._sound, strict=True))
@@ -187,6 +158,28 @@ class _Column:
 
 _Priced: TypeAlias = tuple[_Column, float]
 """An option, and the seconds of compute that a frame of it takes."""
+
+
+_Lift: TypeAlias = tuple[str, Offer, float | None]
+"""The name of an enhancer, its offer, and the seconds that a frame takes the device; None when it has not measured."""
+
+
+def _tiers_of(
+    table: EnhancementTable, profile: DeviceProfile, rendition: Rendition, families: Collection[Family]
+) -> Iterator[_Lift]:
+    for entry in table.enhancers:
+        offer = entry.offer(rendition.id)
+        if entry.family in families and offer is not None:
+            speed = profile.best(offer.architecture, rendition.width_px, rendition.height_px)
+            yield entry.name, offer, speed.p95_ms / 1000 if speed else None
+
+
+def _plans_of(
+    table: EnhancementTable, profile: DeviceProfile, rendition: Rendition, families: Collection[Family]
+) -> Iterator[_Lift]:
+    for plan in table.plans:
+        if plan.family in families and plan.offer.rendition == rendition.id:
+            yield plan.name, plan.download, plan_frame_s(plan, profile, rendition)
 
 
 def _mean_quality(priced: _Priced) -> float:

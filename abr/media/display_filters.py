@@ -18,6 +18,8 @@ from abr.media.tone_mapping import FILTER as TONE_MAP
 from abr.media.tone_mapping import as_ffmpeg_filter, tone_map_filter
 
 if TYPE_CHECKING:
+    from av.filter import Graph
+    from av.filter.context import FilterContext
     from av.video.frame import VideoFrame
 
 T = TypeVar("T")
@@ -109,7 +111,7 @@ def apply_filters(frames: Iterable[VideoFrame], filters: Filters) -> Iterator[Vi
         format=first.format,
         time_base=first.time_base or Fraction(1, 1000),
     )
-    nodes = [graph.add(name, arguments) for name, arguments in map(_as_ffmpeg_has_it, filters)]
+    nodes = [_add(graph, name, arguments) for name, arguments in filters]
     graph.link_nodes(source, *nodes, graph.add("buffersink")).configure()
     for frame in then_none(chain((first,), frames)):
         graph.vpush(frame)
@@ -120,13 +122,13 @@ def apply_filters(frames: Iterable[VideoFrame], filters: Filters) -> Iterator[Vi
                 break
 
 
-def _as_ffmpeg_has_it(given: tuple[str, str]) -> tuple[str, str]:
+def _add(graph: Graph, name: str, arguments: str) -> FilterContext:
     """Raises MediaError for arguments of a filter of ours that are none."""
-    name, arguments = given
     if name != TONE_MAP:
-        return given
+        return graph.add(name, arguments)
     try:
-        return as_ffmpeg_filter(arguments)
+        with as_ffmpeg_filter(arguments) as (their_name, their_arguments):
+            return graph.add(their_name, their_arguments)
     except ValueError as error:
         raise MediaError(f"{arguments[:80]!r} is not what the filter {name} is used with here.") from error
 

@@ -26,6 +26,7 @@ from abr.media.tracks import (
     SourceSound,
     SourceSubtitles,
     decodable,
+    notes_on_clock,
     notes_on_sounds,
     notes_on_subtitles,
     sound_streams,
@@ -174,6 +175,7 @@ def probe(path: Path, *, accept_short: bool = False) -> SourceInfo:
             *((f"it {streams.shortfall}",) if streams.shortfall else ()),
             *notes_on_sounds(streams.declared_sounds, sounds),
             *streams.subtitle_notes,
+            *notes_on_clock(streams.subtitles, picture_shifts),
             *_notes_on_times(pictures, picture_shifts, start_s, rate),
         ),
         sounds=tuple(

@@ -7,18 +7,16 @@ darker than the knee is not touched. Colours that BT.709 has not are clipped.
 
 from __future__ import annotations
 
-import atexit
 import re
-import shutil
-import tempfile
-from functools import cache
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 
 from abr.core.arrays import Floats
-from abr.files import write_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,9 +53,14 @@ def transfer_of(frame: VideoFrame) -> Transfer:
 
 
 def peak_nits_of(frame: VideoFrame) -> int:
-    """The brightest light of the film: its MaxCLL, else what its mastering display could show, else the usual."""
+    """cd/m², the brightest light of a PQ film: its MaxCLL, else what its mastering display could show, else the usual.
+
+    HLG is relative to its display, and has the usual one.
+    """
     from av.sidedata.sidedata import Type
 
+    if transfer_of(frame) != "pq":
+        return PEAK_USUAL_NITS
     light, mastering = (_told(frame, kind) for kind in (Type.CONTENT_LIGHT_LEVEL, Type.MASTERING_DISPLAY_METADATA))
     brightest = float(np.frombuffer(light[:4], "<u4")[0]) if len(light) >= 4 else 0.0
     if not brightest and len(mastering) > _HAS_LUMINANCE_AT and mastering[_HAS_LUMINANCE_AT]:
@@ -79,14 +82,21 @@ def tone_map_filter(transfer: Transfer, peak_nits: int) -> tuple[str, str]:
     return FILTER, f"{transfer}:{peak_nits}"
 
 
-def as_ffmpeg_filter(arguments: str) -> tuple[str, str]:
-    """That filter as FFmpeg runs it, on full-range RGB. Raises ValueError for arguments of another kind."""
+@contextmanager
+def as_ffmpeg_filter(arguments: str) -> Iterator[tuple[str, str]]:
+    """That filter as FFmpeg runs it, on full-range RGB. Its table is a file that is there while the block runs.
+
+    FFmpeg reads it when the filter is made. Raises ValueError for arguments of another kind.
+    """
     transfer, _, peak = arguments.partition(":")
     peak_nits = int(peak)
     if transfer not in _TRANSFERS.values() or not _PEAKS_NITS[0] <= peak_nits <= _PEAKS_NITS[1]:
         raise ValueError(arguments)
-    file = re.sub(r"([\\':])", r"\\\1", str(_table_file(transfer, peak_nits)))  # as FFmpeg reads options
-    return "lut3d", f"file={file}:interp=tetrahedral"
+    with NamedTemporaryFile(prefix="toprung-", suffix=".cube") as file:
+        file.write(_table(transfer, peak_nits))
+        file.flush()
+        name = re.sub(r"([\\':])", r"\\\1", file.name)  # as FFmpeg reads options
+        yield "lut3d", f"file={name}:interp=tetrahedral"
 
 
 def to_standard(codes: Floats, transfer: str, peak_nits: float) -> Floats:
@@ -133,15 +143,11 @@ def _hlg_light(codes: Floats, peak_nits: float) -> Floats:
     return np.asarray(peak_nits * luminance ** (gamma - 1) * scene)
 
 
-@cache
-def _table_file(transfer: str, peak_nits: int) -> Path:
-    """The table as FFmpeg reads it (Adobe's Cube LUT specification 1.0), for this run of the program."""
+@lru_cache(maxsize=4)
+def _table(transfer: str, peak_nits: int) -> bytes:
+    """The table as FFmpeg reads it (Adobe's Cube LUT specification 1.0): one megabyte."""
     axis = np.linspace(0.0, 1.0, _NODES)
     blue, green, red = np.meshgrid(axis, axis, axis, indexing="ij")  # red changes fastest
     codes = np.stack([red, green, blue], axis=-1).reshape(-1, 3)
     rows = "\n".join(f"{r:.6f} {g:.6f} {b:.6f}" for r, g, b in to_standard(codes, transfer, peak_nits))
-    folder = Path(tempfile.mkdtemp(prefix="toprung-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    path = folder / f"{transfer}-{peak_nits}.cube"
-    write_file(path, f"LUT_3D_SIZE {_NODES}\n{rows}\n".encode())
-    return path
+    return f"LUT_3D_SIZE {_NODES}\n{rows}\n".encode()

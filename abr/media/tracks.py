@@ -83,6 +83,12 @@ def subtitle_streams(container: InputContainer) -> tuple[SourceSubtitles, ...]:
     )
 
 
+def notes_on_clock(subtitles: Sequence[SourceSubtitles], shifts: Shifts) -> Iterator[str]:
+    """Of subtitles in a file whose clock restarts: nobody can tell when they are to be read."""
+    if subtitles and shifts:
+        yield "its subtitles are left out, since its timestamps restart or jump"
+
+
 def notes_on_subtitles(container: InputContainer) -> Iterator[str]:
     """What of a file's subtitles a viewer will miss, a clause about the file."""
     streams = container.streams.subtitles

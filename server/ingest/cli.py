@@ -14,6 +14,7 @@ import msgspec
 from abr.errors import InputError
 from abr.finite_range import FiniteRange
 from abr.time_limit import Duration
+from server.media.cli import library_option
 
 if TYPE_CHECKING:
     from abr.core.title import Title
@@ -137,13 +138,7 @@ def prepare(
 
 @click.command("set", no_args_is_help=True)
 @click.argument("titles", nargs=-1, required=True, metavar="TITLE...")
-@click.option(
-    "--library",
-    "root",
-    required=True,
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Folder of titles.",
-)
+@library_option
 @click.option("--enhancement/--no-enhancement", "permitted", required=True, help="Whether pictures may be enhanced.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a title.")
 def set_title(titles: tuple[str, ...], root: Path, permitted: bool, as_json: bool) -> None:

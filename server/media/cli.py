@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from server.media.live_title import LiveTitle
     from server.media.summary import TitleSummary
 
-_library = click.option(
+library_option = click.option(
     "--library",
     "root",
     required=True,
@@ -29,7 +29,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON obj
 
 
 @click.command("list")
-@_library
+@library_option
 @_json
 def list_titles(root: Path, as_json: bool) -> None:
     """List the titles of a library: length, size, rungs, enhancers. Live ones are named on stderr.
@@ -63,7 +63,7 @@ def list_titles(root: Path, as_json: bool) -> None:
 
 @click.command()
 @click.argument("title")
-@_library
+@library_option
 @_json
 def show(title: str, root: Path, as_json: bool) -> None:
     """Show one TITLE: its source, its renditions with bitrate and quality, its enhancers and what they lift."""
@@ -83,7 +83,7 @@ def show(title: str, root: Path, as_json: bool) -> None:
 
 @click.command()
 @click.argument("titles", nargs=-1, required=True, metavar="TITLE...")
-@_library
+@library_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @_json
 def remove(titles: tuple[str, ...], root: Path, yes: bool, as_json: bool) -> None:

@@ -7,16 +7,12 @@ from pathlib import Path
 
 import click
 
+from server.media.cli import library_option
+
 
 @click.command()
 @click.argument("titles", nargs=-1, required=True, metavar="TITLE...")
-@click.option(
-    "--library",
-    "root",
-    required=True,
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Folder of titles.",
-)
+@library_option
 @click.option("--to", "url", required=True, metavar="FOLDER|s3://BUCKET/PREFIX", help="Where to publish them.")
 @click.option("--prune", is_flag=True, help="Remove older versions of these titles there.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a title.")

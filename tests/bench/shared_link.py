@@ -155,7 +155,7 @@ def compare(
     for path in traces:
         for way in ways or (ALONE, TOGETHER, DASHJS):
             found.append(asyncio.run(_audience(way, read_trace(path), library, known, viewers, apart_s)))
-            click.echo(_row(found[-1]), err=True)
+            click.echo("  ".join(_row(found[-1])), err=True)
     if as_json:
         click.echo(dumps(found).decode())
     else:

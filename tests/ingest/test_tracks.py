@@ -21,6 +21,7 @@ from mpegdash.parser import MPEGDASHParser
 from abr.cli import root
 from abr.core.title import Title, load_title
 from abr.errors import ToprungError
+from abr.media.tracks import SourceSubtitles, notes_on_clock
 from server.ingest.subtitles.cues import Cue, cue_text, place_cues
 from server.ingest.subtitles.webvtt import dumps_webvtt
 
@@ -129,6 +130,14 @@ def test_hls_offers_each_and_prices_one_sound_with_each_variant(film, title):
         playlist = m3u8.load(str(film / media.uri))
         assert all((film / segment.uri).is_file() for segment in playlist.segments)
         assert sum(segment.duration for segment in playlist.segments) == pytest.approx(title.duration_s, abs=0.03)
+
+
+def test_subtitles_that_cannot_be_placed_are_told_of():
+    subtitles = [SourceSubtitles(stream=2)]
+    assert list(notes_on_clock(subtitles, ())) == list(notes_on_clock([], ((10, -5.0),))) == []
+    assert list(notes_on_clock(subtitles, ((10, -5.0),))) == [
+        "its subtitles are left out, since its timestamps restart or jump"
+    ]
 
 
 def test_two_of_one_name_are_told_apart(tmp_path):

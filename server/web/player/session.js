@@ -179,6 +179,7 @@ export class Session {
     this.stream.stop();
   }
 
+  /** Where the title's files are: at the server, or at a CDN. */
   titleUrl() {
     if (/^https?:/.test(this.answer.title_url)) return new URL(this.answer.title_url); // a CDN has the weights
     return new URL(at(/.*\/(titles\/.+)/.exec(this.answer.title_url)[1])); // wherever a proxy shows the server
