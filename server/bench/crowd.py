@@ -22,7 +22,7 @@ from server.session_service import SessionRequest
 OPENINGS_PER_S = 100
 WAIT_MAX_S = 60.0
 AT_ONCE = 100
-"""Viewers who connect in the same second."""
+"""Viewers who connect together."""
 ATTACKERS = 100
 PLAYING = 32
 NEWCOMERS = 16
@@ -108,7 +108,16 @@ def segment_request(path: str, number: int, now_s: float) -> bytes:
     return f"GET {path}/video/{number}.m4s HTTP/1.1\r\nHost: bench\r\n{headers}\r\n".encode()
 
 
-def crowd(server: Peer, sessions: int, profiles: int, titles: int, seconds: float) -> dict[str, Any]:
+def crowd(
+    server: Peer,
+    sessions: int,
+    profiles: int,
+    titles: int,
+    seconds: float,
+    *,
+    segments_per_s: float,
+    openings_per_s: float = OPENINGS_PER_S,
+) -> dict[str, Any]:
     """`sessions` viewers for so long; waits in milliseconds, processor time in microseconds a segment."""
     kinds = openings(profiles, titles)
     viewers: list[LoadClient] = []
@@ -120,10 +129,10 @@ def crowd(server: Peer, sessions: int, profiles: int, titles: int, seconds: floa
                 for _ in range(min(AT_ONCE, sessions - count))
             ]
             viewers += coming
-            opened.first_byte_s += run(coming, WAIT_MAX_S, 2 * OPENINGS_PER_S).first_byte_s  # each asks twice
+            opened.first_byte_s += run(coming, WAIT_MAX_S, 2 * openings_per_s).first_byte_s  # each asks twice
         are_playing = True
         before_s, loop_before_s = server.cpu_s(), server.loop_cpu_s()
-        played = run(viewers, seconds, sessions / SEGMENT_S)
+        played = run(viewers, seconds, segments_per_s)
         us, loop_us = (
             (now_s - then_s) / played.requests * 1e6
             for now_s, then_s in ((server.cpu_s(), before_s), (server.loop_cpu_s(), loop_before_s))
@@ -138,6 +147,8 @@ def crowd(server: Peer, sessions: int, profiles: int, titles: int, seconds: floa
         "decided": _waits(played),
         "us": us,
         "loop_us": loop_us,
+        "loop_share": loop_us * played.requests / seconds / 1e6,
+        "answered_share": played.requests / seconds / segments_per_s,
         "resident_bytes": server.resident_bytes(),
     }
 

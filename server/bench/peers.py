@@ -59,8 +59,17 @@ class Peer:
 
     def resident_bytes(self) -> int:
         """Memory that it and the processes it started hold now; pages that several share are counted once in all."""
+        return self._mapped_bytes("Pss")
+
+    def anonymous_bytes(self) -> int:
+        """Of that what no file backs. Other servers on the machine, who share pages of files, do not change it."""
+        return self._mapped_bytes("Anonymous")
+
+    def _mapped_bytes(self, kind: str) -> int:
         rollups = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in self._pids()]
-        return sum(int(kilobytes) for text in rollups for kilobytes in re.findall(r"^Pss: +(\d+)", text, re.M)) << 10
+        return (
+            sum(int(kilobytes) for text in rollups for kilobytes in re.findall(rf"^{kind}: +(\d+)", text, re.M)) << 10
+        )
 
     def _pids(self) -> list[int]:
         tasks = Path(f"/proc/{self.pid}/task").iterdir()
