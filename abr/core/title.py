@@ -9,7 +9,7 @@ A title folder holds:
     manifest.mpd  driven.mpd           standard and server-driven DASH manifests
     master.m3u8  <rendition>.m3u8 …    HLS playlists over the same files
     video/<rendition id>/init.mp4      video/<rendition id>/seg-00001.m4s …
-    video/<rendition id>/init-avc1.mp4 the same as avc1, for standard manifests
+    video/<rendition id>/init-avc1.mp4 the same as avc1, for standard manifests (init-hvc1.mp4 of HEVC, none of AV1)
     audio/<track id>/init.mp4          audio/<track id>/seg-00001.m4s …
     subtitles/<track id>.vtt           all cues of one track, WebVTT
     plans.bin                          plans for common devices (see abr.controllers.toprung.plan_file)
@@ -98,7 +98,7 @@ class Rendition(Record, frozen=True):
     width_px: Positive
     height_px: Positive
     codecs: str
-    """RFC 6381, such as avc3.64001F."""
+    """RFC 6381, such as avc3.64001F (see abr.media.video_codecs)."""
     bandwidth_bps: Positive
     """Bits per second of its largest segment: the honest DASH @bandwidth."""
     average_bps: Positive

@@ -14,6 +14,7 @@ from abr.core.options import counted_quality
 from abr.core.title import PanelFigures, Quality, Rendition, Title
 from abr.errors import FormatError, StorageError
 from abr.files import write_atomically
+from abr.media.video_codecs import codec_of
 from abr.progress import ShareListener
 from abr.quality.sampled_panel import join_panels
 from abr.quality.segment_figures import lift_judge
@@ -88,12 +89,16 @@ class _BlockScores(Record, frozen=True):
 def list_candidates(
     prepared: PreparedTitle, networks: Mapping[str, Sequence[bytes]], tiers: Sequence[Tier]
 ) -> list[OfferCandidate]:
-    """Every exit of these tiers, generic and from `networks` (rendition id → chunks), for each liftable rendition."""
+    """Every exit of these tiers, generic and from `networks` (rendition id → chunks), for each liftable rendition.
+
+    Tier reuse goes with high, where the codec's decoder tells motion.
+    """
     candidates = []
     for id_, scale in network_scales(prepared.title).items():
         own = tuple(networks.get(id_, ()))
         own_exits = {str(loads_chunks(own[:count]).architecture): own[:count] for count in range(1, len(own) + 1)}
-        for tier in (*tiers, Tier.REUSE) if Tier.HIGH in tiers else tiers:
+        may_reuse = Tier.HIGH in tiers and codec_of(prepared.title.rendition(id_).codecs).exports_motion
+        for tier in (*tiers, Tier.REUSE) if may_reuse else tiers:
             architecture = catalog.architecture(scale, tier)
             chunks_of = {Family.GENERIC: catalog.generic_chunks(architecture)}
             if (network := str(architecture.on_every_frame)) in own_exits:

@@ -10,25 +10,31 @@ import struct
 from collections.abc import Callable, Iterator
 
 from abr.core.title import part_file, segment_file
+from abr.media.video_codecs import VideoCodec
 
 Write = Callable[[str, bytes], None]
 """Takes a file name and its whole content; nothing for a segment that is left out."""
 
 INIT_FILE = "init.mp4"
-AVC1_INIT_FILE = "init-avc1.mp4"
 _STYP = struct.pack(">I4s4sI4s4s", 24, b"styp", b"msdh", 0, b"msdh", b"cmfs")
 """Segment type box: ISO/IEC 14496-12, 8.16.2, with the DASH and CMAF media segment brands."""
 FRAGMENTED = "+cmaf+empty_moov+default_base_moof+skip_trailer+skip_sidx"
 
 
-def as_avc1(init: bytes) -> bytes:
-    """An `avc3` init segment as `avc1`, of the same length, for players that take nothing else.
+def standalone_init_file(codec: VideoCodec) -> str:
+    """The init segment of standard manifests. Of a codec that knows one kind of track it is that of sessions."""
+    return INIT_FILE if codec.standalone_entry == codec.in_band_entry else f"init-{codec.standalone_entry}.mp4"
 
-    Both kinds of sample entry hold the same avcC (ISO/IEC 14496-15, 5.4.2), and our muxer writes the parameter sets
-    there as well as in band. It fits the segments of its own rung only.
+
+def as_standalone(init: bytes, codec: VideoCodec) -> bytes:
+    """An init segment whose track brings its parameter sets in band as one that holds them, of the same length.
+
+    Both kinds of sample entry hold the same record (ISO/IEC 14496-15, 5.4.2 and 8.4.1), and our muxer writes the
+    parameter sets there as well as in band. It fits the segments of its own rung only.
     """
-    at = init.index(b"avc3", init.index(b"stsd"))
-    return init[:at] + b"avc1" + init[at + 4 :]
+    entry = codec.in_band_entry.encode()
+    at = init.index(entry, init.index(b"stsd"))
+    return init[:at] + codec.standalone_entry.encode() + init[at + len(entry) :]
 
 
 class CmafCutter:

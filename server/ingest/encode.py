@@ -1,7 +1,7 @@
-"""Encode all rungs at once: one decode feeds a thread per rung, each with its own scaler, x264 and muxer.
+"""Encode all rungs at once: one decode feeds a thread per rung, each with its own scaler, encoder and muxer.
 
-The slowest rung limits the whole, so the top rung's thread has the highest priority. A rung's x264 gets threads by its
-share of all pixels: more of them only cost CPU.
+The slowest rung limits the whole, so the top rung's thread has the highest priority. A rung's encoder gets threads by
+its share of all pixels: more of them only cost CPU.
 """
 
 from __future__ import annotations
@@ -21,9 +21,21 @@ from typing import TYPE_CHECKING, Protocol
 from abr.core.title import Count, Positive
 from abr.errors import ToprungError
 from abr.media.display_filters import PIXEL_FORMAT
+from abr.media.video_codecs import VideoCodec
 from abr.records import Record
-from server.ingest.cmaf import AVC1_INIT_FILE, FRAGMENTED, INIT_FILE, CmafCutter, SegmentWriter, Write, as_avc1
-from server.ingest.encode_settings import Cuts, EncodeSettings, segment_length, x264_options
+from server.ingest.cmaf import (
+    FRAGMENTED,
+    INIT_FILE,
+    CmafCutter,
+    SegmentWriter,
+    Write,
+    as_standalone,
+    standalone_init_file,
+)
+from server.ingest.encode_settings import Cuts, EncodeSettings, segment_length
+from server.ingest.encoders.codec_names import codecs_of
+from server.ingest.encoders.encoder import open_stream
+from server.ingest.encoders.options import encoder_options
 from server.ingest.ladder import Rung
 
 if TYPE_CHECKING:
@@ -54,7 +66,7 @@ class Break:
 
 
 class _Options(Protocol):
-    """x264's, of one rung."""
+    """The encoder's, of one rung."""
 
     def __call__(self, *, eased: bool) -> dict[str, str]: ...
 
@@ -86,8 +98,8 @@ def encode_ladder(
     """Encode display frames (pts on the grid, time base 1/rate) to every rung, lowest first.
 
     Segments start at the same frames in all rungs. The first error in any thread stops all and is raised here:
-    StorageError from `write`, ToprungError from x264. low_delay: hand out each frame as soon as it is encoded, at the
-    cost of some bits; a short rest of the title stays a segment. chunk_frames: write segments in parts of so many
+    StorageError from `write`, ToprungError from an encoder. low_delay: hand out each frame as soon as it is encoded, at
+    the cost of some bits; a short rest of the title stays a segment. chunk_frames: write segments in parts of so many
     frames too, as soon as each is there (the last one of a segment may be shorter); 0 for none.
     """
     segment_frames = segment_length(recipe, rate)
@@ -95,11 +107,11 @@ def encode_ladder(
     threads = threads_of(rungs, os.cpu_count() or 1)
 
     def options(rung: Rung, *, eased: bool) -> dict[str, str]:
-        return x264_options(rung, recipe, threads=threads[rung.id], low_delay=low_delay, eased=eased)
+        return encoder_options(rung, recipe, threads=threads[rung.id], low_delay=low_delay, eased=eased)
 
     shortest_frames = 0 if low_delay else int(_SHORTEST_SEGMENT_S * rate)
     cuts = Cuts(rate, segment_frames, chunk_frames or segment_frames)
-    encoders = [_RungEncoder(rung, partial(options, rung), cuts, writers[rung.id]) for rung in rungs]
+    encoders = [_RungEncoder(rung, recipe.codec, partial(options, rung), cuts, writers[rung.id]) for rung in rungs]
     for encoder in encoders[:-1]:
         encoder.nice = _NICE
     first = _share_scaling(encoders)
@@ -125,7 +137,7 @@ def encode_ladder(
 
 
 def threads_of(rungs: Sequence[Rung], cores: int) -> dict[str, int]:
-    """x264 threads of each rung: its share of all pixels in cores, one at least."""
+    """Encoder threads of each rung: its share of all pixels in cores, one at least."""
     pixels = sum(rung.pixels for rung in rungs)
     return {rung.id: max(1, round(cores * rung.pixels / pixels)) for rung in rungs}
 
@@ -187,8 +199,9 @@ def _mark_key_frame(frame: VideoFrame, key: bool) -> VideoFrame:
 class _RungEncoder:
     """One rung's thread. It always empties its queue, also after a failure, so that nobody waits for it forever."""
 
-    def __init__(self, rung: Rung, options: _Options, cuts: Cuts, write: Write) -> None:
+    def __init__(self, rung: Rung, codec: VideoCodec, options: _Options, cuts: Cuts, write: Write) -> None:
         self.rung = rung
+        self._codec = codec
         self.rate = cuts.rate
         self._options = options
         self._next = Break()
@@ -216,7 +229,7 @@ class _RungEncoder:
     def result(self) -> EncodedRung:
         return EncodedRung(
             id=self.rung.id,
-            codecs=avc_codecs(self._init),
+            codecs=codecs_of(self._init),
             init_bytes=len(self._init),
             segment_bytes=tuple(self._segments.sizes),
             segment_frames=tuple(self._segment_frames),
@@ -272,7 +285,8 @@ class _RungEncoder:
                     continue
             elif container is None:
                 container = self._open_container(cutter)
-                stream = self._open_stream(container, self._options(eased=eased))
+                options = self._options(eased=eased)
+                stream = open_stream(container, self._codec, self.rung, self.rate, options)
             scaled = scaler.reformat(
                 frame, self.rung.width_px, self.rung.height_px, PIXEL_FORMAT, interpolation=_SCALER
             )
@@ -308,14 +322,6 @@ class _RungEncoder:
             options["frag_duration"] = str(self._cuts.chunk_us)
         return av.open(cutter, "w", format="mp4", options=options)
 
-    def _open_stream(self, container: OutputContainer, options: dict[str, str]) -> VideoStream:
-        stream = container.add_stream("libx264", rate=self.rate, options=options)
-        stream.width, stream.height = self.rung.width_px, self.rung.height_px
-        stream.pix_fmt = PIXEL_FORMAT
-        stream.codec_context.time_base = 1 / self.rate
-        stream.codec_tag = "avc3"
-        return stream
-
     def _mux(self, container: OutputContainer, stream: VideoStream, frame: VideoFrame | None) -> None:
         for packet in stream.encode(frame):
             if packet.is_keyframe:
@@ -329,7 +335,8 @@ class _RungEncoder:
             if not self._init:
                 self._init = cutter.init
                 self.write(INIT_FILE, self._init)
-                self.write(AVC1_INIT_FILE, as_avc1(self._init))
+                if self._codec.standalone_entry != self._codec.in_band_entry:
+                    self.write(standalone_init_file(self._codec), as_standalone(self._init, self._codec))
             self._taken += 1
             self._segments.add(chunk, closes=(self._taken - self._taken_before) % self._cuts.chunks == 0)
 
@@ -337,9 +344,3 @@ class _RungEncoder:
 def timescale(rate: Fraction) -> int:
     """Ticks per second in which a frame lasts a whole number of ticks: 24 → 24000, 30000/1001 → 30000."""
     return rate.numerator if rate.numerator >= 10_000 else rate.numerator * 1000
-
-
-def avc_codecs(init: bytes) -> str:
-    """RFC 6381 name from the avcC box (ISO/IEC 14496-15, 5.3.3.1): avc3, profile, constraints, level."""
-    at = init.index(b"avcC") + 5
-    return f"avc3.{init[at : at + 3].hex().upper()}"

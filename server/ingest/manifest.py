@@ -10,8 +10,9 @@ from xml.etree import ElementTree
 
 from abr.core.enhancement import ENHANCEMENTS_FILE
 from abr.core.title import Rendition, Title, segment_file
+from abr.media.video_codecs import codec_of
 from server.ingest.audio import FRAME_SAMPLES, frame_ends
-from server.ingest.cmaf import AVC1_INIT_FILE, INIT_FILE
+from server.ingest.cmaf import INIT_FILE, standalone_init_file
 from server.ingest.encode import timescale
 from server.ingest.manifest_parts import (
     BEGINNING,
@@ -19,7 +20,7 @@ from server.ingest.manifest_parts import (
     NAMES,
     PROFILES,
     Element,
-    as_avc1,
+    as_standalone,
     master_head,
     mpd_duration,
     sound_set,
@@ -55,8 +56,9 @@ def manifests(title: Title) -> dict[str, bytes]:
         DRIVEN_MEDIA_FILE: driven_media_playlist(title),
     }
     for rendition in title.renditions:
-        folder = f"video/{rendition.id}"
-        files[f"{rendition.id}.m3u8"] = media_playlist(folder, AVC1_INIT_FILE, title.segment_duration_s)
+        init_file = standalone_init_file(codec_of(rendition.codecs))
+        playlist = media_playlist(f"video/{rendition.id}", init_file, title.segment_duration_s)
+        files[f"{rendition.id}.m3u8"] = playlist
     for track in title.audio:
         files[f"{track.id}.m3u8"] = media_playlist(f"audio/{track.id}", INIT_FILE, audio_durations_s(title))
     for subtitles in title.subtitles:
@@ -65,15 +67,16 @@ def manifests(title: Title) -> dict[str, bytes]:
 
 
 def standard_mpd(title: Title) -> bytes:
-    """The MPD for any player: one Representation a rendition. `avc1`, since some players take no `avc3`."""
+    """The MPD for any player: one Representation a rendition, with its own parameter sets in its init segment."""
     mpd, period = _presentation(title)
     video = video_set(title, period, title.renditions[-1])
     if not title.no_enhancement:
         offer = ElementTree.Element("SupplementalProperty", schemeIdUri=ENHANCEMENT_URN, value=ENHANCEMENTS_FILE)
         video.insert(0, offer)  # the schema wants it before Role
-    _template(video, title, f"video/$RepresentationID$/{NAMES}", f"video/$RepresentationID$/{AVC1_INIT_FILE}")
+    init_file = standalone_init_file(codec_of(title.renditions[-1].codecs))
+    _template(video, title, f"video/$RepresentationID$/{NAMES}", f"video/$RepresentationID$/{init_file}")
     for rendition in title.renditions:
-        video_representation(video, title, as_avc1(rendition), rendition.id, rendition.bandwidth_bps)
+        video_representation(video, title, as_standalone(rendition), rendition.id, rendition.bandwidth_bps)
     _track_sets(title, period, base=None)
     return xml(mpd)
 
@@ -99,7 +102,7 @@ def master_playlist(title: Title) -> bytes:
     """The HLS playlist of all variants."""
     lines = master_head(title, base="")
     for rendition in title.renditions:
-        lines += variant(title, as_avc1(rendition), _peak_bps(title, rendition), f"{rendition.id}.m3u8")
+        lines += variant(title, as_standalone(rendition), _peak_bps(title, rendition), f"{rendition.id}.m3u8")
     return ("\n".join(lines) + "\n").encode()
 
 

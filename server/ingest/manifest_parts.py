@@ -12,6 +12,7 @@ import msgspec
 
 from abr.core.title import AudioTrack, Rendition, SubtitleTrack, segment_file
 from abr.media.languages import UNKNOWN
+from abr.media.video_codecs import codec_of
 from server.ingest.cmaf import INIT_FILE
 
 Element = ElementTree.Element
@@ -48,9 +49,11 @@ class Shown(Protocol):
         """Text to read."""
 
 
-def as_avc1(rendition: Rendition) -> Rendition:
-    """As the other init segment describes it."""
-    return msgspec.structs.replace(rendition, codecs=rendition.codecs.replace("avc3.", "avc1."))
+def as_standalone(rendition: Rendition) -> Rendition:
+    """As the init segment of standard manifests describes it."""
+    codec = codec_of(rendition.codecs)
+    codecs = rendition.codecs.replace(codec.in_band_entry, codec.standalone_entry, 1)
+    return msgspec.structs.replace(rendition, codecs=codecs)
 
 
 def video_set(shown: Shown, period: Element, top: Rendition) -> Element:

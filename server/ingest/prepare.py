@@ -31,7 +31,8 @@ from abr.records import Record, dumps_pretty
 from server.ingest.audio import encode_sounds
 from server.ingest.checkpoints import Checkpoints, Fingerprint
 from server.ingest.encode import EncodedRung, encode_ladder
-from server.ingest.encode_settings import EncodeSettings, describe_encoder, segment_length
+from server.ingest.encode_settings import EncodeSettings, segment_length
+from server.ingest.encoders.options import describe_encoder
 from server.ingest.identifiers import identifier_of, readable_name
 from server.ingest.ladder import Rung, caps_from_samples, check_caps, plan_sizes, planned_sizes
 from server.ingest.manifest import manifests, segment_ends_s

@@ -18,7 +18,8 @@ from abr.progress import ProgressBars, no_bars
 from server.ingest.audio import TRACK, sound_track
 from server.ingest.checkpoints import Checkpoints, Fingerprint
 from server.ingest.encode import EncodedRung, encode_ladder
-from server.ingest.encode_settings import LEAST_EFFORT, EncodeSettings, chunk_length, segment_length
+from server.ingest.encode_settings import EncodeSettings, chunk_length, segment_length
+from server.ingest.encoders.h264 import LEAST_EFFORT
 from server.ingest.ladder import check_caps, plan_sizes, planned_sizes
 from server.live.clock import WallClock
 from server.live.keeping import EndedStream, check_recording, keep_title, move_recording

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from browser import chromium
+from restless import RESTLESS
 from served import serving
 from stock_players import PLAYERS, asked_heights, decisions, opened_session, session_log, stage, watch
 from titles import CLIP, MINUTE, prepared_library
@@ -17,19 +18,6 @@ from abr.core.control import Controller, Decision, Observation
 from abr.core.events import Decided, Downloaded
 from abr.core.title import Title
 from abr.registry import Registry
-
-
-class Restless:
-    """Another rung with every decision, up and down the ladder."""
-
-    def decide(self, seen: Observation) -> Decision:
-        (count,) = seen.memory or (0.0,)
-        option = (3 * int(count) + 2) % len(seen.menu.choices)
-        return Decision(option=option, reason="restless: on to another rung", memory=(count + 1,))
-
-
-RESTLESS: Registry[Callable[[], Controller]] = Registry("controller")
-RESTLESS.add("restless", Restless)
 
 
 class Adviser:

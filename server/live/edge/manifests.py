@@ -10,11 +10,12 @@ from itertools import accumulate, pairwise
 from xml.etree import ElementTree
 
 from abr.core.title import Rendition, segment_file
+from abr.media.video_codecs import VideoCodec
 from server.clock import iso_time
 from server.ingest.audio import FRAME_SAMPLES
-from server.ingest.cmaf import AVC1_INIT_FILE, INIT_FILE
+from server.ingest.cmaf import INIT_FILE, standalone_init_file
 from server.ingest.encode import timescale
-from server.ingest.encode_settings import CAP_WINDOW_S
+from server.ingest.encoders.encoder import CAP_WINDOW_S
 from server.ingest.manifest import (
     DRIVEN_FILE,
     DRIVEN_ID,
@@ -29,7 +30,7 @@ from server.ingest.manifest_parts import (
     PROFILES,
     Element,
     Start,
-    as_avc1,
+    as_standalone,
     master_head,
     mpd_duration,
     sound_set,
@@ -48,6 +49,7 @@ from server.media.versions import version_folder
 
 DELAY_SEGMENTS = 3
 """How far behind the live edge players are told to be, as HLS players are by themselves (RFC 8216, 6.3.3)."""
+_STANDALONE_INIT_FILE = standalone_init_file(VideoCodec.H264)
 _UTC_SCHEME = "urn:mpeg:dash:utc:http-iso:2014"
 _CONTINUITY_SCHEME = "urn:mpeg:dash:period-continuity:2015"
 _AAC_FRAME_S = 0.03
@@ -78,7 +80,7 @@ def live_playlists(shown: LivePresentation) -> dict[str, bytes]:
         is_made = rendition in shown.made(shown.end)
         parts = picture_parts(shown, rendition.id) if shown.is_early and is_made else None
         files[f"{rendition.id}.m3u8"] = live_playlist(
-            shown, folder, AVC1_INIT_FILE, shown.durations_s, begin_s, parts, rendition=rendition
+            shown, folder, _STANDALONE_INIT_FILE, shown.durations_s, begin_s, parts, rendition=rendition
         )
     for track in shown.audio:
         ends_s = [end * FRAME_SAMPLES / track.sample_rate_hz for end in shown.sound_ends]
@@ -96,9 +98,9 @@ def live_mpd(shown: LivePresentation) -> bytes:
         made = listed.made(listed.first)
         video = video_set(shown, period, made[-1])
         _follow(video, listed)
-        _video_timeline(video, listed, f"{folder}/{NAMES}", f"{folder}/{AVC1_INIT_FILE}")
+        _video_timeline(video, listed, f"{folder}/{NAMES}", f"{folder}/{_STANDALONE_INIT_FILE}")
         for rendition in made:
-            video_representation(video, shown, as_avc1(rendition), rendition.id, rendition.bandwidth_bps)
+            video_representation(video, shown, as_standalone(rendition), rendition.id, rendition.bandwidth_bps)
         for sound in _add_sound(period, listed, base=""):
             _follow(sound, listed)
     _add_clock(mpd, shown, base="")
@@ -217,7 +219,7 @@ def live_master(shown: LivePresentation) -> bytes:
     lines = master_head(shown, base="")
     for rendition in shown.made(shown.end):
         peak_bps = peak_bandwidth_bps(rendition.bandwidth_bps, shown.segment_s)
-        lines += variant(shown, as_avc1(rendition), peak_bps, f"{rendition.id}.m3u8")
+        lines += variant(shown, as_standalone(rendition), peak_bps, f"{rendition.id}.m3u8")
     return ("\n".join(lines) + "\n").encode()
 
 

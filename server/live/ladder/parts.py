@@ -5,7 +5,7 @@ from __future__ import annotations
 from abr.core.title import AudioTrack, Rendition
 from server.ingest.audio import CHANNELS, CODECS, RATE_HZ, TRACK
 from server.ingest.cmaf import INIT_FILE
-from server.ingest.encode import avc_codecs
+from server.ingest.encoders.codec_names import codecs_of
 from server.ingest.ladder import Rung
 from server.live.plan import SOUND_PART, LivePlan
 from server.live_edge.growing import split_part
@@ -32,7 +32,7 @@ class LadderParts:
         """A file is there."""
         if name == INIT_FILE:
             self._init_bytes[part] = len(data)
-            self._codecs[part] = CODECS if part == SOUND_PART else avc_codecs(data)
+            self._codecs[part] = CODECS if part == SOUND_PART else codecs_of(data)
         elif split_part(name):
             self._chunks[part] += 1
         elif name.startswith("seg-"):

@@ -26,7 +26,8 @@ from abr.media.source_frames import display_frames
 from abr.records import load
 from server.ingest.cmaf import Write
 from server.ingest.encode import Break, encode_ladder
-from server.ingest.encode_settings import EncodeSettings, x264_options
+from server.ingest.encode_settings import EncodeSettings
+from server.ingest.encoders.h264 import x264_options
 from server.ingest.ladder import Rung
 from server.live.ladder.refilling import fill_left_out
 from server.live.ladder.shedding import PATIENCE_MAX_S, PATIENCE_S, WHOLE_LADDER, Ladder, Shedder, steps_of

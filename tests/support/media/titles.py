@@ -71,7 +71,7 @@ def prepared_title() -> tuple[Title, Path]:
 def _fingerprint(clip: Path) -> str:
     code = Path(__file__).parents[3]
     made_by = [
-        *code.glob("server/ingest/*.py"),
+        *code.glob("server/ingest/**/*.py"),
         *code.glob("abr/media/*.py"),
         code / "abr" / "core" / "title.py",
         code / "abr" / "quality" / "vmaf.py",
