@@ -13,6 +13,7 @@ import click
 from abr.core.enhancement import Currency, Tier
 from abr.extras import require
 from abr.finite_range import FiniteRange
+from abr.media.video_codecs import VideoCodec
 from abr.progress import show_progress, show_share
 
 if TYPE_CHECKING:
@@ -257,7 +258,8 @@ def plan_ladder(title: str, library: Path, source: Path | None, output: Path, qu
 @click.option("--no-ladder", is_flag=True, help="Leave the enhancement-aware ladder out.")
 @click.option("--weights", type=click.Path(path_type=Path, file_okay=False), help="Weights of the usual ladder.")
 @click.option("--curve", help="Also plot quality against these training times, such as 15,30,60,120.")
-@click.option("--crf", type=FiniteRange(0, 51), default=25, help="Quality of the usual ladder.")
+@click.option("--codec", type=click.Choice([codec.value for codec in VideoCodec]), default=VideoCodec.H264.value)
+@click.option("--crf", type=FiniteRange(0, 63), help="Quality of the usual ladder.  [default: the codec's]")
 @click.option("--heights", help="Rungs of the usual ladder; planned for the clip otherwise.")
 @click.option("--vmaf-every", type=click.IntRange(min=1), default=13, help="Score one frame in so many.")
 @click.option(
@@ -279,7 +281,8 @@ def bench_enhance(
     no_ladder: bool,
     weights: Path | None,
     curve: str | None,
-    crf: float,
+    codec: str,
+    crf: float | None,
     heights: str | None,
     vmaf_every: int,
     panel_every: int,
@@ -294,7 +297,7 @@ def bench_enhance(
     By trusted quality and every meter of the panel, inside the picture, black frames left out; bytes of weights spread
     over ten minutes. The figure that leads is the mean over meters that the networks are not trained by. It also says
     whether CLIP was seen in the training of the generic weights. --rivals is a folder of mpv user shaders (*.glsl) and
-    networks (*.onnx), which are measured on the same frames.
+    networks (*.onnx), which are measured on the same frames. Only h264 has an enhancement-aware ladder.
     """
     require("This benchmark", "train")
     from tempfile import TemporaryDirectory
@@ -306,11 +309,11 @@ def bench_enhance(
         train_seconds=train_seconds or 0.0,
         tiers=tiers,
         content=not generic_only,
-        planned=not (no_ladder or generic_only),
+        planned=not (no_ladder or generic_only or codec != VideoCodec.H264),
         every_frames=vmaf_every,
         panel_every=panel_every,
         speed_seconds=speed_seconds,
-        prepare=("--crf", f"{crf:g}"),
+        prepare=("--codec", codec, *(() if crf is None else ("--crf", f"{crf:g}"))),
         usual=("--heights", heights) if heights else (),
         weights=weights,
         curve_s=_numbers(curve),
