@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from browser import chromium
+from player_page import played, ready, state
 from restless import RESTLESS
 from served import serving
 from stock_players import decisions, opened_session, stage, watch
@@ -16,6 +17,10 @@ from server.media.library import Library
 
 MORE = [pytest.param(name, marks=pytest.mark.matrix) for name in ("dashjs-4", "shaka-5", "shaka-4", "hls.js")]
 PLAYERS = ("dashjs-5", *MORE)
+
+
+CANNOT = "MediaSource.isTypeSupported = (type) => !type.includes('av01');"
+"""A browser without a decoder of AV1: which codecs Chromium has depends on who built it."""
 
 
 @pytest.fixture(scope="module")
@@ -49,3 +54,18 @@ async def test_standard_manifests_play_to_the_end(player: str, library: Library)
         viewing, page = await watch(browser, theatre, player, f"{url}titles/bbb/{name}")
     assert viewing.errors == [] and page.complaints == [] and page.refused == []
     assert viewing.frames[-1][0] == pytest.approx(title.duration_s, abs=3 / title.fps)
+
+
+async def test_our_page_plays_it_and_says_where_a_browser_cannot(library: Library):
+    async with serving(str(library.root)) as url, chromium() as browser:
+        page = await browser.open(url)
+        await ready(page)
+        await page.tab.click("#begin")
+        await played(page, 3.0)
+        assert await page.tab.evaluate("document.querySelector('video').videoWidth") > 0
+
+        await page.tab.context.add_init_script(CANNOT)
+        await page.tab.reload()
+        await ready(page)
+        await page.tab.click("#begin")
+        assert "cannot decode the pictures of this film (av01." in await state(page, "failed")

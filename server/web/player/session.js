@@ -53,6 +53,14 @@ const open = (title, measured, lifts) =>
     }),
   });
 
+/** Throws where the browser cannot decode the film: players would play its sound alone. */
+function mustDecode(title) {
+  const { codecs } = title.renditions.at(-1);
+  const source = window.ManagedMediaSource ?? window.MediaSource; // phones have the former alone
+  if (!source || source.isTypeSupported(`video/mp4; codecs="${codecs}"`)) return;
+  throw Object.assign(new Error(`This browser cannot decode the pictures of this film (${codecs}).`), { status: 415 });
+}
+
 export class Session {
   enhancer = null;
   #over = false;
@@ -63,6 +71,7 @@ export class Session {
    * lifts: whether the viewer wants to see enhanced pictures. told: {decided(segment, decision), changed(state), renewed()}.
    */
   static async open({ video, loaded, link, health, lifts, told }) {
+    mustDecode(loaded.title);
     const answer = await open(loaded.title, loaded.measured ?? UNMEASURED, lifts);
     return new Session({ video, loaded, link, health, lifts, told, answer });
   }
