@@ -72,32 +72,34 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize(
-    ("moment", "count"),
-    [
-        ("fingerprint", 1),
-        ("probe", 1),
-        ("plan", 1),
-        ("write", 3),
-        ("video", 1),
-        ("sound", 1),
-        ("price-64p", 1),
-        ("price-108p", 1),
-        ("write", 14),
-        ("rename", 1),
-    ],
-)
-def test_killed_and_run_again_the_title_is_the_same(
+PHASES = ("fingerprint", "probe", "plan", "video", "sound", "price-64p", "rename")
+
+
+def test_killed_after_each_phase_in_turn_the_title_is_the_same(
+    source: Path, tmp_path: Path, undisturbed: dict[str, bytes]
+) -> None:
+    for phase in PHASES:
+        assert run("-c", CHILD, phase, "1", *command(source, tmp_path)).returncode == KILLED
+        assert Library(tmp_path).titles() == []
+    check_again(source, tmp_path, undisturbed)
+
+
+@pytest.mark.parametrize(("moment", "count"), [("write", 3), ("write", 14), ("price-108p", 1)])
+def test_killed_within_a_phase_the_title_is_the_same(
     source: Path, tmp_path: Path, undisturbed: dict[str, bytes], moment: str, count: int
 ) -> None:
-    killed = run("-c", CHILD, moment, str(count), *command(source, tmp_path))
-    assert killed.returncode == KILLED
+    assert run("-c", CHILD, moment, str(count), *command(source, tmp_path)).returncode == KILLED
     assert Library(tmp_path).titles() == []
-    again = run("-c", CHILD, "never", "1", *command(source, tmp_path))
+    check_again(source, tmp_path, undisturbed)
+
+
+def check_again(source: Path, library: Path, undisturbed: dict[str, bytes]) -> None:
+    """Run once more, undisturbed: the same title, and nothing else."""
+    again = run("-c", CHILD, "never", "1", *command(source, library))
     assert again.returncode == 0, again.stderr
-    assert Library(tmp_path).titles() == ["clip"]
-    assert contents(tmp_path / "clip") == undisturbed
-    assert [entry.name for entry in tmp_path.iterdir()] == ["clip"]
+    assert Library(library).titles() == ["clip"]
+    assert contents(library / "clip") == undisturbed
+    assert [entry.name for entry in library.iterdir()] == ["clip"]
 
 
 def test_finished_phases_are_not_done_again(source: Path, tmp_path: Path) -> None:
