@@ -54,7 +54,7 @@ MIN_RATE_BPS = 16_000
 @click.option(
     "--preset",
     help="The encoder's effort: ultrafast to veryslow for h264 and hevc, 10 (least) to 0 for av1.  "
-    "[default: faster; av1 8]",
+    "[default: faster; av1 7]",
 )
 @click.option("--segment-seconds", type=FiniteRange(0.5, 30), default=2, show_default=True)
 @click.option(

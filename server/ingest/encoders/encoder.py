@@ -53,7 +53,7 @@ ENCODERS: Mapping[VideoCodec, VideoEncoder] = {
             codec=VideoCodec.AV1,
             library="libsvtav1",
             presets=tuple(map(str, range(10, -1, -1))),
-            preset="8",
+            preset="7",
             crf=35,
             crf_max=63,
         ),
