@@ -24,14 +24,11 @@ from enhancers.networks import catalog
 from enhancers.networks.catalog import REUSED_FRAMES, TIER_DEPTHS
 from enhancers.networks.plain import parse
 from enhancers.planning.planned_frames import PlanScores, PlanSubject, score_plans
-from enhancers.planning.segment_plans import BudgetPlan, RungGains, mean_macs, plan_rung
+from enhancers.planning.segment_plans import BUDGETS, BudgetPlan, RungGains, mean_macs, plan_rung
 from enhancers.planning.title_plans import gains_of, kept_by_segment
 from enhancers.prepared_title import PreparedTitle
 from enhancers.runtime.backends import AnyNetwork
 from enhancers.runtime.loader import load_exits, open_planned
-
-BUDGETS = (0.25, 0.5, 1.0, 2.2)
-"""In runs of the cheapest exit a frame."""
 
 _GOLDEN = (np.sqrt(5) - 1) / 2
 """Its multiples fall evenly and without a period, so that turns do not keep step with the frames that are scored."""
