@@ -97,7 +97,9 @@ export class Choices {
     };
     if (!offer.file) return candidate;
     const networks = planNetworks(offer, chunks).map((network) => ({ ...network, widthPx, heightPx }));
-    const way = new PlanWay({ offer, networks, title: this.title, fetched: () => this.weights.file(offer.file) });
+    const msOf = (action) => measuredMs(this.measured, action, widthPx, heightPx);
+    const fetched = () => this.weights.file(offer.file);
+    const way = new PlanWay({ offer, networks, title: this.title, fetched, msOf });
     return { ...candidate, networks, way, key: `${candidate.key} ${offer.file.sha256.slice(0, 12)}` };
   }
 

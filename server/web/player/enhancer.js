@@ -155,7 +155,7 @@ export class Enhancer {
     if (this.#busy) {
       if (this.#frame - this.#canvasFrame > 1) this.#hide();
       this.#count(this.#shown, candidate.way?.heard(planned, {}));
-      this.#judge(at, { inTime: false, tookMs: nowMs() - this.#busySinceMs });
+      if (candidate.way?.warm ?? true) this.#judge(at, { inTime: false, tookMs: nowMs() - this.#busySinceMs });
       return;
     }
     const frameMs = this.frameMs / (this.video.playbackRate || 1);
@@ -184,17 +184,19 @@ export class Enhancer {
     this.#busySinceMs = nowMs();
     try {
       const { split } = this;
+      const isWarm = way?.warm ?? true;
       const asked = way ? { ...way.asked(planned), frameMs } : { key };
       const answer = await this.thread.ask(way ? "follow" : "frame", { frame, dueMs, split, ...asked }, [frame]);
-      const { shown, tookMs, gone } = answer;
+      const { shown, inTime = shown, tookMs, gone } = answer;
       if (gone) this.#ready.delete(key);
       if (this.#over || !this.on || gone || !stands()) return;
-      const seen = shown && !(at && this.#frame - number > 1);
-      if (at) this.#count(segment, way ? way.heard(planned, seen ? answer : { ...answer, done: -1 }) : { enhanced: seen });
+      const passed = at && this.#frame - number > 1; // the next frame is on the screen already
+      const seen = shown && !passed;
+      if (at) this.#count(segment, way?.heard(planned, passed ? { ...answer, done: -1 } : answer) ?? { enhanced: seen });
       if (seen) this.#uncover(number, name, tookMs, at, segment);
       else this.#hide();
       if (!at) this.#standing = mediaS;
-      if (at && tookMs) this.#judge(at, { inTime: shown, tookMs });
+      if (at && tookMs && isWarm) this.#judge(at, { inTime, tookMs });
     } catch (error) {
       this.#ready.set(key, Promise.resolve());
       this.#hide();

@@ -3,7 +3,7 @@
 import { architecture, macs } from "../network/plain.js";
 import { measuredMs } from "./choices.js";
 import { CARRY, NOTHING } from "./plans/plan_file.js";
-import { exitsOf, planMs } from "./plans/plans.js";
+import { exitsOf, plainMs, planMs } from "./plans/plans.js";
 
 const KEPT = "toprung.profile.1";
 const BUDGET_MS = 300; // of timing one network
@@ -90,7 +90,8 @@ export async function measure(thread, wanted, frameMs, say) {
     add(found, measurement(kind, job, timesMs));
     if (trial?.carryMs && job.carries) {
       add(found, measurement(kind, { ...job, name: job.carries.carry }, trial.carryMs));
-      add(found, measurement(kind, { ...job, name: job.carries.plain }, trial.plainMs));
+      const plain = trial.plainMs.map((timedMs) => plainMs(timedMs, frameMs));
+      add(found, measurement(kind, { ...job, name: job.carries.plain }, plain));
     }
   }
   localStorage.setItem(KEPT, JSON.stringify({ ...found, kinds: JSON.stringify(kinds) }));

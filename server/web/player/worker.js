@@ -8,6 +8,7 @@ import { readChunks } from "../network/weights.js";
 import { openWebGl2 } from "../network/webgl2.js";
 import { openWebGpu } from "../network/webgpu.js";
 import { Carrier } from "./plans/carrier.js";
+import { NOTHING } from "./plans/plan_file.js";
 
 const GPUS = { WebGPU: openWebGpu, WebGL2: openWebGl2 };
 const OPENERS = { ...GPUS, Processor: openProcessor };
@@ -117,14 +118,15 @@ const does = {
   },
 
   /**
-   * Make a frame as `Carrier` does and show it, unless that is done after `dueMs`: {shown, tookMs, done, begun, idle}.
-   * begin, plain: keys of networks, or "". done: the action that the frame was shown by; -1 for none. idle: nothing is
-   * being computed.
+   * Make a frame as `Carrier` does and show it, unless that is done after `dueMs`: {shown, inTime, tookMs, done, begun,
+   * idle}. begin, plain: keys of networks, or "". shown: on the canvas; a frame that stays plain may be seen as the video.
+   * done: the action that the frame was shown by; -1 for none. idle: nothing is being computed.
    */
   async follow({ frame, number, action, begin, plain, dueMs, frameMs, split }) {
     const beganMs = nowMs();
     try {
-      const picture = await planes(frame);
+      const isSeen = action === NOTHING && !begin && !plain; // as the video itself
+      const picture = isSeen ? null : await planes(frame);
       if (![begin, plain].every((key) => !key || networks.has(key))) return { gone: true };
       const { network, done, begun } = await carrier.make({
         picture,
@@ -135,10 +137,10 @@ const does = {
         plain: networks.get(plain),
       });
       const doneMs = nowMs();
-      const shown = doneMs <= dueMs;
-      if (shown) backend.present(network, split);
-      if (shown) last = network;
-      return { shown, tookMs: doneMs - beganMs, begun, done: shown ? done : -1, idle: !carrier.busy };
+      const inTime = doneMs <= dueMs;
+      const shown = inTime && Boolean(network);
+      if (shown) backend.present((last = network), split);
+      return { shown, inTime, tookMs: doneMs - beganMs, begun, done: inTime ? done : -1, idle: !carrier.busy };
     } finally {
       frame.close();
     }

@@ -91,7 +91,7 @@ def _offer(title: Title, tier: Tier, architecture: str, chunks: list[bytes]) -> 
     )
 
 
-PLAN_EXITS = ("plain-m1c8x4", "plain-m2c8x4")
+PLAN_EXITS = ("plain-m1c4x1.5d2", "plain-m2c4x1.5d2")
 PLAN_NAME = "content-plan-1"
 PLAN_PATTERN = (3, *[1] * 9, 0, 0, 2, *[1] * 7)
 """The deeper exit, carried nine times; two plain frames; the lighter exit, carried seven times."""
@@ -109,7 +109,7 @@ def planned_library(folder: Path) -> Path:
         exits=len(chunks),
         actions=tuple(np.resize(PLAN_PATTERN, frames).astype(np.uint8) for frames in title.segment_frames),
     )
-    data, names = dumps_plan(plan), ("upscale-x4", "carry-x4", *PLAN_EXITS)
+    data, names = dumps_plan(plan), ("upscale-x1.5", "carry-x1.5", *PLAN_EXITS)
     offered = PlanOffer(
         name=PLAN_NAME,
         family=Family.CONTENT,

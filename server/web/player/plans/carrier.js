@@ -27,8 +27,8 @@ export class Carrier {
   /**
    * Make frame `number` of the film as a plan says, `action`, or by less: {network, done, begun}. begin: the network to
    * compute with from this frame on, or undefined; it is begun unless another is computing. inTime(network): whether it
-   * can be waited for. plain: any network, for frames that stay plain. network: the one that has the picture. done: the
-   * action that it was made by. Throws what broke meanwhile.
+   * can be waited for. plain: any network, to scale frames that stay plain; undefined where the video itself is seen.
+   * network: the one that has the picture, if one has. done: the action that it was made by. Throws what broke meanwhile.
    */
   async make({ picture, number, action, begin, inTime, plain }) {
     this.#check();
@@ -40,7 +40,7 @@ export class Carrier {
     if (begun) this.#begin(begin, picture, number);
     const network = action === NOTHING ? null : await this.#carry(picture, number);
     if (network) return { network, done: CARRY, begun };
-    await plain.carry(picture, null, 0);
+    await plain?.carry(picture, null, 0);
     return { network: plain, done: NOTHING, begun };
   }
 

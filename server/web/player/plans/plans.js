@@ -1,7 +1,10 @@
 // The frame plans that a title offers: what they need, and what they cost this device.
 
 import { Follower } from "./follower.js";
-import { FIRST_EXIT, readPlan } from "./plan_file.js";
+import { FIRST_EXIT, NOTHING, readPlan } from "./plan_file.js";
+
+const SCALING_LOAD_MAX = 0.1; // of a frame's time, for pictures that a plan leaves plain
+const UNSCALED_MS = 0.01; // what they take where the video itself is seen
 
 const ofRung = (table, rendition) => (table?.plans ?? []).filter(({ offer }) => offer.rendition === rendition);
 
@@ -25,6 +28,12 @@ export const exitsOf = ({ shares }) =>
 export const planMs = ({ shares }, msOf) =>
   shares.reduce((sum, { architecture, share }) => sum + (share > 0 ? share * msOf(architecture) : 0), 0);
 
+/**
+ * Milliseconds of a frame that a plan leaves plain: it is scaled as plain pictures are measured, where that takes next to
+ * nothing (`timedMs`), else the video itself is seen.
+ */
+export const plainMs = (timedMs, frameMs) => (timedMs <= SCALING_LOAD_MAX * frameMs ? timedMs : UNSCALED_MS);
+
 /** The networks of a plan for the worker, of each exit that it takes: what `Enhancer` prepares. chunks: of all exits. */
 export function planNetworks(offer, chunks) {
   const { rendition, weights_sha256: weights, strength = 1 } = offer;
@@ -41,11 +50,16 @@ export function planNetworks(offer, chunks) {
 
 /** A candidate's way through a plan, once its file is here: what the worker is asked for each frame, and told of it. */
 export class PlanWay {
+  warm = false; // a frame was made: the first takes longest, and says nothing of the others
   #follower = null;
 
-  /** fetched(): the plan's file. networks: of `planNetworks`. title: whose frames are counted. */
-  constructor({ offer, networks, title, fetched }) {
+  /**
+   * fetched(): the plan's file. networks: of `planNetworks`. title: whose frames are counted. msOf(architecture): what
+   * the device was measured with.
+   */
+  constructor({ offer, networks, title, fetched, msOf }) {
     Object.assign(this, { offer, networks, title, fetched });
+    this.plain = msOf(offer.shares[NOTHING].architecture) > UNSCALED_MS ? networks[0].key : "";
     this.frameS = title.frame_rate[1] / title.frame_rate[0];
     this.firsts = title.segment_frames.reduce((firsts, frames) => [...firsts, firsts.at(-1) + frames], [0]);
     this.starts = title.segment_duration_s.reduce((starts, span) => [...starts, starts.at(-1) + span], [0]);
@@ -68,11 +82,12 @@ export class PlanWay {
   asked(number) {
     const { action, exit } = this.#follower.asked(number);
     const begin = this.networks.find((network) => network.exit === exit)?.key ?? "";
-    return { number, action, begin, plain: this.networks[0].key };
+    return { number, action, begin, plain: this.plain };
   }
 
   /** See Follower. */
   heard(number, answer) {
+    this.warm ||= Boolean(answer.tookMs);
     return this.#follower.heard(number, answer);
   }
 }
