@@ -88,7 +88,8 @@ def measure_plan_gains(
     if not table.plans:
         raise InputError(f"{title.id} has no frame plans: make them with toprung train.")
     without, planned = msgspec.structs.replace(table, plans=()), {plan.name for plan in table.plans}
-    gains, failures = [], {}
+    gains: list[PlanGain] = []
+    failures: dict[str, ControllerFailures] = {}
     for speed, name in track_quietly([(speed, name) for speed in speeds for name in controllers], "devices"):
         device = scale_speed(profile, speed)
         tiers, plans = (_simulate(price(title, each, device), traces, name, planned) for each in (without, table))

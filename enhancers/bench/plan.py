@@ -1,4 +1,4 @@
-"""`toprung bench plan`: quality against computing, of tiers, tiers that share time, frame plans and the optimum.
+"""`toprung bench plan`: quality against computing: tiers, tiers that share time, a policy, frame plans, the optimum.
 
 All are judged on the same frames of a title as they are shown, by the title's meters. A budget is in
 multiply-accumulates for each shown pixel and frame, carrying counted as `enhancers.planning.segment_plans` does.
@@ -6,7 +6,7 @@ multiply-accumulates for each shown pixel and frame, carrying counted as `enhanc
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import msgspec
@@ -24,11 +24,13 @@ from enhancers.networks import catalog
 from enhancers.networks.catalog import REUSED_FRAMES, TIER_DEPTHS
 from enhancers.networks.plain import parse
 from enhancers.planning.planned_frames import PlanScores, PlanSubject, score_plans
-from enhancers.planning.segment_plans import BUDGETS, BudgetPlan, RungGains, mean_macs, plan_rung
+from enhancers.planning.segment_plans import BUDGETS, CARRY_COST, BudgetPlan, RungGains, mean_macs, plan_rung
 from enhancers.planning.title_plans import gains_of, kept_by_segment
 from enhancers.prepared_title import PreparedTitle
 from enhancers.runtime.backends import AnyNetwork
+from enhancers.runtime.exit_policy import ExitPolicy, forecast_kept
 from enhancers.runtime.loader import load_exits, open_planned
+from enhancers.runtime.motion import MotionFollower
 
 _GOLDEN = (np.sqrt(5) - 1) / 2
 """Its multiples fall evenly and without a period, so that turns do not keep step with the frames that are scored."""
@@ -126,6 +128,8 @@ def measure_plan_curves(
     tiers |= {str(tier): bench.follow([2 + number]) for number, tier in enumerate(TIER_DEPTHS)}
     scored = bench.score(tiers)
     shared = {f"{budget:g}": bench.share_time(budget * bench.macs[0]) for budget in BUDGETS}
+    forecast = list(bench.forecast_kept())
+    chosen = {f"{budget:g}": bench.follow_policy(forecast, budget) for budget in BUDGETS}
     kept = tuple(kept_by_segment(prepared, rendition, networks[0], progress))
     known = RungGains(gains=bench.gains_by_segment(scored), kept=kept, macs=bench.macs)
     truth = replace(known, gains=bench.gains_by_frame(scored))
@@ -138,6 +142,7 @@ def measure_plan_curves(
         curves={
             "tiers": bench.points(tiers, scored),
             "time-shared": bench.points(shared, bench.score(shared)),
+            "policy": bench.points(chosen, bench.score(chosen)),
             "plan": bench.planned_points(planned),
             "optimum": bench.planned_points(optimum),
         },
@@ -183,6 +188,21 @@ class _Bench:
         turns = (frames * _GOLDEN % 1 < share).astype(int)
         ends = np.cumsum(self.prepared.title.segment_frames)[:-1]
         return self._plan(np.split(np.array(actions)[turns], ends))
+
+    def forecast_kept(self) -> Iterator[list[float]]:
+        """Of each segment what a policy knows of its frames: what it expects to be left of a gain carried to each."""
+        segments = len(self.prepared.title.segment_frames)
+        for segment in range(segments):
+            self.progress("Following motion", segment / segments)
+            follower = MotionFollower()
+            frames = self.prepared.frames(self.rendition, segment, motion=True)
+            yield [forecast_kept(follower.motion_to(frame.picture)) for frame in frames]
+
+    def follow_policy(self, forecast: Sequence[Sequence[float]], budget: float) -> FramePlan:
+        """What the policy does, frame by frame, without knowing those to come."""
+        costs = [macs / self.macs[0] for macs in self.macs]
+        policy = ExitPolicy(exit_costs=costs, carry_cost=CARRY_COST, budget=budget)
+        return self._plan([np.array([policy.decide(kept) for kept in segment]) for segment in forecast])
 
     def _plan(self, actions: Sequence[Indices]) -> FramePlan:
         rows = tuple(part.astype(np.uint8) for part in actions)

@@ -222,7 +222,10 @@ class WebGpuNetwork {
 
   async #buildCarrying() {
     const { widthPx, heightPx } = this;
-    const vectors = this.#buffer(8 * Math.ceil(widthPx / BLOCK_PX) * Math.ceil(heightPx / BLOCK_PX), STORAGE | COPY_DST);
+    const vectors = this.#buffer(
+      8 * Math.ceil(widthPx / BLOCK_PX) * Math.ceil(heightPx / BLOCK_PX),
+      STORAGE | COPY_DST,
+    );
     const settings = this.#buffer(16, UNIFORM | COPY_DST);
     const passes = this.parts.map(({ carry: { part, place, middle, channel0 }, compose: { buffers, size } }) => {
       const code = carryCode(part, { ...place, widthPx }, middle, channel0);

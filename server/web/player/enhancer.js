@@ -192,7 +192,8 @@ export class Enhancer {
       if (this.#over || !this.on || gone || !stands()) return;
       const passed = at && this.#frame - number > 1; // the next frame is on the screen already
       const seen = shown && !passed;
-      if (at) this.#count(segment, way?.heard(planned, passed ? { ...answer, done: -1 } : answer) ?? { enhanced: seen });
+      if (at)
+        this.#count(segment, way?.heard(planned, passed ? { ...answer, done: -1 } : answer) ?? { enhanced: seen });
       if (seen) this.#uncover(number, name, tookMs, at, segment);
       else this.#hide();
       if (!at) this.#standing = mediaS;

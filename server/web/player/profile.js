@@ -129,8 +129,7 @@ export function fitting({ measurements }, wanted, frameMs) {
  */
 export function settled(measured, { title, table, wanted, frameMs }) {
   if (!wanted.length) return { ...UNMEASURED, lifts: false };
-  const lifts =
-    fitting(measured, wanted, frameMs).length > 0 || keptUp(title, table, measured, frameMs).length > 0;
+  const lifts = fitting(measured, wanted, frameMs).length > 0 || keptUp(title, table, measured, frameMs).length > 0;
   const timed = measured.measurements.some((each) => each.p50_ms < 0.99 * HOPELESS * frameMs);
   return { ...measured, lifts, kind: lifts || timed ? measured.kind : "Processor" };
 }
