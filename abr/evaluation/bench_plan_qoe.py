@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -26,6 +27,7 @@ from abr.core.title import TITLE_FILE, Title
 from abr.errors import InputError
 from abr.evaluation.benchmark import Benchmark, ControllerResult, interval, run, track_quietly
 from abr.evaluation.controller_failures import ControllerFailures, quiet_guard, raise_for_failures
+from abr.finite_range import FiniteRange
 from abr.records import dumps_pretty, load
 from abr.simulation.batch_simulator import simulate_many
 from abr.simulation.trace_formats import read_traces
@@ -72,6 +74,15 @@ def scale_speed(profile: DeviceProfile, speed: float) -> DeviceProfile:
     return msgspec.structs.replace(profile, measurements=measurements)
 
 
+def lengthen(prices: PriceList, times: int) -> PriceList:
+    """The same title, so many times over."""
+    rows = {
+        name: np.tile(getattr(prices, name), (times, 1))
+        for name in ("size_bytes", "compute_s", "lead_s", "quality", "vmaf")
+    }
+    return replace(prices, duration_s=np.tile(prices.duration_s, times), **rows)
+
+
 def measure_plan_gains(
     title: Title,
     table: EnhancementTable,
@@ -80,9 +91,11 @@ def measure_plan_gains(
     *,
     speeds: Sequence[float] = SPEEDS,
     controllers: Sequence[str] = CONTROLLERS,
+    times: int = 1,
 ) -> tuple[list[PlanGain], dict[str, ControllerFailures]]:
     """What plans add for each speed and controller, and how often controllers failed.
 
+    times: the title is played so many times over in one session, as a longer one whose weights are fetched once.
     Raises InputError for a title without plans.
     """
     if not table.plans:
@@ -92,7 +105,8 @@ def measure_plan_gains(
     failures: dict[str, ControllerFailures] = {}
     for speed, name in track_quietly([(speed, name) for speed in speeds for name in controllers], "devices"):
         device = scale_speed(profile, speed)
-        tiers, plans = (_simulate(price(title, each, device), traces, name, planned) for each in (without, table))
+        menus = [lengthen(price(title, each, device), times) for each in (without, table)]
+        tiers, plans = (_simulate(menu, traces, name, planned) for menu in menus)
         added = np.subtract(plans[1].qoe(_SET), tiers[1].qoe(_SET))
         gain = PlanGain(
             speed=speed,
@@ -159,9 +173,18 @@ def _numbers(text: str) -> Iterator[float]:
 )
 @click.option("--speeds", default=",".join(f"{speed:g}" for speed in SPEEDS), help="Times as fast as the profile.")
 @click.option("--controllers", default=",".join(CONTROLLERS), help="Comma-separated names.")
+@click.option("--times", type=click.IntRange(1, 1000), default=1, help="The title, so many times over in one session.")
+@click.option("--scale", type=FiniteRange(0.001, 1000), default=1.0, help="Traces' throughput is multiplied by this.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def bench_plan_qoe(
-    title: Path, trace_paths: tuple[Path, ...], profile: Path, speeds: str, controllers: str, as_json: bool
+    title: Path,
+    trace_paths: tuple[Path, ...],
+    profile: Path,
+    speeds: str,
+    controllers: str,
+    times: int,
+    scale: float,
+    as_json: bool,
 ) -> None:
     """What the frame plans of a title add to sessions in the simulator, for devices of several speeds.
 
@@ -171,9 +194,10 @@ def bench_plan_qoe(
         load(title / TITLE_FILE, Title),
         load(title / ENHANCEMENTS_FILE, EnhancementTable),
         load(profile, DeviceProfile),
-        [trace for path in trace_paths for trace in read_traces(path)],
+        [trace.scaled(scale, trace.name) for path in trace_paths for trace in read_traces(path)],
         speeds=list(_numbers(speeds)),
         controllers=controllers.split(","),
+        times=times,
     )
     if as_json:
         sys.stdout.write(dumps_pretty(gains).decode())
