@@ -91,13 +91,11 @@ class PageFrames:
     def __call__(self, index: int) -> Frame:
         return self.made[index]
 
-    async def make(self, page: Watched, frames: list[Frame], wanted: set[int]) -> None:
+    async def make(self, page: Watched, frames: list[Frame]) -> None:
         for number, frame in enumerate(frames):
             planes = [text(plane) for plane in frame.planes()]
             luma, *chroma, done = await page.tab.evaluate(MAKE, [number, *planes, frame.width_px, frame.height_px])
             self.done.append(done)
-            if number not in wanted:
-                continue
             y = np.frombuffer(base64.b64decode(luma), np.uint8).reshape(-1, 4 * frame.width_px)
             scaled = PlainScaler(frame.width_px, frame.height_px, y.shape[1], y.shape[0]).enhance(frame)
             u, v = scaled.u, scaled.v
@@ -148,8 +146,6 @@ async def main() -> None:
     chunks = exits_chunks(prepared.folder, offered)
     shown = python_ways(prepared, rendition, chunks, offered.offer.strength, plan)
     frames = [f for s in range(given.segments) for f in prepared.frames(rendition, s, motion=False)]
-    blocks = cut_into_blocks(prepared, given.every)
-    wanted = {index for block in blocks for index in (*block.scored, *block.judged.values())}
     async with serving(str(given.library)) as url, chromium(software_gpu=True) as browser:
         page = await browser.open(f"{url}qoe")
         encoded = [base64.b64encode(chunk).decode() for chunk in chunks]
@@ -160,7 +156,7 @@ async def main() -> None:
         for late in given.late:
             await page.tab.evaluate("(late) => window.begin(late)", late)
             shown[f"page, {late} frames late"] = made = PageFrames()
-            await made.make(page, frames, wanted)
+            await made.make(page, frames)
             counts = np.bincount(made.done, minlength=2)
             print(f"late {late}: actions {counts.tolist()}", file=sys.stderr, flush=True)
     score(prepared, shown, given.every)

@@ -80,6 +80,24 @@ CARRY = """async ([chunks, kind]) => {
   return JSON.stringify(found);
 }"""
 
+MEASURE = """async ([title, table, adapter]) => {
+  const { jobs, keptUp, measure, settled } = await import("/web/player/profile.js");
+  localStorage.clear();
+  const timed = [];
+  const thread = { async ask(task, { kind, name } = {}) {
+    if (task === "kinds") return [{ kind: "WebGPU", adapter }, { kind: "WebGL2", adapter }];
+    timed.push(`${name} by ${kind}`);
+    return { openMs: 3000, timesMs: [300, 300], carryMs: [20, 20], plainMs: [9, 9] };
+  } };
+  const wanted = jobs(title, table);
+  const measured = await measure(thread, wanted, 40, () => {});
+  const ms = Object.fromEntries(measured.measurements.map((each) => [each.architecture, each.p95_ms]));
+  await measure(thread, wanted, 40, () => {});
+  const { lifts } = settled(measured, { title, table, wanted, frameMs: 40 });
+  return { timed, ms, lifts, plans: keptUp(title, table, measured, 40).map(({ name }) => name) };
+}"""
+"""By a worker that says 300 ms for every network: what the page has timed, and what it makes of it."""
+
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -151,6 +169,26 @@ async def test_what_a_frame_was_given_moves_with_the_picture(kind: str) -> None:
     assert np.abs(here - there).mean() < 0.2 * np.abs(given[40:-40, 40:-40] - there).mean()
     assert np.abs(2 * half[40:-40, 40:-40] - here).mean() < 1
     assert found["unknown"] > 0.5, "another picture is new"
+
+
+async def test_a_network_too_slow_for_every_frame_is_timed_where_a_plan_needs_it_on_few(page: Watched) -> None:
+    title = {"renditions": [{"id": "180p", "width_px": 320, "height_px": 180}]}
+    low = {"architecture": "plain-m2c32x4", "rendition": "180p"}
+    shares = [("upscale-x4", 0.35), ("carry-x4", 0.6), ("plain-m2c32x4", 0.05), ("plain-m5c32x4", 0.0)]
+    plan = {
+        "name": "content-plan-1",
+        "offer": {"rendition": "180p"},
+        "shares": [{"architecture": name, "share": share} for name, share in shares],
+    }
+    table = {"enhancers": [{"name": "content-low", "offers": [low]}], "plans": [plan]}
+    found = await page.tab.evaluate(MEASURE, [title, table, "SwiftShader"])
+    assert found["timed"] == ["plain-m2c32x4 by WebGPU"], "once, and by what does not hold the page up"
+    assert found["ms"] == {"plain-m2c32x4": 300, "carry-x4": 20, "upscale-x4": 0.01}, (
+        "plain frames are the video itself"
+    )
+    assert found["plans"] == ["content-plan-1"] and found["lifts"]
+    found = await page.tab.evaluate(MEASURE, [title, {**table, "plans": []}, "SwiftShader"])
+    assert found["timed"] == [] and not found["lifts"]
 
 
 async def test_a_film_is_lifted_by_a_plan_on_a_device_that_no_tier_is_for(library: Path) -> None:
