@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from abr.controllers import make_controller
-from abr.core.arrays import Indices
+from abr.core.arrays import Floats, Indices
 from abr.core.device import DeviceProfile
 from abr.core.enhancement import ENHANCEMENTS_FILE, PLAIN, EnhancementTable
 from abr.core.options import PriceList
@@ -76,11 +76,19 @@ def scale_speed(profile: DeviceProfile, speed: float) -> DeviceProfile:
 
 def lengthen(prices: PriceList, times: int) -> PriceList:
     """The same title, so many times over."""
-    rows = {
-        name: np.tile(getattr(prices, name), (times, 1))
-        for name in ("size_bytes", "compute_s", "lead_s", "quality", "vmaf")
-    }
-    return replace(prices, duration_s=np.tile(prices.duration_s, times), **rows)
+
+    def again(rows: Floats) -> Floats:
+        return np.tile(rows, (times, 1))
+
+    return replace(
+        prices,
+        duration_s=np.tile(prices.duration_s, times),
+        size_bytes=again(prices.size_bytes),
+        compute_s=again(prices.compute_s),
+        lead_s=again(prices.lead_s),
+        quality=again(prices.quality),
+        vmaf=again(prices.vmaf),
+    )
 
 
 def measure_plan_gains(

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from abr.core.arrays import Truths
 from abr.core.frame_plan import Action
 from enhancers.runtime.motion import Motion
 from enhancers.runtime.motion_reuse import NEW_MAX
@@ -48,11 +49,10 @@ def motion_signs(motion: Motion) -> tuple[float, float, float]:
     )
 
 
-def _both(known: np.ndarray, axis: int) -> np.ndarray:  # type: ignore[type-arg]
-    first, second = (
-        np.take(known, range(*span), axis=axis) for span in ((0, known.shape[axis] - 1), (1, known.shape[axis]))
-    )
-    return np.logical_and(first, second)
+def _both(known: Truths, axis: int) -> Truths:
+    """Where neighbours along an axis are both known."""
+    last = known.shape[axis] - 1
+    return np.take(known, range(last), axis=axis) & np.take(known, range(1, last + 1), axis=axis)
 
 
 def forecast_kept(motion: Motion | None) -> float:

@@ -1,9 +1,10 @@
 """A film in the page of this machine's Chromium, with the title's frame plans on offer and without.
 
-    python tests/bench/page_plans.py LIBRARY TITLE [--seconds 40] [--network 500k] [--json]
+    python tests/bench/page_plans.py LIBRARY TITLE [--seconds 40]
 
 Both viewings are of a fresh browser on SwiftShader, which stands in for a GPU on the processor: first as the title was
-before plans, then with them. Prints what the page measured, what was decided, and what came of the frames.
+before plans, then with them. The lowest rung is sent, with the best that the page says it can do; only the title's own
+networks for it are on offer. Prints what the page measured, what was decided, and what came of the frames.
 """
 
 from __future__ import annotations
@@ -24,17 +25,31 @@ sys.path += [str(folder) for folder in (Path(__file__).parents[1] / "support").i
 from browser import chromium
 from player_page import log_of_ended, played, ready
 from served import serving
-from viewers import of_kind
+from viewers import EAGER, of_kind
 
-from abr.core.enhancement import ENHANCEMENTS_FILE, EnhancementTable
+from abr.core.enhancement import ENHANCEMENTS_FILE, EnhancementTable, Family
 from abr.core.events import Decided, Shown, Stalled, Stepped
+from abr.core.title import load_title
 from abr.records import dumps, load
 
 
-async def watch(library: Path, title: str, seconds: float, network: str) -> dict[str, object]:
+def offer_less(path: Path, *, plans: bool) -> None:
+    """Leave what lifts other rungs than the lowest out of a table, and the frame plans if told so."""
+    table = load(path, EnhancementTable)
+    lowest = load_title(path.parent).renditions[0].id
+    entries = (
+        msgspec.structs.replace(entry, offers=tuple(offer for offer in entry.offers if offer.rendition == lowest))
+        for entry in table.enhancers
+        if entry.family is Family.CONTENT
+    )
+    kept = tuple(plan for plan in table.plans if plan.offer.rendition == lowest) if plans else ()
+    path.write_bytes(dumps(msgspec.structs.replace(table, enhancers=tuple(entries), plans=kept)))
+
+
+async def watch(library: Path, title: str, seconds: float) -> dict[str, object]:
     """Play in a fresh browser, and tell what its session's log says."""
-    async with serving(str(library)) as url, chromium(software_gpu=True) as browser:
-        page = await browser.open(f"{url}?title={title}&network={network}")
+    async with serving(str(library), EAGER) as url, chromium(software_gpu=True) as browser:
+        page = await browser.open(f"{url}?title={title}")
         await ready(page)
         device = await page.tab.inner_text("#device")
         measured = json.loads(await page.tab.evaluate("localStorage.getItem('toprung.profile.1')"))
@@ -74,18 +89,14 @@ async def main() -> None:
     parser.add_argument("library", type=Path)
     parser.add_argument("title")
     parser.add_argument("--seconds", type=float, default=40)
-    parser.add_argument("--network", default="500k")
     parser.add_argument("--plans-only", action="store_true", help="Leave the viewing without plans out.")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        before = Path(folder) / "library"
-        shutil.copytree(given.library / given.title, before / given.title, symlinks=True)
-        path = before / given.title / ENHANCEMENTS_FILE
-        path.write_bytes(dumps(msgspec.structs.replace(load(path, EnhancementTable), plans=())))
-        ways = {"without plans": before, "with plans": given.library}
-        for name in list(ways)[given.plans_only :]:
-            found = await watch(ways[name], given.title, given.seconds, given.network)
-            print(json.dumps({name: found}, indent=1, default=str), flush=True)
+    for plans in (True,) if given.plans_only else (False, True):
+        with tempfile.TemporaryDirectory() as folder:
+            shutil.copytree(given.library / given.title, Path(folder) / given.title)
+            offer_less(Path(folder) / given.title / ENHANCEMENTS_FILE, plans=plans)
+            found = await watch(Path(folder), given.title, given.seconds)
+        print(json.dumps({"with plans" if plans else "without plans": found}, default=str), flush=True)
 
 
 if __name__ == "__main__":
