@@ -129,7 +129,7 @@ async def test_the_page_reads_plans_as_python_writes_them(page: Watched) -> None
 
 
 async def test_an_exit_that_was_missed_is_begun_with_the_next_frame_that_needs_it(page: Watched) -> None:
-    actions = [2, 1, 1, 1, 0, 3, 1]
+    actions = [2, 1, 1, 1, 0, 3, 1, 0, 0, 0, 0, 0]
     carried, busy = {"done": 1}, {"done": 0, "idle": False}
     answers = [
         (0, {}),  # not shown, and nothing begun
@@ -140,12 +140,18 @@ async def test_an_exit_that_was_missed_is_begun_with_the_next_frame_that_needs_i
         (5, {"done": 3, "begun": True}),
         (6, {"done": 0, "idle": True}),  # a cut: nothing could be carried
         (6, carried),
+        (7, carried),
+        (8, carried),
+        (9, {"done": 0, "idle": True}),
+        (10, {"done": 0, "idle": True}),
     ]
     told = await page.tab.evaluate(FOLLOW, [actions, answers])
-    assert [each["exit"] for each in told] == [0, 0, -1, -1, -1, 1, -1, 1]
-    assert [each["action"] for each in told[:7]] == actions
-    assert [each["lowered"] for each in told] == [True, True, True, False, False, False, True, False]
-    assert [each["enhanced"] for each in told] == [False, False, False, True, True, True, False, True]
+    assert [each["exit"] for each in told] == [0, 0, -1, -1, -1, 1, -1, 1, -1, -1, -1, -1]
+    assert [each["lowered"] for each in told] == [True, True, True, False, False, False, True, *[False] * 5]
+    assert [each["enhanced"] for each in told] == [False, False, False, True, True, True, False, *[True] * 5]
+    asked = [each["action"] for each in told]
+    assert asked[:4] + asked[5:8] == [2, 1, 1, 1, 3, 1, 1]
+    assert [asked[4], *asked[8:]] == [1, 1, 1, 1, 0], "four frames stayed plain: four more are carried"
 
 
 @pytest.mark.parametrize("kind", ["WebGPU", "WebGL2"])
