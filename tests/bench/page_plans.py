@@ -3,8 +3,8 @@
     python tests/bench/page_plans.py LIBRARY TITLE [--seconds 40]
 
 Both viewings are of a fresh browser on SwiftShader, which stands in for a GPU on the processor: first as the title was
-before plans, then with them. The lowest rung is sent, with the best that the page says it can do; only the title's own
-networks for it are on offer. Prints what the page measured, what was decided, and what came of the frames.
+before plans, then with them. The lowest rung is sent, with the best that the page says it can do; only what lifts that
+rung is on offer. Prints what the page measured, what was decided, and what came of the frames.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from player_page import log_of_ended, played, ready
 from served import serving
 from viewers import EAGER, of_kind
 
-from abr.core.enhancement import ENHANCEMENTS_FILE, EnhancementTable, Family
+from abr.core.enhancement import ENHANCEMENTS_FILE, EnhancementTable
 from abr.core.events import Decided, Shown, Stalled, Stepped
 from abr.core.title import load_title
 from abr.records import dumps, load
@@ -40,7 +40,6 @@ def offer_less(path: Path, *, plans: bool) -> None:
     entries = (
         msgspec.structs.replace(entry, offers=tuple(offer for offer in entry.offers if offer.rendition == lowest))
         for entry in table.enhancers
-        if entry.family is Family.CONTENT
     )
     kept = tuple(plan for plan in table.plans if plan.offer.rendition == lowest) if plans else ()
     path.write_bytes(dumps(msgspec.structs.replace(table, enhancers=tuple(entries), plans=kept)))

@@ -189,14 +189,17 @@ class WebGl2Network {
   }
 
   /** As WebGPU's. */
-  async runBeside(picture, pieceMs) {
+  async runBeside(picture, pieceMs, room = async () => {}) {
     this.#take(picture);
     const side = 1 - this.side;
     await this.#drawn(this.heads, side);
     const all = this.body.flatMap((pass) =>
       pieces(pass.port[3], pass.rowMacs, TILE_ROWS).map((piece) => ({ ...pass, ...piece })),
     );
-    for (const some of this.pace.portions(all, pieceMs)) await this.pace.watch(some, () => this.#drawn(some, side));
+    for (const some of this.pace.portions(all, pieceMs)) {
+      await room();
+      await this.pace.watch(some, () => this.#drawn(some, side));
+    }
     this.side = side;
   }
 

@@ -196,14 +196,17 @@ class WebGpuNetwork {
 
   /**
    * Computes what a picture is to be given, for others to `carry`, while others are shown: in pieces of some
-   * `pieceMs`, so that nobody waits longer for the device.
+   * `pieceMs`, each when there is `room()`, so that nobody waits long for the device.
    */
-  async runBeside(picture, pieceMs) {
+  async runBeside(picture, pieceMs, room = async () => {}) {
     this.#take(picture);
     const side = 1 - this.side;
     await this.#submitted(this.heads, side);
     const all = this.body.flatMap(({ pieces }) => pieces);
-    for (const some of this.pace.portions(all, pieceMs)) await this.pace.watch(some, () => this.#submitted(some, side));
+    for (const some of this.pace.portions(all, pieceMs)) {
+      await room();
+      await this.pace.watch(some, () => this.#submitted(some, side));
+    }
     this.side = side;
   }
 

@@ -7,7 +7,7 @@ import { exitsOf, plainMs, planMs } from "./plans/plans.js";
 
 const KEPT = "toprung.profile.1";
 const BUDGET_MS = 300; // of timing one network
-const OPEN_MS = { WebGPU: 4000, WebGL2: 600 }; // at most, to make a network ready; WebGL2 holds the page up meanwhile
+const OPEN_MS = { WebGPU: 10_000, WebGL2: 600 }; // at most, to make a network ready; WebGL2 holds the page up meanwhile
 export const HOPELESS = 4; // frames' time: a network that would take longer is not even timed
 const SOFTWARE = /swiftshader|llvmpipe|softpipe|software|basic render/i;
 const CORE_MACS_PER_MS = 3e6; // of a software adapter at best; 1.7e6 was measured

@@ -43,7 +43,7 @@ export class Weights {
   async acquire(offer) {
     if (this.owns(offer)) return 0;
     const bytes = isGeneric(offer) ? await this.#acquireGeneric(offer) : await this.#acquireChunks(offer.chunks);
-    return bytes + (offer.file ? await this.#acquireChunks([offer.file]) : 0);
+    return bytes + (offer.file ? await this.#acquireChunks([offer.file, ...offer.lighter]) : 0);
   }
 
   async #acquireChunks(chunks) {

@@ -124,6 +124,7 @@ const does = {
    */
   async follow({ frame, number, action, begin, plain, dueMs, frameMs, split }) {
     const beganMs = nowMs();
+    carrier.work();
     try {
       const isSeen = action === NOTHING && !begin && !plain; // as the video itself
       const picture = isSeen ? null : await planes(frame);
@@ -142,6 +143,7 @@ const does = {
       if (shown) backend.present((last = network), split);
       return { shown, inTime, tookMs: doneMs - beganMs, begun, done: inTime ? done : -1, idle: !carrier.busy };
     } finally {
+      carrier.rest();
       frame.close();
     }
   },

@@ -6,13 +6,25 @@ import { CARRY, NOTHING } from "./plan_file.js";
 
 const PIECE_MS = 8; // of computing beside the film: who shows a frame waits no longer for the device
 const NEW_MAX = 0.5; // share of blocks that are new, above which nothing is carried (enhancers/runtime/motion_reuse.py)
-const CARRIED_SHARE = 0.97; // what each further frame is given (the same)
+const CARRIED_SHARE = 0.99; // what each further frame is given: a gain is moved once only, from its own frame
 const AGE_MAX = 48; // frames: an anchor that came late may be carried as long as any (enhancers/planning/solver.py)
 
 export class Carrier {
   #held = null; // {network, number, tracker}: what is carried, and of which frame it is
   #coming = null; // the same, of what is being computed
   #failure = null;
+  #room = Promise.resolve(); // settled while no frame is being made
+  #end = () => {};
+
+  /** A frame is being made from now on: nothing is computed beside it until `rest`. */
+  work() {
+    this.#room = new Promise((end) => (this.#end = end));
+  }
+
+  /** See `work`. */
+  rest() {
+    this.#end();
+  }
 
   /** Whether a network is computing beside the film. */
   get busy() {
@@ -55,7 +67,7 @@ export class Carrier {
     const coming = { network, number, tracker: new MotionTracker(picture) };
     this.#coming = coming;
     network
-      .runBeside(picture, PIECE_MS)
+      .runBeside(picture, PIECE_MS, () => this.#room)
       .then(() => (this.#held = coming))
       .catch((problem) => (this.#failure = problem))
       .finally(() => (this.#coming = null));

@@ -11,10 +11,17 @@ const ofRung = (table, rendition) => (table?.plans ?? []).filter(({ offer }) => 
 /** The names of a title's plans for a rendition, cheapest first. */
 export const planNames = (table, rendition) => ofRung(table, rendition).map(({ name }) => name);
 
-/** What is offered under a plan's name: the offer of its weights, with `file` and `shares` of the plan; or null. */
+/**
+ * What is offered under a plan's name: the offer of its weights, with `file` and `shares` of the plan, and `lighter`, the
+ * files of cheaper plans for the same weights, to step down to; or null.
+ */
 export function planOffer(table, name, rendition) {
-  const plan = ofRung(table, rendition).find((each) => each.name === name);
-  return plan ? { ...plan.offer, file: plan.file, shares: plan.shares } : null;
+  const plans = ofRung(table, rendition);
+  const index = plans.findIndex((each) => each.name === name);
+  if (index < 0) return null;
+  const { offer, file, shares } = plans[index];
+  const same = plans.slice(0, index).filter((each) => each.offer.weights_sha256 === offer.weights_sha256);
+  return { ...offer, file, shares, lighter: same.map((each) => each.file) };
 }
 
 /** The exits that a plan takes: [{architecture, share, exit}], exits counted from 0. */
