@@ -28,7 +28,7 @@ from enhancers.planning.segment_plans import BUDGETS, CARRY_COST, BudgetPlan, Ru
 from enhancers.planning.title_plans import gains_of, kept_by_segment
 from enhancers.prepared_title import PreparedTitle
 from enhancers.runtime.backends import AnyNetwork
-from enhancers.runtime.exit_policy import ExitPolicy, forecast_kept
+from enhancers.runtime.exit_policy import ExitPolicy, choose_actions, forecast_kept
 from enhancers.runtime.loader import load_exits, open_planned
 from enhancers.runtime.motion import MotionFollower
 
@@ -128,9 +128,9 @@ def measure_plan_curves(
     tiers |= {str(tier): bench.follow([2 + number]) for number, tier in enumerate(TIER_DEPTHS)}
     scored = bench.score(tiers)
     shared = {f"{budget:g}": bench.share_time(budget * bench.macs[0]) for budget in BUDGETS}
-    forecast = list(bench.forecast_kept())
-    chosen = {f"{budget:g}": bench.follow_policy(forecast, budget) for budget in BUDGETS}
     kept = tuple(kept_by_segment(prepared, rendition, networks[0], progress))
+    forecast = [share for segment in bench.forecast_kept() for share in segment]
+    chosen = {f"{budget:g}": bench.follow_policy(forecast, np.concatenate(kept), budget) for budget in BUDGETS}
     known = RungGains(gains=bench.gains_by_segment(scored), kept=kept, macs=bench.macs)
     truth = replace(known, gains=bench.gains_by_frame(scored))
     planned, optimum = (plan_rung(each, "00" * 32, BUDGETS) for each in (known, truth))
@@ -198,11 +198,12 @@ class _Bench:
             frames = self.prepared.frames(self.rendition, segment, motion=True)
             yield [forecast_kept(follower.motion_to(frame.picture)) for frame in frames]
 
-    def follow_policy(self, forecast: Sequence[Sequence[float]], budget: float) -> FramePlan:
+    def follow_policy(self, forecast: Sequence[float], kept: Floats, budget: float) -> FramePlan:
         """What the policy does, frame by frame, without knowing those to come."""
         costs = [macs / self.macs[0] for macs in self.macs]
         policy = ExitPolicy(exit_costs=costs, carry_cost=CARRY_COST, budget=budget)
-        return self._plan([np.array([policy.decide(kept) for kept in segment]) for segment in forecast])
+        actions = np.array(list(choose_actions(policy, forecast, kept.tolist())))
+        return self._plan(np.split(actions, np.cumsum(self.prepared.title.segment_frames)[:-1]))
 
     def _plan(self, actions: Sequence[Indices]) -> FramePlan:
         rows = tuple(part.astype(np.uint8) for part in actions)

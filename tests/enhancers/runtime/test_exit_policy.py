@@ -7,7 +7,7 @@ import pytest
 
 from abr.core.frame_plan import Action
 from enhancers.planning.solver import SpanProblem, cost_of, solve, value_of
-from enhancers.runtime.exit_policy import GAINS, ExitPolicy, forecast_kept
+from enhancers.runtime.exit_policy import GAINS, ExitPolicy, choose_actions, forecast_kept
 from enhancers.runtime.motion import Motion
 
 EXITS, CARRY, UNIT = (1.0, 2.2, 4.2), 0.3, 20
@@ -48,6 +48,16 @@ def test_it_brings_most_of_what_a_plan_brings_for_no_more_than_its_budget(budget
     assert np.mean(shares) > 0.8
 
 
+def test_it_learns_how_much_a_film_really_keeps() -> None:
+    truth = film(3, still=0.93, moving=0.85)
+    foretold = np.where(truth > 0, 0.99, 0.0)  # all too hopeful
+    for budget in (0.5, 1.0):
+        known = problem(truth)
+        policy = ExitPolicy(exit_costs=EXITS, carry_cost=CARRY, budget=budget)
+        told = np.array(list(choose_actions(policy, foretold.tolist(), truth.tolist())), np.uint8)
+        assert value_of(known, told) > value_of(known, decided(foretold, budget))
+
+
 def test_nothing_is_carried_over_a_cut() -> None:
     for budget in (0.25, 1.0, 4.2):
         actions = decided(film(1), budget)
@@ -65,6 +75,6 @@ def test_more_motion_keeps_less_and_new_pictures_nothing() -> None:
         right = np.where(np.arange(40) % 2, pixels * 4, 0) * np.ones((20, 1), np.int32)
         return Motion(right=right.astype(np.int32), down=np.zeros((20, 40), np.int32), known=known)
 
-    kept = [forecast_kept(motion(*each)) for each in ((0, 0.0), (4, 0.0), (4, 0.3))]
+    kept = [forecast_kept(motion(*each)) for each in ((0, 0.0), (2, 0.3), (8, 0.0))]
     assert 1 > kept[0] > kept[1] > kept[2] > 0.5
     assert forecast_kept(None) == forecast_kept(motion(0, 0.8)) == forecast_kept(motion(0, 1.0)) == 0
