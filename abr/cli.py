@@ -59,6 +59,7 @@ bench = LazyGroup(
         "soak": Lazy("server.bench.soak:bench_soak", "Thousands of sessions through one server: what stays behind?"),
         "reuse": Lazy("enhancers.cli.train:bench_reuse", "Anchors and motion against enhancing every frame."),
         "plan": Lazy("enhancers.cli.plans:bench_plan", "Quality against computing: tiers and frame plans."),
+        "plan-qoe": Lazy("abr.evaluation.bench_plan_qoe:bench_plan_qoe", "Simulated sessions with and without plans."),
         "pairs": Lazy(
             "enhancers.cli.ratings:bench_pairs", "Blind pairs of lifted and plain clips, for people to rate."
         ),

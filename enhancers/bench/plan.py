@@ -1,4 +1,4 @@
-"""`toprung bench plan`: quality against computing, of tiers, tiers that share time, frame plans and the optimum.
+"""`toprung bench plan`: quality against computing: tiers, tiers that share time, a policy, frame plans, the optimum.
 
 All are judged on the same frames of a title as they are shown, by the title's meters. A budget is in
 multiply-accumulates for each shown pixel and frame, carrying counted as `enhancers.planning.segment_plans` does.
@@ -6,7 +6,7 @@ multiply-accumulates for each shown pixel and frame, carrying counted as `enhanc
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import msgspec
@@ -24,14 +24,13 @@ from enhancers.networks import catalog
 from enhancers.networks.catalog import REUSED_FRAMES, TIER_DEPTHS
 from enhancers.networks.plain import parse
 from enhancers.planning.planned_frames import PlanScores, PlanSubject, score_plans
-from enhancers.planning.segment_plans import BudgetPlan, RungGains, mean_macs, plan_rung
+from enhancers.planning.segment_plans import BUDGETS, CARRY_COST, BudgetPlan, RungGains, mean_macs, plan_rung
 from enhancers.planning.title_plans import gains_of, kept_by_segment
 from enhancers.prepared_title import PreparedTitle
 from enhancers.runtime.backends import AnyNetwork
+from enhancers.runtime.exit_policy import ExitPolicy, choose_actions, forecast_kept
 from enhancers.runtime.loader import load_exits, open_planned
-
-BUDGETS = (0.25, 0.5, 1.0, 2.2)
-"""In runs of the cheapest exit a frame."""
+from enhancers.runtime.motion import MotionFollower
 
 _GOLDEN = (np.sqrt(5) - 1) / 2
 """Its multiples fall evenly and without a period, so that turns do not keep step with the frames that are scored."""
@@ -130,6 +129,8 @@ def measure_plan_curves(
     scored = bench.score(tiers)
     shared = {f"{budget:g}": bench.share_time(budget * bench.macs[0]) for budget in BUDGETS}
     kept = tuple(kept_by_segment(prepared, rendition, networks[0], progress))
+    forecast = [share for segment in bench.forecast_kept() for share in segment]
+    chosen = {f"{budget:g}": bench.follow_policy(forecast, np.concatenate(kept), budget) for budget in BUDGETS}
     known = RungGains(gains=bench.gains_by_segment(scored), kept=kept, macs=bench.macs)
     truth = replace(known, gains=bench.gains_by_frame(scored))
     planned, optimum = (plan_rung(each, "00" * 32, BUDGETS) for each in (known, truth))
@@ -141,6 +142,7 @@ def measure_plan_curves(
         curves={
             "tiers": bench.points(tiers, scored),
             "time-shared": bench.points(shared, bench.score(shared)),
+            "policy": bench.points(chosen, bench.score(chosen)),
             "plan": bench.planned_points(planned),
             "optimum": bench.planned_points(optimum),
         },
@@ -186,6 +188,22 @@ class _Bench:
         turns = (frames * _GOLDEN % 1 < share).astype(int)
         ends = np.cumsum(self.prepared.title.segment_frames)[:-1]
         return self._plan(np.split(np.array(actions)[turns], ends))
+
+    def forecast_kept(self) -> Iterator[list[float]]:
+        """Of each segment what a policy knows of its frames: what it expects to be left of a gain carried to each."""
+        segments = len(self.prepared.title.segment_frames)
+        for segment in range(segments):
+            self.progress("Following motion", segment / segments)
+            follower = MotionFollower()
+            frames = self.prepared.frames(self.rendition, segment, motion=True)
+            yield [forecast_kept(follower.motion_to(frame.picture)) for frame in frames]
+
+    def follow_policy(self, forecast: Sequence[float], kept: Floats, budget: float) -> FramePlan:
+        """What the policy does, frame by frame, without knowing those to come."""
+        costs = [macs / self.macs[0] for macs in self.macs]
+        policy = ExitPolicy(exit_costs=costs, carry_cost=CARRY_COST, budget=budget)
+        actions = np.array(list(choose_actions(policy, forecast, kept.tolist())))
+        return self._plan(np.split(actions, np.cumsum(self.prepared.title.segment_frames)[:-1]))
 
     def _plan(self, actions: Sequence[Indices]) -> FramePlan:
         rows = tuple(part.astype(np.uint8) for part in actions)

@@ -13,8 +13,11 @@ from enhancers.planning.solver import SpanPlan, SpanProblem, solve
 
 CARRY_COST = 0.3
 """What carrying a gain takes, in runs of the cheapest exit: what it took on the machine of the benchmarks."""
-BUDGETS = (0.25, 0.5, 1.0, 2.0)
-"""Runs of the cheapest exit for each frame: a device that can run it on every fourth frame has a plan of its own."""
+BUDGETS = (0.25, 0.5, 1.0, 2.2)
+"""Runs of the cheapest exit for each frame: a device that can run it on every fourth frame has a plan of its own. At
+most scales the second exit takes 2.2 of them."""
+EXIT_WORTH = 0.1
+"""Points a frame that a deeper exit must add to a plan: its weights are as many bytes as a segment or two."""
 _UNITS = 20
 """Units of cost that one run of the cheapest exit takes."""
 _SPAN_FRAMES = 96
@@ -34,6 +37,10 @@ class RungGains:
     kept: tuple[Floats, ...]
     macs: tuple[float, ...]
 
+    def first_exits(self, count: int) -> RungGains:
+        """The same for the cheapest exits alone."""
+        return RungGains(gains=tuple(rows[:, :count] for rows in self.gains), kept=self.kept, macs=self.macs[:count])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class BudgetPlan:
@@ -45,7 +52,20 @@ class BudgetPlan:
 
 
 def plan_rung(known: RungGains, weights_sha256: str, budgets: Sequence[float] = BUDGETS) -> list[BudgetPlan]:
-    """The best plan for each budget, in runs of the cheapest exit for each frame."""
+    """The best plan for each budget, in runs of the cheapest exit for each frame.
+
+    Of the exits those that a plan would gain less than EXIT_WORTH by are left out: their weights are bytes.
+    """
+    by_exits = [_plan_with(known.first_exits(1 + exit_), weights_sha256, budgets) for exit_ in range(len(known.macs))]
+    return [_lightest(plans) for plans in zip(*by_exits, strict=True)]
+
+
+def _lightest(plans: Sequence[BudgetPlan]) -> BudgetPlan:
+    """The first plan, fewest exits first, that the last is hardly better than."""
+    return next(each for each in plans if each.expected_gain >= plans[-1].expected_gain - EXIT_WORTH)
+
+
+def _plan_with(known: RungGains, weights_sha256: str, budgets: Sequence[float]) -> list[BudgetPlan]:
     exits, frames = len(known.macs), sum(len(kept) for kept in known.kept)
     solved = [_solve_segment(known, segment, budgets) for segment in range(len(known.kept))]
     plans = []

@@ -9,7 +9,7 @@ from abr.files import write_atomically
 from server.http.pages import GENERIC, WEB
 
 _MODULES = ("embed/*.js", "network/*.js")
-_OF_PLAYER = ("choices", "enhancer", "keeper", "profile", "thread", "worker")
+_OF_PLAYER = ("choices", "enhancer", "keeper", "plans/*", "profile", "thread", "worker")
 
 
 def _files() -> Iterator[tuple[str, Path]]:

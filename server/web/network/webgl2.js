@@ -2,11 +2,15 @@
 //
 // The layout is that of webgpu.js: a border of zeros around the activations stands for the padding of convolutions.
 
+import { BLOCK_PX } from "./motion.js";
 import { chromaGrid, grid, packed, packedPlanes } from "./picture.js";
+import { Pace, pieces } from "./pieces.js";
 import { range } from "./shader.js";
+import { carryCode } from "./webgl2_carry.js";
 import { chromaCode, layerCode, lumaCode, screenCode } from "./webgl2_shaders.js";
 
 const GROUPS = 4; // output groups a pass draws: as many targets as every device has
+const TILE_ROWS = 8; // of a layer that is computed in pieces
 const CORNER =
   "#version 300 es\nvoid main() { gl_Position = vec4(float(gl_VertexID & 1) * 4.0 - 1.0, float(gl_VertexID >> 1) * 4.0 - 1.0, 0.0, 1.0); }";
 const nextTask = () => new Promise((resolve) => setTimeout(resolve, 0));
@@ -43,41 +47,54 @@ class WebGl2Network {
     this.input = this.#texture(squeeze === 1 ? gl.R32F : gl.RGBA32F, [place.pitch, place.rows + 2]);
     this.chroma = [0, 1].map(() => this.#texture(gl.R8, [(widthPx + 1) >> 1, (heightPx + 1) >> 1], 0, gl.LINEAR));
 
-    const { passes, residual } = this.#layers(architecture, tensors, this.input, place);
+    this.side = 0; // which of each pair of residuals was computed last
+    this.pace = new Pace();
+    const { passes, residuals } = this.#layers(architecture, tensors, this.input, place);
     const code = lumaCode(architecture, { widthPx, heightPx });
     const wide = this.#texture(gl.RGBA32F, [place.columns, heightPx]);
-    passes.push(widening(code.widen, this.input, wide));
-    [this.lifted, this.plain] = ["lifted", "plain"].map((name) => {
+    const [lifted, plain] = ["lifted", "plain"].map((name) => {
       const target = this.#texture(gl.RGBA8, [place.columns, place.rows], shuffle);
-      passes.push(composing(code[name], wide, residual, target));
-      return target;
+      return composing(code[name], wide, residuals, target);
     });
-    if (chroma) passes.push(...this.#buildChroma(chroma, tensors));
-    this.passes = passes.map((pass) => ({ ...pass, program: this.#program(pass.code), frame: this.#frame(pass) }));
-    this.passes.forEach(({ program }) => checkProgram(gl, program));
+    Object.assign(this, { lifted: lifted.target, plain: plain.target });
+    const luma = { passes, widen: widening(code.widen, this.input, wide), compose: lifted };
+    luma.carry = { part: architecture, place: { ...place, widthPx, heightPx }, middle: 0, channel0: 0 };
+    this.parts = [luma, ...(chroma ? this.#buildChroma(chroma, tensors) : [])];
+    const layers = this.parts.flatMap(({ passes = [] }) => passes);
+    this.heads = this.#compiled(layers.filter(({ isHead }) => isHead));
+    this.body = this.#compiled(layers.filter(({ isHead }) => !isHead));
+    this.scale = this.#compiled([...this.parts.map(({ widen }) => widen), plain]);
+    this.compose = this.#compiled(this.parts.map(({ compose }) => compose));
+    for (const { program } of [...this.heads, ...this.body, ...this.scale, ...this.compose]) checkProgram(gl, program);
   }
 
-  /** The passes of all layers of a network, from the texture `input` to the texture `residual`. */
+  #compiled(passes) {
+    return passes.map((pass) => ({ ...pass, program: this.#program(pass.code), frames: this.#frames(pass) }));
+  }
+
+  /** The passes of all layers of a network, from the texture `input` to one of two `residuals` (as webgpu.js has it). */
   #layers({ layers, width }, tensors, input, place) {
     const { gl } = this;
     const padded = [place.pitch, place.rows + 2];
     const features = [0, 1].map(() => this.#texture(gl.RGBA32F, padded, Math.ceil(width / 4)));
-    const residual = this.#texture(gl.RGBA32F, padded, Math.ceil(layers.at(-1).outputs / 4));
+    const residuals = [0, 1].map(() => this.#texture(gl.RGBA32F, padded, Math.ceil(layers.at(-1).outputs / 4)));
     const port = [1, 1, place.columns, place.rows];
     const passes = [];
     layers.forEach((layer, index) => {
       const source = index === 0 ? input : features[(index + 1) % 2];
-      const target = index === layers.length - 1 ? residual : features[index % 2];
+      const target = index === layers.length - 1 ? residuals : features[index % 2];
       const all = Math.ceil(layer.outputs / 4);
       for (let first = 0; first < all; first += GROUPS) {
         const count = Math.min(GROUPS, all - first);
-        passes.push({ code: layerCode(layer, tensors, first, count), inputs: [source], target, first, count, port });
+        const code = layerCode(layer, tensors, first, count);
+        const rowMacs = place.columns * 9 * layer.inputs * 4 * count;
+        passes.push({ code, inputs: [source], target, first, count, port, isHead: index === 0, rowMacs });
       }
     });
-    return { passes, residual };
+    return { passes, residuals };
   }
 
-  /** The passes of the chroma part, which end in two textures laid out as `lifted`. */
+  /** Parts for u and v, whose passes end in textures laid out as `lifted`. */
   #buildChroma(chroma, tensors) {
     const { gl } = this;
     const place = chromaGrid(chroma, this.widthPx, this.heightPx);
@@ -85,15 +102,25 @@ class WebGl2Network {
     const input = this.#texture(gl.RGBA32F, [place.pitch, place.rows + 2], quads);
     const at = (position, channel) => ((channel >> 2) * place.area + position) * 4 + (channel & 3);
     this.colour = { part: chroma, place, input, at, packing: new Float32Array(4 * quads * place.area) };
-    const { passes, residual } = this.#layers(chroma, tensors, input, place);
-    this.colour.lifted = [0, 1].map((plane) => {
+    const { passes, residuals } = this.#layers(chroma, tensors, input, place);
+    const parts = [0, 1].map((plane) => {
       const code = chromaCode(chroma, place, plane);
       const wide = this.#texture(gl.RGBA32F, [place.columns, place.planeHeight]);
       const target = this.#texture(gl.RGBA8, [place.columns, place.rows], chroma.shuffle);
-      passes.push(widening(code.widen, input, wide), composing(code.lifted, wide, residual, target));
-      return target;
+      return {
+        widen: widening(code.widen, input, wide),
+        compose: composing(code.lifted, wide, residuals, target),
+        carry: {
+          part: chroma,
+          place: { ...place, widthPx: this.widthPx },
+          middle: 128,
+          channel0: plane * chroma.shuffle ** 2,
+        },
+      };
     });
-    return passes;
+    this.colour.lifted = parts.map(({ compose }) => compose.target);
+    parts[0].passes = passes;
+    return parts;
   }
 
   /** A texture, of several layers when `layers` is above zero. */
@@ -110,7 +137,14 @@ class WebGl2Network {
     return { texture, kind, layers, width, height };
   }
 
-  #frame({ target, first, count }) {
+  /** What a pass draws into, on either side. */
+  #frames({ target, first, count }) {
+    if (Array.isArray(target)) return target.map((each) => this.#frame(each, first, count));
+    const frame = this.#frame(target, first, count);
+    return [frame, frame];
+  }
+
+  #frame(target, first, count) {
     const { gl } = this;
     const frame = gl.createFramebuffer();
     gl.bindFramebuffer(gl.FRAMEBUFFER, frame);
@@ -132,8 +166,8 @@ class WebGl2Network {
     return program;
   }
 
-  /** Lifts a picture; resolves when the device is done with it. `gently` leaves room for others between passes. */
-  async run(picture, gently = false) {
+  /** Hands a picture over, for the passes that are drawn next. */
+  #take(picture) {
     const { gl } = this;
     packed(this.architecture, picture, this.packing);
     gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
@@ -143,14 +177,76 @@ class WebGl2Network {
       upload(gl, input, gl.RGBA, gl.FLOAT, packedPlanes(part, picture, packing, at));
     }
     [picture.u, picture.v].forEach((plane, index) => upload(gl, this.chroma[index], gl.RED, gl.UNSIGNED_BYTE, plane));
-    for (const { program, frame, inputs, port } of this.passes) {
-      gl.useProgram(program);
-      gl.bindFramebuffer(gl.FRAMEBUFFER, frame);
-      gl.viewport(...port);
-      bind(gl, program, inputs);
-      gl.drawArrays(gl.TRIANGLES, 0, 3);
-      if (gently) await this.#done();
+  }
+
+  /** Lifts a picture; resolves when the device is done with it. `gently` leaves room for others between passes. */
+  async run(picture, gently = false) {
+    this.#take(picture);
+    const side = 1 - this.side;
+    const passes = [...this.heads, ...this.body, ...this.scale, ...this.compose];
+    for (const some of gently ? passes.map((pass) => [pass]) : [passes]) await this.#drawn(some, side);
+    this.side = side;
+  }
+
+  /** As WebGPU's. */
+  async runBeside(picture, pieceMs, room = async () => {}) {
+    this.#take(picture);
+    const side = 1 - this.side;
+    await this.#drawn(this.heads, side);
+    const all = this.body.flatMap((pass) =>
+      pieces(pass.port[3], pass.rowMacs, TILE_ROWS).map((piece) => ({ ...pass, ...piece })),
+    );
+    for (const some of this.pace.portions(all, pieceMs)) {
+      await room();
+      await this.pace.watch(some, () => this.#drawn(some, side));
     }
+    this.side = side;
+  }
+
+  /** As WebGPU's. */
+  async carry(picture, motion, share) {
+    this.carrying ??= this.#buildCarrying();
+    const { gl } = this;
+    const { passes, vectors } = this.carrying;
+    this.#take(picture);
+    if (motion) upload(gl, vectors, gl.RG_INTEGER, gl.INT, motion);
+    for (const { program } of passes) {
+      gl.useProgram(program);
+      gl.uniform1f(gl.getUniformLocation(program, "share"), motion ? share : 0);
+    }
+    await this.#drawn([...this.scale, ...passes], this.side);
+  }
+
+  #buildCarrying() {
+    const { gl, widthPx, heightPx } = this;
+    const vectors = this.#texture(gl.RG32I, [Math.ceil(widthPx / BLOCK_PX), Math.ceil(heightPx / BLOCK_PX)]);
+    const passes = this.parts.map(({ carry: { part, place, middle, channel0 }, compose }) => ({
+      ...compose,
+      code: carryCode(part, place, middle, channel0),
+      inputs: [...compose.inputs, vectors],
+    }));
+    const compiled = this.#compiled(passes);
+    compiled.forEach(({ program }) => checkProgram(gl, program));
+    return { passes: compiled, vectors };
+  }
+
+  /** Draws passes, of each the rows from `row` on where it is a piece; resolves when the device is done with them. */
+  async #drawn(passes, side) {
+    const { gl } = this;
+    for (const { program, frames, inputs, port, row = 0, rows = port[3] } of passes) {
+      gl.useProgram(program);
+      gl.bindFramebuffer(gl.FRAMEBUFFER, frames[side]);
+      gl.viewport(...port);
+      gl.enable(gl.SCISSOR_TEST);
+      gl.scissor(port[0], port[1] + row, port[2], rows);
+      bind(
+        gl,
+        program,
+        inputs.map((input) => (Array.isArray(input) ? input[side] : input)),
+      );
+      gl.drawArrays(gl.TRIANGLES, 0, 3);
+    }
+    gl.disable(gl.SCISSOR_TEST);
     await this.#done();
   }
 
@@ -179,10 +275,10 @@ class WebGl2Network {
   #read(target, { columns, rows }, width, height) {
     const { gl } = this;
     const { shuffle } = this.architecture;
-    const { frame } = this.passes.find((pass) => pass.target === target);
+    const { frames } = [...this.scale, ...this.compose].find((pass) => pass.target === target);
     const out = new Uint8Array(width * height);
     const texels = new Uint8Array(4 * columns * rows);
-    gl.bindFramebuffer(gl.READ_FRAMEBUFFER, frame);
+    gl.bindFramebuffer(gl.READ_FRAMEBUFFER, frames[0]);
     for (let layer = 0; layer < shuffle; layer++) {
       gl.readBuffer(gl.COLOR_ATTACHMENT0 + layer);
       gl.readPixels(0, 0, columns, rows, gl.RGBA, gl.UNSIGNED_BYTE, texels);
@@ -230,10 +326,10 @@ function widening(code, input, target) {
   return { code, inputs: [input], target, first: 0, count: 1, port: [0, 0, target.width, target.height] };
 }
 
-/** The pass that scales the columns and adds the residuals. */
-function composing(code, wide, residual, target) {
+/** The pass that scales the columns and adds the residuals of a side. */
+function composing(code, wide, residuals, target) {
   const port = [0, 0, target.width, target.height];
-  return { code, inputs: [wide, residual], target, first: 0, count: target.layers, port };
+  return { code, inputs: [wide, residuals], target, first: 0, count: target.layers, port };
 }
 
 function upload(gl, { texture, kind, layers, width, height }, format, type, data) {

@@ -4,7 +4,7 @@ import { chromaChannel } from "./picture.js";
 import { isTail } from "./plain.js";
 import { REACH, RESIDUAL, biases, chromaShift, convolution, lanczos, range, weighted } from "./shader.js";
 
-const HEAD =
+export const HEAD =
   "#version 300 es\nprecision highp float; precision highp int; precision highp sampler2D; precision highp sampler2DArray;\n";
 
 /** A pass over `count` groups of outputs of one layer, from `first` on. */
@@ -110,7 +110,8 @@ ${rows.join("\n")}
 }`;
 }
 
-const four = (expressions) => [...expressions, "0.0", "0.0", "0.0"].slice(0, 4).join(", ");
+/** The components of a vec4, of four expressions at most. */
+export const four = (expressions) => [...expressions, "0.0", "0.0", "0.0"].slice(0, 4).join(", ");
 
 /** Draws a picture: luma with the chroma between its samples, left of the split as played plainly. */
 export function screenCode({ architecture: { shuffle }, outWidthPx, outHeightPx }, withChroma) {

@@ -6,7 +6,7 @@ import { REACH, RESIDUAL, biases, chromaShift, convolution, lanczos, range, weig
 
 export const TILE = [8, 8];
 
-/** A pass over `count` groups of outputs of one layer, from `first` on. */
+/** A pass over `count` groups of outputs of one layer, from `first` on, for rows from `first_row` on. */
 export function layerCode(layer, tensors, first, count, { columns, rows, area, pitch }) {
   const scalar = layer.inputs === 1;
   const tail = isTail(layer);
@@ -23,9 +23,11 @@ export function layerCode(layer, tensors, first, count, { columns, rows, area, p
   return `
 @group(0) @binding(0) var<storage, read> source: array<${scalar ? "f32" : "vec4f"}>;
 @group(0) @binding(1) var<storage, read_write> target_: array<vec4f>;
+@group(0) @binding(2) var<uniform> first_row: u32;
 @compute @workgroup_size(${TILE}) fn main(@builtin(global_invocation_id) id: vec3u) {
-  if (id.x >= ${columns}u || id.y >= ${rows}u) { return; }
-  let at = id.y * ${pitch}u + id.x;
+  let row = id.y + first_row;
+  if (id.x >= ${columns}u || row >= ${rows}u) { return; }
+  let at = row * ${pitch}u + id.x;
   var v: vec4f;
 ${biases(layer, bias, first, count, "vec4f", "var")}
 ${convolution(layer, kernel, first, count, { matrix: "mat4x4f", load })}

@@ -1,6 +1,7 @@
 // What may lift a segment here: the title's offers, what they cost on this device, and whose weights are held.
 
 import { architecture as parsed, macs } from "../network/plain.js";
+import { PlanWay, planMs, planNames, planNetworks, planOffer } from "./plans/plans.js";
 
 const PROCESSOR_MACS_PER_MS = 1e6; // measured on one core
 const PATIENCE_MS = 3000; // for a frame that stands still
@@ -33,13 +34,17 @@ export class Choices {
 
   /** Whether anything is offered for a rendition. */
   offers(rendition) {
-    return (this.table?.enhancers ?? []).some(({ name }) => this.offer(name, rendition));
+    return this.#names(rendition).some((name) => this.offer(name, rendition));
   }
 
-  /** The offer of an enhancer for a rendition, or null. */
+  /** The offer of an enhancer or a frame plan for a rendition, or null. Of a plan it has `file` and `shares`. */
   offer(enhancer, rendition) {
     const entry = this.table?.enhancers.find(({ name }) => name === enhancer);
-    return entry?.offers.find((each) => each.rendition === rendition) ?? null;
+    return entry?.offers.find((each) => each.rendition === rendition) ?? planOffer(this.table, enhancer, rendition);
+  }
+
+  #names(rendition) {
+    return [...(this.table?.enhancers ?? []).map(({ name }) => name), ...planNames(this.table, rendition)];
   }
 
   /** The decided enhancer of a segment, then ever cheaper ones; only those whose weights are here. */
@@ -54,7 +59,7 @@ export class Choices {
   /** The best for a frame that may take its time, whatever was decided, with its weights; undefined when there is none. */
   async best(segment, fits) {
     const rendition = this.decisionOf(segment)?.rendition;
-    const all = rendition ? this.#ables(rendition).filter(fits) : [];
+    const all = rendition ? this.#ables(rendition).filter((each) => fits(each) && !each.way) : [];
     const choice = all.find(({ costMs }) => costMs <= PATIENCE_MS) ?? all.sort((a, b) => a.costMs - b.costMs)[0];
     if (choice) await this.weights.acquire(choice.offer);
     return choice;
@@ -63,7 +68,7 @@ export class Choices {
   /** All that this device was measured with, the best first. */
   #ables(rendition) {
     if (!this.#able.has(rendition)) {
-      const offers = (this.table?.enhancers ?? []).map(({ name }) => [name, this.offer(name, rendition)]);
+      const offers = this.#names(rendition).map((name) => [name, this.offer(name, rendition)]);
       const able = offers
         .filter(([, offer]) => offer && this.#costMs(offer) < Infinity)
         .map((each) => this.#candidate(...each));
@@ -79,7 +84,7 @@ export class Choices {
     const { width_px: widthPx, height_px: heightPx } = this.#rung(offer);
     const { architecture, rendition, strength = 1 } = offer;
     const chunks = () => this.weights.joined(offer);
-    return {
+    const candidate = {
       name,
       offer,
       architecture,
@@ -90,20 +95,33 @@ export class Choices {
       costMs: this.#costMs(offer),
       chunks,
     };
+    if (!offer.file) return candidate;
+    const networks = planNetworks(offer, chunks).map((network) => ({ ...network, widthPx, heightPx }));
+    const msOf = (action) => measuredMs(this.measured, action, widthPx, heightPx);
+    const fetched = () => this.weights.file(offer.file);
+    const way = new PlanWay({ offer, networks, title: this.title, fetched, msOf });
+    return { ...candidate, networks, way, key: `${candidate.key} ${offer.file.sha256.slice(0, 12)}` };
   }
 
+  /** Milliseconds of a frame, of a frame plan in the mean; Infinity where the device was not measured with it. */
   #costMs(offer) {
     const { width_px: widthPx, height_px: heightPx } = this.#rung(offer);
-    if (this.measured.kind === "Processor") return processorMs(offer.architecture, widthPx, heightPx);
-    const found = this.measured.measurements.find(
-      (each) => each.architecture === offer.architecture && each.width_px === widthPx && each.height_px === heightPx,
-    );
-    return this.measured.kind && found ? found.p95_ms : Infinity;
+    if (this.measured.kind === "Processor")
+      return offer.file ? Infinity : processorMs(offer.architecture, widthPx, heightPx);
+    if (!this.measured.kind) return Infinity;
+    const msOf = (name) => measuredMs(this.measured, name, widthPx, heightPx);
+    return offer.file ? planMs(offer, msOf) : msOf(offer.architecture);
   }
 
   #rung(offer) {
     return this.title.renditions.find(({ id }) => id === offer.rendition);
   }
+}
+
+/** What the device was measured with takes; Infinity for all else. */
+export function measuredMs({ measurements }, name, widthPx, heightPx) {
+  const same = (each) => each.architecture === name && each.width_px === widthPx && each.height_px === heightPx;
+  return measurements.find(same)?.p95_ms ?? Infinity;
 }
 
 /** A network of a family that came later than this page costs Infinity. */

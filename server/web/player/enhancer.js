@@ -37,7 +37,7 @@ export class Enhancer {
       changed,
     });
     this.keeper = new Keeper(frameMs);
-    this.counts = { frames: 0, enhanced: 0, late: 0 };
+    this.counts = { frames: 0, enhanced: 0, lowered: 0 };
     const next = (now, metadata) => {
       if (this.#over) return;
       this.#onFrame(metadata);
@@ -54,10 +54,9 @@ export class Enhancer {
   /** Make a network ready beforehand. */
   prepare(candidate) {
     if (this.#ready.has(candidate.key)) return this.#ready.get(candidate.key);
-    const { key, name, architecture, chunks, strength, widthPx, heightPx } = candidate;
-    const load = { key, name: architecture, chunks: chunks(), strength, widthPx, heightPx };
-    const loading = this.thread.ask("load", load).then(
-      ({ tookMs }) => {
+    const { key, name } = candidate;
+    const loading = this.#load(candidate).then(
+      (tookMs) => {
         this.#ready.set(key, true);
         performance.mark(`toprung: ${name} ready`);
         const reason = this.keeper.warmed(candidate, tookMs, nowMs());
@@ -68,6 +67,17 @@ export class Enhancer {
     );
     this.#ready.set(key, loading);
     return loading;
+  }
+
+  /** Have the worker open the networks of a candidate: milliseconds that a frame takes in the mean. */
+  async #load({ networks, way, ...only }) {
+    await way?.open();
+    let tookMs = 0;
+    for (const { architecture, chunks, share = 1, key, strength, widthPx, heightPx, carries } of networks ?? [only]) {
+      const load = { key, name: architecture, chunks: chunks(), strength, widthPx, heightPx, carries };
+      tookMs += share * (await this.thread.ask("load", load)).tookMs;
+    }
+    return tookMs;
   }
 
   /** A frame that stands still is lifted however long it takes. */
@@ -84,7 +94,7 @@ export class Enhancer {
       this.#show({ name: "none", reason: `lifting this frame with ${candidate.name}…`, working: true });
       await this.prepare(candidate);
       if (this.#ready.get(candidate.key) !== true) throw new Error(`${candidate.name} could not be made ready`);
-      if (stands() && !this.#busy) await this.#lift(candidate, Infinity, null, stands);
+      if (stands() && !this.#busy) await this.#lift(candidate, { stands });
     } catch (error) {
       if (stands()) this.#show({ name: "none", reason: `this frame could not be lifted: ${error.message}` });
     }
@@ -141,20 +151,26 @@ export class Enhancer {
       this.#hide();
       return;
     }
+    const planned = candidate.way?.numberAt(at.segment, mediaTime);
     if (this.#busy) {
       if (this.#frame - this.#canvasFrame > 1) this.#hide();
-      this.#judge(at, { inTime: false, tookMs: nowMs() - this.#busySinceMs });
+      this.#count(this.#shown, candidate.way?.heard(planned, {}));
+      if (candidate.way?.warm ?? true) this.#judge(at, { inTime: false, tookMs: nowMs() - this.#busySinceMs });
       return;
     }
-    const dueMs = performance.timeOrigin + expectedDisplayTime + this.frameMs / (this.video.playbackRate || 1);
-    this.#lift(candidate, dueMs, at);
+    const frameMs = this.frameMs / (this.video.playbackRate || 1);
+    const dueMs = performance.timeOrigin + expectedDisplayTime + frameMs;
+    this.#lift(candidate, { dueMs, frameMs, at, planned });
   }
 
   #busySinceMs = 0;
 
-  /** `stands` tells whether a frame that took its time is still the one on the screen. */
-  async #lift(candidate, dueMs, at = null, stands = () => true) {
-    const { key, name } = candidate;
+  /**
+   * planned: the frame's number in the title, for candidates that go by a frame plan. `stands` tells whether a frame that
+   * took its time is still the one on the screen.
+   */
+  async #lift(candidate, { dueMs = Infinity, frameMs = Infinity, at = null, planned, stands = () => true }) {
+    const { key, name, way } = candidate;
     const number = this.#frame,
       segment = this.#shown,
       mediaS = this.video.currentTime;
@@ -167,13 +183,21 @@ export class Enhancer {
     this.#busy = true;
     this.#busySinceMs = nowMs();
     try {
-      const { shown, tookMs, gone } = await this.thread.ask("frame", { frame, key, dueMs, split: this.split }, [frame]);
+      const { split } = this;
+      const isWarm = way?.warm ?? true;
+      const asked = way ? { ...way.asked(planned), frameMs } : { key };
+      const answer = await this.thread.ask(way ? "follow" : "frame", { frame, dueMs, split, ...asked }, [frame]);
+      const { shown, inTime = shown, tookMs, gone } = answer;
       if (gone) this.#ready.delete(key);
       if (this.#over || !this.on || gone || !stands()) return;
-      if (shown) this.#uncover(number, name, tookMs, at, segment);
+      const passed = at && this.#frame - number > 1; // the next frame is on the screen already
+      const seen = shown && !passed;
+      if (at)
+        this.#count(segment, way?.heard(planned, passed ? { ...answer, done: -1 } : answer) ?? { enhanced: seen });
+      if (seen) this.#uncover(number, name, tookMs, at, segment);
       else this.#hide();
       if (!at) this.#standing = mediaS;
-      if (at && tookMs) this.#judge(at, { inTime: shown, tookMs });
+      if (at && tookMs && isWarm) this.#judge(at, { inTime, tookMs });
     } catch (error) {
       this.#ready.set(key, Promise.resolve());
       this.#hide();
@@ -186,15 +210,18 @@ export class Enhancer {
   }
 
   #uncover(number, name, tookMs, at, segment) {
-    if (at && this.#frame - number > 1) return this.#hide();
     this.#canvasFrame = number;
     this.canvas.hidden = false;
-    if (at) {
-      segment.enhanced++;
-      segment.timesMs.push(tookMs);
-      this.counts.enhanced++;
-    }
+    if (at) segment.timesMs.push(tookMs);
     this.#show({ name, tookMs, still: !at });
+  }
+
+  /** Count a frame: whether it was enhanced, and whether with less than a plan said. */
+  #count(segment, { enhanced = false, lowered = false } = {}) {
+    segment.enhanced += Number(enhanced);
+    segment.lowered += Number(lowered);
+    this.counts.enhanced += Number(enhanced);
+    this.counts.lowered += Number(lowered);
   }
 
   /** Step down as soon as it is clear that the enhancer in use does not keep up. */
@@ -233,12 +260,12 @@ export class Enhancer {
 
   #openSegment({ segment, rendition, decided }) {
     this.#closeSegment();
-    this.#shown = { segment, rendition, decided, frames: 0, enhanced: 0, timesMs: [] };
+    this.#shown = { segment, rendition, decided, frames: 0, enhanced: 0, lowered: 0, timesMs: [] };
   }
 
   #closeSegment() {
     if (!this.#shown?.frames || !this.#shown.rendition) return;
-    const { segment, rendition, decided, frames, enhanced, timesMs } = this.#shown;
+    const { segment, rendition, decided, frames, enhanced, lowered, timesMs } = this.#shown;
     const sorted = timesMs.sort((a, b) => a - b);
     const percentile = (share) => sorted[Math.floor((sorted.length - 1) * share)] ?? 0;
     this.telemetry.tell("shown", {
@@ -249,6 +276,7 @@ export class Enhancer {
       enhanced_frames: enhanced,
       plain_frames: frames - enhanced,
       late_frames: 0, // one that would be late is not shown
+      ...(lowered ? { lowered_frames: lowered } : {}),
       buffer_s: this.bufferS(),
       enhance_p50_ms: percentile(0.5),
       enhance_p95_ms: percentile(0.95),

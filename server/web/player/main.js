@@ -7,7 +7,7 @@ import { countedQuality } from "./choices.js";
 import { Health } from "./health.js";
 import { load, watchOffers } from "./live.js";
 import { Link, NETWORKS } from "./link.js";
-import { HOPELESS, UNMEASURED, fitting, jobs, measure, settled } from "./profile.js";
+import { HOPELESS, UNMEASURED, fitting, jobs, keptUp, measure, settled } from "./profile.js";
 import { Session, json } from "./session.js";
 import { hint, status } from "./status.js";
 import { BUFFER_S } from "./stream.js";
@@ -125,22 +125,27 @@ async function measureBeside(mine) {
   if (showing?.session.loaded === mine) await equip(showing.session);
 }
 
-function sayDevice({ measured, title, wanted, frameMs, live }) {
+function sayDevice(mine) {
+  const { measured, title, table, wanted, frameMs, live } = mine;
   if (title.no_enhancement) return "The makers of this title do not want its pictures enhanced; it plays plainly.";
   if (!wanted.length && live && !live.measured)
     return "What could lift this stream has not been measured; it plays plainly.";
   if (!wanted.length) return "This title has no enhancers that run in a page; it plays plainly.";
-  const { kind, lifts } = settled(measured, wanted, frameMs);
+  const { kind, lifts } = settled(measured, mine);
   const { adapter, measurements } = measured;
   if (!measurements.length) {
     return "This browser has neither WebGPU nor WebGL2 with float textures: a moving picture stays plain. Pause to see a frame lifted, by the processor.";
   }
-  const best = fitting(measured, wanted, frameMs).at(-1) ?? measurements[0];
+  const best =
+    fitting(measured, wanted, frameMs).at(-1) ??
+    measurements.find(({ architecture }) => wanted.some(({ name }) => name === architecture));
   const atMost = best.p50_ms >= HOPELESS * frameMs * 0.99 ? "under " : ""; // not timed to its end
   const fps = `${atMost}${Math.round((10 * 1000) / best.p50_ms) / 10}`;
   const where = `${measured.kind} on ${adapter || "this device"}`;
   const what = `${best.architecture} at ${best.width_px}×${best.height_px}: ${fps} frames a second`;
   const by = kind === "Processor" ? ", by the processor" : "";
+  const planned = !fitting(measured, wanted, frameMs).length && keptUp(title, table, measured, frameMs).length > 0;
+  if (planned) return `${where}. ${what}; a frame plan spreads that over the film.`;
   return lifts
     ? `${where}. ${what}.`
     : `${where}: too slow for a moving picture (${what}). Pause to see a frame lifted${by}.`;
@@ -180,7 +185,7 @@ async function equip(session) {
   thread ??= new Thread(lost);
   await session.equip(thread, freshCanvas, { split: splitShare() }).catch((problem) => console.warn(problem));
   session.stream.expectMeasurement(false);
-  const found = settled(mine.measured, mine.wanted, mine.frameMs);
+  const found = settled(mine.measured, mine);
   if (found.lifts && !session.profiled && session === showing?.session) await renew("measured");
 }
 

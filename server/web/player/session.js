@@ -94,7 +94,7 @@ export class Session {
       title,
       table,
       weights,
-      measured: settled(loaded.measured ?? UNMEASURED, [], 0),
+      measured: { ...UNMEASURED, lifts: false },
       decisionOf: (segment) => this.stream.decisions.get(segment),
     });
     this.stream = new Stream({
@@ -157,8 +157,8 @@ export class Session {
 
   /** Begin to lift frames in the worker, drawing on `canvas` (what gives one). */
   async equip(thread, canvas, { split }) {
-    const { measured, wanted, frameMs } = this.loaded;
-    const found = settled(measured, wanted, frameMs);
+    const { measured, frameMs } = this.loaded;
+    const found = settled(measured, this.loaded);
     this.choices.remeasured(found);
     if (!found.kind) return;
     const surface = canvas();

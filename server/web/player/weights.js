@@ -19,10 +19,17 @@ export class Weights {
     return [...this.#chunks.keys()];
   }
 
+  /** Whether all of an offer is here; of a frame plan its file too. */
   owns(offer) {
-    return isGeneric(offer)
+    const weights = isGeneric(offer)
       ? this.#generic.has(offer.weights_sha256)
       : offer.chunks.every(({ sha256 }) => this.#chunks.has(sha256));
+    return weights && (!offer.file || this.#chunks.has(offer.file.sha256));
+  }
+
+  /** The body of a file of the title that was acquired. */
+  file({ sha256 }) {
+    return this.#chunks.get(sha256);
   }
 
   /** The bodies of an offer's chunks, in order. */
@@ -35,10 +42,11 @@ export class Weights {
   /** Download what is missing: how many bytes. Throws when weights do not come, or are others than the table names. */
   async acquire(offer) {
     if (this.owns(offer)) return 0;
-    return isGeneric(offer) ? this.#acquireGeneric(offer) : this.#acquireChunks(offer);
+    const bytes = isGeneric(offer) ? await this.#acquireGeneric(offer) : await this.#acquireChunks(offer.chunks);
+    return bytes + (offer.file ? await this.#acquireChunks([offer.file, ...offer.lighter]) : 0);
   }
 
-  async #acquireChunks({ chunks }) {
+  async #acquireChunks(chunks) {
     let bytes = 0;
     for (const { file, size_bytes: sizeBytes, sha256 } of chunks) {
       if (this.#chunks.has(sha256)) continue;
@@ -53,6 +61,7 @@ export class Weights {
 
   /** One exit after the other, until they amount to the weights that the table was measured with. */
   async #acquireGeneric({ architecture: name, weights_sha256: wanted }) {
+    if (this.#generic.has(wanted)) return 0;
     if (!globalThis.crypto?.subtle) throw new Error("generic weights cannot be checked on a page without https");
     const bodies = [];
     let bytes = 0;

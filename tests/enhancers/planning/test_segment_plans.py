@@ -51,6 +51,13 @@ def test_segments_that_lose_are_left_plain() -> None:
         assert each.plan.actions[0].any()
 
 
+def test_an_exit_that_adds_next_to_nothing_is_not_downloaded_for() -> None:
+    kept = known(2).kept
+    for second, depth in ((12.1, 1), (20.0, 2)):
+        some = RungGains(gains=(np.array([[12.0, second]]),) * 2, kept=kept, macs=(1458.0, 3186.0))
+        assert deepest_exit(plan_rung(some, "00" * 32, (1.0,))[0].plan) == depth
+
+
 def test_a_plan_names_the_exits_that_it_uses() -> None:
     gains = (np.array([[12.0, 12.1, 12.2]]),) * 2
     cheap = plan_rung(RungGains(gains=gains, kept=known(2).kept, macs=known().macs), "00" * 32, (0.5,))

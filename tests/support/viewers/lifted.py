@@ -6,13 +6,25 @@ import hashlib
 import shutil
 from pathlib import Path
 
+import numpy as np
 from networks import random_weights
 from titles import prepared_title
 
-from abr.core.enhancement import ENHANCEMENTS_FILE, Chunk, EnhancementTable, EnhancerEntry, Family, Offer, Tier
+from abr.core.enhancement import (
+    ENHANCEMENTS_FILE,
+    ActionShare,
+    Chunk,
+    EnhancementTable,
+    EnhancerEntry,
+    Family,
+    Offer,
+    PlanOffer,
+    Tier,
+)
+from abr.core.frame_plan import FramePlan, dumps_plan
 from abr.core.title import Quality, Title
 from abr.records import dumps
-from enhancers.measurement.publish import generic_offer
+from enhancers.measurement.publish import content_offer, generic_offer, plan_chunk
 from enhancers.networks import catalog
 from enhancers.networks.checkpoint import Weights, dumps_chunks, weights_digest
 from enhancers.networks.plain import parse
@@ -77,3 +89,36 @@ def _offer(title: Title, tier: Tier, architecture: str, chunks: list[bytes]) -> 
         macs_per_output_px=parse(architecture).macs_per_output_px,
         quality=quality,
     )
+
+
+PLAN_EXITS = ("plain-m1c4x1.5d2", "plain-m2c4x1.5d2")
+PLAN_NAME = "content-plan-1"
+PLAN_PATTERN = (3, *[1] * 9, 0, 0, 2, *[1] * 7)
+"""The deeper exit, carried nine times; two plain frames; the lighter exit, carried seven times."""
+
+
+def planned_library(folder: Path) -> Path:
+    """A library whose title `bbb` offers for its 180p a frame plan alone, for a network of two exits."""
+    library = lifted_library(folder, slow=False)
+    title, _ = prepared_title()
+    chunks = dumps_chunks(network(PLAN_EXITS[-1], tuple(parse(name).depth for name in PLAN_EXITS)))
+    lifted = _offer(title, Tier.HIGH, PLAN_EXITS[-1], chunks).quality
+    offer = content_offer("180p", PLAN_EXITS[-1], chunks, lifted)
+    plan = FramePlan(
+        weights_sha256=offer.weights_sha256,
+        exits=len(chunks),
+        actions=tuple(np.resize(PLAN_PATTERN, frames).astype(np.uint8) for frames in title.segment_frames),
+    )
+    data, names = dumps_plan(plan), ("upscale-x1.5", "carry-x1.5", *PLAN_EXITS)
+    offered = PlanOffer(
+        name=PLAN_NAME,
+        family=Family.CONTENT,
+        offer=offer,
+        file=plan_chunk("180p", PLAN_NAME, data),
+        shares=tuple(ActionShare(architecture=n, share=s) for n, s in zip(names, plan.shares(), strict=True)),
+    )
+    table = EnhancementTable(title=title.id, meter=title.meter, enhancers=(), plans=(offered,))
+    for part, body in zip(offered.download.chunks, (*chunks, data), strict=True):
+        (library / title.id / part.file).write_bytes(body)
+    (library / title.id / ENHANCEMENTS_FILE).write_bytes(dumps(table))
+    return library
