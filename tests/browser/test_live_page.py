@@ -59,8 +59,9 @@ async def test_the_page_follows_a_stream_and_lifts_a_picture_of_it(tmp_path: Pat
     assert decided[0].segment > 0 and decided[-1].segment < tables.end
     assert {event.rendition for event in decided} == {"90p"}
     latencies_s = [event.latency_s for event in of_kind(log, Shown)]
-    assert latencies_s and all(latency_s >= 2.0 for latency_s in latencies_s), "it keeps its distance"
-    assert float(behind.removeprefix("−").removesuffix(" s")) >= 2.0
+    assert latencies_s and min(latencies_s) >= tables.latency_s - 0.5, "it keeps its distance"
+    assert min(latencies_s) < 3.0, "which is less than three segments: it takes them while they are made"
+    assert float(behind.removeprefix("−").removesuffix(" s")) >= tables.latency_s - 0.5
 
 
 LEARNING = """import("/web/player/status.js").then(({ status }) => status({

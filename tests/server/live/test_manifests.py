@@ -225,4 +225,16 @@ def test_without_chunks_and_after_the_end_nothing_is_offered_early():
         f"whole/{name}" for name in ("180p.m3u8", "360p.m3u8", "audio.m3u8", "master.m3u8", "manifest.mpd")
     }
     assert files["whole/manifest.mpd"] == live_manifests(presentation())["manifest.mpd"]
-    assert b"EXT-X-PART" not in files["whole/180p.m3u8"] + files["driven-video.m3u8"]
+    assert b"EXT-X-PART" not in files["whole/180p.m3u8"]
+
+
+def test_parts_of_a_session_are_named_by_the_segment_alone():
+    shown = presentation(chunks=2)
+    driven, standard = (live_manifests(shown)[name].decode() for name in ("driven-video.m3u8", "180p.m3u8"))
+    (ours, theirs) = (
+        [(part.uri, part.duration) for segment in m3u8.loads(text).segments for part in segment.parts]
+        for text in (driven, standard)
+    )
+    assert [duration for _, duration in ours] == [duration for _, duration in theirs]
+    assert ours[-1][0] == f"video/{shown.end + 1}.2.m4s" and ours[-3][0] == f"video/{shown.end}.4.m4s"
+    assert f'#EXT-X-PRELOAD-HINT:TYPE=PART,URI="video/{shown.end + 1}.3.m4s"' in driven
