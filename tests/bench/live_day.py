@@ -77,17 +77,21 @@ def soak(library: Path, hours: float, fps: int) -> tuple[list[Look], dict[str, o
     command = [*LIVE, *source(hours * 3600, fps), "--library", str(library), "--name", "day", "--json"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=clean_environment())
     looks = []
-    while process.poll() is None:
-        time.sleep(LOOK_EVERY_S)
-        try:
-            seen = look(library / "day", process.pid) if process.poll() is None else None
-        except (FileNotFoundError, ToprungError):  # it has not begun, or is just being written
-            continue
-        if seen is not None:
-            looks.append(seen)
-            print(json.dumps(asdict(seen)), flush=True)
-    assert process.stdout is not None
-    return looks, json.loads(process.stdout.read())
+    try:
+        while process.poll() is None:
+            time.sleep(LOOK_EVERY_S)
+            try:
+                seen = look(library / "day", process.pid) if process.poll() is None else None
+            except (FileNotFoundError, ToprungError):  # it has not begun, or is just being written
+                continue
+            if seen is not None:
+                looks.append(seen)
+                print(json.dumps(asdict(seen)), flush=True)
+        assert process.stdout is not None
+        return looks, json.loads(process.stdout.read())
+    finally:
+        process.kill()
+        process.wait()
 
 
 def main() -> None:

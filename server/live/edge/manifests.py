@@ -52,6 +52,11 @@ _UTC_SCHEME = "urn:mpeg:dash:utc:http-iso:2014"
 _CONTINUITY_SCHEME = "urn:mpeg:dash:period-continuity:2015"
 _AAC_FRAME_S = 0.03
 """Segments of sound are up to so much longer than those of pictures."""
+_END_SLACK_S = 0.03
+"""An ended stream is told to be so much longer than its media. dash.js 5 asks five times a second whether the end that
+it was told of is reached. When it finds so before the browser says that it has ended, it goes half a second back, and
+stands: as with viewers who had waited at the live edge for what did not come.
+"""
 
 
 def live_manifests(shown: LivePresentation) -> dict[str, bytes]:
@@ -146,8 +151,10 @@ def _periods(mpd: Element, shown: LivePresentation) -> Iterator[tuple[LivePresen
     for listed in spans:
         number = listed.timeline.spans[0].number
         period = ElementTree.SubElement(mpd, "Period", id=str(number), start=_period_start(listed.period_start_s))
-        if shown.ended or listed is not spans[-1]:
+        if listed is not spans[-1]:
             period.set("duration", mpd_duration(listed.period_s))
+        elif shown.ended:
+            period.set("duration", mpd_duration(listed.period_s + _END_SLACK_S))
         yield listed, period
 
 
@@ -222,7 +229,8 @@ def _of_running(shown: LivePresentation) -> dict[str, str]:
 
 def _of_ended(shown: LivePresentation) -> dict[str, str]:
     last = shown.by_span()[-1]
-    return {"type": "static", "mediaPresentationDuration": mpd_duration(last.period_start_s + last.period_s)}
+    end_s = last.period_start_s + last.period_s + _END_SLACK_S
+    return {"type": "static", "mediaPresentationDuration": mpd_duration(end_s)}
 
 
 def live_master(shown: LivePresentation) -> bytes:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
 class Readiness:
-    """Takes in each segment. segment_s: of a usual one; what is ready later than that has fallen behind."""
+    """Takes in each segment. segment_s: of a usual one; what is ready later than that has fallen behind.
+
+    seconds: of each, eight bytes for one, since a stream may run for days.
+    """
 
     segment_s: float
-    seconds: list[float] = field(default_factory=list)
+    seconds: array[float] = field(default_factory=lambda: array("d"))
     is_behind: bool = False
 
     def add(self, ready_s: float) -> str:

@@ -116,9 +116,9 @@ def test_the_timeline_lists_the_window_and_sound_keeps_within_an_aac_frame(rate:
 def test_an_ended_stream_is_static_and_keeps_its_times():
     mpd = MPEGDASHParser.parse(live_manifests(presentation(rate=(25, 1), last=20, ended=True))["manifest.mpd"].decode())
     assert mpd.type == "static" and mpd.minimum_update_period is None and not mpd.utc_timings
-    assert mpd.media_presentation_duration == "PT22.800000S"
+    assert mpd.media_presentation_duration == "PT22.830000S", "told to end after its media: they end at 22.8 s"
     (period,) = mpd.periods
-    assert (period.start, period.duration) == ("PT0S", "PT22.800000S"), "to the end of the last segment"
+    assert (period.start, period.duration) == ("PT0S", "PT22.830000S"), "to the end of the last segment"
     for adaptation_set in period.adaptation_sets:
         assert adaptation_set.segment_templates[0].presentation_time_offset in (None, 0)
     assert spans(period.adaptation_sets[0])[0] == (14, 2)

@@ -18,13 +18,13 @@ from server.media.live_title import load_live
 EVERY_S, LASTS_S = 10, 0.4
 """A white picture and a tone, both at once, each so many seconds and for so long."""
 SEGMENT_S, WINDOW_S = 2.0, 30.0
-LADDER = ("--heights", "36", "--preset", "ultrafast", "--segment-seconds", str(SEGMENT_S), "--window", f"{WINDOW_S:g}s")
+LADDER = ("--heights", "64", "--preset", "ultrafast", "--segment-seconds", str(SEGMENT_S), "--window", f"{WINDOW_S:g}s")
 
 
 def source(duration_s: float, fps: int) -> tuple[str, ...]:
     """Arguments of `toprung live` for such a source."""
     now = f"lt(mod(t\\,{EVERY_S})\\,{LASTS_S})"
-    pictures = f"color=black:s=64x36:r={fps}:d={duration_s:g},drawbox=c=white:t=fill:enable='{now}'"
+    pictures = f"color=black:s=114x64:r={fps}:d={duration_s:g},drawbox=c=white:t=fill:enable='{now}'"
     sound = f"aevalsrc='0.5*sin(2*PI*1000*t)*{now}':s=8000:d={duration_s:g}"
     return (f"{pictures}[out0];{sound}[out1]", "--format", "lavfi", "--measure-share", "0", *LADDER)
 
@@ -70,7 +70,10 @@ def apart_s(folder: Path, segments: range) -> list[float]:
 
     Raises AssertionError when there is no tone for a picture, or a segment does not begin where its number says.
     """
-    lit, loud = list(_lit_s(folder, segments)), list(_loud_s(folder, segments))
+    end_s = segments[-1] * SEGMENT_S + SEGMENT_S - LASTS_S / 2  # sound may end a little later than the pictures
+    lit, loud = (
+        [at_s for at_s in found if at_s < end_s] for found in (_lit_s(folder, segments), _loud_s(folder, segments))
+    )
     assert len(lit) == len(loud) > 0, (lit, loud)
     return [heard_s - seen_s for seen_s, heard_s in zip(lit, loud, strict=True)]
 
@@ -82,7 +85,7 @@ def _opened(folder: Path, part: str, segments: range) -> InputContainer:
 
 def _lit_s(folder: Path, segments: range) -> Iterator[float]:
     before = True  # what is lit at the beginning began before
-    with _opened(folder, "video/36p", segments) as container:
+    with _opened(folder, "video/64p", segments) as container:
         for number, frame in enumerate(container.decode(video=0)):
             at_s = frame.time or 0.0
             if not number:
