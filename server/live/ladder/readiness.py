@@ -7,6 +7,8 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 
 @dataclass(slots=True)
 class Readiness:
@@ -43,5 +45,5 @@ class Readiness:
 
 def percentile(values: Sequence[float], share: float) -> float:
     """By nearest rank: the smallest value that at least `share` per cent do not exceed."""
-    ordered = sorted(values)
-    return ordered[max(0, math.ceil(share / 100 * len(ordered)) - 1)]
+    ordered = np.sort(values)
+    return float(ordered[max(0, math.ceil(share / 100 * len(ordered)) - 1)])
