@@ -9,7 +9,7 @@ import av
 import numpy as np
 
 from abr.errors import MediaError
-from enhancers.runtime.frames import Frame, decode_segment, frame_of
+from enhancers.runtime.frames import ChunkDecoder, Frame, decode_segment, frame_of
 
 _BLACK, _GREY = 16, 128
 """Code values of black luma and of colourless chroma in limited range."""
@@ -35,6 +35,34 @@ class SegmentDecoder:
             return None
         if frame is None:
             self.failure = "the segment has fewer frames than the title says"
+        return frame
+
+
+class GrowingDecoder:
+    """The frames of a segment that comes in parts, as of SegmentDecoder. A part that damage precedes has none."""
+
+    def __init__(self, *, threads: int = 1) -> None:
+        self.failure = ""
+        self._decoder = ChunkDecoder(threads=threads, motion=True)
+        self._frames: Iterator[Frame] = iter(())
+
+    def feed(self, data: bytes) -> None:
+        """The next part comes, behind the init segment; empty when it could not be downloaded."""
+        if not data and not self.failure:
+            self.failure = "the rest of the segment could not be downloaded"
+        self._frames = self._decoder.decode(data)
+
+    def next_frame(self) -> Frame | None:
+        """The next frame of the part, or None when there are no more."""
+        if self.failure:
+            return None
+        try:
+            frame = next(self._frames, None)
+        except MediaError as error:
+            self.failure = str(error)
+            return None
+        if frame is None:
+            self.failure = "the part has fewer frames than its boxes say"
         return frame
 
 

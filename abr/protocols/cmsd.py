@@ -69,6 +69,11 @@ def chosen(
     return f"{_names(rendition, enhancer)}{suggested}{estimated}"
 
 
+def estimated(throughput_bps: float) -> str:
+    """The CMSD-Dynamic header that tells an estimate of the throughput alone."""
+    return dumps_dynamic([Hop(SERVER, {ESTIMATE_KEY: min(round(throughput_bps / 1000), INTEGER_MAX)})])
+
+
 @lru_cache(maxsize=1024)
 def _names(rendition: str, enhancer: str) -> str:
     return dumps_dynamic([Hop(SERVER, {RENDITION_KEY: rendition, ENHANCER_KEY: enhancer})])

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import msgspec
 
 from abr.core.control import DOWNLOADS_MAX, Download
 from abr.core.device import DeviceProfile
@@ -14,6 +16,7 @@ from abr.core.enhancement import PLAIN, Chunk, Family
 from abr.core.events import Decided, Ended, Failed
 from abr.errors import ToprungError
 from abr.virtual_time import SessionClock
+from client_player.decoder import count_frames
 from client_player.playback.audio import AudioFetcher
 from client_player.playback.before_after import (
     BeforeAfterRecorder,
@@ -25,20 +28,27 @@ from client_player.playback.before_after import (
 )
 from client_player.playback.deadline import DeadlineKeeper
 from client_player.playback.enhancer_pool import EnhancerPool, Opener
+from client_player.playback.job_feed import JobFeed
 from client_player.playback.presenter import FrameJob, FrameQueue, Presenter, capacity
 from client_player.playback.sink import Sink
 from client_player.playback.timeline import Timeline
 from client_player.playback.weights_prefetch import WeightsPrefetcher
 from client_player.playback.worker import EnhancementWorker
 from client_player.session_log import SessionLog, to_downloaded_event
-from client_player.source.base import PlayerView, ServedSegment, Source
+from client_player.source.base import (
+    AbsentSegmentError,
+    GrowingSegment,
+    PlayableSegment,
+    PlayerView,
+    ServedSegment,
+    Source,
+)
 from client_player.source.mpd import Track, choose_sound
 from client_player.transport.http import DownloadError, HttpReply, Transport, merge_downloads
 from client_player.worker_thread import WorkerThread
 
 _LOST_MAX = 3
 """Segments in a row that may be lost before the session is given up."""
-_JOBS_MAX = 256
 STOPPED = "stopped"
 """The reason in the Ended event of a session that the user stopped."""
 
@@ -68,9 +78,9 @@ class Player:
         self._clock, self._log = clock, log
         title = source.title
         self._downloads: deque[Download] = deque(maxlen=DOWNLOADS_MAX)
-        self._jobs: asyncio.Queue[FrameJob | None] = asyncio.Queue(_JOBS_MAX)
         self._opening_thread = WorkerThread("open")
         self._audio_thread = WorkerThread("audio")
+        self._counting_thread = WorkerThread("count")
         self._lost = 0
         self._before_after = BeforeAfterRecorder()
         self._audio = self._make_audio_fetcher(source.presentation.audio)
@@ -104,6 +114,7 @@ class Player:
             display_px=(title.display_width_px, title.display_height_px),
             log_event=log.append,
         )
+        self._feed = JobFeed(title, self._worker, self.timeline, clock)
         self._presenter = Presenter(
             queue=queue,
             timeline=self.timeline,
@@ -131,10 +142,10 @@ class Player:
         reason = "finished"
         posting = asyncio.create_task(self._log.keep_posting(self._clock, self._source.post_events))
         try:
-            with self._opening_thread, self._audio_thread:
+            with self._opening_thread, self._audio_thread, self._counting_thread:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._fetch(tasks))
-                    tasks.create_task(self._worker.run(self._jobs))
+                    tasks.create_task(self._worker.run(self._feed.jobs))
                     tasks.create_task(self._presenter.run())
         except BaseExceptionGroup as group:
             error = group.exceptions[0]
@@ -167,45 +178,79 @@ class Player:
                 await compute.run(write_pair, pair, self._source.title.fps, folder)
 
     async def _fetch(self, tasks: asyncio.TaskGroup) -> None:
-        title = self._source.title
-        first_frame, start_s, not_before_s, media_s = 0, 0.0, 0.0, 0.0
+        not_before_s, media_s = 0.0, 0.0
         async for playable in self._source.segments():
-            index, frames, duration_s = playable.segment, playable.frames, playable.duration_s
+            duration_s = playable.duration_s
             if self._audio is not None and playable.media_s > media_s + duration_s / 2:  # not from the beginning on
                 self._audio.begin_at(playable.media_s)
             media_s = playable.media_s + duration_s
             self._enhancers.take_table(self._source.table)
             await self._clock.sleep_until(not_before_s)
             await self._wait_for_room(duration_s)
-            sound = tasks.create_task(self._fetch_audio_until(media_s))  # asked for right behind the picture
-            served = await self._fetch_video(index)
-            audio_downloads = await sound
-            if served is not None:
-                frames = served.frames or frames
+            sound = None
+            if not playable.grows:  # asked for right behind the picture
+                sound = tasks.create_task(self._fetch_audio_until(media_s))
+            try:
+                served = await self._fetch_video(playable.segment)
+            except AbsentSegmentError:
+                continue
+            sound = sound or tasks.create_task(self._fetch_audio_until(media_s))
+            if served is None:
+                await self._feed.put(self._feed.next_job(playable), playable)
+            elif isinstance(served, ServedSegment):
+                await self._play_whole(playable, served, await sound)
                 not_before_s = served.not_before_s
-                await self._prepare_enhancer(served.decided)
-                self._downloads.append(
-                    merge_downloads(served.timing, [*audio_downloads, *self._weights.take_downloads()])
-                )
-            job = FrameJob(
-                segment=index,
-                data=served.init + served.body if served else b"",
-                rendition=served.decided.rendition if served else title.renditions[0].id,
-                enhancer=served.decided.enhancer if served else PLAIN,
-                frames=frames,
-                first_frame=first_frame,
-                start_s=start_s,
-                live_s=playable.live_s,
+            else:
+                tasks.create_task(self._prepare_enhancer(served.decided))  # its weights come beside it
+                await self._play_growing(playable, served)
+            await sound
+        await self._feed.close()
+
+    async def _play_whole(
+        self, playable: PlayableSegment, served: ServedSegment, audio_downloads: Sequence[Download]
+    ) -> None:
+        await self._prepare_enhancer(served.decided)
+        self._downloads.append(merge_downloads(served.timing, [*audio_downloads, *self._weights.take_downloads()]))
+        job = self._feed.next_job(playable, served.decided, served.init + served.body)
+        await self._feed.put(replace(job, frames=served.frames or playable.frames), playable)
+        self._consider_pair(job, served.decided)
+
+    async def _play_growing(self, playable: PlayableSegment, segment: GrowingSegment) -> None:
+        """Put each part of a segment into the queue as it comes; what is lost of it is a gap."""
+        frame_s, number, body = 1 / self._source.title.fps, 0, segment.init
+        whole = self._feed.next_job(playable, segment.decided)
+        async for part in self._parts(playable, segment):
+            left = playable.frames - number
+            frames = min(left, await self._counting_thread.run(count_frames, segment.init + part)) if part else left
+            hidden = min(frames, max(0, playable.hidden_frames - number))
+            job = replace(
+                self._feed.next_job(playable, segment.decided, segment.init + part if part else b""),
+                frames=frames - hidden,
+                first_number=number,
+                is_last=frames == left,
+                hidden=hidden,
             )
-            self.timeline.add_media(self._clock.now_s(), duration_s)
-            self._worker.accept(job)
-            if served is not None and served.decided.enhancer != PLAIN:
-                known = title.plain_quality[job.rendition].vmaf
-                plain_vmaf = known[min(index, len(known) - 1)]  # a live title has one usual segment
-                self._before_after.consider(job, plain_vmaf, served.decided.promised_vmaf)
-            await self._jobs.put(job)
-            first_frame, start_s = first_frame + frames, start_s + duration_s
-        await self._jobs.put(None)
+            await self._feed.put(job, playable, (number + hidden) * frame_s)
+            number, body = number + frames, body + part
+        self._downloads.append(segment.timing())
+        event = to_downloaded_event("video", segment.timing(), segment=playable.segment, name=segment.decided.rendition)
+        self._log.append(msgspec.structs.replace(event, t_s=self._clock.now_s()))
+        self._consider_pair(replace(whole, data=body), segment.decided)
+
+    async def _parts(self, playable: PlayableSegment, segment: GrowingSegment) -> AsyncGenerator[bytes]:
+        """The parts of a segment; an empty one stands for the rest of one that has broken off."""
+        try:
+            async for part in segment.parts():
+                yield part
+        except DownloadError as error:
+            self._log_failure("segment", f"segment {playable.segment} broke off: {error}")
+            yield b""
+
+    def _consider_pair(self, job: FrameJob, decided: Decided) -> None:
+        if decided.enhancer != PLAIN:
+            known = self._source.title.plain_quality[job.rendition].vmaf
+            plain_vmaf = known[min(job.segment, len(known) - 1)]  # a live title has one usual segment
+            self._before_after.consider(job, plain_vmaf, decided.promised_vmaf)
 
     async def _wait_for_room(self, duration_s: float) -> None:
         """Wait until the buffer can hold another segment. An empty buffer always can."""
@@ -230,10 +275,12 @@ class Player:
             owned=self._weights.weights.owned,
         )
 
-    async def _fetch_video(self, index: int) -> ServedSegment | None:
+    async def _fetch_video(self, index: int) -> ServedSegment | GrowingSegment | None:
         """The decided segment, or None when it is lost: then the last frame is shown for as long as it lasts."""
         try:
             served = await self._source.fetch_segment(index, self._current_view())
+        except AbsentSegmentError:
+            raise
         except DownloadError as error:
             self._lost += 1
             if self._lost >= _LOST_MAX:
@@ -242,7 +289,8 @@ class Player:
             return None
         self._lost = 0
         self._log.append(served.decided)
-        self._log_download("video", served.timing, segment=index, name=served.decided.rendition)
+        if isinstance(served, ServedSegment):
+            self._log_download("video", served.timing, segment=index, name=served.decided.rendition)
         return served
 
     async def _fetch_audio_until(self, media_s: float) -> list[Download]:

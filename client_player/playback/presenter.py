@@ -28,9 +28,10 @@ PREFILL_S = 0.25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameJob:
-    """A downloaded segment to be shown. data: init and media segment, empty when the download failed.
+    """A downloaded segment to be shown, or a part of one. data: init and media, empty when the download failed.
 
-    enhancer: what was decided for it. first_frame and start_s: its place in what is played.
+    enhancer: what was decided for it. first_frame and start_s: its place in what is played. frames: to be shown of it;
+    hidden: before those, which are decoded only.
     """
 
     segment: int
@@ -42,6 +43,15 @@ class FrameJob:
     start_s: float
     live_s: float | None = None
     """Of a live stream, the session time of its first picture in front of the camera."""
+    first_number: int = 0
+    """Of a part, where it begins in its segment, in frames."""
+    is_last: bool = True
+    hidden: int = 0
+
+    @property
+    def is_part(self) -> bool:
+        """Of a segment that comes in parts, which one decoder decodes."""
+        return self.first_number > 0 or not self.is_last
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +60,7 @@ class ReadyFrame:
 
     job: FrameJob
     number: int
-    """Within its segment."""
+    """Within its job."""
     media_s: float
     frame: Frame
     enhancer: str
@@ -63,7 +73,7 @@ class ReadyFrame:
     @property
     def last(self) -> bool:
         """Whether it is the last of its segment."""
-        return self.number == self.job.frames - 1
+        return self.job.is_last and self.number == self.job.frames - 1
 
 
 def capacity(fps: float, width_px: int, height_px: int) -> int:
@@ -136,12 +146,14 @@ class FrameQueue:
 class _Tally:
     """Counts of the frames of one segment."""
 
+    frames: int = 0
     enhanced: int = 0
     late: int = 0
     lowered: int = 0
     costs_ms: list[float] = field(default_factory=list)
 
     def count(self, ready: ReadyFrame, due_s: float) -> None:
+        self.frames += 1
         self.enhanced += ready.enhancer != PLAIN
         self.lowered += ready.lowered
         self.late += ready.missing or ready.ready_s > due_s
@@ -172,18 +184,24 @@ class Presenter:
 
     async def run(self) -> None:
         """Show all frames; returns when the time of the last one is over."""
-        tally = _Tally()
+        tally, before = _Tally(), None
         with WorkerThread("sink") as compute:
             while (ready := await self._queue.peek()) is not None:
+                if before is not None and before.job.segment != ready.job.segment:
+                    self._report(before, tally)
+                    tally = _Tally()
                 due_s = await self._schedule(ready)
                 await self._clock.sleep_until(due_s)
                 if self._sinks:
                     await compute.run(self._show, ready)
                 await self._queue.pop()
                 tally.count(ready, due_s)
+                before = ready
                 if ready.last:
                     self._report(ready, tally)
-                    tally = _Tally()
+                    tally, before = _Tally(), None
+        if before is not None:  # of a segment that broke off
+            self._report(before, tally)
         end_s = self._timeline.due_s(self._timeline.arrived_s)
         if end_s is not None:
             await self._clock.sleep_until(end_s)
@@ -221,9 +239,9 @@ class Presenter:
                 segment=ready.job.segment,
                 rendition=ready.job.rendition,
                 enhancer=ready.job.enhancer,
-                frames=ready.job.frames,
+                frames=tally.frames,
                 enhanced_frames=tally.enhanced,
-                plain_frames=ready.job.frames - tally.enhanced,
+                plain_frames=tally.frames - tally.enhanced,
                 late_frames=tally.late,
                 buffer_s=self._timeline.buffer_s(now_s),
                 backlog_s=self._backlog_s(),

@@ -28,11 +28,15 @@ class Sink(Protocol):
 
 
 class RawSink:
-    """Frames in one file: YUV4MPEG2 with all planes or, without a frame rate, bare luma (uint8, H rows of W)."""
+    """Frames in one file, or a named pipe: YUV4MPEG2 with all planes or, without a frame rate, bare luma.
+
+    Luma is uint8, H rows of W.
+    """
 
     def __init__(self, path: Path, *, frame_rate: Fraction | None) -> None:
         self._path, self._frame_rate = path, frame_rate
         self._file: BinaryIO = _create(path)
+        self._has_begun = False
 
     def show(self, number: int, frame: Frame) -> None:
         """See Sink. Raises StorageError."""
@@ -40,9 +44,10 @@ class RawSink:
             if self._frame_rate is None:
                 self._file.write(_bytes(frame.y))
                 return
-            if number == 0 or self._file.tell() == 0:
+            if not self._has_begun:
                 rate = f"F{self._frame_rate.numerator}:{self._frame_rate.denominator}"
                 self._file.write(f"YUV4MPEG2 W{frame.width_px} H{frame.height_px} {rate} Ip A1:1 C420mpeg2\n".encode())
+                self._has_begun = True
             self._file.write(b"FRAME\n")
             for plane in frame.planes():
                 self._file.write(_bytes(plane))

@@ -32,10 +32,15 @@ class Pause:
 
 @dataclass(slots=True)
 class Timeline:
-    """State of playback. Instants are session seconds; arrived_s: seconds of media downloaded so far."""
+    """State of playback. Instants are session seconds; arrived_s: seconds of media downloaded so far.
+
+    rate: media seconds that are shown in a second.
+    """
 
     arrived_s: float = 0.0
+    rate: float = 1.0
     _origin_s: float | None = None
+    """When media instant 0 would have been shown at this rate; None while playback is stopped."""
     _stopped_media_s: float = 0.0
     _stopped_at_s: float = 0.0
     _started: bool = False
@@ -54,7 +59,7 @@ class Timeline:
         """The media instant being shown at `now_s`."""
         if self._origin_s is None:
             return self._stopped_media_s
-        return min(now_s - self._origin_s, self.arrived_s)
+        return min((now_s - self._origin_s) * self.rate, self.arrived_s)
 
     def buffer_s(self, now_s: float) -> float:
         """Media seconds downloaded and not yet shown."""
@@ -62,22 +67,30 @@ class Timeline:
 
     def is_moving(self, now_s: float) -> bool:
         """Whether the playhead moves at `now_s`: playing, and media is left."""
-        return self._origin_s is not None and now_s - self._origin_s < self.arrived_s
+        return self._origin_s is not None and (now_s - self._origin_s) * self.rate < self.arrived_s
 
     def due_s(self, media_s: float) -> float | None:
         """The instant at which media instant `media_s` is shown, or None while playback is stopped."""
-        return None if self._origin_s is None else self._origin_s + media_s
+        return None if self._origin_s is None else self._origin_s + media_s / self.rate
 
     def add_media(self, now_s: float, duration_s: float) -> None:
         """The next `duration_s` of media are complete. If media had run out, playback has been stopped since then."""
-        if self._origin_s is not None and now_s - self._origin_s > self.arrived_s:
-            self._stop(self._origin_s + self.arrived_s, self.arrived_s)
+        if self._origin_s is not None and (now_s - self._origin_s) * self.rate > self.arrived_s:
+            self._stop(self._origin_s + self.arrived_s / self.rate, self.arrived_s)
         self.arrived_s += duration_s
+
+    def set_rate(self, now_s: float, rate: float) -> None:
+        """From now on media is shown at another rate; where media has run out, from when there is more."""
+        if self._origin_s is not None:
+            if not self.is_moving(now_s):
+                return
+            self._origin_s = now_s - self.playhead_s(now_s) / rate
+        self.rate = rate
 
     def stop_at(self, media_s: float) -> None:
         """Stop at `media_s`, whose instant has passed, because the picture is too late."""
         if self._origin_s is not None:
-            self._stop(self._origin_s + media_s, media_s)
+            self._stop(self._origin_s + media_s / self.rate, media_s)
 
     def resume(self, now_s: float) -> Pause:
         """Start or continue playback now; returns the pause that ends. Playback must be stopped."""
@@ -85,7 +98,7 @@ class Timeline:
         pause = Pause(
             since_s=self._stopped_at_s, until_s=now_s, media_s=self._stopped_media_s, startup=not self._started
         )
-        self._origin_s, self._started = now_s - self._stopped_media_s, True
+        self._origin_s, self._started = now_s - self._stopped_media_s / self.rate, True
         return pause
 
     def _stop(self, since_s: float, media_s: float) -> None:

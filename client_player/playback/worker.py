@@ -11,7 +11,7 @@ from abr.core.events import AnyEvent, Failed, Stepped
 from abr.core.frame_plan import Action
 from abr.errors import ToprungError
 from abr.virtual_time import SessionClock
-from client_player.decoder import SegmentDecoder, black_frame
+from client_player.decoder import GrowingDecoder, SegmentDecoder, black_frame
 from client_player.playback.deadline import DeadlineKeeper, TierCandidate, TierStep
 from client_player.playback.enhancer_pool import EnhancerPool
 from client_player.playback.presenter import FrameJob, FrameQueue, ReadyFrame
@@ -56,7 +56,10 @@ class EnhancementWorker:
         self._queue, self._deadlines, self._enhancers = queue, deadlines, enhancers
         self._timeline, self._clock, self._log_event = timeline, clock, log_event
         self._last_frame: Frame = black_frame(*display_px)
-        self._remaining_s: dict[int, float] = {}
+        self._remaining_s: dict[tuple[int, int], float] = {}
+        """Of each job that is not done, by its segment and its place in that."""
+        self._growing = GrowingDecoder()
+        """Of the segment that comes in parts."""
         self._unpaused_s, self._unpaused_at_s = 0.0, 0.0
         self._compute = WorkerThread("enhance")
         self._blank, self._any_decoded = 0, False
@@ -65,7 +68,7 @@ class EnhancementWorker:
         """Add a job to the backlog. `run` takes the job itself from the queue of jobs."""
         candidates = self._enhancers.list_candidates(job.rendition, job.enhancer)
         frame_s = self._deadlines.cost(candidates[0]).typical_s if candidates else 0.0
-        self._remaining_s[job.segment] = frame_s * job.frames
+        self._remaining_s[_place(job)] = frame_s * job.frames
         self._unpaused_s, self._unpaused_at_s = self._unpaused_backlog_s() + frame_s * job.frames, self._clock.now_s()
 
     def backlog_s(self) -> float:
@@ -87,11 +90,13 @@ class EnhancementWorker:
         Raises ToprungError after BLANK_MAX segments in a row without a single decoded frame, or when no segment of the
         title had one.
         """
+        decoded = 0
         with self._compute:
             while (job := await self._next_job(jobs)) is not None:
-                decoded = await self._process(job)
-                self._remaining_s.pop(job.segment, None)
-                self._count_blank(job, decoded)
+                decoded = (decoded if job.first_number else 0) + await self._process(job)
+                self._remaining_s.pop(_place(job), None)
+                if job.is_last:
+                    self._count_blank(job, decoded)
         if self._blank and not self._any_decoded:
             raise ToprungError("Nothing was shown: no segment of the title could be decoded.")
         await self._queue.close()
@@ -111,12 +116,14 @@ class EnhancementWorker:
         return jobs.get_nowait()
 
     async def _process(self, job: FrameJob) -> int:
-        """Decode, enhance and queue the frames of a segment; returns how many could be decoded."""
-        decoder = SegmentDecoder(job.data)
+        """Decode, enhance and queue the frames of a job; returns how many could be decoded."""
+        decoder, failure = self._decoder_of(job), self._growing.failure if job.is_part else ""
         frame_s = self._deadlines.frame_s
-        share_s = self._remaining_s.get(job.segment, 0.0) / job.frames
+        share_s = self._remaining_s.get(_place(job), 0.0) / max(1, job.frames)
         choice = self._pick_enhancer(job)
         decoded_frames = 0
+        for _ in range(job.hidden):
+            decoded_frames += await self._decode(decoder) is not None
         for number in range(job.frames):
             media_s = job.start_s + number * frame_s
             began_s = self._clock.now_s()
@@ -141,13 +148,21 @@ class EnhancementWorker:
                     missing=decoded is None,
                 )
             )
-            self._remaining_s[job.segment] = share_s * (job.frames - number - 1)
-        if decoder.failure:
+            self._remaining_s[_place(job)] = share_s * (job.frames - number - 1)
+        if decoder.failure != failure:
             detail = f"segment {job.segment}: {decoder.failure}; the last frame before it stays on the screen"
             self._log_event(Failed(t_s=self._clock.now_s(), what="segment", detail=detail[:1024]))
         return decoded_frames
 
-    async def _decode(self, decoder: SegmentDecoder) -> Frame | None:
+    def _decoder_of(self, job: FrameJob) -> SegmentDecoder | GrowingDecoder:
+        if not job.is_part:
+            return SegmentDecoder(job.data)
+        if job.first_number == 0:
+            self._growing = GrowingDecoder()
+        self._growing.feed(job.data)
+        return self._growing
+
+    async def _decode(self, decoder: SegmentDecoder | GrowingDecoder) -> Frame | None:
         try:
             return await self._compute.run_within(DECODE_MAX_S, decoder.next_frame)
         except TimeoutError:
@@ -157,7 +172,7 @@ class EnhancementWorker:
     async def _produce_frame(
         self, job: FrameJob, number: int, decoded: Frame, choice: TierCandidate | None, due_s: float | None
     ) -> _Made:
-        """Enhance or upscale frame `number` of the segment into `_last_frame`."""
+        """Enhance or upscale frame `number` of the job into `_last_frame`."""
         enhancer = await self._get_enhancer(job, choice, due_s)
         if choice is not None and isinstance(enhancer, FollowedPlan):
             made = await self._follow_plan(job, number, enhancer, decoded, choice, due_s)
@@ -183,7 +198,7 @@ class EnhancementWorker:
         A frame that the plan leaves plain counts as shown by the plan, one that it would have lifted does not. None
         when it broke; then it is not used again in this session.
         """
-        planned = plan.planned_action(job.segment, number)
+        planned = plan.planned_action(job.segment, job.first_number + job.hidden + number)
         action = self._deadlines.lower_action(self._clock.now_s(), due_s, choice, planned)
         began_s = self._clock.now_s()
         try:
@@ -261,3 +276,7 @@ class EnhancementWorker:
 
     def _log_failure(self, what: str, detail: str) -> None:
         self._log_event(Failed(t_s=self._clock.now_s(), what=what, detail=detail[:1024]))
+
+
+def _place(job: FrameJob) -> tuple[int, int]:
+    return job.segment, job.first_number

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -12,7 +12,7 @@ from abr.core.events import Decided, EventBatch
 from abr.core.live.learning import LiveLearning
 from abr.core.title import Title
 from client_player.source.mpd import Presentation
-from client_player.transport.http import HttpReply
+from client_player.transport.http import DownloadError, HttpReply
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,17 +33,27 @@ class PlayerView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LiveMoment:
+    """When a segment's first picture was in front of the camera, in session time, and how far behind to keep."""
+
+    captured_s: float
+    target_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlayableSegment:
     """The segment to be played next. media_s: where it begins in the title, or in the stream.
 
-    live_s: of a live stream, the session time of its first picture in front of the camera.
+    live: of a live stream. grows: it may come while it is made. hidden_frames: at its beginning, which are not shown.
     """
 
     segment: int
     frames: int
     duration_s: float
     media_s: float
-    live_s: float | None = None
+    live: LiveMoment | None = None
+    grows: bool = False
+    hidden_frames: int = 0
 
 
 async def title_segments(title: Title) -> AsyncIterator[PlayableSegment]:
@@ -67,6 +77,32 @@ class ServedSegment:
     timing: Download
     not_before_s: float
     frames: int | None = None
+
+
+class GrowingSegment(Protocol):
+    """A decided segment of a live stream that comes while it is made. decided.size_bytes: what is usual."""
+
+    @property
+    def decided(self) -> Decided:
+        """The decision."""
+        ...
+
+    @property
+    def init(self) -> bytes:
+        """The init segment."""
+        ...
+
+    def parts(self) -> AsyncGenerator[bytes]:
+        """Its parts (without init), as they come. Raises DownloadError when it breaks off."""
+        ...
+
+    def timing(self) -> Download:
+        """After the last part: as if all of it had been there from the beginning."""
+        ...
+
+
+class AbsentSegmentError(DownloadError):
+    """A segment is not there yet, or will never be: the source's segments go on from what is there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,8 +133,11 @@ class Source(Protocol):
         """The segments to be played, in order; waits for those that are not there yet."""
         ...
 
-    async def fetch_segment(self, index: int, view: PlayerView) -> ServedSegment:
-        """Decide segment `index` (from 0) and download it. Raises DownloadError when that fails."""
+    async def fetch_segment(self, index: int, view: PlayerView) -> ServedSegment | GrowingSegment:
+        """Decide segment `index` (from 0) and download it, or begin to.
+
+        Raises DownloadError when that fails; of a live stream AbsentSegmentError, when it is not there after all.
+        """
         ...
 
     async def post_events(self, batch: EventBatch) -> bool:

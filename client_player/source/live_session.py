@@ -3,49 +3,76 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, replace
-from datetime import datetime
+from functools import partial
 from urllib.parse import urljoin
 
 import aiohttp
 import msgspec
 
-from abr.core.live.tables import TABLES_FILE, LiveTables
-from abr.core.title import AudioTrack, Title, segment_file
+from abr.core.control import Download
+from abr.core.events import Decided
+from abr.core.live.tables import TABLES_FILE
+from abr.core.title import Title
 from abr.errors import FormatError, ToprungError
-from abr.records import loads
 from abr.virtual_time import SessionClock
-from client_player.source.base import PlayableSegment, PlayerView, ServedSegment, SourceListener
-from client_player.source.mpd import Presentation, Span, Track
+from client_player.source.base import (
+    AbsentSegmentError,
+    GrowingSegment,
+    LiveMoment,
+    PlayableSegment,
+    PlayerView,
+    ServedSegment,
+    SourceListener,
+)
+from client_player.source.live_documents import (
+    LiveAddresses,
+    LiveDocuments,
+    fetch_live_documents,
+    presentation_of,
+    read_tables,
+)
+from client_player.source.mpd import Span
 from client_player.source.server_session import ServerSource, server_url, title_folder_url
 from client_player.source.session_documents import SessionDocuments
 from client_player.source.session_request import ServerSessionRequest, SessionReply
-from client_player.source.title_checks import check_title
+from client_player.transport.growing import GrowingReply
 from client_player.transport.http import (
     DOCUMENT_MAX_BYTES,
+    SEGMENT_MAX_BYTES,
     DownloadError,
     RetryPolicy,
     Transport,
     get_with_retries,
-    run_both,
+    with_retries,
 )
 
 FAR_SEGMENTS = 3
 """Who falls behind the distance to keep by more than so many segments leaves some out."""
 ASK_EARLIEST_S = 0.05
-"""A segment is asked after so long after its last picture, and then each quarter of its duration."""
+"""A segment is asked after so long after its last picture, and then each quarter of its duration; where segments grow,
+after its first one, and each quarter of a chunk."""
 SILENT_SEGMENTS, SILENT_MIN_S = 5, 10.0
 """A stream that has had nothing new for so long was interrupted."""
-_GONE = 410
+_ABSENT, _GONE = 404, 410
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LiveAddresses:
-    """Where a live session's documents are. title_url: of the version's folder, with a slash at its end."""
+class ServedInParts:
+    """A GrowingSegment."""
 
-    manifest_url: str
-    title_url: str
+    decided: Decided
+    init: bytes
+    reply: GrowingReply
+
+    def parts(self) -> AsyncGenerator[bytes]:
+        """See GrowingSegment."""
+        return self.reply.chunks()
+
+    def timing(self) -> Download:
+        """See GrowingSegment."""
+        return self.reply.arrivals.timing()
 
 
 class LiveSource(ServerSource):
@@ -67,8 +94,10 @@ class LiveSource(ServerSource):
         self._offset_s = documents.offset_s
         self._wants_table = request.wants_enhancement
         self._publications = 0
+        self._absent: tuple[int, float] | None = None
+        """A segment that was not there after all, and when the tables were written that had promised it."""
         session_documents = SessionDocuments(
-            presentation=_presentation(documents.tables, documents.at),
+            presentation=presentation_of(documents.tables, documents.at),
             title=documents.tables.typical,
             table=documents.tables.enhancements if self._wants_table else None,
             init=documents.init,
@@ -79,60 +108,84 @@ class LiveSource(ServerSource):
         self.title_url = documents.at.title_url
         self._note_learning()
 
-    @property
-    def latency_s(self) -> float:
-        """The distance to the live edge that is kept."""
-        return self._tables.latency_s
-
     async def segments(self) -> AsyncIterator[PlayableSegment]:
         """See Source. From the distance to keep on; who falls far behind goes on from there.
 
         Raises ToprungError when the stream began anew.
         """
         segment = self._at_distance() if self._tables.state == "running" else self._tables.first_listed
+        begins = True
         while True:
             tables = self._tables
-            if segment >= tables.end:
+            if not self._is_there(segment):
                 if tables.state == "ended" or not await self._wait_for(segment):
                     return
                 continue
             if segment < tables.first_stored or self._is_far_behind(segment):
                 self._listener.on_failure(f"segment {segment} is too far behind the live edge; leaving some out")
-                segment = max(self._at_distance(), segment + 1)
+                segment, begins = max(self._at_distance(), segment + 1), True
                 continue
-            yield PlayableSegment(
-                segment=segment,
-                frames=tables.frames(segment),
-                duration_s=tables.duration_s(segment),
-                media_s=tables.begin_s(segment),
-                live_s=tables.came_s(segment) - self._offset_s,
-            )
-            segment += 1
+            yield self._playable(segment, self._hidden_frames(segment) if begins else 0)
+            if self._absent is None or self._absent[0] != segment:
+                segment, begins = segment + 1, False
+
+    def _playable(self, segment: int, hidden_frames: int) -> PlayableSegment:
+        tables = self._tables
+        captured_s = tables.came_s(segment) - self._offset_s
+        return PlayableSegment(
+            segment=segment,
+            frames=tables.frames(segment),
+            duration_s=tables.duration_s(segment),
+            media_s=tables.begin_s(segment),
+            live=LiveMoment(captured_s=captured_s, target_s=tables.latency_s),
+            grows=tables.chunk_frames > 0,
+            hidden_frames=hidden_frames,
+        )
+
+    def _is_there(self, segment: int) -> bool:
+        """Whether it can be fetched, whole or while it is made."""
+        tables = self._tables
+        is_growing = tables.grows and segment == tables.end and self._absent != (segment, tables.updated_s)
+        return segment < tables.end or is_growing
+
+    def _wanted_s(self) -> float:
+        """The media time that is as far behind the live edge as players are told to be."""
+        tables = self._tables
+        return self._clock.now_s() + self._offset_s - tables.begun_s - tables.latency_s
 
     def _at_distance(self) -> int:
-        """The segment with the moment that is as far behind the live edge as players are told to be."""
+        """The segment that has it."""
         tables = self._tables
-        wanted = tables.segment_at(self._clock.now_s() + self._offset_s - tables.begun_s - tables.latency_s)
-        return min(max(wanted, tables.first_listed), tables.end - 1)
+        wanted = tables.segment_at(self._wanted_s())
+        return min(max(wanted, tables.first_listed), tables.end - 1 + tables.grows)
+
+    def _hidden_frames(self, segment: int) -> int:
+        """Of the segment that playback begins with: those before the wanted moment, where segments grow."""
+        tables = self._tables
+        if not tables.grows:
+            return 0
+        early = int((self._wanted_s() - tables.begin_s(segment)) * tables.typical.fps)
+        return min(max(0, early), tables.frames(segment) - 1)
 
     def _is_far_behind(self, segment: int) -> bool:
         return self._tables.state == "running" and self._at_distance() - segment > FAR_SEGMENTS
 
     async def _wait_for(self, segment: int) -> bool:
         """Returns once the segment is there, or the stream has ended; False when it was interrupted."""
-        segment_s = self._tables.segment_s
-        due_s = self._tables.came_s(segment + 1) - self._offset_s + ASK_EARLIEST_S
-        silent_s = max(SILENT_MIN_S, SILENT_SEGMENTS * segment_s)
+        tables = self._tables
+        due_s = tables.came_s(segment if tables.chunk_frames else segment + 1) - self._offset_s + ASK_EARLIEST_S
+        again_s = (tables.chunk_frames or tables.frames(segment)) / tables.typical.fps / 4
+        silent_s = max(SILENT_MIN_S, SILENT_SEGMENTS * tables.segment_s)
         asked_s = max(due_s, self._clock.now_s())
         await self._clock.sleep_until(due_s)
         while True:
             await self._refresh()
-            if segment < self._tables.end or self._tables.state == "ended":
+            if self._is_there(segment) or self._tables.state == "ended":
                 return True
             if self._clock.now_s() > asked_s + silent_s + self._tables.waits_s:
                 self._listener.on_failure(f"the live stream {self.title.id} was interrupted")
                 return False
-            await asyncio.sleep(segment_s / 4)
+            await asyncio.sleep(again_s)
 
     async def _refresh(self) -> None:
         """Read the tables anew. A server that does not answer is asked again with the next segment."""
@@ -149,12 +202,12 @@ class LiveSource(ServerSource):
                 raise ToprungError(f"The live stream {self.title.id} began anew; play it again.") from error
             return
         self._listener.on_reply("document", reply)
-        tables = _read_tables(reply.body, reply.url)
+        tables = read_tables(reply.body, reply.url)
         if not _is_same(tables.typical, self.title):
             raise FormatError(f"{reply.url} tells of another stream than before; play it again.")
         self._tables = tables
         self.table = tables.enhancements if self._wants_table else None
-        self.presentation = _presentation(tables, self._at)
+        self.presentation = presentation_of(tables, self._at)
         self._note_learning()
 
     def _note_learning(self) -> None:
@@ -163,14 +216,42 @@ class LiveSource(ServerSource):
             self._publications = learning.publications
             self._listener.on_learnt(learning)
 
-    async def fetch_segment(self, index: int, view: PlayerView) -> ServedSegment:
+    async def fetch_segment(self, index: int, view: PlayerView) -> ServedSegment | GrowingSegment:
         """See Source. A stream that began anew is told from a segment that has left the window."""
         try:
-            return await super().fetch_segment(index, view)
+            if not self._tables.chunk_frames:
+                return await super().fetch_segment(index, view)
+            segment = await self._begin_segment(index, view)
+            self._absent = None
+            return segment
         except DownloadError as error:
             if error.status == _GONE:
                 await self._refresh()
             raise
+
+    async def _begin_segment(self, index: int, view: PlayerView) -> GrowingSegment:
+        """Tried again as whole ones are, but for one that is not there after all: its source may have gone."""
+        grow = partial(self._grow, index, view)
+        try:
+            return await grow()
+        except DownloadError as error:
+            if error.status == _ABSENT:
+                if await self._knows_session():
+                    self._absent = index, self._tables.updated_s
+                    raise AbsentSegmentError(str(error)) from error
+                await self._reopen()
+            elif error.may_pass:
+                self._listener.on_failure(str(error))
+            else:
+                raise
+        return await with_retries(grow, RetryPolicy(tries=3), self._listener.on_failure)
+
+    async def _grow(self, index: int, view: PlayerView) -> GrowingSegment:
+        span = self._span(index)
+        headers = self._cmcd_headers(view, span.duration_s)
+        reply = await self._transport.grow(self._session_url(span.url), headers=headers, max_bytes=SEGMENT_MAX_BYTES)
+        decided = self._to_decided(index, reply.headers, view, None)
+        return ServedInParts(decided=decided, init=self._init, reply=reply)
 
     def _span(self, index: int) -> Span:
         return Span(
@@ -187,42 +268,6 @@ class LiveSource(ServerSource):
 
     def _plain_vmaf(self, rendition: str, _index: int) -> float:
         return self._tables.typical.plain_quality[rendition].vmaf[0]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LiveDocuments:
-    """What a live session needs before its first segment. offset_s: from session time to the server's clock."""
-
-    at: LiveAddresses
-    tables: LiveTables
-    init: bytes
-    offset_s: float
-
-
-async def fetch_live_documents(
-    at: LiveAddresses, transport: Transport, listener: SourceListener, clock: SessionClock
-) -> LiveDocuments:
-    """All of them, side by side. Raises DownloadError, FormatError."""
-
-    async def get(url: str, kind: str, max_bytes: int) -> bytes:
-        reply = await get_with_retries(transport, url, max_bytes=max_bytes, on_failure=listener.on_failure)
-        listener.on_reply(kind, reply)
-        return reply.body
-
-    async def offset_s() -> float:
-        """What to add to session time for the server's clock: it said so halfway between request and answer."""
-        asked_s = clock.now_s()
-        text = await get(urljoin(at.title_url, "time"), "document", 1024)
-        return _seconds(text, at.title_url) - (asked_s + clock.now_s()) / 2
-
-    tables_url = urljoin(at.title_url, TABLES_FILE)
-    init_url = urljoin(at.manifest_url, "video/init.mp4")
-    (body, init), offset = await run_both(
-        run_both(get(tables_url, "document", DOCUMENT_MAX_BYTES), get(init_url, "init", DOCUMENT_MAX_BYTES)),
-        offset_s(),
-    )
-    tables = _read_tables(body, tables_url)
-    return LiveDocuments(at=at, tables=tables, init=init, offset_s=offset)
 
 
 def spread_title(typical: Title, segments: int) -> Title:
@@ -256,13 +301,6 @@ def spread_title(typical: Title, segments: int) -> Title:
     )
 
 
-def _read_tables(body: bytes, url: str) -> LiveTables:
-    tables = loads(body, LiveTables, what=url)
-    check_title(tables.typical, url)
-    tables.check(url)
-    return tables
-
-
 def _is_same(now: Title, before: Title) -> bool:
     """Whether what was made for the one can go on with the other."""
 
@@ -271,46 +309,6 @@ def _is_same(now: Title, before: Title) -> bool:
         return title.version, title.display_width_px, title.display_height_px, title.frame_rate, sizes
 
     return shape(now) == shape(before)
-
-
-def _presentation(tables: LiveTables, at: LiveAddresses) -> Presentation:
-    """The sound of the stored segments; pictures are asked for by their number."""
-    return Presentation(
-        duration_s=tables.end_s, video=(), audio=tuple(_sound(track, tables, at) for track in tables.typical.audio)
-    )
-
-
-def _sound(track: AudioTrack, tables: LiveTables, at: LiveAddresses) -> Track:
-    folder = urljoin(at.title_url, f"audio/{track.id}/")
-    spans = [
-        Span(
-            url=urljoin(folder, segment_file(segment)),
-            start_s=tables.begin_s(segment),
-            duration_s=tables.duration_s(segment),
-        )
-        for segment in range(tables.first_stored, tables.end)
-    ]
-    return Track(
-        id=track.id,
-        kind="audio",
-        codecs=track.codecs,
-        bandwidth_bps=track.bandwidth_bps,
-        width_px=0,
-        height_px=0,
-        frame_rate=None,
-        init_url=urljoin(folder, "init.mp4"),
-        segments=tuple(spans),
-        first=tables.first_stored,
-        language=track.language,
-    )
-
-
-def _seconds(text: bytes, url: str) -> float:
-    """Since 1970, of an instant as xs:dateTime has it. Raises FormatError."""
-    try:
-        return datetime.fromisoformat(text.decode("ascii").strip()).timestamp()
-    except (ValueError, UnicodeDecodeError) as error:
-        raise FormatError(f"{url} does not tell the time: {text[:40]!r}.") from error
 
 
 async def open_live_source(

@@ -18,7 +18,14 @@ from abr.protocols.cmsd import DYNAMIC, read_chosen
 from abr.protocols.structured_fields import Token
 from abr.records import dumps
 from abr.virtual_time import working
-from client_player.source.base import PlayableSegment, PlayerView, ServedSegment, SourceListener, title_segments
+from client_player.source.base import (
+    GrowingSegment,
+    PlayableSegment,
+    PlayerView,
+    ServedSegment,
+    SourceListener,
+    title_segments,
+)
 from client_player.source.mpd import Span
 from client_player.source.session_documents import DocumentFetcher, SessionDocuments
 from client_player.source.session_request import ServerSessionRequest, SessionReply, post_session, public_id
@@ -54,7 +61,7 @@ class ServerSource:
         self.title, self.table, self.presentation = documents.title, documents.table, documents.presentation
         self.title_url = title_folder_url(base_url, session)
 
-    async def fetch_segment(self, index: int, view: PlayerView) -> ServedSegment:
+    async def fetch_segment(self, index: int, view: PlayerView) -> ServedSegment | GrowingSegment:
         """See Source. A session that the server has lost is opened anew, once."""
         try:
             return await self._request_segment(index, view, RetryPolicy(tries=3))
@@ -69,7 +76,7 @@ class ServerSource:
         reply = await get_with_retries(
             self._transport,
             self._session_url(span.url),
-            headers=cmcd.to_headers(self._cmcd_keys(view, span.duration_s)),
+            headers=self._cmcd_headers(view, span.duration_s),
             check=lambda reply: self._check_segment(index, reply),
             retries=retries,
             on_failure=self._listener.on_failure,
@@ -94,6 +101,16 @@ class ServerSource:
         """The manifest's URL of a segment, with the id of the session that is open now."""
         return url.replace(f"/sessions/{self._first_id}/", f"/sessions/{self._session.id}/", 1)
 
+    async def _knows_session(self) -> bool:
+        """Whether the server does, as far as it answers."""
+        url = urljoin(self._base_url, f"sessions/{self._session.id}")
+        try:
+            with working():
+                async with self._pool.get(url) as response:
+                    return response.status != 404
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return True
+
     async def _reopen(self) -> None:
         """Open another session like the first, which the server no longer knows (after a restart, for example)."""
         self._listener.on_failure(
@@ -102,6 +119,9 @@ class ServerSource:
         self._session = await post_session(
             self._pool, self._base_url, replace(self._request, version=self.title.version)
         )
+
+    def _cmcd_headers(self, view: PlayerView, duration_s: float) -> Mapping[str, str]:
+        return cmcd.to_headers(self._cmcd_keys(view, duration_s))
 
     def _cmcd_keys(self, view: PlayerView, duration_s: float) -> cmcd.Cmcd:
         state = ViewerState(
@@ -150,26 +170,33 @@ class ServerSource:
         return rendition, enhancer
 
     def _to_served_segment(self, index: int, reply: HttpReply, view: PlayerView) -> ServedSegment:
-        rendition, enhancer = self._read_choice(reply.headers)
-        wait_s = min(60.0, max(0.0, _parse_number(reply.headers.get(session_api.WAIT_S, ""), 0.0)))
-        plain = self._plain_vmaf(rendition, index)
-        decided = Decided(
-            t_s=view.now_s,
-            segment=index,
-            rendition=rendition,
-            enhancer=enhancer[:128],
-            wait_s=wait_s,
-            reason=reply.headers.get(session_api.REASON, "")[:1024],
-            promised_vmaf=(promised := _parse_number(reply.headers.get(session_api.PROMISED_VMAF, ""), plain)),
-            promised_quality=_parse_number(reply.headers.get(session_api.PROMISED_QUALITY, ""), promised),
-            size_bytes=len(reply.body),
-        )
+        decided = self._to_decided(index, reply.headers, view, len(reply.body))
         return ServedSegment(
             decided=decided,
             body=reply.body,
             init=self._init,
             timing=reply.timing,
-            not_before_s=reply.timing.started_s + reply.timing.duration_s + wait_s,
+            not_before_s=reply.timing.started_s + reply.timing.duration_s + decided.wait_s,
+        )
+
+    def _to_decided(self, index: int, headers: Mapping[str, str], view: PlayerView, size_bytes: int | None) -> Decided:
+        """size_bytes: None where that is not known yet."""
+        rendition, enhancer = self._read_choice(headers)
+        usual_bytes = self.title.rendition(rendition).segment_bytes[0]
+        return Decided(
+            t_s=view.now_s,
+            segment=index,
+            rendition=rendition,
+            enhancer=enhancer[:128],
+            wait_s=min(60.0, max(0.0, _parse_number(headers.get(session_api.WAIT_S, ""), 0.0))),
+            reason=headers.get(session_api.REASON, "")[:1024],
+            promised_vmaf=(
+                promised := _parse_number(
+                    headers.get(session_api.PROMISED_VMAF, ""), self._plain_vmaf(rendition, index)
+                )
+            ),
+            promised_quality=_parse_number(headers.get(session_api.PROMISED_QUALITY, ""), promised),
+            size_bytes=usual_bytes if size_bytes is None else size_bytes,
         )
 
     async def post_events(self, batch: EventBatch) -> bool:

@@ -7,7 +7,8 @@ leads nearer to this machine than the first server (`client_player.transport.add
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
@@ -19,6 +20,7 @@ from abr.errors import InputError, ToprungError
 from abr.virtual_time import SessionClock, working
 from client_player.transport.address_guard import AddressGuard, NearAddressError
 from client_player.transport.decompression import ACCEPTED, Decompressor
+from client_player.transport.growing import Arrivals, GrowingReply, Piece, held_s
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -64,6 +66,13 @@ class Transport(Protocol):
         """The whole body of a 2xx answer. Raises DownloadError, and InputError for a URL that is not http(s)."""
         ...
 
+    async def grow(self, url: str, *, headers: Mapping[str, str], max_bytes: int) -> GrowingReply:
+        """A 2xx answer that may come while it is made, once its head is there. Raises as `get`, and so do its pieces.
+
+        Of live streams: time is that of the wall.
+        """
+        ...
+
 
 class HttpTransport:
     """Plain HTTP over aiohttp. The connection pool is the caller's; open it with `http_pool`."""
@@ -75,19 +84,15 @@ class HttpTransport:
         """See Transport."""
         check_url(url)
         started_s = self._clock.now_s()
-        try:
-            with working():
-                async with asyncio.timeout(_headers_max_s(self._pool)) as limit:
-                    async with self._pool.get(url, headers=headers, max_redirects=_REDIRECTS_MAX) as response:
-                        limit.reschedule(None)
-                        first_s = self._clock.now_s()
-                        if not 200 <= response.status < 300:
-                            raise await _refusal(url, response)
-                        body, wire_bytes = await read_body(response, max_bytes, silence_max_s(self._pool))
-                        reply_headers, answered_url = _all_headers(response), str(response.url)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            near = isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, NearAddressError)
-            raise DownloadError(f"GET {url} failed: {_describe(error)}.", may_pass=not near) from error
+        with _failures_of(url), working():
+            async with asyncio.timeout(_headers_max_s(self._pool)) as limit:
+                async with self._pool.get(url, headers=headers, max_redirects=_REDIRECTS_MAX) as response:
+                    limit.reschedule(None)
+                    first_s = self._clock.now_s()
+                    if not 200 <= response.status < 300:
+                        raise await _refusal(url, response)
+                    body, wire_bytes = await read_body(response, max_bytes, silence_max_s(self._pool))
+                    reply_headers, answered_url = _all_headers(response), str(response.url)
         timing = Download(
             started_s=started_s,
             latency_s=first_s - started_s,
@@ -95,6 +100,46 @@ class HttpTransport:
             size_bytes=wire_bytes,
         )
         return HttpReply(url=answered_url, headers=reply_headers, body=body, timing=timing)
+
+    async def grow(self, url: str, *, headers: Mapping[str, str], max_bytes: int) -> GrowingReply:
+        """See Transport."""
+        check_url(url)
+        started_s = self._clock.now_s()
+        with _failures_of(url):
+            async with asyncio.timeout(_headers_max_s(self._pool)):
+                response = await self._pool.get(url, headers=headers, max_redirects=_REDIRECTS_MAX)
+            if not 200 <= response.status < 300:
+                async with response:
+                    raise await _refusal(url, response)
+        told = _all_headers(response)
+        latency_s = max(0.0, self._clock.now_s() - started_s - held_s(told))
+        return GrowingReply(
+            url=str(response.url),
+            headers=told,
+            arrivals=Arrivals(started_s=started_s, latency_s=latency_s),
+            pieces=self._pieces(url, response, max_bytes),
+        )
+
+    async def _pieces(self, url: str, response: aiohttp.ClientResponse, max_bytes: int) -> AsyncGenerator[Piece]:
+        size_bytes = 0
+        with _failures_of(url):
+            async with response:
+                async for data in response.content.iter_any():
+                    size_bytes += len(data)
+                    if size_bytes > max_bytes:
+                        raise DownloadError(f"{url} is refused: it holds more than {max_bytes} bytes.", may_pass=False)
+                    came_s = self._clock.now_s()
+                    yield Piece(data, came_s, came_s)
+
+
+@contextmanager
+def _failures_of(url: str) -> Iterator[None]:
+    """What goes wrong with the network inside is a DownloadError."""
+    try:
+        yield
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        near = isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, NearAddressError)
+        raise DownloadError(f"GET {url} failed: {_describe(error)}.", may_pass=not near) from error
 
 
 def _all_headers(response: aiohttp.ClientResponse) -> Mapping[str, str]:
@@ -159,16 +204,27 @@ async def get_with_retries(
 
     on_failure gets the message of each failure; the last failure is raised as DownloadError.
     """
-    for attempt in range(1, retries.tries + 1):
+
+    async def attempt() -> HttpReply:
+        reply = await transport.get(url, headers=headers or {}, max_bytes=max_bytes)
+        check(reply)
+        return reply
+
+    return await with_retries(attempt, retries, on_failure)
+
+
+async def with_retries(
+    attempt: Callable[[], Awaitable[A]], retries: RetryPolicy, on_failure: Callable[[str], None] = lambda _detail: None
+) -> A:
+    """What `attempt` gives, tried again while that may help. on_failure: as of `get_with_retries`."""
+    for number in range(1, retries.tries + 1):
         try:
-            reply = await transport.get(url, headers=headers or {}, max_bytes=max_bytes)
-            check(reply)
-            return reply
+            return await attempt()
         except DownloadError as error:
             on_failure(str(error))
-            if not error.may_pass or attempt == retries.tries:
+            if not error.may_pass or number == retries.tries:
                 raise
-        await asyncio.sleep(retries.wait_s(attempt))
+        await asyncio.sleep(retries.wait_s(number))
     raise AssertionError("a RetryPolicy has at least one try")
 
 

@@ -9,15 +9,20 @@ stamp them), so a busy event loop does not distort what the player learns of its
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import replace
 
 from abr.core.control import Download
 from abr.simulation.traces import Trace
 from abr.virtual_time import SessionClock
+from client_player.transport.growing import Arrivals, GrowingReply, Piece
 from client_player.transport.http import HttpReply, Transport
 
 PIECE_BYTES = 16 << 10
+_AT_ONCE_S = 0.002
+"""A piece that comes so soon was there before it was asked for."""
 
 
 class ShapedTransport:
@@ -55,6 +60,27 @@ class ShapedTransport:
             size_bytes=reply.timing.size_bytes,
         )
         return replace(reply, timing=timing)
+
+    async def grow(self, url: str, *, headers: Mapping[str, str], max_bytes: int) -> GrowingReply:
+        """See Transport. Each piece comes later by what the trace's latency is more than the network's own."""
+        reply = await self._inner.grow(url, headers=headers, max_bytes=max_bytes)
+        arrivals = reply.arrivals
+        latency_s = max(arrivals.latency_s, self._trace.latency_at(arrivals.started_s))
+        pieces = self._carried(reply.pieces, latency_s - arrivals.latency_s)
+        return replace(reply, arrivals=Arrivals(started_s=arrivals.started_s, latency_s=latency_s), pieces=pieces)
+
+    async def _carried(self, pieces: AsyncGenerator[Piece], later_s: float) -> AsyncGenerator[Piece]:
+        async with aclosing(pieces):
+            asked_s = -math.inf
+            async for piece in pieces:
+                has_waited = piece.came_s <= asked_s + _AT_ONCE_S  # for us, so its latency is over
+                due_s = piece.came_s + (0.0 if has_waited else later_s)
+                await self._clock.sleep_until(due_s)
+                async with self._link:
+                    began_s = max(due_s, self._free_s)
+                    came_s = self._free_s = await self._let_through(began_s, len(piece.data))
+                yield Piece(piece.data, began_s, came_s)
+                asked_s = self._clock.now_s()
 
     async def _let_through(self, first_s: float, size_bytes: int) -> float:
         """Returns the instant of the last byte, when it has come."""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import av
+from av.codec.context import Flags
 from av.stream import Disposition
+from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from abr.errors import MediaError
@@ -88,6 +91,34 @@ def decode_segment(data: bytes, *, threads: int = 1, motion: bool = False) -> It
     yield from _decode(io.BytesIO(data), "this segment", threads=threads, frames_max=_FRAMES_MAX, motion=motion)
 
 
+class ChunkDecoder:
+    """Decodes a segment whose chunks come one after the other, with pictures in the order in which they are coded."""
+
+    def __init__(self, *, threads: int = 1, motion: bool = False) -> None:
+        """As of `decode_segment`."""
+        self._threads, self._motion = threads, motion
+        self._codec: VideoCodecContext | None = None
+
+    def decode(self, init_and_chunk: bytes) -> Iterator[Frame]:
+        """The frames of the next chunk, which follows the init segment. Raises MediaError as `decode_segment`."""
+        what, file = "this chunk", io.BytesIO(init_and_chunk)
+        with _media_errors(what), av.open(file, mode="r", format="mp4") as container:
+            stream = _video_stream(container, what)
+            codec = self._codec = self._codec or self._open(stream)
+            for packet in container.demux(stream):
+                for picture in codec.decode(packet) if packet.size else ():
+                    yield _checked(picture, what)
+
+    def _open(self, stream: VideoStream) -> VideoCodecContext:
+        codec = VideoCodecContext.create(stream.codec_context.name, "r")
+        assert isinstance(codec, VideoCodecContext)
+        codec.extradata = stream.codec_context.extradata
+        codec.thread_count = self._threads
+        codec.options = _decoder_options(self._motion)
+        codec.flags |= Flags.low_delay
+        return codec
+
+
 def decode_file(path: str, *, threads: int = 0) -> Iterator[Frame]:
     """Decode the largest video stream of a file in display order, as coded: not turned. Raises MediaError."""
     yield from _decode(f"file:{path}", path, threads=threads, frames_max=None)
@@ -102,23 +133,37 @@ def _decode(
     motion: bool = False,
 ) -> Iterator[Frame]:
     count = 0
-    try:
-        with av.open(file, mode="r", format="mp4" if isinstance(file, io.BytesIO) else None) as container:
-            stream = _video_stream(container, what)
-            stream.codec_context.thread_count = threads
-            exported = {"flags2": "+export_mvs"} if motion else {}
-            stream.codec_context.options = {"max_pixels": str(_PIXELS_MAX)} | exported
-            for picture in container.decode(stream):
-                if picture.width * picture.height > _PIXELS_MAX:
-                    raise MediaError(f"A frame of {what} is {picture.width}x{picture.height}: too large to be shown.")
-                yield Frame(picture=_as_420(picture))
-                count += 1
-                if frames_max is not None and count >= frames_max:
-                    raise MediaError(f"There are more than {frames_max} frames in {what}.")
-    except (av.error.FFmpegError, OSError, ValueError, IndexError) as error:
-        raise MediaError(f"Cannot decode {what}: {_why(error)}.") from error
+    container_format = "mp4" if isinstance(file, io.BytesIO) else None
+    with _media_errors(what), av.open(file, mode="r", format=container_format) as container:
+        stream = _video_stream(container, what)
+        stream.codec_context.thread_count = threads
+        stream.codec_context.options = _decoder_options(motion)
+        for picture in container.decode(stream):
+            yield _checked(picture, what)
+            count += 1
+            if frames_max is not None and count >= frames_max:
+                raise MediaError(f"There are more than {frames_max} frames in {what}.")
     if count == 0:
         raise MediaError(f"There is no video frame in {what}.")
+
+
+def _decoder_options(motion: bool) -> dict[str, str]:
+    return {"max_pixels": str(_PIXELS_MAX)} | ({"flags2": "+export_mvs"} if motion else {})
+
+
+def _checked(picture: av.VideoFrame, what: str) -> Frame:
+    if picture.width * picture.height > _PIXELS_MAX:
+        raise MediaError(f"A frame of {what} is {picture.width}x{picture.height}: too large to be shown.")
+    return Frame(picture=_as_420(picture))
+
+
+@contextmanager
+def _media_errors(what: str) -> Iterator[None]:
+    """What FFmpeg says of a hostile file is a MediaError."""
+    try:
+        yield
+    except (av.error.FFmpegError, OSError, ValueError, IndexError) as error:
+        raise MediaError(f"Cannot decode {what}: {_why(error)}.") from error
 
 
 def _why(error: Exception) -> str:

@@ -23,7 +23,7 @@ from server.http import pages, schemas
 from server.http.file_response import send, sent_body_bytes
 from server.http.live_answer import answer_part, send_growing, wait_for_playlist, whole_manifest
 from server.http.openapi import JSON
-from server.http.segment_answer import answer_segment
+from server.http.segment_answer import answer_segment, answer_segment_part
 from server.http.url_prefix import url_prefix
 from server.media.live_title import TIME_FILE
 from server.media.media_file import PRIVATE
@@ -213,7 +213,10 @@ async def session_master(request: web.Request) -> web.StreamResponse:
 
 
 async def session_playlist(request: web.Request) -> web.StreamResponse:
-    """Send the media playlist of its one variant."""
+    """Send the media playlist of its one variant; of a live title, once it has what is asked for."""
+    state = await get_context(request).sessions.state(_session_id(request))
+    if state.live:
+        await wait_for_playlist(request, state.title, DRIVEN_MEDIA_FILE, state.version)
     return await _session_file(request, DRIVEN_MEDIA_FILE)
 
 
@@ -232,6 +235,12 @@ async def session_init(request: web.Request) -> web.StreamResponse:
 async def session_segment(request: web.Request) -> web.StreamResponse:
     """Decide a segment and send it, or say where it is."""
     return await answer_segment(request, int(request.match_info["number"]) - 1)
+
+
+async def session_part(request: web.Request) -> web.StreamResponse:
+    """Decide a segment of a live title, and send a part of it."""
+    number, part = (int(request.match_info[name]) for name in ("number", "part"))
+    return await answer_segment_part(request, number - 1, part - 1)
 
 
 async def session_title_file(request: web.Request) -> web.StreamResponse:

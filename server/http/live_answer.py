@@ -1,4 +1,4 @@
-"""What is still to come of a live title: playlists that wait, parts, and segments that are sent while they grow.
+"""What is still to come of a live title: playlists that wait, parts, and segments that grow (`growing_segment`).
 
 A request waits for a chunk no longer than three segments last. What lies further ahead than players may ask for is
 refused at once (RFC 8216bis, 6.2.5.2).
@@ -8,25 +8,27 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 
 from aiohttp import web
 
+from abr.protocols import cmsd
 from server.context import Context, get_context
 from server.errors import RequestError
-from server.http.file_response import SENT, finish, patience
+from server.http.file_response import finish, patience
+from server.http.growing_segment import SEGMENTS_AHEAD, is_growing, reach_chunk, reach_growing
 from server.live_edge.growing import segment_number, split_part
 from server.live_edge.watch import Edge
 from server.media.live_title import WHOLE_FOLDER, LiveTitle
 from server.media.media_file import BRIEF, IMMUTABLE, content_type_of
 from server.media.title_cache import SLOWEST_BYTES_PER_S
+from server.sessions.tcp_info import delivery_rate_bps
 
 MSN, PART = "_HLS_msn", "_HLS_part"
 _NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 _PLAYLIST = re.compile(r"[^/]+\.m3u8")
 _NOT_LIVE = (404, 410)
-_WAIT_SEGMENTS = 3
-_SEGMENTS_AHEAD = 2
-"""A playlist may be asked for so many segments ahead of the newest whole one."""
+_SIGNS_OF_PROXIES = ("Via", "Forwarded", "X-Forwarded-For")
 _PARTS_AHEAD_S = 3.0
 """And for the parts of so many seconds ahead of the newest one: the Advance Part Limit."""
 
@@ -46,15 +48,15 @@ async def wait_for_playlist(request: web.Request, title_id: str, relative: str, 
         if error.status in _NOT_LIVE:  # whoever sends the playlist knows better what to say
             return
         raise
-    if not _is_growing(context, live):  # then there is nothing to wait for
+    if not is_growing(context, live):  # then there is nothing to wait for
         return
     if part is None:
         part = live.segment_chunks - 1
     elif part >= live.segment_chunks:
         segment, part = segment + 1, 0
-    if segment > live.end + _SEGMENTS_AHEAD - 1 or _parts_ahead(live, segment, part) > _parts_ahead_max(live):
+    if segment > live.end + SEGMENTS_AHEAD - 1 or _parts_ahead(live, segment, part) > _parts_ahead_max(live):
         raise RequestError(400, f"That is too far ahead: the newest whole segment of {live.id!r} is {live.end}.")
-    edge = await _reach(request, title_id, version, live, segment, part)
+    edge = await reach_chunk(context, title_id, version, live, segment, part)
     async with context.edge_watch.turn(f"{title_id}/{version}/{relative}"):  # the first one reads it for all
         await context.title_cache.file(title_id, relative, version, since_s=edge.seen_s)
 
@@ -65,51 +67,41 @@ async def answer_part(request: web.Request, title_id: str, relative: str, versio
     if asked is None:
         return None
     segment_path, segment, part = asked
-    context = get_context(request)
-    live = (await context.edge_watch.now(title_id, version)).live
-    if not live.has(segment, part) and _is_growing(context, live):
+    live, _ = await reach_part(get_context(request), title_id, version, segment, part)
+    return await send_part(request, live, segment_path, part, _headers(relative, version))
+
+
+async def reach_part(context: Context, title_id: str, version: str, segment: int, part: int) -> Edge:
+    """Wait for a part (both 0-based) of a segment, if it may be asked for. Raises RequestError 404, 410, 503."""
+    edge = await context.edge_watch.now(title_id, version)
+    live = edge.live
+    if not live.has(segment, part) and is_growing(context, live):
         if _parts_ahead(live, segment, part) > _parts_ahead_max(live):
             raise RequestError(404, f"That part of {live.id!r} is too far ahead.", {"Retry-After": "1"})
-        await _reach(request, title_id, version, live, segment, part)
-    body = await context.live_parts.read(title_id, live.version, segment_path, part)
+        edge = await reach_chunk(context, title_id, version, live, segment, part)
+    return edge
+
+
+async def send_part(
+    request: web.Request, live: LiveTitle, segment_path: str, part: int, headers: Mapping[str, str]
+) -> web.StreamResponse:
+    """Send a part (0-based) of a segment. Raises RequestError 404 when it is not there."""
+    context = get_context(request)
+    body = await context.live_parts.read(live.id, live.version, segment_path, part)
     if body is None:
-        raise RequestError(404, f"Segment {segment + 1} of {live.id!r} has no part {part + 1}.")
+        number = (segment_number(segment_path) or 0) + 1
+        raise RequestError(404, f"Segment {number} of {live.id!r} has no part {part + 1}.")
     async with patience(context.settings.request_timeout_s + len(body) / SLOWEST_BYTES_PER_S):
-        return await finish(request, web.Response(body=body, headers=_headers(relative, version)))
+        return await finish(request, web.Response(body=body, headers=headers))
 
 
 async def send_growing(request: web.Request, title_id: str, relative: str, version: str) -> web.StreamResponse | None:
-    """Send a segment that is under way, or the next one, chunk by chunk; None when it is neither.
-
-    When the stream stops meanwhile, the viewer is hung up on: what has come is not the whole segment.
-    """
+    """Send a segment that is under way, or the next one, chunk by chunk; None when it is neither."""
     segment, context = segment_number(relative), get_context(request)
-    if segment is None:
+    growing = None if segment is None else await reach_growing(context, title_id, version, segment)
+    if growing is None:
         return None
-    live = (await context.edge_watch.now(title_id, version)).live
-    if not _is_growing(context, live) or not 0 <= segment - live.end < _SEGMENTS_AHEAD:
-        return None
-    live = (await _reach(request, title_id, version, live, segment, 0)).live
-    if not live.has(segment, 0):
-        return None
-    response = web.StreamResponse(headers=_headers(relative, version) | {"X-Accel-Buffering": "no"})
-    response.enable_chunked_encoding()
-    writer = await response.prepare(request)
-    sent_bytes, part = 0, 0
-    while request.method == "GET" and part < live.segment_chunks:
-        if not live.has(segment, part):
-            live = await _go_on(context, title_id, version, live, segment, part)
-        body = await context.live_parts.read(title_id, live.version, relative, part)
-        if body is None:
-            break
-        async with patience(context.settings.request_timeout_s + len(body) / SLOWEST_BYTES_PER_S):
-            await response.write(body)
-            if writer is not None:
-                await writer.drain()
-        part, sent_bytes = part + 1, sent_bytes + len(body)
-    await response.write_eof()
-    response[SENT] = sent_bytes
-    return response
+    return await growing.send(request, relative, _headers(relative, version) | _estimate(request))
 
 
 async def whole_manifest(context: Context, title_id: str, relative: str, version: str) -> str:
@@ -122,26 +114,6 @@ async def whole_manifest(context: Context, title_id: str, relative: str, version
             return relative
         raise
     return whole
-
-
-async def _go_on(context: Context, title_id: str, version: str, live: LiveTitle, segment: int, part: int) -> LiveTitle:
-    """Raises ConnectionResetError when no more comes of a segment that is not whole."""
-    try:
-        live = (await context.edge_watch.reach(title_id, version, segment, part, _patience_s(live))).live
-    except (TimeoutError, RequestError) as error:
-        raise ConnectionResetError(f"{title_id} stopped within a segment") from error
-    if not live.has(segment, part):
-        raise ConnectionResetError(f"{title_id} ended before the segment had begun")
-    return live
-
-
-async def _reach(request: web.Request, title_id: str, version: str, live: LiveTitle, segment: int, part: int) -> Edge:
-    watch = get_context(request).edge_watch
-    try:
-        return await watch.reach(title_id, version, segment, part, _patience_s(live))
-    except TimeoutError as error:
-        again = {"Retry-After": str(math.ceil(live.segment_s))}
-        raise RequestError(503, f"Nothing new has come of {live.id!r} for a while; try again.", again) from error
 
 
 def _asked_position(request: web.Request) -> tuple[int, int | None] | None:
@@ -157,11 +129,6 @@ def _asked_position(request: web.Request) -> tuple[int, int | None] | None:
     return int(asked[MSN]) - 1, int(asked[PART]) if PART in asked else None
 
 
-def _is_growing(context: Context, live: LiveTitle) -> bool:
-    """Whether chunks of it come one after the other: not of a stream without chunks, or whose encoder was killed."""
-    return live.segment_chunks > 1 and live.state_at(context.clock()) == "running"
-
-
 def _parts_ahead(live: LiveTitle, segment: int, part: int) -> int:
     """How many parts after the newest one it is."""
     return (segment - live.end) * live.segment_chunks + part - (live.chunks - 1)
@@ -172,8 +139,15 @@ def _parts_ahead_max(live: LiveTitle) -> int:
     return math.ceil(_PARTS_AHEAD_S / min(1.0, part_s))
 
 
-def _patience_s(live: LiveTitle) -> float:
-    return _WAIT_SEGMENTS * math.ceil(live.segment_s)
+def _estimate(request: web.Request) -> dict[str, str]:
+    """What the viewer's connection carries (CTA-5006): some players take the waits between chunks for a slow network.
+
+    Nothing where a proxy stands between: ours would be the proxy's connection.
+    """
+    if any(name in request.headers for name in _SIGNS_OF_PROXIES) or "audio/" in request.path:
+        return {}
+    rate_bps = delivery_rate_bps(request.transport)
+    return {} if rate_bps is None else {cmsd.DYNAMIC: cmsd.estimated(rate_bps)}
 
 
 def _headers(relative: str, version: str) -> dict[str, str]:

@@ -37,6 +37,7 @@ EXPOSE_HEADERS = ", ".join(
             "Date",
             "ETag",
             "Location",
+            "Server-Timing",
         ),
         *sorted(DECISION_HEADERS),
     )

@@ -228,6 +228,13 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         decides=True,
     ),
     _of_session(
+        r"video/{number:[1-9][0-9]{0,7}}.{part:[1-9][0-9]{0,3}}.m4s",
+        name="getSessionPart",
+        summary="A part of a decided segment of a live title, as soon as it is there.",
+        handler=handlers.session_part,
+        whole=Answer(description="The part.", content_type="video/iso.segment", headers=_DECISION),
+    ),
+    _of_session(
         "title/{file:.+}",
         name="getSessionTitleFile",
         summary="A file of the session's title, as under /titles, for players that choose for themselves: each video "

@@ -64,7 +64,8 @@ class SessionOpened(Record, frozen=True):
 class DecidedSegment(Record, frozen=True):
     """A decision without its bytes, for those who accept JSON only.
 
-    url: where these are, the same for all viewers: absolute at a CDN, else a path as in SessionOpened.
+    url: where these are, the same for all viewers: absolute at a CDN, else a path as in SessionOpened. size_bytes: null
+    of a live segment that is under way.
     """
 
     rendition: str
@@ -74,7 +75,7 @@ class DecidedSegment(Record, frozen=True):
     wait_s: float
     reason: str
     url: str
-    size_bytes: int
+    size_bytes: int | None
 
 
 class OptionView(Record, frozen=True):

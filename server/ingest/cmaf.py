@@ -7,6 +7,7 @@ that a full disk raises at once.
 from __future__ import annotations
 
 import struct
+from array import array
 from collections.abc import Callable, Iterator
 
 from abr.core.title import part_file, segment_file
@@ -77,7 +78,7 @@ class SegmentWriter:
     """
 
     def __init__(self, write: Write, *, in_parts: bool) -> None:
-        self.sizes: list[int] = []
+        self.sizes = array("Q")
         """Bytes of the segments written so far."""
         self._write, self._in_parts = write, in_parts
         self._parts: list[bytes] = []

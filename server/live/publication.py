@@ -24,7 +24,7 @@ from abr.files import write_atomically
 from abr.records import dumps, dumps_pretty
 from server.ingest.cmaf import Write
 from server.live.clock import FirstPictures, WallClock
-from server.live.edge.manifests import live_manifests, live_playlists
+from server.live.edge.manifests import edge_playlists, live_manifests
 from server.live.edge.presentation import LivePresentation
 from server.live.edge.segment_files import SegmentFiles
 from server.live.ladder.parts import LadderParts
@@ -182,7 +182,7 @@ class Publication:
                 return
             self._listed_chunks = chunks
             shown = self._presentation(self._first_listed(), ended=False)
-            for name, body in live_playlists(shown).items():
+            for name, body in edge_playlists(shown).items():
                 write_atomically(self._folder / name, body, durable=False)
             self._write_state(shown)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -33,12 +34,12 @@ class LiveSound:
         """Of chunks whose pictures have come, in AAC frames from the stream's beginning, and if a segment ends too."""
         self._chunks = self._written_end = 0
         """How many are written, and where the last of them ended."""
-        self.ends: list[int] = []
+        self.ends = array("Q")
         """Of segments that are written."""
         self.init_bytes = 0
 
     @property
-    def sizes(self) -> list[int]:
+    def sizes(self) -> Sequence[int]:
         """Bytes of the segments that are written."""
         return self._segments.sizes
 

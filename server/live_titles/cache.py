@@ -38,18 +38,19 @@ class LiveTitles:
         self._known: LruCache[tuple[str, str], tuple[float, _Status, Outlook]] = LruCache(TITLES_BYTES_MAX)
         self._loads: SharedCalls[tuple[_Status, Outlook]] = SharedCalls(LOADS_AT_ONCE)
 
-    async def outlook(self, title_id: str, version: str, segment: int = -1) -> Outlook:
+    async def outlook(self, title_id: str, version: str, segment: int = -1, *, since_s: float | None = None) -> Outlook:
         """A live title as it is now: of that version, or of whichever there is (empty).
 
-        segment: 0-based, the one that is wanted of it; what was read before it was there is not believed. Raises
-        RequestError: 404 where there is none, or it has not begun, 410 when that version is gone.
+        segment: 0-based, the one that is wanted of it; what was read before it was there is not believed, nor what was
+        read at since_s or before. Raises RequestError: 404 where there is none, or it has not begun, 410 when that
+        version is gone.
         """
         key = title_id, version
         known = self._known.get(key)
         if known is not None:
             tables = known[2].tables
             patience_s = SOONEST_S if segment >= tables.end and tables.state == "running" else FRESH_S
-            if abs(self._clock() - known[0]) < patience_s:
+            if abs(self._clock() - known[0]) < patience_s and (since_s is None or known[0] > since_s):
                 return known[2]
         _, outlook = await self._loads.run(
             key, self._load, title_id, version, known[1:] if known else None, keep=partial(self._keep, key)
@@ -77,14 +78,17 @@ class LiveTitles:
         return status, outlook_of(tables, known[1] if known else None)
 
 
-def absence(outlook: Outlook, segment: int) -> RequestError | None:
-    """What to say when a segment is asked for that is not there; None when it is."""
+def absence(outlook: Outlook, segment: int, *, may_grow: bool = False) -> RequestError | None:
+    """What to say when a segment is asked for that is not there; None when it is.
+
+    may_grow: one that is under way is there; so is the next one, since what was read last may be a moment old.
+    """
     tables, number = outlook.tables, segment + 1
     name = repr(tables.typical.id)
     if segment < tables.first_stored:
         first = tables.first_listed + 1
         return RequestError(410, f"Segment {number} of {name} has left the window, which begins with {first}.")
-    if segment < tables.end:
+    if segment < tables.end or (may_grow and tables.grows and segment <= tables.end + 1):
         return None
     if tables.state == "ended":
         return RequestError(404, f"Segment {number} of {name} is not there; the stream has ended with {tables.end}.")

@@ -52,7 +52,14 @@ class Outlook:
         table = np.tile(self.forecast, (rows, 1))
         begin, end = max(first, tables.first_stored), min(first + rows, tables.end)
         table[begin - first : end - first] = self.sizes[begin - tables.first_stored : end - tables.first_stored]
+        if segment >= tables.end:
+            table[ASKED, self._not_made(segment)] = np.nan
         return table
+
+    def _not_made(self, segment: int) -> list[int]:
+        """Columns of the rungs that the segment is made without, although they may be made again by now."""
+        without = self.tables.timeline.span_of(segment).without
+        return [column for column, each in enumerate(self.tables.typical.renditions) if each.id in without]
 
     def durations_around(self, segment: int, rows: int) -> Floats:
         """(rows,) seconds of the same."""

@@ -42,7 +42,8 @@ _Offered: TypeAlias = tuple[str, str, bytes, bytes, tuple[Family, ...]]
 class LiveView(NamedTuple):
     """A live title around one segment. offset: what to add to a row of its list for the segment's number.
 
-    ahead_s: media from where the segment begins to the live edge. latency_s: how far behind it players are told to be.
+    ahead_s: media from where the segment begins to the live edge, or to its own end when it is under way (is_growing).
+    latency_s: how far behind the live edge players are told to be.
     learning: of the title's own networks, where there are any in training. ladder: whole, eased or shed.
     """
 
@@ -52,6 +53,7 @@ class LiveView(NamedTuple):
     latency_s: float
     learning: LiveLearning | None = None
     ladder: str = "whole"
+    is_growing: bool = False
 
     def enter(self, state: SessionState) -> SessionState:
         """The session in the count of the list."""
@@ -83,31 +85,40 @@ class LiveSessions:
         self._repository, self._currency = repository, currency
         self._typical: LruCache[_Offered, PriceList] = LruCache(LISTS_BYTES_MAX)
         self._planned: LruCache[tuple[_Offered, bytes], PriceList] = LruCache(LISTS_BYTES_MAX)
-        self._lists: LruCache[tuple[_Offered, int, int, bytes], PricedTitle] = LruCache(LISTS_BYTES_MAX)
+        self._lists: LruCache[tuple[_Offered, int, int, int, bytes], PricedTitle] = LruCache(LISTS_BYTES_MAX)
 
     async def prices(self, state: SessionState) -> PriceList:
         """What a usual segment of the session's title offers its device: one row."""
         outlook = await self.titles.outlook(state.title, state.version)
         return await self._typical_list(outlook, state)
 
-    async def view(self, state: SessionState, segment: int) -> LiveView:
+    async def view(self, state: SessionState, segment: int, begun_s: float | None = None) -> LiveView:
         """The title around a segment. Raises RequestError for one that is not there: 410 before the window, 404 after.
 
-        The state of a stream that has ended is no other: its last rows are the last of the list.
+        begun_s: when it was seen that it is there or under way, by the server's clock. The state of a stream that has
+        ended is no other: its last rows are the last of the list.
         """
-        outlook = await self.titles.outlook(state.title, state.version, segment)
-        if (problem := absence(outlook, segment)) is not None:
+        outlook = await self.titles.outlook(state.title, state.version, segment, since_s=begun_s)
+        if (problem := absence(outlook, segment, may_grow=begun_s is not None)) is not None:
             raise problem
         tables, offered = outlook.tables, self._offered(outlook, state)
-        key = offered, segment, tables.end if tables.state == "running" else -tables.end, outlook.planned.tobytes()
+        edge = tables.end if tables.state == "running" else -tables.end
+        key = offered, segment, edge, tables.timeline.span_of(segment).number, outlook.planned.tobytes()
         offer = self._lists.get(key)
         if offer is None:
             typical = await self._typical_list(outlook, state)
             planned = self._planned_list(offered, outlook, typical)
             offer = PricedTitle(title_around(outlook, segment), list_around(outlook, segment, typical, planned))
             self._lists.put(key, offer, _list_bytes(offer.prices))
-        ahead_s = tables.end_s - tables.begin_s(segment)
-        return LiveView(offer, segment - ASKED, ahead_s, tables.latency_s, tables.learning, tables.ladder)
+        return LiveView(
+            offer,
+            segment - ASKED,
+            ahead_s=tables.begin_s(max(tables.end, segment + 1)) - tables.begin_s(segment),
+            latency_s=tables.latency_s,
+            learning=tables.learning,
+            ladder=tables.ladder,
+            is_growing=segment >= tables.end,
+        )
 
     async def quality_of(self, state: SessionState) -> Callable[[Shown], ShownQuality | None]:
         """Of a shown segment: that of usual ones."""

@@ -22,12 +22,13 @@ from server.monitoring.event_feed import EventFeed
 from server.monitoring.metrics import Metrics
 from server.monitoring.shown_quality import ShownQuality, quality_shown
 from server.session_service.controller_runner import ControllerRunner
+from server.session_service.live import LiveView
 from server.session_service.opening import SessionOpener, SessionRequest
 from server.session_service.pricing import PricingCache
 from server.session_service.repository import ATTEMPTS, SessionRepository, contended_session, unknown_session
 from server.sessions.cmcd_reports import DeliveryReport, note_reports
 from server.sessions.decisions import PricedTitle, SegmentDecision, fingerprint, record_decision, repeat_decision
-from server.sessions.observation import ClientHints, ObservedSession, observe
+from server.sessions.observation import ClientHints, observe
 from server.sessions.session_ids import public_part, store_key
 from server.sessions.state import SessionState
 from server.sessions.store import StoreError, VersionedState
@@ -43,6 +44,8 @@ class SegmentQuery(NamedTuple):
     """How the segment before went out on this connection, for viewers who do not tell."""
     rendition: str = ""
     """The one asked for by a viewer who chooses for itself; empty when the server chooses."""
+    begun_s: float | None = None
+    """When the segment of a live title was seen to be there or under way; whoever asks takes chunks as they come."""
 
 
 class SessionService:
@@ -121,12 +124,12 @@ class SessionService:
     async def _decide(self, session_id: str, state: SessionState, query: SegmentQuery) -> SegmentDecision:
         """Observe → decide → record; or what was decided before."""
         if state.live:
-            view = await self._live.view(state, query.segment)
+            view = await self._live.view(state, query.segment, query.begun_s)
             query = query._replace(segment=query.segment - view.offset)
             learning = view.learning
             trainer, published_s = (learning.state, learning.published_s) if learning else ("none", 0.0)
             self._metrics.count_live_decision(trainer, published_s, view.ladder, self._clock())
-            return view.leave(await self._decide_by(session_id, view.enter(state), query, view.offer, view.bounded))
+            return view.leave(await self._decide_by(session_id, view.enter(state), query, view.offer, view))
         offer = await self._pricing.priced_title(state)
         segments = len(offer.prices.duration_s)
         if not 0 <= query.segment < segments:
@@ -139,9 +142,9 @@ class SessionService:
         state: SessionState,
         query: SegmentQuery,
         offer: PricedTitle,
-        bounded: Callable[[ObservedSession], ObservedSession] | None = None,
+        live: LiveView | None = None,
     ) -> SegmentDecision:
-        """bounded: bounds the buffer of who watches live. In a group the observation expects a share."""
+        """live: of who watches live; it bounds the buffer. In a group the observation expects a share."""
         segment, prices = query.segment, offer.prices
         if query.delivery is not None and not state.reports:
             state = state.with_download(self._download(state, query.delivery))
@@ -150,9 +153,10 @@ class SessionService:
         if repeated is not None:
             return repeated
         now_s = self._clock()
-        observed = observe(state, query.hints, prices, segment, now_s=now_s, horizon=HORIZON)
-        if bounded is not None:
-            observed = bounded(observed)
+        is_paced = live is not None and live.is_growing
+        observed = observe(state, query.hints, prices, segment, now_s=now_s, horizon=HORIZON, is_paced=is_paced)
+        if live is not None:
+            observed = live.bounded(observed)
         asked = observed.observation
         turn = self._controllers.take_turn(state, store_key(session_id), asked, now_s) if state.group else None
         if turn is not None:

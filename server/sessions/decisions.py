@@ -5,6 +5,7 @@ Once decided, it stays decided. All here is pure.
 
 from __future__ import annotations
 
+import math
 import zlib
 from typing import NamedTuple
 
@@ -55,9 +56,9 @@ class PricedTitle(NamedTuple):
 def repeat_decision(
     state: SessionState, offer: PricedTitle, segment: int, requested: str = ""
 ) -> SegmentDecision | None:
-    """The decision that was already made for `segment`, if the session remembers it."""
+    """The decision that was already made for `segment`, if the session remembers it, and it can still be sent."""
     option = state.option(segment)
-    if option is None:
+    if option is None or not math.isfinite(offer.prices.size_bytes[segment, option]):
         return None
     prices, sent = offer.prices, _sent_option(offer.prices, option, requested)
     choice = prices.choices[sent]

@@ -66,16 +66,25 @@ class ObservedSession(NamedTuple):
 
 
 def observe(
-    state: SessionState, hints: ClientHints, prices: PriceList, segment: int, *, now_s: float, horizon: int
+    state: SessionState,
+    hints: ClientHints,
+    prices: PriceList,
+    segment: int,
+    *,
+    now_s: float,
+    horizon: int,
+    is_paced: bool = False,
 ) -> ObservedSession:
     """What the server knows of a viewer who asks for `segment` when its clock says `now_s`.
+
+    is_paced: segments come as they are made, so that the time between two requests tells nothing of the network.
 
     The session time is the viewer's own if it tells, else that of the server's clock; never negative.
     """
     viewer, bl_s = hints.viewer, _bl_s(hints)
     session_s = max(0.0, now_s - state.created_s) if viewer.now_s is None else viewer.now_s
     download = viewer.download
-    if download is None and bl_s is not None:
+    if download is None and bl_s is not None and not is_paced:
         download = _timed_download(state, prices, segment, bl_s, session_s)
     fullest_s = bl_s if viewer.download is None else None
     state = state.with_viewer(download, fullest_s, viewer.owned)

@@ -24,14 +24,26 @@ class MeasuredDelivery:
 
 def measure_delivery(transport: asyncio.Transport | None, size_bytes: int, wrote_s: float) -> MeasuredDelivery | None:
     """None when nothing can be said. `wrote_s` alone is too short: the kernel takes what the network has not yet."""
+    measured = _rtt_and_rate(transport)
+    if measured is None:
+        return None
+    rtt_us, bytes_per_s = measured
+    took_s = max(wrote_s, size_bytes / bytes_per_s + rtt_us / 1e6)
+    return MeasuredDelivery(took_s=took_s, latency_s=rtt_us / 1e6, size_bytes=size_bytes)
+
+
+def delivery_rate_bps(transport: asyncio.Transport | None) -> float | None:
+    """What a connection has carried so far, in bits a second; None when nothing can be said."""
+    measured = _rtt_and_rate(transport)
+    return None if measured is None else 8.0 * measured[1]
+
+
+def _rtt_and_rate(transport: asyncio.Transport | None) -> tuple[int, int] | None:
     info = _tcp_info(transport)
     if len(info) < _RATE.size:
         return None
     (rtt_us,), (bytes_per_s,) = _RTT.unpack_from(info), _RATE.unpack_from(info)
-    if not bytes_per_s:
-        return None
-    took_s = max(wrote_s, size_bytes / bytes_per_s + rtt_us / 1e6)
-    return MeasuredDelivery(took_s=took_s, latency_s=rtt_us / 1e6, size_bytes=size_bytes)
+    return (rtt_us, bytes_per_s) if bytes_per_s else None
 
 
 def _tcp_info(transport: asyncio.Transport | None) -> bytes:

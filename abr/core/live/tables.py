@@ -33,9 +33,10 @@ class LiveTables(Record, frozen=True, omit_defaults=True):
     end: manifests list those from first_listed to before end. sizes, sound_sizes: bytes of each stored segment, of each
     rendition, 0 where it was not made, and of the sound (nothing without). shed, eased: rungs that are not made now, or
     with less effort, since the ladder fell behind. waits_s: how long from updated_s on a source that has gone is waited
-    for. typical: a title of one usual segment, with what it is worth in each rendition;
-    enhancements: the same of what may lift it. measured: whether that was measured on this stream, or is assumed.
-    learning: how its own networks come along; None where nothing is trained while it runs.
+    for. chunk_frames: of the chunks that a segment is offered in while it is under way; 0: it is offered whole.
+    typical: a title of one usual segment, with what it is worth in each rendition; enhancements: the same of what may
+    lift it. measured: whether that was measured on this stream, or is assumed. learning: how its own networks come
+    along; None where nothing is trained while it runs.
     """
 
     typical: Title
@@ -52,6 +53,7 @@ class LiveTables(Record, frozen=True, omit_defaults=True):
     shed: tuple[Identifier, ...] = ()
     eased: tuple[Identifier, ...] = ()
     waits_s: Annotated[float, Meta(ge=0)] = 0.0
+    chunk_frames: Count = 0
     enhancements: EnhancementTable | None = None
     measured: bool = False
     learning: LiveLearning | None = None
@@ -60,6 +62,11 @@ class LiveTables(Record, frozen=True, omit_defaults=True):
     def segment_s(self) -> float:
         """Of a usual segment."""
         return self.typical.segment_duration_s[0]
+
+    @property
+    def grows(self) -> bool:
+        """Whether the segment under way can be fetched, chunk by chunk: not while the source has gone."""
+        return self.state == "running" and not self.waits_s and self.chunk_frames > 0
 
     @property
     def timeline(self) -> LiveTimeline:

@@ -35,7 +35,7 @@ def offer_early(mpd: Element, shown: LivePresentation) -> None:
     """Add it all to an MPD whose timelines list `shown.ahead(ANNOUNCED)`."""
     mpd.set("profiles", f"{mpd.get('profiles')},{PROFILE}")
     mpd.set("suggestedPresentationDelay", mpd_duration(DELAY_SEGMENTS * shown.segment_s))
-    mpd.insert(1, _service(shown))  # the schema wants it after ProgramInformation
+    _tell_service(mpd, shown)
     early_s = float((shown.segment_frames - shown.cuts.chunk_frames) / shown.rate)
     spans = {str(span.number): span for span in shown.timeline.spans}
     for period in mpd.iter("Period"):
@@ -46,18 +46,26 @@ def offer_early(mpd: Element, shown: LivePresentation) -> None:
                 template.set("availabilityTimeComplete", "false")
 
 
-def _service(shown: LivePresentation) -> Element:
-    service = ElementTree.Element("ServiceDescription", id="0")
-    chunk_s = float(shown.cuts.chunk_frames / shown.rate)
+def latency_target_s(shown: LivePresentation) -> float:
+    """How far behind the camera players are told to be."""
+    return LATENCY_CHUNKS * float(shown.cuts.chunk_frames / shown.rate)
+
+
+def _tell_service(mpd: Element, shown: LivePresentation) -> None:
+    """In the ServiceDescription that is there, or one after ProgramInformation, as the schema wants it."""
+    service = mpd.find("ServiceDescription")
+    if service is None:
+        service = ElementTree.Element("ServiceDescription", id="0")
+        mpd.insert(1, service)
+    target_s = latency_target_s(shown)
     bounds_s = {
-        "target": LATENCY_CHUNKS * chunk_s,
-        "min": _SOONEST_CHUNKS * chunk_s,
+        "target": target_s,
+        "min": target_s * _SOONEST_CHUNKS / LATENCY_CHUNKS,
         "max": _LATEST_SEGMENTS * shown.segment_s,
     }
     told = {name: str(round(1000 * each_s)) for name, each_s in bounds_s.items()}
-    ElementTree.SubElement(service, "Latency", told | {"referenceId": _CLOCK})
-    ElementTree.SubElement(service, "PlaybackRate", _RATES)
-    return service
+    latency = ElementTree.Element("Latency", told | {"referenceId": _CLOCK})
+    service[:0] = [latency, ElementTree.Element("PlaybackRate", _RATES)]
 
 
 def _reference(mpd: Element, span: Span) -> Element:

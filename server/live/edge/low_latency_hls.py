@@ -6,7 +6,7 @@ A part is a chunk of a segment. Parts are listed over the last three target dura
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import accumulate, pairwise
@@ -24,13 +24,17 @@ _AAC_FRAME_S = FRAME_SAMPLES / RATE_HZ
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """The parts of one playlist. durations_s: of each part of each listed segment; those under way are the last."""
+    """The parts of one playlist. durations_s: of each part of each listed segment; those under way are the last.
+
+    name: of the file of a part of a segment.
+    """
 
     folder: str
     end: int
     target_s: float
     durations_s: Sequence[Sequence[float]]
-    reports: Sequence[str]
+    reports: Sequence[str] = ()
+    name: Callable[[int, int], str] = part_file
 
     def head(self) -> list[str]:
         """Lines for the head of the playlist."""
@@ -43,7 +47,7 @@ class Parts:
         """Lines before a segment, or for the one that is under way."""
         durations_s = self.durations_s[segment - self.end - 1]
         lines = [
-            f'#EXT-X-PART:DURATION={duration_s:.6f},URI="{self.folder}/{part_file(segment, part)}"'
+            f'#EXT-X-PART:DURATION={duration_s:.6f},URI="{self.folder}/{self.name(segment, part)}"'
             for part, duration_s in enumerate(durations_s)
         ]
         starts = range(len(lines)) if self.folder.startswith("audio") else range(min(1, len(lines)))
@@ -53,7 +57,7 @@ class Parts:
         """Lines for the end of the playlist: the part that comes next, and how far the other playlists are."""
         chunks = len(self.durations_s[-1])
         last = (self.end + 1, chunks - 1) if chunks else (self.end, len(self.durations_s[-2]) - 1)
-        hint = f'#EXT-X-PRELOAD-HINT:TYPE=PART,URI="{self.folder}/{part_file(self.end, chunks)}"'
+        hint = f'#EXT-X-PRELOAD-HINT:TYPE=PART,URI="{self.folder}/{self.name(self.end, chunks)}"'
         reports = [
             f'#EXT-X-RENDITION-REPORT:URI="{name}",LAST-MSN={last[0]},LAST-PART={last[1]}' for name in self.reports
         ]
@@ -70,11 +74,25 @@ def first_with_parts(shown: LivePresentation, target_s: int) -> int:
 
 def picture_parts(shown: LivePresentation, rendition: str) -> Parts:
     """Of a rendition."""
-    durations_s = [
+    return _parts(shown, f"video/{rendition}", _picture_durations_s(shown), f"{rendition}.m3u8")
+
+
+def driven_parts(shown: LivePresentation) -> Parts:
+    """Of a session, whose segments are decided one by one: with its first part each."""
+    return Parts(
+        folder="video",
+        end=shown.end,
+        target_s=part_target_s(shown),
+        durations_s=_picture_durations_s(shown),
+        name=lambda segment, part: f"{segment + 1}.{part + 1}.m4s",
+    )
+
+
+def _picture_durations_s(shown: LivePresentation) -> list[list[float]]:
+    return [
         [float(Fraction(end - begin) / shown.rate) for begin, end in pairwise([0, *ends])]
         for ends in _ends_of_chunks(shown)
     ]
-    return _parts(shown, f"video/{rendition}", durations_s, f"{rendition}.m3u8")
 
 
 def sound_parts(shown: LivePresentation, track: str) -> Parts:

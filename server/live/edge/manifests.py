@@ -42,7 +42,7 @@ from server.ingest.manifest_parts import (
     xml,
 )
 from server.live.edge.low_latency_dash import ANNOUNCED, offer_early
-from server.live.edge.low_latency_hls import Parts, first_with_parts, picture_parts, sound_parts
+from server.live.edge.low_latency_hls import Parts, driven_parts, first_with_parts, picture_parts, sound_parts
 from server.live.edge.presentation import LivePresentation
 from server.media.live_title import TIME_FILE, WHOLE_FOLDER
 from server.media.versions import version_folder
@@ -54,6 +54,11 @@ _UTC_SCHEME = "urn:mpeg:dash:utc:http-iso:2014"
 _CONTINUITY_SCHEME = "urn:mpeg:dash:period-continuity:2015"
 _AAC_FRAME_S = 0.03
 """Segments of sound are up to so much longer than those of pictures."""
+_END_SLACK_S = 0.03
+"""An ended stream is told to be so much longer than its media. dash.js 5 asks five times a second whether the end that
+it was told of is reached. When it finds so before the browser says that it has ended, it goes half a second back, and
+stands: as with viewers who had waited at the live edge for what did not come.
+"""
 
 
 def live_manifests(shown: LivePresentation) -> dict[str, bytes]:
@@ -61,11 +66,15 @@ def live_manifests(shown: LivePresentation) -> dict[str, bytes]:
 
     The same of whole segments only, for sessions' own choosers, in a folder of their own.
     """
-    media = live_playlist(shown.whole(), "video", INIT_FILE, shown.durations_s, float(shown.begin_s), name=_driven_name)
-    files = {DRIVEN_MEDIA_FILE: media, DRIVEN_MASTER_FILE: driven_master(shown), DRIVEN_FILE: driven_mpd(shown)}
+    files = driven_playlist(shown) | {DRIVEN_MASTER_FILE: driven_master(shown), DRIVEN_FILE: driven_mpd(shown)}
     if shown.chunk_frames:
         files |= {f"{WHOLE_FOLDER}/{name}": body for name, body in _standard(shown.whole()).items()}
     return files | _standard(shown)
+
+
+def edge_playlists(shown: LivePresentation) -> dict[str, bytes]:
+    """Those that change with each chunk: all media playlists."""
+    return live_playlists(shown) | driven_playlist(shown)
 
 
 def _standard(shown: LivePresentation) -> dict[str, bytes]:
@@ -109,18 +118,27 @@ def live_mpd(shown: LivePresentation) -> bytes:
     return xml(mpd)
 
 
+def driven_playlist(shown: LivePresentation) -> dict[str, bytes]:
+    """The media playlist of sessions."""
+    parts, begin_s = driven_parts(shown) if shown.is_early else None, float(shown.begin_s)
+    body = live_playlist(shown, "video", INIT_FILE, shown.durations_s, begin_s, parts, name=_driven_name)
+    return {DRIVEN_MEDIA_FILE: body}
+
+
 def driven_mpd(shown: LivePresentation) -> bytes:
     """The MPD of a session, as `server.ingest.manifest.driven_mpd` is: one Representation, decided for each segment."""
-    mpd, base = _head(shown), f"../../titles/{shown.name}/"
+    mpd, base, shown = _head(shown), f"../../titles/{shown.name}/", shown.unbroken()
     mpd.insert(1, client_data_reporting())  # the schema wants it after ProgramInformation
     top = shown.renditions[-1]
     bandwidth_bps = max(rendition.bandwidth_bps for rendition in shown.renditions)
-    for listed, period in _periods(mpd, shown.unbroken()):
+    for listed, period in _periods(mpd, shown.ahead(ANNOUNCED) if shown.is_early else shown):
         video = video_set(shown, period, top)
         _video_timeline(video, listed, "video/$Number$.m4s", f"video/{INIT_FILE}")
         video_representation(video, shown, top, DRIVEN_ID, bandwidth_bps)
         _add_sound(period, listed, base)
     _add_clock(mpd, shown, base)
+    if shown.is_early:
+        offer_early(mpd, shown)
     return xml(mpd)
 
 
@@ -135,8 +153,10 @@ def _periods(mpd: Element, shown: LivePresentation) -> Iterator[tuple[LivePresen
     for listed in spans:
         number = listed.timeline.spans[0].number
         period = ElementTree.SubElement(mpd, "Period", id=str(number), start=_period_start(listed.period_start_s))
-        if shown.ended or listed is not spans[-1]:
+        if listed is not spans[-1]:
             period.set("duration", mpd_duration(listed.period_s))
+        elif shown.ended:
+            period.set("duration", mpd_duration(listed.period_s + _END_SLACK_S))
         yield listed, period
 
 
@@ -211,7 +231,8 @@ def _of_running(shown: LivePresentation) -> dict[str, str]:
 
 def _of_ended(shown: LivePresentation) -> dict[str, str]:
     last = shown.by_span()[-1]
-    return {"type": "static", "mediaPresentationDuration": mpd_duration(last.period_start_s + last.period_s)}
+    end_s = last.period_start_s + last.period_s + _END_SLACK_S
+    return {"type": "static", "mediaPresentationDuration": mpd_duration(end_s)}
 
 
 def live_master(shown: LivePresentation) -> bytes:

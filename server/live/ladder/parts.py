@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+
 from abr.core.title import AudioTrack, Rendition
 from server.ingest.audio import CHANNELS, CODECS, RATE_HZ, TRACK
 from server.ingest.cmaf import INIT_FILE
@@ -20,7 +22,7 @@ class LadderParts:
     """Hears of each file that an encoder has written."""
 
     def __init__(self, plan: LivePlan) -> None:
-        self.sizes: dict[str, list[int]] = {part: [] for part in plan.parts}
+        self.sizes = {part: array("Q") for part in plan.parts}
         """Bytes of the whole segments; 0 of those that are not made."""
         self._plan = plan
         self._codecs: dict[str, str] = {}

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+import numpy as np
 
 
 @dataclass(slots=True)
 class Readiness:
-    """Takes in each segment. segment_s: of a usual one; what is ready later than that has fallen behind."""
+    """Takes in each segment. segment_s: of a usual one; what is ready later than that has fallen behind.
+
+    seconds: of each, eight bytes for one, since a stream may run for days.
+    """
 
     segment_s: float
-    seconds: list[float] = field(default_factory=list)
+    seconds: array[float] = field(default_factory=lambda: array("d"))
     is_behind: bool = False
 
     def add(self, ready_s: float) -> str:
@@ -39,5 +45,5 @@ class Readiness:
 
 def percentile(values: Sequence[float], share: float) -> float:
     """By nearest rank: the smallest value that at least `share` per cent do not exceed."""
-    ordered = sorted(values)
-    return ordered[max(0, math.ceil(share / 100 * len(ordered)) - 1)]
+    ordered = np.sort(values)
+    return float(ordered[max(0, math.ceil(share / 100 * len(ordered)) - 1)])

@@ -11,6 +11,7 @@ from abr.core.live.quality import LiveQuality
 from abr.core.live.tables import LiveTables
 from abr.core.live.timeline import Span
 from abr.core.title import Rendition, Source, Title
+from server.live.edge.low_latency_dash import latency_target_s
 from server.live.edge.manifests import DELAY_SEGMENTS
 from server.live.edge.presentation import LivePresentation
 from server.live.learning.learning import Learnt
@@ -38,7 +39,7 @@ def live_tables(
         updated_s=shown.published_s,
         spans=spans,
         window_s=shown.window_s,
-        latency_s=DELAY_SEGMENTS * shown.segment_s,
+        latency_s=latency_target_s(shown) if shown.chunk_frames else DELAY_SEGMENTS * shown.segment_s,
         first_stored=first_stored,
         first_listed=shown.first,
         end=end,
@@ -47,6 +48,7 @@ def live_tables(
         shed=shown.ladder.without,
         eased=shown.ladder.eased,
         waits_s=shown.waits_s,
+        chunk_frames=shown.chunk_frames,
         enhancements=with_learnt(quality, learnt.networks, shown.name) if learnt else quality.enhancements,
         measured=quality.measured,
         learning=_at(learnt.learning, shown.ended) if learnt else None,

@@ -6,8 +6,9 @@ import { json } from "./session.js";
 const LOOK_EVERY_MS = 10_000;
 
 /**
- * {title, table, live} of a prepared title, or of a live one; live is null, or {latencyS, learnt, measured}. null when it
- * is gone. measured: what its pictures are worth was measured, not assumed.
+ * {title, table, live} of a prepared title, or of a live one; live is null, or {latencyS, grows, learnt, measured}. null
+ * when it is gone. grows: segments come while they are made. measured: what its pictures are worth was measured, not
+ * assumed.
  * learnt: {publications, gain} of the networks that have learnt it; null where there are none.
  */
 export async function load(id, isLive) {
@@ -17,7 +18,12 @@ export async function load(id, isLive) {
       tables && {
         title: tables.typical,
         table: tables.enhancements ?? null,
-        live: { latencyS: tables.latency_s, learnt: learnt(tables.learning), measured: Boolean(tables.measured) },
+        live: {
+          latencyS: tables.latency_s,
+          grows: Boolean(tables.chunk_frames),
+          learnt: learnt(tables.learning),
+          measured: Boolean(tables.measured),
+        },
       }
     );
   }

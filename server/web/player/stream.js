@@ -3,6 +3,7 @@
 
 import { MediaPlayer } from "../vendor/dash.mediaplayer.min.js";
 import { at } from "../parts/root.js";
+import { growingLoader } from "./edge/loader.js";
 
 export const BUFFER_S = 20;
 const BUFFER_UNMEASURED_S = 6; // little, so that what was measured is soon heeded
@@ -11,7 +12,8 @@ const RETRY_MS = 1500;
 const STOOD_MS = 1000; // a standstill this long counts even if the browser does not tell of it
 const SOUGHT_MS = 3000; // after a seek
 const KEPT_LIVE = 300; // decisions of a live stream that are remembered
-const LIVE_CATCHUP = { enabled: true, maxDrift: 12, playbackRate: { min: -0.05, max: 0.05 } }; // keeps the distance
+const RATES = { min: -0.05, max: 0.05 }; // how much slower and faster it plays to keep its distance to the live edge
+const DRIFT_MAX_S = 12; // further behind, it skips; where segments grow, the manifest says when
 const DECODE_TRIES = 3; // dash.js begins anew by itself where the browser could not decode
 const RECOVERY_MS = 8000; // what it may take for that
 const DECODED_S = 5; // so much that was shown since, and it is another failure
@@ -20,7 +22,7 @@ export const PUBLIC = 16; // leading characters of a session id that may be told
 const OPEN_PATIENCE_MS = 1500; // how long start-up waits for an enhancer to be ready
 
 export class Stream {
-  decisions = new Map(); // segment → {rendition, enhancer, vmaf, quality, reason, sizeBytes}
+  decisions = new Map(); // segment → {rendition, enhancer, vmaf, quality, reason, sizeBytes, durationMs, startS, endS}
   error = ""; // why the player cannot go on
   #stalls = { count: 0, seconds: 0 };
   #lastDownload = "";
@@ -53,9 +55,17 @@ export class Stream {
         retryIntervals: { MediaSegment: RETRY_MS, InitializationSegment: RETRY_MS, MPD: RETRY_MS },
         abr: { autoSwitchBitrate: { video: false, audio: false } },
         text: { defaultEnabled: false },
-        ...(live ? { liveCatchup: LIVE_CATCHUP } : {}),
+        ...(live
+          ? { liveCatchup: { enabled: true, playbackRate: RATES, maxDrift: live.grows ? NaN : DRIFT_MAX_S } }
+          : {}),
       },
     });
+    if (live)
+      this.player.extend(
+        "FetchLoader",
+        growingLoader(link, (response) => this.#begins(response)),
+        false,
+      );
     this.player.addRequestInterceptor((request) => this.#asking(request));
     this.player.addResponseInterceptor((response) => this.#answered(response));
     this.player.on("error", ({ error }) => this.#failed(error));
@@ -255,9 +265,15 @@ export class Stream {
   /** The segment (0-based) on the screen at this media time. */
   segmentAt(mediaS) {
     let at = 0;
-    if (this.live) return Math.floor((mediaS + 0.001) / this.title.segment_duration_s[0]);
+    if (this.live) return this.#liveSegmentAt(mediaS + 0.001);
     while (at + 1 < this.title.segment_duration_s.length && this.starts[at + 1] <= mediaS + 0.001) at++;
     return at;
+  }
+
+  /** Where its source broke off, a stream has a shorter segment, and a gap behind it. */
+  #liveSegmentAt(mediaS) {
+    for (const [segment, { startS, endS }] of this.decisions) if (startS <= mediaS && mediaS < endS) return segment;
+    return Math.floor(mediaS / this.title.segment_duration_s[0]);
   }
 
   get bufferS() {
@@ -309,31 +325,17 @@ export class Stream {
   }
 
   async #answered(response) {
-    const segment = response.request?.toprungSegment ?? null;
+    const request = response.request ?? {};
+    const segment = request.toprungSegment ?? null;
     const answers = response.status > 0 && response.status < 500;
     if (segment !== null || !answers) this.health.heard(response.status); // other answers can come from the cache
     if (response.status === 404 || response.status === 410) this.health.ask(at(`sessions/${this.session.id}`));
     if (response.status >= 400 || !response.data) return response;
-    const startedMs = response.request.toprungMs ?? performance.now();
-    await this.link.carry(response.data.byteLength ?? response.data.length ?? 0, startedMs);
+    const startedMs = request.toprungMs ?? performance.now();
+    const { sizeBytes, durationMs, latencyMs } = request.toprungArrivals ?? (await this.#arrived(response, startedMs));
     if (segment === null) return response;
-    const named = response.request.toprungDecided ?? headers(response);
-    const timing = performance.getEntriesByName(response.request.url).at(-1);
-    performance.clearResourceTimings();
-    const durationMs = performance.now() - startedMs;
-    const heardMs = timing?.responseStart ? timing.responseStart - timing.startTime : 0;
-    const latencyMs = Math.min(durationMs, Math.max(heardMs, this.link.latencyMs));
-    const sizeBytes = response.data.byteLength;
-    const decision = {
-      rendition: named["toprung-rendition"] ?? /video\/([^/]+)\/seg-/.exec(response.url)?.[1],
-      enhancer: named["toprung-enhancer"] ?? "none",
-      vmaf: Number(named["toprung-promised-vmaf"]),
-      quality: Number(named["toprung-promised-quality"] ?? named["toprung-promised-vmaf"]),
-      reason: named["toprung-reason"],
-      sizeBytes,
-      durationMs,
-    };
-    this.#notBeforeMs = performance.now() + 1000 * Number(named["toprung-wait-s"] ?? 0);
+    this.#notBeforeMs = performance.now() + 1000 * Number(this.#named(response)["toprung-wait-s"] ?? 0);
+    const decision = Object.assign(request.toprungDecision ?? this.#decision(response), { sizeBytes, durationMs });
     this.telemetry.tell("downloaded", {
       kind: "video",
       started_s: this.telemetry.timeS(startedMs),
@@ -343,15 +345,69 @@ export class Stream {
       segment,
       name: decision.rendition,
     });
-    const weightsBytes = await this.#weightsFor(segment, decision);
+    const last = { startedMs, sizeBytes, durationMs, latencyMs };
+    if (request.toprungDecision) {
+      this.#noteDownload(last); // its weights came beside it
+      return response;
+    }
+    const { weightsBytes, opening } = await this.#take(segment, decision);
     const wholeMs = weightsBytes ? performance.now() - startedMs : durationMs;
-    const numbers = [sizeBytes + weightsBytes, wholeMs, latencyMs, 1000 * this.telemetry.timeS(startedMs)];
-    this.#lastDownload = numbers.map(Math.round).join("/");
-    this.decisions.set(segment, decision);
-    if (this.live && this.decisions.size > KEPT_LIVE) this.decisions.delete(this.decisions.keys().next().value);
-    const opening = this.decided(segment, decision);
+    this.#noteDownload({ ...last, sizeBytes: sizeBytes + weightsBytes, durationMs: wholeMs });
     if (!this.#playing) await Promise.race([opening, new Promise((resolve) => setTimeout(resolve, OPEN_PATIENCE_MS))]);
     return response;
+  }
+
+  /** A segment begins to come while it is made: what was decided is known, so its weights can come beside it. */
+  #begins(response) {
+    const { request } = response;
+    if (request.toprungSegment === undefined || response.status >= 400) return;
+    request.toprungDecision = this.#decision(response);
+    this.#take(request.toprungSegment, request.toprungDecision);
+  }
+
+  /** What the next request tells of this one. */
+  #noteDownload({ startedMs, sizeBytes, durationMs, latencyMs }) {
+    const numbers = [sizeBytes, durationMs, latencyMs, 1000 * this.telemetry.timeS(startedMs)];
+    this.#lastDownload = numbers.map(Math.round).join("/");
+  }
+
+  /** How a segment came that was there, once the network that the viewer chose has carried it. */
+  async #arrived({ request, data }, startedMs) {
+    const sizeBytes = data.byteLength ?? data.length ?? 0;
+    await this.link.carry(sizeBytes, startedMs);
+    const timing = performance.getEntriesByName(request?.url ?? "").at(-1);
+    performance.clearResourceTimings();
+    const durationMs = performance.now() - startedMs;
+    const heardMs = timing?.responseStart ? timing.responseStart - timing.startTime : 0;
+    return { sizeBytes, durationMs, latencyMs: Math.min(durationMs, Math.max(heardMs, this.link.latencyMs)) };
+  }
+
+  #named(response) {
+    return response.request.toprungDecided ?? headers(response);
+  }
+
+  #decision(response) {
+    const named = this.#named(response);
+    const { startTime = NaN, duration = NaN } = response.request.customData?.request ?? {};
+    return {
+      rendition: named["toprung-rendition"] ?? /video\/([^/]+)\/seg-/.exec(response.url)?.[1],
+      enhancer: named["toprung-enhancer"] ?? "none",
+      vmaf: Number(named["toprung-promised-vmaf"]),
+      quality: Number(named["toprung-promised-quality"] ?? named["toprung-promised-vmaf"]),
+      reason: named["toprung-reason"],
+      sizeBytes: 0,
+      durationMs: 0,
+      startS: startTime,
+      endS: startTime + duration,
+    };
+  }
+
+  /** The weights of a decision come, and whoever lifts hears of it. */
+  async #take(segment, decision) {
+    const weightsBytes = await this.#weightsFor(segment, decision);
+    this.decisions.set(segment, decision);
+    if (this.live && this.decisions.size > KEPT_LIVE) this.decisions.delete(this.decisions.keys().next().value);
+    return { weightsBytes, opening: this.decided(segment, decision) };
   }
 
   /** Bytes of the weights that had to come along. */

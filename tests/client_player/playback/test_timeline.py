@@ -55,3 +55,24 @@ def test_stalls_agree_with_the_textbook_account(arrivals: list[tuple[float, floa
         assert 0 <= timeline.buffer_s(now_s) <= timeline.arrived_s + 1e-9
     assert stalled_s == pytest.approx(expected_s, abs=1e-6)
     assert timeline.due_s(timeline.arrived_s) == pytest.approx(played_until_s)
+
+
+def test_a_change_of_rate_moves_no_picture_that_was_shown() -> None:
+    timeline = Timeline()
+    timeline.add_media(0.0, 10.0)
+    timeline.resume(1.0)
+    timeline.set_rate(3.0, 1.05)
+    assert timeline.playhead_s(3.0) == pytest.approx(2.0) and timeline.due_s(2.0) == pytest.approx(3.0)
+    assert timeline.playhead_s(5.0) == pytest.approx(4.1) and timeline.due_s(4.1) == pytest.approx(5.0)
+    assert timeline.is_moving(10.6) and not timeline.is_moving(10.7), "ten seconds of media, the last eight faster"
+
+
+def test_media_that_have_run_out_have_run_out_at_the_rate_of_then() -> None:
+    timeline = Timeline()
+    timeline.add_media(0.0, 2.1)
+    timeline.set_rate(0.0, 1.05)
+    timeline.resume(0.0)
+    timeline.set_rate(3.0, 1.0)
+    timeline.add_media(4.0, 1.0)
+    pause = timeline.resume(4.5)
+    assert (pause.since_s, pause.media_s) == pytest.approx((2.0, 2.1))

@@ -15,7 +15,7 @@ from waiting import wait_until
 
 from abr.core.title import segment_file
 from server.context import CONTEXT
-from server.http import live_answer
+from server.http import growing_segment
 from server.live_edge import watch
 from server.live_edge.growing import growing_file, read_part
 from server.settings import Settings
@@ -108,7 +108,7 @@ async def test_a_playlist_waits_for_the_part_that_is_asked_for(client: TestClien
 async def test_what_cannot_be_waited_for_is_refused(
     client: TestClient, cam: Broadcast, asked: str, status: int, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(live_answer, "_WAIT_SEGMENTS", 0.1)
+    monkeypatch.setattr(growing_segment, "_WAIT_SEGMENTS", 0.1)
     assert (await get(client, f"{PLAYLIST}?{asked}"))[0] == status
 
 
@@ -143,7 +143,7 @@ async def test_a_segment_under_way_is_sent_as_it_grows_to_the_last_byte(client: 
 async def test_what_a_killed_encoder_left_is_never_a_whole_segment(
     client: TestClient, cam: Broadcast, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(live_answer, "_WAIT_SEGMENTS", 0.2)
+    monkeypatch.setattr(growing_segment, "_WAIT_SEGMENTS", 0.2)
     growing = growing_file(cam.folder / "video/64p" / segment_file(2))
     chunk = await part_of(cam, f"video/64p/{segment_file(2)}", 0)
     await asyncio.to_thread(growing.write_bytes, chunk + chunk[: len(chunk) // 2])  # killed within a write

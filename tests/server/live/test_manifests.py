@@ -116,9 +116,9 @@ def test_the_timeline_lists_the_window_and_sound_keeps_within_an_aac_frame(rate:
 def test_an_ended_stream_is_static_and_keeps_its_times():
     mpd = MPEGDASHParser.parse(live_manifests(presentation(rate=(25, 1), last=20, ended=True))["manifest.mpd"].decode())
     assert mpd.type == "static" and mpd.minimum_update_period is None and not mpd.utc_timings
-    assert mpd.media_presentation_duration == "PT22.800000S"
+    assert mpd.media_presentation_duration == "PT22.830000S", "told to end after its media: they end at 22.8 s"
     (period,) = mpd.periods
-    assert (period.start, period.duration) == ("PT0S", "PT22.800000S"), "to the end of the last segment"
+    assert (period.start, period.duration) == ("PT0S", "PT22.830000S"), "to the end of the last segment"
     for adaptation_set in period.adaptation_sets:
         assert adaptation_set.segment_templates[0].presentation_time_offset in (None, 0)
     assert spans(period.adaptation_sets[0])[0] == (14, 2)
@@ -225,4 +225,16 @@ def test_without_chunks_and_after_the_end_nothing_is_offered_early():
         f"whole/{name}" for name in ("180p.m3u8", "360p.m3u8", "audio.m3u8", "master.m3u8", "manifest.mpd")
     }
     assert files["whole/manifest.mpd"] == live_manifests(presentation())["manifest.mpd"]
-    assert b"EXT-X-PART" not in files["whole/180p.m3u8"] + files["driven-video.m3u8"]
+    assert b"EXT-X-PART" not in files["whole/180p.m3u8"]
+
+
+def test_parts_of_a_session_are_named_by_the_segment_alone():
+    shown = presentation(chunks=2)
+    driven, standard = (live_manifests(shown)[name].decode() for name in ("driven-video.m3u8", "180p.m3u8"))
+    (ours, theirs) = (
+        [(part.uri, part.duration) for segment in m3u8.loads(text).segments for part in segment.parts]
+        for text in (driven, standard)
+    )
+    assert [duration for _, duration in ours] == [duration for _, duration in theirs]
+    assert ours[-1][0] == f"video/{shown.end + 1}.2.m4s" and ours[-3][0] == f"video/{shown.end}.4.m4s"
+    assert f'#EXT-X-PRELOAD-HINT:TYPE=PART,URI="video/{shown.end + 1}.3.m4s"' in driven

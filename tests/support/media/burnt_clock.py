@@ -35,6 +35,17 @@ def code(number: int) -> list[bool]:
     return [True, False, *bits, *(bool(check >> bit & 1) for bit in range(CHECK_BITS))]
 
 
+def read(luma: npt.NDArray[np.uint8], now_s: float) -> float:
+    """Seconds since a picture with a code was taken, by its luma (H, W) and the time; NaN where it cannot be read."""
+    height, width = luma.shape
+    light = luma[height // STRIP // 2, width // CELLS // 2 :: width // CELLS][:CELLS].astype(int)
+    bits = light > light[:2].mean()
+    shown, check = (int(sum(1 << bit for bit in np.flatnonzero(part))) for part in np.split(bits[2:], [NUMBER_BITS]))
+    if check != shown % ((1 << CHECK_BITS) - 1):
+        return float("nan")
+    return (now_s * FPS - shown) % (1 << NUMBER_BITS) / FPS
+
+
 def burn(picture: npt.NDArray[np.uint8], number: int) -> None:
     """Draw the code of a number into a yuv420p picture, (height * 3 / 2, width)."""
     rows, chroma_rows = HEIGHT_PX // STRIP, HEIGHT_PX // STRIP // 4

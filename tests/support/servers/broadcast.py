@@ -91,16 +91,16 @@ class Broadcast:
                 body = (self.media / part / segment_file(segment % SEGMENTS)).read_bytes()
                 write(segment_file(segment), b"" if part in without else body)
 
-    def send_chunk(self) -> None:
-        """The next chunk is there, of CHUNK_FRAMES; with its last one the segment is whole."""
+    def send_chunk(self, without: Sequence[str] = ()) -> None:
+        """The next chunk is there, of CHUNK_FRAMES; with its last one the segment is whole. without: as of `send`."""
         segment, whole = self._publication.listed, False
         for part, write in self._writers.items():
             body = read_part(self.media / part / segment_file(segment % SEGMENTS), self._chunk)
             assert body is not None
-            write(part_file(segment, self._chunk), body)
+            write(part_file(segment, self._chunk), b"" if part in without else body)
             whole = self._chunk == CHUNKS - 1
         if whole:
-            self.send()
+            self.send(without=without)
         self._chunk = 0 if whole else self._chunk + 1
 
     def end(self) -> None:
