@@ -17,6 +17,7 @@ from abr.core.enhancement import ActionShare, Currency, Family, PlanOffer
 from abr.core.frame_plan import FramePlan, carry_name, dumps_plan, upscale_name
 from abr.core.options import counted_quality
 from abr.core.title import Quality, Rendition
+from abr.media.video_codecs import codec_of
 from abr.progress import ShareListener
 from abr.quality.segment_figures import lift_judge
 from enhancers.measurement.offers import OfferCandidate
@@ -71,9 +72,18 @@ def make_plans(
 
 
 def _planned_exits(offered: Sequence[OfferCandidate]) -> Iterator[list[OfferCandidate]]:
-    """Of each rendition the exits to plan with: those of one family from the first on, without gaps."""
+    """Of each rendition the exits to plan with: those of one family from the first on, without gaps.
+
+    Plans carry gains along the codec's motion: there is none where its decoder tells no motion.
+    """
     order = list(TIER_DEPTHS)
-    networks = [each for each in offered if each.tier in order and each.family in (Family.CONTENT, Family.GENERIC)]
+    networks = [
+        each
+        for each in offered
+        if each.tier in order
+        and each.family in (Family.CONTENT, Family.GENERIC)
+        and codec_of(each.rendition.codecs).exports_motion
+    ]
 
     def place(each: OfferCandidate) -> tuple[str, bool, int]:
         return each.rendition.id, each.family is Family.GENERIC, order.index(each.tier)
