@@ -76,13 +76,13 @@ def to_local_request(request: PlayRequest, manifest_url: str) -> LocalRequest:
     )
 
 
-def to_started_event(request: PlayRequest, title_id: str, session_id: str) -> Started:
-    """The first event of the session's log."""
+def to_started_event(request: PlayRequest, title_id: str, session_id: str, controller: str) -> Started:
+    """The first event of the session's log. controller: who decides, as far as that is known."""
     return Started(
         t_s=0.0,
         session=session_id[:128],
         title=title_id[:128],
-        controller=(request.controller or _CONTROLLER)[:128],
+        controller=(controller or request.controller or _CONTROLLER)[:128],
         device=(request.profile.device.name if request.profile else "")[:128],
         network=(request.trace.name if request.trace else "")[:128],
         software=f"toprung {version('toprung')}",

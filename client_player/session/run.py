@@ -214,13 +214,13 @@ async def _open_source(context: _SessionContext) -> Source:
         manifest_url = await find_manifest(request.url, request.title, context.direct)
         clock.start()
         local = await open_local(to_local_request(request, manifest_url), transport=transport, listener=listener)
-        log.append(to_started_event(request, local.title.id, "local"))
+        log.append(to_started_event(request, local.title.id, "local", request.controller))
         return local
     base_url, title_id = await find_title(request.url, request.title, context.direct)
     session_request = to_session_request(request, title_id)
     session = await post_session(context.pool, base_url, session_request)
     clock.start()
-    log.append(to_started_event(request, title_id, session.id))
+    log.append(to_started_event(request, title_id, session.id, session.controller))
     if session.live:
         _check_live(request, title_id)
         return await open_live_source(

@@ -24,13 +24,17 @@ _ANSWER_MAX_S = 60.0
 
 
 class SessionReply(msgspec.Struct, frozen=True):
-    """Answer of `POST /sessions`; further fields are ignored. The URLs may be relative to the server's."""
+    """Answer of `POST /sessions`; further fields are ignored. The URLs may be relative to the server's.
+
+    controller: who decides; empty from servers that do not say.
+    """
 
     id: str
     title: str
     manifest_url: str
     title_url: str
     live: bool = False
+    controller: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -155,6 +155,7 @@ async def open_session(request: web.Request) -> web.Response:
         title_url=_title_url(context.settings.media_base, at, state),
         live=state.live,
         expires_s=context.settings.session_ttl_s,
+        controller=state.controller,
     )
     return _json(opened, status=201, headers={"Location": session_url})
 

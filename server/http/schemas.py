@@ -58,6 +58,8 @@ class SessionOpened(Record, frozen=True):
     title_url: str
     """Its `title.json`, which weights lie beside, absolute when a CDN sends them; or a live title's `tables.json`."""
     expires_s: float
+    controller: str
+    """Who decides."""
     live: bool = False
 
 

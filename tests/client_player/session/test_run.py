@@ -205,6 +205,7 @@ def test_an_enhancer_that_breaks_is_survived_and_told(library: Path, tmp_path: P
     played = _watch(library, tmp_path, _request(constant(6e5, 0.05)), Bench(break_at=10), EAGER)
     summary = _numbers(played)
     assert summary.ended == "finished" and summary.frames == 132
+    assert summary.controller == "eager", "the server's choice for who names none"
     assert any("exploded" in event.detail for event in of_kind(played.events, Failed))
 
 
