@@ -45,13 +45,14 @@ def offer_less(path: Path, *, plans: bool) -> None:
     path.write_bytes(dumps(msgspec.structs.replace(table, enhancers=tuple(entries), plans=kept)))
 
 
-async def watch(library: Path, title: str, seconds: float) -> dict[str, object]:
+async def watch(library: Path, title: str, seconds: float, rate: float) -> dict[str, object]:
     """Play in a fresh browser, and tell what its session's log says."""
     async with serving(str(library), EAGER) as url, chromium(software_gpu=True) as browser:
         page = await browser.open(f"{url}?title={title}")
         await ready(page)
         device = await page.tab.inner_text("#device")
         measured = json.loads(await page.tab.evaluate("localStorage.getItem('toprung.profile.1')"))
+        await page.tab.evaluate(f"document.getElementById('video').defaultPlaybackRate = {rate}")
         await page.tab.click("#begin")
         await played(page, seconds)
         frames = await page.tab.evaluate("document.querySelector('video').getVideoPlaybackQuality().droppedVideoFrames")
@@ -88,13 +89,14 @@ async def main() -> None:
     parser.add_argument("library", type=Path)
     parser.add_argument("title")
     parser.add_argument("--seconds", type=float, default=40)
+    parser.add_argument("--rate", type=float, default=1.0, help="The film's speed: less where others use the machine.")
     parser.add_argument("--plans-only", action="store_true", help="Leave the viewing without plans out.")
     given = parser.parse_args()
     for plans in (True,) if given.plans_only else (False, True):
         with tempfile.TemporaryDirectory() as folder:
             shutil.copytree(given.library / given.title, Path(folder) / given.title)
             offer_less(Path(folder) / given.title / ENHANCEMENTS_FILE, plans=plans)
-            found = await watch(Path(folder), given.title, given.seconds)
+            found = await watch(Path(folder), given.title, given.seconds, given.rate)
         print(json.dumps({"with plans" if plans else "without plans": found}, default=str), flush=True)
 
 
