@@ -87,6 +87,15 @@ export function pattern(widthPx, heightPx) {
   return { widthPx, heightPx, y, u: chroma(), v: chroma() };
 }
 
+/** A picture as a VideoFrame that a decoder could have made. */
+export function frameOf({ widthPx, heightPx, y, u, v }) {
+  const data = new Uint8Array(y.length + u.length + v.length);
+  data.set(y);
+  data.set(u, y.length);
+  data.set(v, y.length + u.length);
+  return new VideoFrame(data, { format: "I420", codedWidth: widthPx, codedHeight: heightPx, timestamp: 0 });
+}
+
 /** How a picture lies in a network's working grid, with a border of one position around; and its size when lifted. */
 export function grid({ squeeze, scale }, widthPx, heightPx) {
   const columns = Math.ceil(widthPx / squeeze),

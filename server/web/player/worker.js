@@ -2,7 +2,7 @@
 
 import { architecture, untrained } from "../network/plain.js";
 import { MotionTracker } from "../network/motion.js";
-import { pattern, planes } from "../network/picture.js";
+import { frameOf, pattern, planes } from "../network/picture.js";
 import { openProcessor } from "../network/processor.js";
 import { readChunks } from "../network/weights.js";
 import { openWebGl2 } from "../network/webgl2.js";
@@ -36,12 +36,12 @@ const does = {
 
   /**
    * Time a network of this architecture whose weights mean nothing: {openMs, timesMs}. Where the device can carry, also
-   * {carryMs, plainMs}: of frames that are given what the network gave another, and of plain ones.
+   * {carryMs, plainMs}: of frames that are given what the network gave another, and of plain ones, read back and drawn.
    */
   async trial({ kind, name, widthPx, heightPx, budgetMs }) {
     if (scratch?.kind !== kind) {
       scratch?.close();
-      scratch = await OPENERS[kind]();
+      scratch = await OPENERS[kind](new OffscreenCanvas(1, 1));
     }
     const began = nowMs();
     const network = await scratch.open(untrained(name), widthPx, heightPx);
@@ -51,10 +51,15 @@ const does = {
     const found = { openMs, timesMs: await timesOf(() => network.run(picture), budgetMs) };
     if (network.carry) {
       const tracker = new MotionTracker(picture);
-      const carry = () => network.carry(picture, tracker.follow(picture), 1);
-      await carry(); // compiles
-      found.carryMs = await timesOf(carry, budgetMs);
-      found.plainMs = await timesOf(() => network.carry(picture, null, 0), budgetMs);
+      const show = async (motion) => {
+        const frame = frameOf(picture);
+        await network.carry(await planes(frame), motion(), 1);
+        scratch.present(network, 0); // the next one waits for it
+        frame.close();
+      };
+      await show(() => tracker.follow(picture)); // compiles
+      found.carryMs = await timesOf(() => show(() => tracker.follow(picture)), budgetMs);
+      found.plainMs = await timesOf(() => show(() => null), budgetMs);
     }
     network.close();
     return found;
