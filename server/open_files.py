@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 WANTED_MAX = 65_536
 """More is not asked for, however high the system's own limit is."""
-CACHED_FILES_MAX = 1024
+CACHED_FILES_MAX = 4096
 RESERVE_MIN = 48
 """For listening, logs, the store, files that are being read, and files that left the cache while they are sent."""
 
