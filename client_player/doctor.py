@@ -26,6 +26,9 @@ _CODECS: tuple[tuple[str, Literal["r", "w"]], ...] = (
     ("h264", "r"),
     ("vp9", "r"),
     ("hevc", "r"),
+    ("av1", "r"),
+    ("libx265", "w"),
+    ("libsvtav1", "w"),
 )
 _DISK_MIN_BYTES = 2 << 30
 _PORT = 8080

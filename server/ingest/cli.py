@@ -159,10 +159,17 @@ def prepare(
 
 
 def _encoder(codec: VideoCodec, crf: float | None, preset: str | None) -> VideoEncoder:
-    """The codec's encoder with what the user asks of it. Raises click.UsageError for what it does not know."""
+    """The codec's encoder with what the user asks of it. Raises click.UsageError for what it does not know.
+
+    InputError where it is missing: PyAV's wheels bring all of them, other builds may not.
+    """
+    from av import codecs_available
+
     from server.ingest.encoders.encoder import ENCODERS
 
     encoder = ENCODERS[codec]
+    if encoder.library not in codecs_available:
+        raise InputError(f"This PyAV has no {encoder.library}, which encodes {codec}; the wheel from PyPI has it.")
     if crf is not None and crf > encoder.crf_max:
         raise click.UsageError(f"--crf {crf:g} is more than {codec} has: 0 to {encoder.crf_max:g}.")
     if crf is not None and codec is VideoCodec.AV1 and not crf.is_integer():
