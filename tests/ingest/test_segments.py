@@ -44,7 +44,7 @@ def test_the_parts_of_a_segment_are_the_segment(chunks: list[bytes], each: int) 
     for index, chunk in enumerate(chunks):
         writer.add(chunk, closes=index % each == each - 1)
     writer.close()
-    assert writer.sizes == [len(files[segment_file(index)]) for index in range(-(-len(chunks) // each))]
+    assert list(writer.sizes) == [len(files[segment_file(index)]) for index in range(-(-len(chunks) // each))]
     for index in range(len(writer.sizes)):
         parts = [files[part_file(index, part)] for part in range(min(each, len(chunks) - each * index))]
         assert b"".join(parts) == files[segment_file(index)]

@@ -28,7 +28,8 @@ from abr.media.probe import probe
 from abr.media.source_frames import display_frames, reference_frames
 from abr.quality.vmaf import ffmpeg_program
 from server.ingest.cli import prepare
-from server.ingest.encode_settings import CAP_WINDOW_S, EncodeSettings
+from server.ingest.encode_settings import EncodeSettings
+from server.ingest.encoders.encoder import CAP_WINDOW_S
 from server.ingest.prepare import prepare_title
 from server.media.library import Library
 
