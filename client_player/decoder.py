@@ -15,14 +15,15 @@ _BLACK, _GREY = 16, 128
 """Code values of black luma and of colourless chroma in limited range."""
 
 
-class SegmentDecoder:
-    """The frames of one segment in display order. After damage there are no more, and `failure` says why."""
+class _Decoder:
+    """Gives frames in display order. After damage there are no more, and `failure` says why."""
 
-    def __init__(self, data: bytes, *, threads: int = 1) -> None:
-        self.failure = ""
-        self._frames: Iterator[Frame] = decode_segment(data, threads=threads, motion=True) if data else iter(())
-        if not data:
-            self.failure = "the segment could not be downloaded"
+    too_few = ""
+    """What is wrong when the frames end before the caller has done."""
+
+    def __init__(self, frames: Iterator[Frame], failure: str = "") -> None:
+        self.failure = failure
+        self._frames = frames
 
     def next_frame(self) -> Frame | None:
         """The next frame, or None when there are no more."""
@@ -34,36 +35,36 @@ class SegmentDecoder:
             self.failure = str(error)
             return None
         if frame is None:
-            self.failure = "the segment has fewer frames than the title says"
+            self.failure = self.too_few
         return frame
 
 
-class GrowingDecoder:
-    """The frames of a segment that comes in parts, as of SegmentDecoder. A part that damage precedes has none."""
+class SegmentDecoder(_Decoder):
+    """The frames of one segment, `data`; empty when it could not be downloaded."""
+
+    too_few = "the segment has fewer frames than the title says"
+
+    def __init__(self, data: bytes, *, threads: int = 1) -> None:
+        if data:
+            super().__init__(decode_segment(data, threads=threads, motion=True))
+        else:
+            super().__init__(iter(()), "the segment could not be downloaded")
+
+
+class GrowingDecoder(_Decoder):
+    """The frames of a segment that comes in parts. A part that damage precedes has none."""
+
+    too_few = "the part has fewer frames than its boxes say"
 
     def __init__(self, *, threads: int = 1) -> None:
-        self.failure = ""
+        super().__init__(iter(()))
         self._decoder = ChunkDecoder(threads=threads, motion=True)
-        self._frames: Iterator[Frame] = iter(())
 
     def feed(self, data: bytes) -> None:
         """The next part comes, behind the init segment; empty when it could not be downloaded."""
         if not data and not self.failure:
             self.failure = "the rest of the segment could not be downloaded"
         self._frames = self._decoder.decode(data)
-
-    def next_frame(self) -> Frame | None:
-        """The next frame of the part, or None when there are no more."""
-        if self.failure:
-            return None
-        try:
-            frame = next(self._frames, None)
-        except MediaError as error:
-            self.failure = str(error)
-            return None
-        if frame is None:
-            self.failure = "the part has fewer frames than its boxes say"
-        return frame
 
 
 def black_frame(width_px: int, height_px: int) -> Frame:

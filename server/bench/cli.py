@@ -39,7 +39,7 @@ CROWD_S = 60.0
 FULL_CORE_SESSIONS = 10_000
 """What one core is to hold."""
 FULL_CORE_CONNECTIONS = 8_000
-"""The server refuses more at a usual limit of 20,000 open files. They ask more often instead."""
+"""Each asks more often than a viewer does. Of more, the first would idle too long while the last are opened."""
 FULL_CORE_OPENINGS_PER_S = 300
 CDN = "https://cdn.example.com/titles"
 """Nothing is fetched from it."""
@@ -115,7 +115,7 @@ def measure_crowd(folder: Path, kinds: Kinds, say: Say) -> dict[str, Any]:
 
 
 def _measure_full_core(library: Path, kinds: Kinds, say: Say) -> dict[str, Any]:
-    """As many connections as a usual limit of open files allows, asking as FULL_CORE_SESSIONS would."""
+    """FULL_CORE_CONNECTIONS viewers, who ask as often as FULL_CORE_SESSIONS would together."""
     rate_per_s = FULL_CORE_SESSIONS / SEGMENT_S
     with toprung(library, *SERVER_OPTIONS) as server:
         found = crowd(
