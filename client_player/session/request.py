@@ -20,6 +20,8 @@ from client_player.source.local_session import LocalRequest
 from client_player.source.session_request import ServerSessionRequest
 
 _CONTROLLER = "toprung"
+_PLAN_WAIT_S = 10
+"""In virtual time the player would reach segments before the server has planned for them, which takes wall time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +64,7 @@ def to_session_request(request: PlayRequest, title_id: str) -> ServerSessionRequ
         families=request.families,
         buffer_max_s=request.buffer_max_s,
         group=request.group,
+        plan_wait_s=_PLAN_WAIT_S if request.virtual_time else 0,
     )
 
 

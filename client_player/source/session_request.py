@@ -14,6 +14,7 @@ import msgspec
 from abr.core.device import DeviceProfile
 from abr.core.enhancement import Family
 from abr.errors import InputError
+from abr.protocols.prefer import PREFER, wait_preference
 from abr.protocols.session_api import PUBLIC_ID_CHARACTERS
 from abr.records import dumps, loads
 from abr.virtual_time import working
@@ -43,7 +44,8 @@ class ServerSessionRequest:
 
     version: of the title, when the viewer has begun with one; empty: the one of now. visit: names the viewer's visit,
     so that a session opened anew is decided by the same controller, also while the server compares several. group:
-    names the link that the viewer shares with others; empty: none is told.
+    names the link that the viewer shares with others; empty: none is told. plan_wait_s: for how long the viewer would
+    rather wait for the server's plans than be decided for without.
     """
 
     title: str
@@ -54,6 +56,7 @@ class ServerSessionRequest:
     version: str = ""
     visit: str = field(default_factory=lambda: secrets.token_urlsafe(12))
     group: str = ""
+    plan_wait_s: int = 0
 
     @property
     def wants_enhancement(self) -> bool:
@@ -87,11 +90,14 @@ async def post_session(pool: aiohttp.ClientSession, base_url: str, request: Serv
     Raises DownloadError when the server cannot be reached or fails, InputError when it refuses the request.
     """
     url = urljoin(base_url, "sessions")
+    headers = {"Content-Type": "application/json"}
+    if request.plan_wait_s:
+        headers[PREFER] = wait_preference(request.plan_wait_s)
     try:
         with working():
             async with (
                 asyncio.timeout(_ANSWER_MAX_S),
-                pool.post(url, data=request.body(), headers={"Content-Type": "application/json"}) as response,
+                pool.post(url, data=request.body(), headers=headers) as response,
             ):
                 answer, _ = await read_body(response, _ANSWER_MAX_BYTES)
                 status = response.status

@@ -14,6 +14,7 @@ from abr.core.events import EventBatch
 from abr.core.live.tables import TABLES_FILE
 from abr.core.title import TITLE_FILE
 from abr.errors import FormatError
+from abr.protocols.prefer import PREFER, read_wait_s
 from abr.records import dumps, loads
 from server.clock import iso_time
 from server.context import Context, get_context
@@ -143,7 +144,8 @@ async def open_session(request: web.Request) -> web.Response:
     if not context.limits.admit_session(request.remote or ""):
         raise RequestError(429, "Too many sessions opened from this address; wait a little.", {"Retry-After": "1"})
     body = await _read(request, SessionRequest, "session request")
-    session_id, state = await context.sessions.open(body, request.remote or "")
+    wait_s = read_wait_s(request.headers.get(PREFER, ""))
+    session_id, state = await context.sessions.open(body, request.remote or "", wait_s)
     at = url_prefix(request)
     session_url = f"{at}/sessions/{session_id}"
     opened = schemas.SessionOpened(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from abr.controllers.guard import decide_batch
@@ -12,11 +13,11 @@ from abr.controllers.toprung.bottleneck import Turn
 from abr.controllers.toprung.controller import Toprung
 from abr.controllers.toprung.plan_library import PlanLibrary
 from abr.core.control import Controller, Decision, Observation
-from abr.core.options import Menu
+from abr.core.options import Menu, PriceList
 from server.concurrency.batcher import TurnBatcher
 from server.monitoring.metrics import Metrics
 from server.session_service.groups import Links
-from server.sessions.plan_queue import PlanQueue, Requester
+from server.sessions.plan_queue import WAIT_MAX_S, PlanQueue, Requester
 from server.sessions.state import SessionState
 
 Query = tuple[Controller, Observation]
@@ -68,6 +69,15 @@ class ControllerRunner:
             if not controller.is_precomputed(*what):
                 await asyncio.to_thread(controller.preload, *what)
         await self._queue.wait(controller, menu, buffer_max_s, requester)
+
+    async def plan_all(
+        self, name: str, prices: PriceList, buffer_max_s: float, requester: Requester, wait_s: float
+    ) -> None:
+        """Returns when controller `name` has its plans for all segments, or after WAIT_MAX_S, or wait_s if shorter."""
+        menus = (prices.menu(segment, 1) for segment in range(len(prices.duration_s)))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(wait_s, WAIT_MAX_S)):
+                await self._queue.wait_for_all(self._controllers[name], menus, buffer_max_s, requester)
 
     async def decide(self, name: str, observation: Observation, session_id: str, requester: Requester) -> Decision:
         """The decision of controller `name`, or of the default one when it is no longer there."""

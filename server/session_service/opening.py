@@ -64,11 +64,11 @@ class SessionOpener:
         self._groups = groups
         self._experiment = experiment
 
-    async def open(self, request: SessionRequest, address: str = "") -> tuple[str, SessionState]:
+    async def open(self, request: SessionRequest, address: str = "", wait_s: float = 0.0) -> tuple[str, SessionState]:
         """Open a session; returns its id. Raises RequestError when the title or the controller is not there.
 
         address: where the request comes from; the plans that it needs take turns with those of other addresses, and
-        the server may group by it.
+        the server may group by it. wait_s: the viewer waits so long at most for the plans of all its segments.
         """
         version, is_live = await self._version(request)
         place = self._experiment.draw(request.visit) if self._experiment and not request.controller else None
@@ -95,6 +95,8 @@ class SessionOpener:
         requester = self._pricing.requester(state, address)
         if not is_live:  # its plans are asked for with the first segment: where that is, the viewer knows
             await self._controllers.plan(controller, prices.menu(0, 1), state.buffer_max_s, requester)
+            if wait_s > 0:
+                await self._controllers.plan_all(controller, prices, state.buffer_max_s, requester, wait_s)
         return await self._repository.create(state), state
 
     async def _version(self, request: SessionRequest) -> tuple[str, bool]:

@@ -78,9 +78,12 @@ class SessionService:
         """Returns when all plans that viewers need are there; decisions do without them meanwhile."""
         await self._controllers.all_planned()
 
-    async def open(self, request: SessionRequest, address: str = "") -> tuple[str, SessionState]:
-        """Open a session; returns its id. The title and the controller must exist. address: who asks."""
-        session_id, state = await self._opener.open(request, address)
+    async def open(self, request: SessionRequest, address: str = "", wait_s: float = 0.0) -> tuple[str, SessionState]:
+        """Open a session; returns its id. The title and the controller must exist.
+
+        address: who asks. wait_s: for how long it would rather wait for plans than be decided for without.
+        """
+        session_id, state = await self._opener.open(request, address, wait_s)
         self._metrics.count_opening(state.controller, store_key(session_id))
         started = Started(
             t_s=0.0,

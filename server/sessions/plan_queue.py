@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict, deque
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
@@ -137,6 +138,19 @@ class PlanQueue:
         request = request._replace(segment=later)
         if not request.is_precomputed():
             self._ask(request, requester)
+
+    async def wait_for_all(
+        self, controller: Controller, menus: Iterable[Menu], buffer_max_s: float, requester: Requester
+    ) -> None:
+        """Returns when the plans of every menu's segment are there, or are not to be had. One waits at a time."""
+        if not _precomputes(controller):
+            return
+        for menu in menus:
+            if (prices := menu.prices) is not None:
+                request = PlanRequest(controller, prices, menu.segment, menu.weights_bytes, buffer_max_s)
+                done = None if request.is_precomputed() else self._ask(request, requester)
+                if done is not None:
+                    await asyncio.shield(done)
 
     def _ask(self, request: PlanRequest, requester: Requester) -> asyncio.Future[None] | None:
         """None when too many wait already."""

@@ -2,8 +2,9 @@
 
 Alone, a viewer takes what it gets for what there is. Yet what it gets is what the others leave: more whenever one of
 them pauses, less as soon as that one goes on. Together they know the link. A download that shared it with k others saw
-one part of k + 1, so its rate times the flows under way is the capacity. That is divided fairly
-(`abr.controllers.fair_shares`), and each viewer's plan then expects its share.
+one part of k + 1, so its rate times the flows under way is the capacity. Each viewer's plan then expects its share:
+the mean of a fair one (`abr.controllers.fair_shares`), which all hold to in the long run, and of an equal one, which
+is what TCP gives to those who download at the same time. Who has nothing left to download has none.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ SILENT_S = 90.0
 """Who asked for nothing in so long has gone."""
 CAPACITY_GAIN = 0.25
 """Share of what one download tells of the capacity that the estimate follows at once."""
-SHARE_BUFFER_S = 20.0
-OWN_BUFFER_S = 40.0
+SHARE_BUFFER_S = 30.0
+OWN_BUFFER_S = 60.0
 """Of two such buffers, the smaller lets a viewer go by its share, the larger by its own downloads (`expecting`)."""
 SPANS_MAX = 4
 """Finished downloads of a viewer that are remembered."""
@@ -40,11 +41,13 @@ class _Member:
     """A viewer. Times on the clock of all: seen_s of its last request, spans_s when its downloads flowed.
 
     size_bytes: of the one under way since seen_s. learned: the last one that the link's capacity was read off.
+    is_last: that is its last one.
     """
 
     curve: tuple[RatePoint, ...] = ()
     seen_s: float = 0.0
     size_bytes: float = 0.0
+    is_last: bool = False
     spans_s: list[tuple[float, float]] = field(default_factory=list)
     learned: Download | None = None
 
@@ -62,6 +65,7 @@ class Turn(NamedTuple):
         """The controller's decision, its reason with the share. The link knows now what comes next over it."""
         menu, option = self.observation.menu, decision.option
         self.member.size_bytes = float(menu.size_bytes[0, option] + menu.weights_bytes[option])
+        self.member.is_last = menu.segments_left <= 1
         if not self.told:
             return decision
         return replace(decision, reason=decision.reason[: REASON_MAX - len(self.told)] + self.told)
@@ -96,12 +100,12 @@ class Bottleneck:
     def take_turn(self, viewer: Hashable, observation: Observation, now_s: float) -> Turn:
         """The first half of `decide`, for who asks the controller for several viewers at once."""
         member = self._join(viewer, now_s)
-        member.curve = rate_curve(observation.menu)
+        member.curve, member.is_last = rate_curve(observation.menu), False
         if is_starting(observation):
             return Turn(observation, "", member)
         self._learn(member, observation.downloads[-1], now_s - observation.now_s)
         share_bps = self._share_bps(member)
-        told = f"; {share_bps / 1e3:.0f} kbit/s are its share among {len(self._members)} on the link"
+        told = f"; {share_bps / 1e3:.0f} kbit/s are its share among {len(self._downloading)} on the link"
         return Turn(expecting(observation, share_bps), told, member)
 
     def leave(self, viewer: Hashable) -> None:
@@ -131,11 +135,17 @@ class Bottleneck:
         seen_bps, before_bps = rate_bps * flows, self.capacity_bps
         self.capacity_bps = seen_bps if before_bps is None else before_bps + CAPACITY_GAIN * (seen_bps - before_bps)
 
+    @property
+    def _downloading(self) -> list[_Member]:
+        """Those who go on to share the link."""
+        return [member for member in self._members.values() if not member.is_last]
+
     def _share_bps(self, member: _Member) -> float:
+        """The geometric mean of the two: forecasts are of logarithms."""
         assert self.capacity_bps is not None
-        members = list(self._members.values())
-        shares_bps = fair_shares([other.curve for other in members], self.capacity_bps)
-        return shares_bps[members.index(member)]
+        members = self._downloading
+        fair_bps = fair_shares([other.curve for other in members], self.capacity_bps)[members.index(member)]
+        return math.sqrt(fair_bps * self.capacity_bps / len(members))
 
 
 def _beside(member: _Member, span_s: tuple[float, float], rate_bps: float) -> float:

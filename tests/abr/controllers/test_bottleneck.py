@@ -17,8 +17,9 @@ from abr.simulation.traces import constant
 PRICES = classic_prices(segments=30)
 
 
-def observe(downloads: tuple[Download, ...] = (), buffer_s: float = 10.0) -> Observation:
-    return Observation(now_s=8.0, menu=PRICES.menu(2, 8), buffer_s=buffer_s, buffer_max_s=60.0, downloads=downloads)
+def observe(downloads: tuple[Download, ...] = (), buffer_s: float = 10.0, segment: int = 2) -> Observation:
+    menu = PRICES.menu(segment, 8)
+    return Observation(now_s=8.0, menu=menu, buffer_s=buffer_s, buffer_max_s=60.0, downloads=downloads)
 
 
 @pytest.mark.parametrize("viewers", [1, 2, 6])
@@ -56,6 +57,29 @@ def test_who_ended_leaves_its_share_at_once() -> None:
     assert "among 2 on" in bottleneck.decide("a", observe((download,)), 8.0).reason
 
 
+def test_who_downloads_its_last_segment_leaves_its_share_to_the_others() -> None:
+    bottleneck = Bottleneck(Toprung())
+    for viewer in "abc":
+        bottleneck.decide(viewer, observe(), 0.0)
+    download = Download(started_s=0.0, duration_s=8.0, latency_s=0.0, size_bytes=1_000_000)
+    bottleneck.decide("b", observe((download,), segment=len(PRICES.duration_s) - 1), 8.0)
+    assert "among 2 on" in bottleneck.decide("a", observe((download,)), 8.0).reason
+    bottleneck.decide("b", observe((download,)), 9.0)  # it went back
+    assert "among 3 on" in bottleneck.decide("a", observe((download,)), 9.0).reason
+
+
+def test_equal_viewers_expect_equal_parts_however_the_fair_division_falls() -> None:
+    bottleneck, shares_kbps = Bottleneck(Toprung()), []
+    for viewer in range(12):
+        bottleneck.decide(viewer, observe(), 0.0)
+    download = Download(started_s=0.0, duration_s=8.0, latency_s=0.0, size_bytes=1_000_000)
+    bottleneck.capacity_bps = 6e6
+    for viewer in range(12):
+        turn = bottleneck.take_turn(viewer, observe((download,)), 8.0)
+        shares_kbps.append(float(turn.told.split()[1]))
+    assert max(shares_kbps) < 2 * min(shares_kbps)
+
+
 def test_a_download_tells_of_the_link_once_however_often_it_is_told() -> None:
     bottleneck = Bottleneck(Toprung())
     for size_bytes in (1_000_000, 4_000_000):
@@ -91,6 +115,6 @@ def test_a_short_buffer_goes_by_the_share_and_a_full_one_by_its_own_downloads() 
     downloads = (Download(started_s=0.0, duration_s=2.0, latency_s=0.0, size_bytes=1_000_000),)
     own = forecast_throughput(downloads)
     short = forecast_throughput(downloads, expecting(observe(downloads, 5.0), 5e5).memory)
-    full = forecast_throughput(downloads, expecting(observe(downloads, 50.0), 5e5).memory)
+    full = forecast_throughput(downloads, expecting(observe(downloads, 60.0), 5e5).memory)
     assert short.level == short.mean == pytest.approx(13.122, abs=1e-3)  # ln 500,000
     assert (full.level, full.mean) == pytest.approx((own.level, own.mean))

@@ -91,6 +91,28 @@ async def test_a_controller_that_decides_without_a_plan_is_never_waited_for(libr
     assert held.plans == 1, "asked for twice, made once"
 
 
+async def test_who_prefers_to_wait_has_the_plans_of_all_its_segments(library, clock):
+    slow, registry = Slow(), Registry("controller")
+    registry.add("slow", lambda: slow)
+    settings = Settings(library=str(library), controller="slow")
+    async with TestClient(TestServer(create_app(settings, registry=registry, clock=clock))) as client:
+        for prefer, plans in (("respond-async", 1), ("wait=0", 1), ("Wait = 5;x, respond-async", 2)):
+            answer = await client.post("/sessions", json={"title": "bbb"}, headers={"Prefer": prefer})
+            assert answer.status == 201
+            assert len(slow.plans) == plans
+
+
+async def test_a_preference_to_wait_is_no_promise_to_wait_without_end(library, clock):
+    held, registry = Held(), Registry("controller")
+    registry.add("held", lambda: held)
+    settings = Settings(library=str(library), controller="held")
+    async with TestClient(TestServer(create_app(settings, registry=registry, clock=clock))) as client:
+        answer = await client.post("/sessions", json={"title": "bbb"}, headers={"Prefer": "wait=1"})
+        assert answer.status == 201
+        assert held.plans == 0
+        held.let.set()
+
+
 def asked(name):
     return PlanRequest(name, None, 0, np.zeros(1), 60.0)
 
