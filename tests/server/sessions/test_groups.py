@@ -47,7 +47,7 @@ async def watch(client: TestClient, clock, paths: Sequence[str], numbers: Sequen
     """All ask for these segments, together, and each takes until the next. The rates of the last round, in kbit/s."""
     sizes = dict.fromkeys(paths, 20_000)
     for number in numbers:
-        now_s = ROUND_S * (number - 1)
+        now_s, last = ROUND_S * (number - 1), dict(sizes)
         for path in paths:
             download = None
             if number > 1:
@@ -56,7 +56,6 @@ async def watch(client: TestClient, clock, paths: Sequence[str], numbers: Sequen
             answer = await client.get(f"{path}/video/{number}.m4s", headers=told(now_s, download))
             assert answer.status == 200
             assert answer.headers["Toprung-Reason"].isascii()
-            last = dict(sizes)
             sizes[path] = len(await answer.read())
         clock.now_s += ROUND_S
     return [8e-3 * last[path] / ROUND_S for path in paths]
