@@ -106,6 +106,13 @@ def play(
     )
     outcome = _play_with_progress(request)
     _print_outcome(outcome, out, as_json)
+    if failures := outcome.summary.controller_failures:
+        from abr.errors import ControllerError
+
+        raise ControllerError(
+            f"Controller {outcome.summary.controller} failed {failures} times, and the lowest rung played in its place;"
+            " the reasons of these segments say why."
+        )
     return _INTERRUPTED if outcome.summary.partial else 0
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C in the middle of a session: it ends at once, and what was seen until then is summed up and written."""
+"""How `toprung play` ends: by Ctrl-C, at once and with all that was seen until then; with an error of a controller."""
 
 from __future__ import annotations
 
@@ -39,3 +39,18 @@ async def test_an_interrupted_session_leaves_a_summary_and_a_report_that_say_so(
     assert "stopped" in (tmp_path / "out" / "report.html").read_text()
     last = (tmp_path / "out" / "session.jsonl").read_text().splitlines()[-1]
     assert json.loads(last)["reason"] == "stopped"
+
+
+@pytest.mark.slow
+async def test_a_session_whose_controller_failed_is_played_and_then_ends_with_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("class Mine:\n    def decide(self, seen):\n        raise RuntimeError('broke')\n")
+    async with serving(str(prepared_library().root)) as url:
+        asked = ["--families", "none", "--json", "--speed", "max", "--local", "--controller", f"{file}:Mine"]
+        player = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "abr", "play", url, *asked), stdout=PIPE, stderr=PIPE
+        )
+        printed, talk = (output.decode() for output in await player.communicate())
+    assert player.returncode == 1
+    assert "failed 3 times, and the lowest rung played" in talk and "Traceback" not in talk
+    assert json.loads(printed)["controller_failures"] == 3
