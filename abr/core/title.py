@@ -12,6 +12,7 @@ A title folder holds:
     video/<rendition id>/init-avc1.mp4 the same as avc1, for standard manifests (init-hvc1.mp4 of HEVC, none of AV1)
     audio/<track id>/init.mp4          audio/<track id>/seg-00001.m4s …
     subtitles/<track id>.vtt           all cues of one track, WebVTT
+    thumbnails/sheet-00001.jpg …       small pictures for the seek bar, many in one file
     plans.bin                          plans for common devices (see abr.controllers.toprung.plan_file)
     enhancements.json                  EnhancementTable, once trained or priced (see abr.core.enhancement)
     enhancers/…                        the weights chunks that the table names
@@ -134,6 +135,25 @@ class SubtitleTrack(Record, frozen=True, omit_defaults=True):
     role: SubtitleRole = "subtitle"
 
 
+class Thumbnails(Record, frozen=True):
+    """Small pictures for the seek bar, in sheets of columns × rows, row by row. The last sheet may end in black.
+
+    every_s: seconds from one picture to the next; the first is that of instant 0. width_px, height_px: of one picture.
+    """
+
+    every_s: Seconds
+    width_px: Positive
+    height_px: Positive
+    columns: Positive
+    rows: Positive
+    sheet_bytes: tuple[Positive, ...]
+
+    @property
+    def sheet_s(self) -> float:
+        """Seconds of the title that one whole sheet shows."""
+        return self.every_s * self.columns * self.rows
+
+
 class Source(Record, frozen=True):
     """The file that the title was prepared from.
 
@@ -172,6 +192,7 @@ class Title(Record, frozen=True):
     no_enhancement: Literal[True] | UnsetType = UNSET
     """Set where the title's makers do not want its pictures enhanced: nothing offers, trains or imports enhancers."""
     subtitles: tuple[SubtitleTrack, ...] = ()
+    thumbnails: Thumbnails | None = None
 
     def check_enhancement(self) -> None:
         """Raises InputError for a title that may not be enhanced."""
@@ -209,6 +230,11 @@ def load_title(folder: Path) -> Title:
 def segment_file(segment: int) -> str:
     """File name of a 0-based segment: seg-00001.m4s for segment 0."""
     return f"seg-{segment + 1:05d}.m4s"
+
+
+def sheet_file(sheet: int) -> str:
+    """File name of a 0-based sheet of thumbnails: sheet-00001.jpg for sheet 0."""
+    return f"sheet-{sheet + 1:05d}.jpg"
 
 
 def part_file(segment: int, part: int) -> str:

@@ -26,7 +26,7 @@ WEB = Path(str(files("server"))) / "web"
 GENERIC = WEB.parents[1] / "enhancers" / "weights"
 """The generic networks' weights: a client has them with the program, a page gets them from here as /web/generic/."""
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'{cdn}; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'{cdn}; connect-src 'self'{cdn}; "
     "media-src 'self' blob:; worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 """Nothing from elsewhere, nothing inline, nothing made from text. Media Source Extensions plays from a blob: URL.

@@ -11,7 +11,7 @@ from abr.core.title import TITLE_FILE, Title
 from abr.errors import StorageError, ToprungError
 from abr.files import fsync_path, write_atomically
 from abr.records import dumps_pretty
-from server.ingest.manifest import MPD_FILE, standard_mpd
+from server.ingest.manifests.title import MPD_FILE, standard_mpd
 from server.media.library import Library
 
 PUT_ASIDE_FILE = f".{ENHANCEMENTS_FILE}"

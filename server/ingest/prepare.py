@@ -16,32 +16,28 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from msgspec import UNSET
-
-from abr.controllers.toprung.title_plans import write_plans
-from abr.core.title import TITLE_FILE, AudioTrack, Quality, Rendition, Source, SubtitleTrack, Title
+from abr.core.title import AudioTrack, Quality, SubtitleTrack, Title
 from abr.errors import InputError, StorageError, ToprungError
 from abr.files import file_sha256, write_file
-from abr.media.display_filters import display_filters
 from abr.media.probe import SourceInfo, probe
 from abr.media.source_frames import display_frames
 from abr.progress import Advance, ProgressBars, no_bars
-from abr.quality.vmaf import Box, meter_of
-from abr.records import Record, dumps_pretty
 from server.ingest.audio import encode_sounds
 from server.ingest.checkpoints import Checkpoints, Fingerprint
 from server.ingest.encode import EncodedRung, encode_ladder
 from server.ingest.encode_settings import EncodeSettings, segment_length
 from server.ingest.encoders.options import describe_encoder
-from server.ingest.identifiers import identifier_of, readable_name
+from server.ingest.identifiers import identifier_of
 from server.ingest.ladder import Rung, caps_from_samples, check_caps, plan_sizes, planned_sizes
-from server.ingest.manifest import manifests, segment_ends_s
+from server.ingest.manifests.title import segment_ends_s
 from server.ingest.permission import forbids_enhancement, permit_enhancement
 from server.ingest.plain_quality import PictureFinder, Sampling, measure_rendition, rendition_files
 from server.ingest.subtitles.tracks import FOLDER as SUBTITLES_FOLDER
 from server.ingest.subtitles.tracks import write_subtitles
+from server.ingest.thumbnails.sheets import FOLDER as THUMBNAILS_FOLDER
+from server.ingest.thumbnails.sheets import ThumbnailMaker
+from server.ingest.title_writer import Made, Video, source_of, write_title
 from server.media.library import IDENTIFIER, Library
-from server.media.versions import media_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,18 +62,6 @@ class Prepared:
     already: bool
     took_s: float
     notes: tuple[str, ...] = ()
-
-
-class Video(Record, frozen=True):
-    """The encoded rungs, and the picture inside letterbox borders at display size."""
-
-    rungs: tuple[EncodedRung, ...]
-    box: Box
-
-    @property
-    def segment_frames(self) -> tuple[int, ...]:
-        """Frames of each segment, the same in all rungs."""
-        return self.rungs[-1].segment_frames
 
 
 def prepare_title(
@@ -161,62 +145,6 @@ def _build_title(
     return write_title(work.title, name, source_of(source, footage, sha256), made, recipe, forbidden=forbidden)
 
 
-def source_of(source: Path, footage: SourceInfo, sha256: str) -> Source:
-    """What a title says of the file that it was prepared from."""
-    return Source(
-        name=readable_name(source),
-        sha256=sha256,
-        width_px=footage.coded_width_px,
-        height_px=footage.coded_height_px,
-        duration_s=footage.duration_s,
-        filters=tuple(display_filters(footage)),
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
-    """Everything of a title that was encoded and measured."""
-
-    footage: SourceInfo
-    rungs: tuple[Rung, ...]
-    video: Video
-    tracks: tuple[AudioTrack, ...]
-    qualities: dict[str, Quality]
-    subtitles: tuple[SubtitleTrack, ...] = ()
-    how: str = ""
-    """What is to be told of the encoding beside the recipe."""
-
-
-def write_title(
-    folder: Path, name: str, source: Source, made: Made, recipe: EncodeSettings, *, forbidden: bool = False
-) -> Title:
-    """Write what makes encoded and measured segments a title: title.json, manifests, plans. Raises StorageError."""
-    footage, video = made.footage, made.video
-    title = Title(
-        id=name,
-        display_width_px=footage.display_width_px,
-        display_height_px=footage.display_height_px,
-        frame_rate=footage.frame_rate,
-        segment_duration_s=tuple(float(frames / footage.rate) for frames in video.segment_frames),
-        segment_frames=video.segment_frames,
-        renditions=tuple(
-            _rendition(rung, encoded, footage.rate) for rung, encoded in zip(made.rungs, video.rungs, strict=True)
-        ),
-        audio=made.tracks,
-        source=source,
-        plain_quality=made.qualities,
-        meter=meter_of(every_frames=recipe.vmaf_every, crop=video.box, panel_every_segments=recipe.panel_every),
-        encoder=", ".join(filter(None, (describe_encoder(recipe), made.how))),
-        version=media_version(folder),
-        no_enhancement=True if forbidden else UNSET,
-        subtitles=made.subtitles,
-    )
-    for file, data in {**manifests(title), TITLE_FILE: dumps_pretty(title)}.items():
-        write_file(folder / file, data)
-    write_plans(folder, title, None)
-    return title
-
-
 def plan_ladder(
     source: Path, footage: SourceInfo, recipe: EncodeSettings, bars: ProgressBars = no_bars
 ) -> tuple[Rung, ...]:
@@ -257,14 +185,16 @@ def _encode(
     work: Checkpoints,
     bars: ProgressBars,
 ) -> Video:
-    folder = work.empty_folder("video")
+    folder, small_folder = work.empty_folder("video"), work.empty_folder(THUMBNAILS_FOLDER)
     finder = PictureFinder(footage.frames_expected)
+    display_px = footage.display_width_px, footage.display_height_px
+    thumbnails = ThumbnailMaker(display_px, footage.rate, lambda name, data: write_file(small_folder / name, data))
     with bars(f"encoding {len(rungs)} rungs", footage.frames_expected) as advance:
-        frames = finder.watch(display_frames(source, footage))
+        frames = thumbnails.watch(finder.watch(display_frames(source, footage)))
         encoded = encode_ladder(
             frames, rungs, recipe, footage.rate, lambda rung: _make_writer(folder / rung.id), advance=advance
         )
-    return Video(rungs=encoded, box=finder.box())
+    return Video(rungs=encoded, box=finder.box(), thumbnails=thumbnails.finish())
 
 
 def _encode_sound(
@@ -333,18 +263,3 @@ def measure_quality(
             stopped.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-
-
-def _rendition(rung: Rung, encoded: EncodedRung, rate: Fraction) -> Rendition:
-    longest_s = max(encoded.segment_frames) / rate
-    total_s = sum(encoded.segment_frames) / rate
-    return Rendition(
-        id=rung.id,
-        width_px=rung.width_px,
-        height_px=rung.height_px,
-        codecs=encoded.codecs,
-        bandwidth_bps=int(max(encoded.segment_bytes) * 8 / longest_s) + 1,
-        average_bps=int(sum(encoded.segment_bytes) * 8 / total_s) + 1,
-        init_bytes=encoded.init_bytes,
-        segment_bytes=encoded.segment_bytes,
-    )

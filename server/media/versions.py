@@ -10,7 +10,7 @@ import hashlib
 import re
 from pathlib import Path, PurePosixPath
 
-MEDIA_FOLDERS = ("video", "audio")
+MEDIA_FOLDERS = ("video", "audio", "thumbnails")
 _MEDIA = tuple(f"{folder}/" for folder in MEDIA_FOLDERS)
 _VERSION_DIGITS = 16
 _VERSIONED = re.compile(r"v-([0-9a-f]{16})/(.+)", re.DOTALL)
@@ -24,10 +24,10 @@ _DRIVEN = "driven"
 
 
 def media_version(folder: Path) -> str:
-    """The version of the media in a title folder: any byte of an init or media segment changes it."""
+    """The version of the media in a title folder: any byte of a segment or of a sheet of thumbnails changes it."""
     digest = hashlib.sha256()
     for part in MEDIA_FOLDERS:
-        for path in sorted((folder / part).rglob("*.m*")):
+        for path in sorted((folder / part).rglob("*.[mj]*")):
             digest.update(f"{path.relative_to(folder)} {path.stat().st_size}\n".encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()[:_VERSION_DIGITS]

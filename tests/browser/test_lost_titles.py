@@ -18,7 +18,7 @@ from viewers import EAGER
 
 from abr.core.title import TITLE_FILE
 from abr.records import dumps
-from server.ingest.manifest import manifests
+from server.ingest.manifests.title import manifests
 from server.media.kept_versions import kept_folder
 from server.media.library import Library
 from server.media.removal import remove_title

@@ -7,7 +7,7 @@ import re
 import msgspec
 from titles import prepared_title
 
-from server.ingest.manifest import driven_master_playlist, master_playlist
+from server.ingest.manifests.title import driven_master_playlist, master_playlist
 
 
 def test_a_dense_last_segment_is_within_the_bandwidth_that_hls_declares() -> None:

@@ -15,7 +15,7 @@ from oracle import decode
 from titles import prepared_title
 
 from abr.core.title import Title, segment_file
-from server.ingest.manifest import ENHANCEMENT_URN
+from server.ingest.manifests.title import ENHANCEMENT_URN
 
 
 @pytest.fixture(scope="module")

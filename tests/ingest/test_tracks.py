@@ -96,7 +96,7 @@ def test_subtitles_are_webvtt_on_the_clock_of_the_title(film, title):
 
 def test_dash_offers_each_by_language_role_and_label(film, title):
     for file in ("manifest.mpd", "driven.mpd"):
-        _, *others = MPEGDASHParser.parse((film / file).read_text()).periods[0].adaptation_sets
+        _, *others, _images = MPEGDASHParser.parse((film / file).read_text()).periods[0].adaptation_sets
         assert [each.content_type for each in others] == ["audio"] * 3 + ["text"] * 3
         assert [each.lang for each in others] == ["en", "de", "fr"] * 2
         roles = [role.value for each in others for role in each.roles]
@@ -142,7 +142,7 @@ def test_subtitles_that_cannot_be_placed_are_told_of():
 
 def test_two_of_one_name_are_told_apart(tmp_path):
     from abr.core.title import SubtitleTrack
-    from server.ingest.manifest_parts import names_of
+    from server.ingest.manifests.hls import names_of
 
     same = [SubtitleTrack(id=f"s{number}", size_bytes=1, language="en", name='The "end"') for number in range(3)]
     assert names_of(same) == ["The 'end'", "The 'end' (2)", "The 'end' (3)"]

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 from abr.core.live.timeline import Span
 from server.clock import iso_time
-from server.ingest.manifest_parts import Element, mpd_duration
+from server.ingest.manifests.dash import Element, mpd_duration
 from server.live.edge.presentation import LivePresentation
 
 PROFILE = "http://www.dashif.org/guidelines/low-latency-live-v5"

@@ -16,7 +16,21 @@ from server.ingest.audio import FRAME_SAMPLES
 from server.ingest.cmaf import INIT_FILE, standalone_init_file
 from server.ingest.encode import timescale
 from server.ingest.encoders.encoder import CAP_WINDOW_S
-from server.ingest.manifest import (
+from server.ingest.manifests.dash import (
+    NAMES,
+    PROFILES,
+    Element,
+    Start,
+    mpd_duration,
+    sound_set,
+    timeline,
+    video_representation,
+    video_set,
+    xml,
+)
+from server.ingest.manifests.hls import master_head, target_s, variant
+from server.ingest.manifests.shown import as_standalone
+from server.ingest.manifests.title import (
     DRIVEN_FILE,
     DRIVEN_ID,
     DRIVEN_MASTER_FILE,
@@ -24,22 +38,6 @@ from server.ingest.manifest import (
     MASTER_FILE,
     MPD_FILE,
     client_data_reporting,
-)
-from server.ingest.manifest_parts import (
-    NAMES,
-    PROFILES,
-    Element,
-    Start,
-    as_standalone,
-    master_head,
-    mpd_duration,
-    sound_set,
-    target_s,
-    timeline,
-    variant,
-    video_representation,
-    video_set,
-    xml,
 )
 from server.live.edge.low_latency_dash import ANNOUNCED, offer_early
 from server.live.edge.low_latency_hls import Parts, driven_parts, first_with_parts, picture_parts, sound_parts
@@ -126,7 +124,7 @@ def driven_playlist(shown: LivePresentation) -> dict[str, bytes]:
 
 
 def driven_mpd(shown: LivePresentation) -> bytes:
-    """The MPD of a session, as `server.ingest.manifest.driven_mpd` is: one Representation, decided for each segment."""
+    """The MPD of a session: one Representation, decided for each segment (`server.ingest.manifests.title`)."""
     mpd, base, shown = _head(shown), f"../../titles/{shown.name}/", shown.unbroken()
     mpd.insert(1, client_data_reporting())  # the schema wants it after ProgramInformation
     top = shown.renditions[-1]

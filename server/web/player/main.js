@@ -7,6 +7,7 @@ import { countedQuality } from "./choices.js";
 import { Health } from "./health.js";
 import { load, watchOffers } from "./live.js";
 import { Link, NETWORKS } from "./link.js";
+import { Preview } from "./preview.js";
 import { HOPELESS, UNMEASURED, fitting, jobs, keptUp, measure, settled } from "./profile.js";
 import { Session, json } from "./session.js";
 import { hint, status } from "./status.js";
@@ -53,6 +54,8 @@ const pickers = new TrackPickers({
   hear: (index) => showing?.session.stream.hear(index),
   failed: (problem) => console.warn(problem),
 });
+
+const preview = new Preview($("seek"), $("preview"), $("preview-at"));
 
 async function begin() {
   const { titles: all } = await json(at("titles"), {});
@@ -170,6 +173,7 @@ async function start(atS = 0) {
     if (mine !== loaded) return session.stop("stopped");
     showing = { session, ladder };
     pickers.offer(mine.title, session.titleUrl());
+    preview.offer(mine.title, session.titleUrl());
     session.stream.expectMeasurement(!mine.measured);
     if (mine.measured) await equip(session);
     session.stream.start(atS);

@@ -13,12 +13,14 @@ const catchUpRate = Number(asked.get("catch_up") || 1); // how fast hls.js may p
 const clockFps = Number(asked.get("clock") || 0); // burnt_clock.py's pictures a second, when it is the source
 const language = asked.get("language"); // of the sound; none: what the player takes
 const text = asked.get("text"); // language of the subtitles; none: as the player has it
+const thumbnailS = Number(asked.get("thumbnail") || -1); // the instant whose thumbnail is looked for; below 0: none
 const video = document.getElementById("video");
 
 const seen = window.seen = {
   frames: [], // of each composed frame [media time s, height px, currentTime when shown, instant s]
   stalls: [], // [media time s, seconds] that the clock stood still after the first frame, seeks apart
   latencies: [], // with a clock, of each composed frame [instant s, from glass to glass s, by the player's own count s]
+  thumbnail: null, // of the instant ?thumbnail=…: {url, x, y, width, height}
   tracks: null, // with a language: those of sounds and of texts that the player knows
   cues: [], // of each that is to be read [media time s when the browser told of it, its words]
   errors: [], startupS: null, ended: false, audioBytes: 0,
@@ -69,6 +71,11 @@ function playDash() {
       tell(sounds.map(track => track.lang), texts.map(track => track.lang));
     });
   }
+  if (thumbnailS >= 0) {
+    dash.on("streamInitialized", () => dash.provideThumbnail(thumbnailS, ({ url, x, y, width, height }) => {
+      seen.thumbnail = { url, x, y, width, height };
+    }));
+  }
   dash.on("error", event => seen.errors.push("dash.js: " + JSON.stringify(event.error || event)));
   ownLatencyS = () => dash.getCurrentLiveLatency();
   dash.initialize(video, source, true);
@@ -93,6 +100,10 @@ async function playShaka() {
     it.selectAudioTrack(sounds.find(track => track.language === language));
     it.selectTextTrack(texts.find(track => track.language === text));
     await it.setTextTrackVisibility?.(true);
+  }
+  if (thumbnailS >= 0) {
+    const { uris, positionX: x, positionY: y, width, height } = await it.getThumbnails(it.getImageTracks()[0].id, thumbnailS);
+    seen.thumbnail = { url: uris[0], x, y, width, height };
   }
   await video.play();
 }

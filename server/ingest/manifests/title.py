@@ -14,24 +14,30 @@ from abr.media.video_codecs import codec_of
 from server.ingest.audio import FRAME_SAMPLES, frame_ends
 from server.ingest.cmaf import INIT_FILE, standalone_init_file
 from server.ingest.encode import timescale
-from server.ingest.manifest_parts import (
+from server.ingest.manifests.dash import (
     BEGINNING,
     FIRST_SOUND,
     NAMES,
     PROFILES,
     Element,
-    as_standalone,
-    master_head,
     mpd_duration,
     sound_set,
     subtitle_set,
-    target_s,
+    thumbnail_set,
     timeline,
-    variant,
     video_representation,
     video_set,
     xml,
 )
+from server.ingest.manifests.hls import (
+    THUMBNAILS_FILE,
+    master_head,
+    target_s,
+    thumbnail_playlist,
+    thumbnail_variant,
+    variant,
+)
+from server.ingest.manifests.shown import as_standalone
 from server.media.versions import session_title_base
 
 MPD_FILE = "manifest.mpd"
@@ -63,6 +69,8 @@ def manifests(title: Title) -> dict[str, bytes]:
         files[f"{track.id}.m3u8"] = media_playlist(f"audio/{track.id}", INIT_FILE, audio_durations_s(title))
     for subtitles in title.subtitles:
         files[f"{subtitles.id}.m3u8"] = _media_playlist("", [title.duration_s], [f"subtitles/{subtitles.id}.vtt"])
+    if title.thumbnails:
+        files[THUMBNAILS_FILE] = thumbnail_playlist(title.thumbnails, title.duration_s)
     return files
 
 
@@ -103,14 +111,17 @@ def master_playlist(title: Title) -> bytes:
     lines = master_head(title, base="")
     for rendition in title.renditions:
         lines += variant(title, as_standalone(rendition), _peak_bps(title, rendition), f"{rendition.id}.m3u8")
+    lines += [thumbnail_variant(title.thumbnails, "")] if title.thumbnails else []
     return ("\n".join(lines) + "\n").encode()
 
 
 def driven_master_playlist(title: Title) -> bytes:
     """The HLS twin of `driven_mpd`, to be served as /sessions/<id>/master.m3u8 beside `driven_media_playlist`."""
     bandwidth_bps = max(_peak_bps(title, rendition) for rendition in title.renditions)
-    lines = master_head(title, base=session_title_base(title.id, title.version))
+    base = session_title_base(title.id, title.version)
+    lines = master_head(title, base)
     lines += variant(title, title.renditions[-1], bandwidth_bps, "video.m3u8")
+    lines += [thumbnail_variant(title.thumbnails, base)] if title.thumbnails else []
     return ("\n".join(lines) + "\n").encode()
 
 
@@ -230,3 +241,5 @@ def _track_sets(title: Title, period: Element, base: str | None) -> None:
         sound_set(period, track, number, base, durations, BEGINNING)
     for number, subtitles in enumerate(title.subtitles, FIRST_SOUND + len(title.audio)):
         subtitle_set(period, subtitles, number, base, title.duration_s)
+    if title.thumbnails:
+        thumbnail_set(period, title.thumbnails, FIRST_SOUND + len(title.audio) + len(title.subtitles), base)

@@ -1,59 +1,25 @@
-"""What manifests are made of: elements of an MPD (ISO/IEC 23009-1) and lines of HLS playlists (RFC 8216)."""
+"""What an MPD is made of: its elements (ISO/IEC 23009-1)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import groupby
-from typing import Protocol
 from xml.etree import ElementTree
 
 import msgspec
 
-from abr.core.title import AudioTrack, Rendition, SubtitleTrack, segment_file
-from abr.media.languages import UNKNOWN
-from abr.media.video_codecs import codec_of
+from abr.core.title import AudioTrack, Rendition, SubtitleTrack, Thumbnails, segment_file, sheet_file
 from server.ingest.cmaf import INIT_FILE
+from server.ingest.manifests.shown import Shown, peak_bps
 
 Element = ElementTree.Element
 FIRST_SOUND = 1
 """Its AdaptationSet; the pictures have 0."""
-DESCRIBES_VIDEO = "public.accessibility.describes-video"
-DESCRIBES_SOUNDS = "public.accessibility.transcribes-spoken-dialog,public.accessibility.describes-music-and-sound"
 
+THUMBNAIL_TILES = "http://dashif.org/guidelines/thumbnail_tile"
 NAMES = segment_file(0).replace("00001", "$Number%05d$")
 PROFILES = "urn:mpeg:dash:profile:isoff-live:2011,urn:mpeg:dash:profile:cmaf:2019"
-
-
-class Shown(Protocol):
-    """What is the same in all renditions, and the sound that goes with them."""
-
-    @property
-    def display_width_px(self) -> int:
-        """Of the picture that a viewer sees."""
-
-    @property
-    def display_height_px(self) -> int:
-        """Of the same."""
-
-    @property
-    def frame_rate(self) -> tuple[int, int]:
-        """Frames a second, as numerator and denominator."""
-
-    @property
-    def audio(self) -> tuple[AudioTrack, ...]:
-        """The one that plays unless asked, and others."""
-
-    @property
-    def subtitles(self) -> tuple[SubtitleTrack, ...]:
-        """Text to read."""
-
-
-def as_standalone(rendition: Rendition) -> Rendition:
-    """As the init segment of standard manifests describes it."""
-    codec = codec_of(rendition.codecs)
-    codecs = rendition.codecs.replace(codec.in_band_entry, codec.standalone_entry, 1)
-    return msgspec.structs.replace(rendition, codecs=codecs)
 
 
 def video_set(shown: Shown, period: Element, top: Rendition) -> Element:
@@ -133,6 +99,34 @@ def subtitle_set(period: Element, track: SubtitleTrack, number: int, base: str |
     ElementTree.SubElement(representation, "BaseURL").text = f"subtitles/{track.id}.vtt"
 
 
+def thumbnail_set(period: Element, thumbnails: Thumbnails, number: int, base: str | None) -> None:
+    """The AdaptationSet of the thumbnails (DASH-IF IOP 4.3, section 6.2.6). base: as in `sound_set`."""
+    images = ElementTree.SubElement(period, "AdaptationSet", id=str(number), contentType="image", mimeType="image/jpeg")
+    if base:
+        ElementTree.SubElement(images, "BaseURL").text = base
+    ElementTree.SubElement(
+        images,
+        "SegmentTemplate",
+        media=f"thumbnails/{sheet_file(0).replace('00001', '$Number%05d$')}",
+        duration=f"{thumbnails.sheet_s:.0f}",
+        startNumber="1",
+    )
+    representation = ElementTree.SubElement(
+        images,
+        "Representation",
+        id="thumbnails",
+        bandwidth=str(peak_bps(thumbnails)),
+        width=str(thumbnails.columns * thumbnails.width_px),
+        height=str(thumbnails.rows * thumbnails.height_px),
+    )
+    ElementTree.SubElement(
+        representation,
+        "EssentialProperty",
+        schemeIdUri=THUMBNAIL_TILES,
+        value=f"{thumbnails.columns}x{thumbnails.rows}",
+    )
+
+
 def _describe(adaptation: Element, track: AudioTrack | SubtitleTrack) -> None:
     """What viewers choose a track by; the schema wants it in this order."""
     if track.name:
@@ -208,70 +202,3 @@ def xml(mpd: Element) -> bytes:
     """The whole file."""
     ElementTree.indent(mpd)
     return b'<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(mpd) + b"\n"
-
-
-def master_head(shown: Shown, base: str) -> list[str]:
-    """The first lines of a master playlist. base: goes before the URLs of the playlists of sound and subtitles."""
-    lines = ["#EXTM3U", "#EXT-X-VERSION:7", "#EXT-X-INDEPENDENT-SEGMENTS"]
-    for sound, name in zip(shown.audio, names_of(shown.audio), strict=True):
-        flags = {"DEFAULT": _yes(sound is shown.audio[0]), "AUTOSELECT": _yes(sound.role != "commentary")}
-        more = {"CHARACTERISTICS": DESCRIBES_VIDEO} if sound.role == "description" else {}
-        lines.append(_media("AUDIO", sound, name, flags, more | {"CHANNELS": str(sound.channels)}, base))
-    for text, name in zip(shown.subtitles, names_of(shown.subtitles), strict=True):
-        forced = text.role == "forced-subtitle"
-        flags = {"DEFAULT": "NO", "AUTOSELECT": _yes(text.role != "commentary"), "FORCED": _yes(forced)}
-        more = {"CHARACTERISTICS": DESCRIBES_SOUNDS} if text.role == "caption" else {}
-        lines.append(_media("SUBTITLES", text, name, flags, more, base))
-    return lines
-
-
-def names_of(tracks: Sequence[AudioTrack | SubtitleTrack]) -> list[str]:
-    """What viewers read, a name of its own for each (RFC 8216, 4.3.4.1.1)."""
-    names: list[str] = []
-    for track in tracks:
-        name = (track.name or ("" if track.language == UNKNOWN else track.language) or track.id).replace('"', "'")
-        alike = sum(each == name or each.startswith(f"{name} (") for each in names)
-        names.append(f"{name} ({alike + 1})" if alike else name)
-    return names
-
-
-def _media(
-    kind: str,
-    track: AudioTrack | SubtitleTrack,
-    name: str,
-    flags: dict[str, str],
-    more: dict[str, str],
-    base: str,
-) -> str:
-    """An EXT-X-MEDIA (RFC 8216, 4.3.4.1)."""
-    language = {} if track.language == UNKNOWN else {"LANGUAGE": track.language}
-    quoted = {"GROUP-ID": kind.lower(), "NAME": name} | language
-    after = more | {"URI": f"{base}{track.id}.m3u8"}
-    attributes = [f'{key}="{value}"' for key, value in quoted.items()]
-    attributes += [f"{key}={value}" for key, value in flags.items()]
-    attributes += [f'{key}="{value}"' for key, value in after.items()]
-    return f"#EXT-X-MEDIA:TYPE={kind},{','.join(attributes)}"
-
-
-def _yes(true: bool) -> str:
-    return "YES" if true else "NO"
-
-
-def variant(shown: Shown, rendition: Rendition, bandwidth_bps: int, uri: str) -> list[str]:
-    """The lines of one variant in a master playlist. bandwidth_bps: the most that its pictures take."""
-    sound_bps = max((track.bandwidth_bps for track in shown.audio), default=0)
-    codecs = ",".join(dict.fromkeys((rendition.codecs, *(track.codecs for track in shown.audio))))
-    head = (
-        f"#EXT-X-STREAM-INF:BANDWIDTH={bandwidth_bps + sound_bps},"
-        f"AVERAGE-BANDWIDTH={rendition.average_bps + sound_bps},"
-        f'CODECS="{codecs}",RESOLUTION={rendition.width_px}x{rendition.height_px},'
-        f"FRAME-RATE={shown.frame_rate[0] / shown.frame_rate[1]:.3f}"
-        + (',AUDIO="audio"' if shown.audio else "")
-        + (',SUBTITLES="subtitles"' if shown.subtitles else "")
-    )
-    return [head, uri]
-
-
-def target_s(durations_s: Sequence[float]) -> int:
-    """EXT-X-TARGETDURATION: the longest segment, to the nearest second (RFC 8216, 4.3.3.1)."""
-    return max(1, int(max(durations_s) + 0.5))
