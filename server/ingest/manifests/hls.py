@@ -82,17 +82,18 @@ def target_s(durations_s: Sequence[float]) -> int:
 
 
 def thumbnail_variant(thumbnails: Thumbnails, base: str) -> str:
-    """The line that leads to the playlist of thumbnails (Roku's Image Media Playlist Specification 0.4)."""
-    size = f"{thumbnails.columns * thumbnails.width_px}x{thumbnails.rows * thumbnails.height_px}"
+    """The line that leads to the playlist of thumbnails (Roku's Image Media Playlist Specification 0.4).
+
+    Its resolution is that of one picture.
+    """
     return (
-        f"#EXT-X-IMAGE-STREAM-INF:BANDWIDTH={peak_bps(thumbnails)},RESOLUTION={size},"
+        f"#EXT-X-IMAGE-STREAM-INF:BANDWIDTH={peak_bps(thumbnails)},RESOLUTION={_size(thumbnails)},"
         f'CODECS="jpeg",URI="{base}{THUMBNAILS_FILE}"'
     )
 
 
 def thumbnail_playlist(thumbnails: Thumbnails, duration_s: float) -> bytes:
     """The playlist of thumbnails. Its last sheet shows what is left of the title."""
-    size = f"{thumbnails.width_px}x{thumbnails.height_px}"
     layout = f"{thumbnails.columns}x{thumbnails.rows}"
     lines = [
         "#EXTM3U",
@@ -106,7 +107,11 @@ def thumbnail_playlist(thumbnails: Thumbnails, duration_s: float) -> bytes:
         lasts_s = min(thumbnails.sheet_s, duration_s - sheet * thumbnails.sheet_s)
         lines += [
             f"#EXTINF:{lasts_s:.6f},",
-            f"#EXT-X-TILES:RESOLUTION={size},LAYOUT={layout},DURATION={thumbnails.every_s:.6f}",
+            f"#EXT-X-TILES:RESOLUTION={_size(thumbnails)},LAYOUT={layout},DURATION={thumbnails.every_s:.6f}",
             f"thumbnails/{sheet_file(sheet)}",
         ]
     return ("\n".join([*lines, "#EXT-X-ENDLIST"]) + "\n").encode()
+
+
+def _size(thumbnails: Thumbnails) -> str:
+    return f"{thumbnails.width_px}x{thumbnails.height_px}"
