@@ -194,11 +194,11 @@ def _profile(path: Path | None) -> DeviceProfile | None:
 
     if path is not None:
         return load(path, DeviceProfile)
-    from enhancers.measurement.device_profile import profile_device
+    from enhancers.measurement.device_profile import ProfileRequest, profile_device
 
     try:
         with _status("Measuring how fast this device enhances (once) …"):
-            _, found = profile_device(None, quick=True, force=False, progress=lambda _what, _done: None)
+            _, found = profile_device(None, ProfileRequest(quick=True), lambda _what, _done: None)
     except ToprungError as error:
         click.echo(f"Playing without enhancement, since this device cannot be measured: {error}", err=True)
         return None
