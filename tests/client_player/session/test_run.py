@@ -9,6 +9,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+import viewers
 from aiohttp import web
 from served import listening, serving
 from titles import prepared_library, prepared_title
@@ -319,3 +320,17 @@ def test_an_enhanced_session_without_a_server_session(library: Path, tmp_path: P
     played = _watch(library, tmp_path, _request(constant(6e5, 0.05), local=True, controller="highest_greedy"))
     assert _numbers(played).ended == "finished"
     assert all(event.seen is not None for event in of_kind(played.events, Decided))
+
+
+@pytest.mark.parametrize(("times", "corrected"), [(1.6, True), (1.0, False)])
+def test_a_player_that_decides_prices_anew_what_takes_longer_than_the_profile_says(
+    library: Path, tmp_path: Path, times: float, corrected: bool
+) -> None:
+    bench = Bench(cost_s=lambda architecture, _: times * PROMISED_S[architecture.removeprefix("test-")])
+    mine = Path(viewers.__file__)
+    request = _request(constant(6e5, 0.05), local=True, controller=f"{mine}:Eager", buffer_max_s=4.0)
+    played = _watch(library, tmp_path, request, bench)
+    last = of_kind(played.events, Decided)[-1]
+    assert ("priced anew: test-" in last.reason) == corrected
+    (frame_ms,) = played.frame_ms.values()
+    assert frame_ms == pytest.approx(times * 1000 * PROMISED_S["high"], rel=0.15)
