@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import signal
-
 import pytest
 from msgspec import structs
 
 from abr.core.device import EnergySource, PowerModel
 from abr.core.enhancement import Tier
-from enhancers.profiling import worker as worker_module
 from enhancers.profiling.worker import Job, MeasuringProcess
 from enhancers.runtime.backends import runnable
 
@@ -51,19 +47,3 @@ def test_a_large_network_leaves_nothing_in_the_memory_of_the_next() -> None:
         before, big, after = (worker.measure(job).peak_bytes for job in (small, large, small))
     assert big > 1.5 * before
     assert after < 1.1 * before
-
-
-@pytest.mark.parametrize(
-    ("end", "failure"), [(signal.SIGSEGV, "signal 11"), (0, "without an answer"), (None, "within")]
-)
-def test_a_child_that_breaks_or_hangs_costs_its_job_alone(
-    monkeypatch: pytest.MonkeyPatch, end: int | None, failure: str
-) -> None:
-    def fall(*_: object) -> None:
-        if end is None:
-            signal.pause()
-        os.kill(os.getpid(), end) if end else os._exit(0)
-
-    monkeypatch.setattr(worker_module, "_JOB_MAX_S", 0.2 if end is None else 30.0)
-    monkeypatch.setattr(worker_module, "_answer_of", fall)
-    assert failure in worker_module._in_child(JOB, None).decode()  # type: ignore[arg-type]
