@@ -17,7 +17,6 @@ from abr.media.video_codecs import VideoCodec
 from abr.progress import show_progress, show_share
 
 if TYPE_CHECKING:
-    from abr.core.device import PowerModel
     from abr.progress import ProgressListener
     from enhancers.workflows.train_job import TrainJob
 
@@ -176,9 +175,10 @@ def profile(
     """
     require("Measuring this device", "onnx" if models else "player")
     from abr.records import dumps
+    from enhancers.cli.power import power_of
     from enhancers.measurement.device_profile import ProfileRequest, as_text, profile_device, profile_networks
 
-    power = _power(full_w, idle_w)
+    power = power_of(full_w, idle_w)
     request = ProfileRequest(quick=quick, force=force, soak_s=soak_s or 0.0, power=power)
     with show_share() as progress:
         path, measured = profile_device(output, request, progress, tell=True)
@@ -187,19 +187,6 @@ def profile(
 
             measured = profile_networks(path, measured, [read_network(model) for model in models], quick=quick)
     click.echo(dumps(measured).decode() if as_json else f"{as_text(measured)}\n{path}")
-
-
-def _power(full_w: float | None, idle_w: float | None) -> PowerModel | None:
-    from abr.core.device import PowerModel
-
-    if full_w is None:
-        if idle_w is not None:
-            raise click.UsageError("--idle-w goes with --full-w.")
-        return None
-    idle_w = full_w / 9 if idle_w is None else idle_w
-    if idle_w >= full_w:
-        raise click.UsageError(f"--idle-w is {idle_w:g} and --full-w {full_w:g}; a device at rest draws less.")
-    return PowerModel(idle_w=idle_w, full_w=full_w, assumed=False)
 
 
 @click.command(context_settings=_SHOW_DEFAULT)

@@ -20,7 +20,7 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-ANSWER_MAX_BYTES = 1 << 20
+ANSWER_MAX_BYTES = 8 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,14 +9,11 @@ and each frame costs something whatever its size. A frame of an enhancer is so m
     scaled       10⁶ pixels made by the display scaler
     added        10⁶ pixels that a residual is added to
     carried      10⁶ pixels whose gain is carried from the frame before
-
-No operation takes less than no time, and errors count relative to what was measured.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import combinations
 
 import numpy as np
 
@@ -26,6 +23,7 @@ from abr.core.frame_plan import carry_name, upscale_name
 from abr.errors import FormatError
 from enhancers.networks import catalog
 from enhancers.networks.plain import PlainArchitecture, parse
+from enhancers.profiling.least_squares import solve_relative
 from enhancers.profiling.measuring import display_px
 
 OPERATIONS = ("frame", "convolution", "position", "scaled", "added", "carried")
@@ -137,7 +135,7 @@ def _fit_way(backend: str, threads: int, cells: Sequence[Measurement]) -> Latenc
         backend=backend,
         threads=threads,
         cells=len(cells),
-        operations_ms=dict(zip(OPERATIONS, _solve(table, times_ms).round(6).tolist(), strict=True)),
+        operations_ms=dict(zip(OPERATIONS, solve_relative(table, times_ms).round(6).tolist(), strict=True)),
         p95_times=max(1.0, float(np.median([each.p95_ms / each.p50_ms for each in cells]))),
         error_p50=float(np.percentile(error, 50)),
         error_p95=float(np.percentile(error, 95)),
@@ -151,28 +149,6 @@ def _errors_across(table: Floats, times_ms: Floats, sizes: Sequence[tuple[int, i
     errors = np.empty(len(times_ms))
     for size in set(sizes):
         held = np.array([each == size for each in sizes])
-        found = table[held] @ _solve(table[~held], times_ms[~held])
+        found = table[held] @ solve_relative(table[~held], times_ms[~held])
         errors[held] = np.abs(found / times_ms[held] - 1)
     return errors
-
-
-def _solve(table: Floats, times_ms: Floats) -> Floats:
-    """Least squares of relative errors over coefficients that are not negative.
-
-    table: (cells, operations). The operations are few, so that each set of them that may be above 0 is tried.
-    """
-    weighted, ones = table / times_ms[:, None], np.ones(len(times_ms))
-    best, least = np.zeros(table.shape[1]), float("inf")
-    for columns in _subsets(np.flatnonzero(table.any(axis=0)).tolist()):
-        part = weighted[:, columns]
-        found, *_ = np.linalg.lstsq(part, ones, rcond=None)
-        loss = float(((part @ found - ones) ** 2).sum())
-        if (found >= 0).all() and loss < least - 1e-12:
-            best, least = np.zeros(table.shape[1]), loss
-            best[columns] = found
-    return best
-
-
-def _subsets(items: Sequence[int]) -> Iterable[list[int]]:
-    for count in range(1, len(items) + 1):
-        yield from (list(chosen) for chosen in combinations(items, count))

@@ -121,7 +121,7 @@ def _time(
             if spent > 1 and (run + 1 >= runs_min or spent > _PATIENCE):
                 return
 
-    energy_j, source = _metered(work, meter)
+    energy_j, source = metered(work, meter)
     return _Timed(times_ms=times_ms, energy_j=energy_j, source=source)
 
 
@@ -141,12 +141,13 @@ def _time_action(
                 enhancer.perform(frame, action)
                 times_ms.append((time.perf_counter() - began_s) * 1000)
 
-        more_j, source = _metered(work, meter)
+        more_j, source = metered(work, meter)
         energy_j += more_j
     return _Timed(times_ms=times_ms, energy_j=energy_j, source=source)
 
 
-def _metered(work: Callable[[], None], meter: WatchedMeter | None) -> tuple[float, EnergySource | None]:
+def metered(work: Callable[[], None], meter: WatchedMeter | None) -> tuple[float, EnergySource | None]:
+    """Do it; joules above those of the idle device, and what they were read from. (0, None) without a source."""
     if meter is None:
         work()
         return 0.0, None
