@@ -11,7 +11,6 @@ import json
 import os
 import stat
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -61,7 +60,7 @@ class Search:
                 for found in self._look(path, str(path), 0):
                     self._models += 1
                     yield found
-            except (OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+            except Exception as error:  # noqa: BLE001 (of a damaged archive, zipfile raises anything)
                 self._skip(str(path), str(error) or type(error).__name__)
 
     def _look(self, path: Path, place: str, depth: int) -> Iterator[Found]:
@@ -128,7 +127,7 @@ class Search:
                 if beside is not None:
                     self._take_out(archive, beside).rename(taken.with_suffix(".bin"))
             yield from self._look(taken, place, depth + 1)
-        except (OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        except Exception as error:  # noqa: BLE001 (as in find)
             self._skip(place, str(error) or type(error).__name__)
 
     def _take_out(self, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Path:
