@@ -47,6 +47,16 @@ class EnergySource(StrEnum):
         return self is EnergySource.MODEL
 
 
+class Wish(StrEnum):
+    """How a viewer wants the device's energy spent."""
+
+    QUALITY = "quality"
+    """The best picture, whatever it takes."""
+    BALANCED = "balanced"
+    SAVER = "saver"
+    """Enhance only where much is gained for little."""
+
+
 class PowerModel(Record, frozen=True):
     """Watts of the device at rest and with all cores at work. Energy above `idle_w` is what work costs."""
 
@@ -146,6 +156,7 @@ class DeviceProfile(Record, frozen=True, omit_defaults=True):
     base_memory_bytes: Count = 0
     """Peak of a process that has loaded what runs enhancers, and opened none."""
     soak: Soak | None = None
+    wish: Wish = Wish.QUALITY
 
     def best(self, architecture: str, width_px: int, height_px: int) -> Measurement | None:
         """The fastest way (by p95) to run this architecture on frames of this size, or None when it was never measured.

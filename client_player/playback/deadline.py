@@ -37,12 +37,13 @@ class TierCandidate:
     """One way to show frames of a rendition. frame_s: predicted seconds a frame, from the device profile.
 
     key: what its speed depends on (architecture and size): experience is kept per key. actions: of a frame plan, what
-    it may do for a frame, from nothing to the deepest exit; frame_s is then a mean.
+    it may do for a frame, from nothing to the deepest exit; frame_s is then a mean. frame_j: joules of a frame.
     """
 
     name: str
     key: str
     frame_s: float
+    frame_j: float = 0.0
     actions: tuple[TierCandidate, ...] = ()
 
 

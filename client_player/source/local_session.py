@@ -149,7 +149,7 @@ class LocalSource:
             wait_s=decision.wait_s,
             reason=f"{decision.reason}{corrected}"[:1024],
             promised_vmaf=float(menu.vmaf[0, decision.option]),
-            promised_quality=float(menu.quality[0, decision.option]),
+            promised_quality=self._prices.shown_quality(index, decision.option),
             size_bytes=int(menu.size_bytes[0, decision.option]),
             seen=seen_of(observation, view.owned),
         )

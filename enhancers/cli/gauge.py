@@ -43,15 +43,16 @@ def gauge(
     read and run in a process of its own, with bounds. Pickled checkpoints are found and never opened.
     """
     require("Gauging models", "onnx")
+    from abr.core.energy import assumed_power
     from abr.files import write_file
     from abr.records import dumps, dumps_pretty
     from enhancers.cli.power import power_of
     from enhancers.gauge.gauge import GaugeRequest
     from enhancers.gauge.gauge import gauge as gauge_paths
     from enhancers.gauge.report import as_html, as_text
-    from enhancers.profiling.energy import assumed_power
+    from enhancers.profiling.machine import cores
 
-    power = power_of(full_w, idle_w) or assumed_power()
+    power = power_of(full_w, idle_w) or assumed_power(cores())
     request = GaugeRequest(paths=paths, power=power, threads=sorted(set(threads)) or (1,), seconds=seconds, run=run)
     with time_limit(limit_s, "Gauging models"), show_share() as progress:
         report = gauge_paths(request, progress)

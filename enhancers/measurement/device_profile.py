@@ -13,14 +13,14 @@ import click
 import msgspec
 
 from abr.core.device import DeviceProfile, Measurement, PowerModel
+from abr.core.energy import assumed_power
 from abr.errors import FormatError, StorageError
 from abr.files import cache_folder, write_atomically
 from abr.progress import ShareListener
 from abr.records import dumps_pretty, load
 from enhancers.networks import catalog
 from enhancers.networks.imported import ImportedNetwork
-from enhancers.profiling.energy import assumed_power
-from enhancers.profiling.machine import this_device, thread_counts
+from enhancers.profiling.machine import cores, this_device, thread_counts
 from enhancers.profiling.schedule import Plan, Schedule, Sizes
 from enhancers.profiling.soak import soak_device
 from enhancers.profiling.worker import Job, MeasuringProcess
@@ -34,7 +34,7 @@ SIZES_PX: Sizes = {
     1.5: ((854, 480), (1280, 720)),
 }
 """Input sizes by network scale: the usual rungs below 720p and 1080p."""
-PROFILE_S, QUICK_S = 50.0, 16.0
+PROFILE_S, QUICK_S = 45.0, 16.0
 """Of measuring. What is under way is finished, and processes have to start: a minute in all, or 20 s."""
 RUNS, QUICK_RUNS = 60, 24
 CELL_S, QUICK_CELL_S = 0.2, 0.1
@@ -84,7 +84,7 @@ def profile_device(
 
 def measure_device(request: ProfileRequest, key: str, progress: ShareListener) -> DeviceProfile:
     """A new profile, under this `weights_hash`."""
-    power, quick = request.power or assumed_power(), request.quick
+    power, quick = request.power or assumed_power(cores()), request.quick
     plan = Plan(
         sizes={scale: sizes[:1] for scale, sizes in SIZES_PX.items()} if quick else SIZES_PX,
         backends=(DEFAULT_BACKEND,) if quick else (DEFAULT_BACKEND, *(b for b in runnable() if b != DEFAULT_BACKEND)),
@@ -134,7 +134,7 @@ def _measure_networks(
     profile: DeviceProfile, networks: Sequence[ImportedNetwork], *, quick: bool
 ) -> Iterator[Measurement]:
     for backend in FOREIGN_BACKENDS[:1] if quick else FOREIGN_BACKENDS:
-        with MeasuringProcess(backend, profile.power or assumed_power()) as worker:
+        with MeasuringProcess(backend, profile.power or assumed_power(cores())) as worker:
             worker.base_memory_bytes()
             for network in networks:
                 for job in _network_jobs(network, backend, quick=quick):

@@ -20,9 +20,6 @@ from enhancers.profiling.machine import POWER_SUPPLIES, cores
 POWERCAP = Path("/sys/class/powercap")
 IDLE_S = 0.5
 """A counter of RAPL moves every millisecond, a GPU's every hundred."""
-_CORE_IDLE_W, _CORE_FULL_W = 0.5, 4.5
-"""Of servers of some years: 280 W for 64 cores. Laptops draw as much for a core, and less at rest."""
-
 Reading = tuple[float, ...]
 
 
@@ -49,12 +46,6 @@ class EnergyMeter(Protocol):
     def joules(self, before: Reading, after: Reading, work: Work) -> float:
         """Used between two readings, by the whole machine as far as the source sees it."""
         ...
-
-
-def assumed_power(count: int | None = None) -> PowerModel:
-    """Watts of a machine of so many cores of which nothing is known; of this one by default."""
-    number = count or cores()
-    return PowerModel(idle_w=_CORE_IDLE_W * number, full_w=_CORE_FULL_W * number)
 
 
 class ModelMeter:

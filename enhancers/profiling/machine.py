@@ -6,9 +6,10 @@ import os
 import platform
 from pathlib import Path
 
-from abr.core.device import Device
+from abr.core.device import Device, Wish
 
 POWER_SUPPLIES = Path("/sys/class/power_supply")
+_LOW_PERCENT = 30.0
 
 
 def this_device() -> Device:
@@ -40,6 +41,22 @@ def processor_name() -> str:
         lines = []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, platform.processor() or platform.machine())
+
+
+def wish_of_power(supplies: Path = POWER_SUPPLIES) -> Wish:
+    """How energy is best spent now: for quality at the mains, saved when little is left, else in between."""
+    if power_source(supplies) != "battery":
+        return Wish.QUALITY
+    left = battery_percent(supplies)
+    return Wish.SAVER if left is not None and left < _LOW_PERCENT else Wish.BALANCED
+
+
+def battery_percent(supplies: Path = POWER_SUPPLIES) -> float | None:
+    """What is left in the fullest battery; None without any that tells."""
+    try:
+        return max((float(each.read_text()) for each in supplies.glob("BAT*/capacity")), default=None)
+    except (OSError, ValueError):
+        return None
 
 
 def power_source(supplies: Path = POWER_SUPPLIES) -> str:

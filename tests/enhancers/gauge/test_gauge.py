@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from model_files import ir_segmenter, onnx_upscaler, write_wild_folder, zipped
 from msgspec import structs
 
+from abr.core.energy import assumed_power
 from abr.errors import InputError
 from abr.records import load, loads
 from enhancers.cli.gauge import gauge as command
@@ -18,7 +19,6 @@ from enhancers.gauge.flops import predict_by_flops
 from enhancers.gauge.gauge import GaugeRequest, gauge
 from enhancers.gauge.records import Anatomy, Format, FoundFile, GaugedModel, GaugeReport, Port, Run
 from enhancers.gauge.report import as_html, as_text
-from enhancers.profiling.energy import assumed_power
 
 
 def quietly(_what: str, _done: float) -> None: ...

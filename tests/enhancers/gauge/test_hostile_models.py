@@ -19,11 +19,11 @@ from model_files import (
 )
 from onnx import numpy_helper
 
+from abr.core.energy import assumed_power
 from enhancers.gauge import discovery
 from enhancers.gauge.discovery import Search
 from enhancers.gauge.gauge import GaugeRequest, gauge
 from enhancers.gauge.records import Format, GaugeReport
-from enhancers.profiling.energy import assumed_power
 
 COPIES = 36
 
