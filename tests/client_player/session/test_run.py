@@ -11,12 +11,14 @@ import aiohttp
 import pytest
 import viewers
 from aiohttp import web
+from msgspec import structs
 from served import listening, serving
 from titles import prepared_library, prepared_title
 from viewers import EAGER, FAST_MACHINE, PROMISED_S, Bench, enhanced_library, of_kind, profile
 
 from abr.controllers import CONTROLLERS
 from abr.core.control import Controller
+from abr.core.device import EnergySource, Wish
 from abr.core.enhancement import ENHANCEMENTS_FILE, EnhancementTable, Family
 from abr.core.events import (
     AnyEvent,
@@ -334,3 +336,22 @@ def test_a_player_that_decides_prices_anew_what_takes_longer_than_the_profile_sa
     assert ("priced anew: test-" in last.reason) == corrected
     (frame_ms,) = played.frame_ms.values()
     assert frame_ms == pytest.approx(times * 1000 * PROMISED_S["high"], rel=0.15)
+
+
+def test_a_session_tells_what_enhancing_took_and_what_that_rests_on(library: Path, tmp_path: Path) -> None:
+    known = profile(prepared_title()[0])
+    rows = [structs.replace(m, energy_mj=30.0, energy_source=EnergySource.RAPL) for m in known.measurements]
+    device = structs.replace(known, measurements=tuple(rows), wish=Wish.BALANCED)
+    request = _request(constant(6e5, 0.05), local=True, controller=f"{viewers.__file__}:Eager", profile=device)
+    played = _watch(library, tmp_path, request)
+    enhanced = sum(event.enhanced_frames for event in of_kind(played.events, Shown))
+    told_j = sum(event.energy_j or 0.0 for event in of_kind(played.events, Shown))
+    assert enhanced > 40 and told_j == pytest.approx(0.030 * enhanced)
+    summary = _numbers(played)
+    assert summary.energy_mj_per_minute == pytest.approx(60_000 * told_j / played.title.duration_s, rel=0.01)
+    (row,) = (value for name, value in as_table(summary) if name == "energy of enhancing")
+    assert "rapl" in row and "balanced" in row and "estimated" not in row
+    estimated = _numbers(_watch(library, tmp_path, replace(request, profile=known)))
+    assert ("estimated" in dict(as_table(estimated))["energy of enhancing"]) and estimated.wish == "quality"
+    plain = _numbers(_watch(library, tmp_path, _plain(local=True, controller="lowest")))
+    assert "energy of enhancing" not in dict(as_table(plain))
