@@ -2,6 +2,7 @@
 
 The usual backend is measured in full. Every other one is tried on two networks; those that come near it there are
 measured in full too, the most promising first. What is left when the time is up is predicted, and says so (`runs` 0).
+What predictions need is measured on the busiest machine too, and may take longer there.
 """
 
 from __future__ import annotations
@@ -67,8 +68,7 @@ class Schedule:
         all_cores, fewer = thread_counts()[-1:], thread_counts()[:-1]
         others = [backend for backend in self.plan.backends if backend != DEFAULT_BACKEND]
         with self._stack:
-            self._run(self._jobs(DEFAULT_BACKEND, _ENDS, all_cores))
-            self._run(self._jobs(DEFAULT_BACKEND, (None,), all_cores))
+            self._run(self._jobs(DEFAULT_BACKEND, (*_ENDS, None), all_cores), whatever_it_takes=True)
             for backend in others:
                 self._run(self._trials(backend, all_cores))
             self._run(self._jobs(DEFAULT_BACKEND, (*_ENDS, None), fewer))
@@ -81,12 +81,12 @@ class Schedule:
         self.found += self._predictions(fits)
         return fits
 
-    def _run(self, jobs: Iterable[Job]) -> None:
+    def _run(self, jobs: Iterable[Job], *, whatever_it_takes: bool = False) -> None:
         for job in jobs:
             left_s = self._until_s - self.clock()
-            if left_s <= 0:
+            if left_s <= 0 and not whatever_it_takes:
                 return
-            self.progress(_STEP, 1 - left_s / self.plan.seconds)
+            self.progress(_STEP, min(1.0, 1 - left_s / self.plan.seconds))
             if job not in self._done:
                 self._done.add(job)
                 self.found += self._worker(job.backend).measure(job).measurements
