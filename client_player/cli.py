@@ -47,6 +47,12 @@ _INTERRUPTED = 130
 @click.option("--language", default="", help="Sound in this language, such as de.  [default: the title's first]")
 @click.option("--local", is_flag=True, help="Decide here, by any standard manifest; --controller may be FILE.py:CLASS.")
 @click.option("--profile", type=FILE, help="Device profile.  [default: what `toprung profile` left behind]")
+@click.option(
+    "--energy",
+    type=click.Choice(["quality", "balanced", "saver", "auto"]),
+    default="quality",
+    help="What the device's energy is for; auto goes by the battery.",
+)
 @click.option("--buffer-max-s", type=FiniteRange(4, 3600), default=30.0, help="Most media to hold.")
 @click.option("--speed", type=click.Choice(["real", "max"]), default="real", help="max skips time in which all wait.")
 @click.option("--sink", default="null", help="Where frames go: null, y4m:PATH or png:FOLDER.")
@@ -66,6 +72,7 @@ def play(
     language: str,
     local: bool,
     profile: Path | None,
+    energy: str,
     buffer_max_s: float,
     speed: str,
     sink: str,
@@ -89,7 +96,7 @@ def play(
         url=url,
         title=title,
         trace=read_trace(trace).begun_at(trace_start_s) if trace else None,
-        profile=_profile(profile) if enhancing else None,
+        profile=_with_wish(_profile(profile), energy) if enhancing else None,
         families=allowed,
         currency=Currency(currency),
         controller=controller,
@@ -194,15 +201,26 @@ def _profile(path: Path | None) -> DeviceProfile | None:
 
     if path is not None:
         return load(path, DeviceProfile)
-    from enhancers.measurement.device_profile import profile_device
+    from enhancers.measurement.device_profile import ProfileRequest, profile_device
 
     try:
         with _status("Measuring how fast this device enhances (once) …"):
-            _, found = profile_device(None, quick=True, force=False, progress=lambda _what, _done: None)
+            _, found = profile_device(None, ProfileRequest(quick=True), lambda _what, _done: None)
     except ToprungError as error:
         click.echo(f"Playing without enhancement, since this device cannot be measured: {error}", err=True)
         return None
     return found
+
+
+def _with_wish(profile: DeviceProfile | None, energy: str) -> DeviceProfile | None:
+    """The profile with what the viewer wants energy spent for."""
+    import msgspec
+
+    from abr.core.device import Wish
+    from enhancers.profiling.machine import wish_of_power
+
+    wish = wish_of_power() if energy == "auto" else Wish(energy)
+    return profile and msgspec.structs.replace(profile, wish=wish)
 
 
 def _slow_enhancers_file() -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 import msgspec
@@ -11,6 +12,10 @@ from abr.core.title import Count, Positive
 from abr.records import Record
 
 Milliseconds = Annotated[float, Meta(gt=0, le=3_600_000)]
+Watts = Annotated[float, Meta(ge=0, le=100_000)]
+RelativeError = Annotated[float, Meta(ge=0, le=1e9)]
+
+MEASUREMENTS_MAX = 1024
 
 
 class Device(Record, frozen=True):
@@ -24,7 +29,44 @@ class Device(Record, frozen=True):
     """mains, battery or unknown."""
 
 
-class Measurement(Record, frozen=True):
+class EnergySource(StrEnum):
+    """What a figure of energy was read from."""
+
+    RAPL = "rapl"
+    """The processor's own counters (Linux powercap): packages and memory."""
+    NVML = "nvml"
+    """The counter of an NVIDIA GPU."""
+    BATTERY = "battery"
+    """The battery's discharge: the whole device."""
+    MODEL = "model"
+    """Nothing was measured: idle + utilisation × (full - idle), from the time that the processor worked."""
+
+    @property
+    def is_estimate(self) -> bool:
+        """Whether nothing was measured."""
+        return self is EnergySource.MODEL
+
+
+class Wish(StrEnum):
+    """How a viewer wants the device's energy spent."""
+
+    QUALITY = "quality"
+    """The best picture, whatever it takes."""
+    BALANCED = "balanced"
+    SAVER = "saver"
+    """Enhance only where much is gained for little."""
+
+
+class PowerModel(Record, frozen=True):
+    """Watts of the device at rest and with all cores at work. Energy above `idle_w` is what work costs."""
+
+    idle_w: Watts
+    full_w: Watts
+    assumed: bool = True
+    """Neither measured nor given by anyone: reckoned from the number of cores."""
+
+
+class Measurement(Record, frozen=True, omit_defaults=True):
     """Speed of one architecture at one input size with one backend: decoded frame in, display frame out."""
 
     architecture: str
@@ -36,6 +78,14 @@ class Measurement(Record, frozen=True):
     p50_ms: Milliseconds
     p95_ms: Milliseconds
     memory_bytes: Count = 0
+    """Peak resident memory of a process that does nothing else; 0: not measured."""
+    runs: Count = 1
+    """Frames that were timed; 0: predicted from other measurements of the device."""
+    fixed_ms: Annotated[float, Meta(ge=0, le=3_600_000)] = 0.0
+    """Of p50_ms, what a frame of any size takes."""
+    energy_mj: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
+    """Millijoules of a frame above those of the idle device; 0 without a source."""
+    energy_source: EnergySource | None = None
 
     @property
     def pixels(self) -> int:
@@ -43,31 +93,85 @@ class Measurement(Record, frozen=True):
         return self.width_px * self.height_px
 
     def at(self, width_px: int, height_px: int) -> Measurement:
-        """What the same would take at another size, by its pixels."""
-        times = width_px * height_px / self.pixels
+        """What the same would take at another size: a fixed part, and the rest by its pixels."""
+        fixed = min(1.0, self.fixed_ms / self.p50_ms)
+        times = fixed + (1 - fixed) * (width_px * height_px / self.pixels)
         return msgspec.structs.replace(
-            self, width_px=width_px, height_px=height_px, p50_ms=self.p50_ms * times, p95_ms=self.p95_ms * times
+            self,
+            width_px=width_px,
+            height_px=height_px,
+            p50_ms=self.p50_ms * times,
+            p95_ms=self.p95_ms * times,
+            energy_mj=self.energy_mj * times,
+            runs=0,
+        )
+
+    def slowed(self, times: float) -> Measurement:
+        """The same on a device that takes `times` as long for it."""
+        return msgspec.structs.replace(
+            self,
+            p50_ms=self.p50_ms * times,
+            p95_ms=self.p95_ms * times,
+            fixed_ms=self.fixed_ms * times,
         )
 
 
-class DeviceProfile(Record, frozen=True):
+class LatencyFit(Record, frozen=True):
+    """How long each kind of operation takes with one backend and number of threads, fitted to measurements.
+
+    operations_ms: milliseconds for a unit of work of each operation (`enhancers.profiling.latency_fit`).
+    p95_times: the 95th percentile over the median. Errors are relative, of p50_ms, each size predicted from the others:
+    median and 95th percentile over all cells. flops_error: the same of a model that knows nothing but FLOPs.
+    """
+
+    backend: str
+    threads: Positive
+    cells: Count
+    operations_ms: Annotated[dict[str, Annotated[float, Meta(ge=0, le=3_600_000)]], Meta(max_length=16)]
+    p95_times: Annotated[float, Meta(ge=1, le=1e6)]
+    error_p50: RelativeError
+    error_p95: RelativeError
+    flops_error_p50: RelativeError
+    flops_error_p95: RelativeError
+
+
+class Soak(Record, frozen=True):
+    """A minute of work without a pause: how much of its speed the device loses when it grows warm."""
+
+    architecture: str
+    seconds: Annotated[float, Meta(gt=0, le=86_400)]
+    thermal_drop: Annotated[float, Meta(ge=0, lt=1)]
+    """Share of its speed that is lost by the end; 0: none."""
+
+
+class DeviceProfile(Record, frozen=True, omit_defaults=True):
     """All measurements of one device. `weights_hash` tells whether a cached profile still holds."""
 
     device: Device
-    measurements: Annotated[tuple[Measurement, ...], Meta(max_length=512)]
+    measurements: Annotated[tuple[Measurement, ...], Meta(max_length=MEASUREMENTS_MAX)]
     schema: int = 1
     weights_hash: str = ""
+    fits: Annotated[tuple[LatencyFit, ...], Meta(max_length=64)] = ()
+    power: PowerModel | None = None
+    base_memory_bytes: Count = 0
+    """Peak of a process that has loaded what runs enhancers, and opened none."""
+    soak: Soak | None = None
+    wish: Wish = Wish.QUALITY
 
     def best(self, architecture: str, width_px: int, height_px: int) -> Measurement | None:
         """The fastest way (by p95) to run this architecture on frames of this size, or None when it was never measured.
 
         A size that was not measured is reckoned from the next larger one that was, or else from the largest:
-        convolutions cost by the pixel.
+        convolutions cost by the pixel. What was measured goes before what was predicted. A device that was seen to
+        grow slow with warmth is taken as warm.
         """
         known = [m for m in self.measurements if m.architecture == architecture]
+        known = [m for m in known if m.runs] or known
         fitting = [m for m in known if (m.width_px, m.height_px) == (width_px, height_px)]
         if known and not fitting:
             pixels = width_px * height_px
             nearest = min((m.pixels for m in known if m.pixels >= pixels), default=max(m.pixels for m in known))
             fitting = [m.at(width_px, height_px) for m in known if m.pixels == nearest]
-        return min(fitting, key=lambda m: m.p95_ms, default=None)
+        found = min(fitting, key=lambda m: m.p95_ms, default=None)
+        warm = found is not None and self.soak is not None and self.soak.thermal_drop
+        return found.slowed(1 / (1 - warm)) if found is not None and warm else found

@@ -34,6 +34,7 @@ class Started(Event, frozen=True, tag="started"):
     """The session began. `network` names the trace, or is empty for an unshaped network.
 
     arm: of the server's experiment that the viewer was drawn into; the server says so, whatever a player says.
+    wish: how the viewer wants energy spent, other than for quality. energy_source: what joules in this log rest on.
     """
 
     session: Name
@@ -43,6 +44,8 @@ class Started(Event, frozen=True, tag="started"):
     network: Name = ""
     software: Name = ""
     arm: Name = ""
+    wish: Name | UnsetType = UNSET
+    energy_source: Name | UnsetType = UNSET
 
 
 class ObservationRecord(Record, frozen=True):
@@ -117,6 +120,7 @@ class Shown(Event, frozen=True, tag="shown"):
     latency_s: of a live stream, how far its last frame was behind the live edge; absent for titles.
     lowered_frames: those made with less computing than the frame plan says; absent where there were none. Frames that
     the plan itself leaves plain count among the enhanced ones: its quality is told with them in it.
+    energy_j: joules that enhancing took, above the idle device; absent where nothing was enhanced.
     """
 
     segment: Index
@@ -131,6 +135,7 @@ class Shown(Event, frozen=True, tag="shown"):
     enhance_p50_ms: Span = 0.0
     enhance_p95_ms: Span = 0.0
     latency_s: Span | UnsetType = UNSET
+    energy_j: Span | UnsetType = UNSET
     lowered_frames: Frames | UnsetType = UNSET
 
 

@@ -47,6 +47,8 @@ class PriceList:
     lead_s: (S, O) the compute seconds, of compute_s, that must be done before the segment's first instant: all of them
     on a device that enhances whole segments (BONES), none on one that goes frame by frame and faster than the film.
     weights: per option the chunk keys (sha256) it needs; weights_bytes: chunk key → bytes.
+    energy_w: (O,) watts that enhancing takes, above the idle device, for as long as the segment lasts; None: not known.
+    energy_points: (O,) what `quality` is less by for a viewer who wants energy saved; None for one who does not.
     planned: the list that plans are made of, in the place of this one; None for this one. Of the same options and rows,
     it is for titles whose own list changes more often than plans can be made: live ones.
     """
@@ -62,6 +64,17 @@ class PriceList:
     weights: tuple[tuple[str, ...], ...]
     weights_bytes: dict[str, int]
     planned: PriceList | None = None
+    energy_w: Floats | None = None
+    energy_points: Floats | None = None
+
+    def energy_j(self, segment: int, option: int) -> float:
+        """Joules that enhancing a segment takes; 0 where nothing is known."""
+        return 0.0 if self.energy_w is None else float(self.energy_w[option] * self.duration_s[segment])
+
+    def shown_quality(self, segment: int, option: int) -> float:
+        """What a viewer sees of an option: its quality, before energy was taken off."""
+        quality = float(self.quality[segment, option])
+        return quality if self.energy_points is None else quality + float(self.energy_points[option])
 
     def check(self) -> None:
         """Raises FormatError when the tables do not fit together, or when a segment cannot be had at all."""
@@ -90,6 +103,7 @@ class PriceList:
             vmaf=self.vmaf[span],
             weights_bytes=_lacking_bytes(self, frozenset(owned)),
             prices=self,
+            energy_w=self.energy_w,
         )
 
 
@@ -100,6 +114,7 @@ class Menu:
     duration_s: (H,). size_bytes, compute_s, lead_s, quality, vmaf: (H, O), as in PriceList.
     weights_bytes: (O,) bytes of weights that must be downloaded once before the option can be used.
     prices: the whole list that this menu was cut from, for controllers that plan ahead; None when it is not known.
+    energy_w: (O,) as in PriceList.
     """
 
     choices: tuple[Choice, ...]
@@ -113,6 +128,7 @@ class Menu:
     vmaf: Floats
     weights_bytes: Floats
     prices: PriceList | None = None
+    energy_w: Floats | None = None
 
     def plain(self) -> Menu:
         """The same menu without enhancers: what a classic controller sees."""
@@ -131,6 +147,7 @@ class Menu:
             quality=self.quality[:, indices],
             vmaf=self.vmaf[:, indices],
             weights_bytes=self.weights_bytes[indices],
+            energy_w=None if self.energy_w is None else self.energy_w[indices],
         )
 
 

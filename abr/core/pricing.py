@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 from weakref import WeakValueDictionary
 
 import numpy as np
 
 from abr.core.arrays import Floats
 from abr.core.device import DeviceProfile
+from abr.core.energy import frame_energy_j, price_points
 from abr.core.enhancement import Currency, EnhancementTable, Family, Offer, PlanOffer
 from abr.core.options import FAMILIES, VMAF_MAX, Choice, PriceList, counted_quality
 from abr.core.title import Rendition, Title
@@ -39,15 +40,23 @@ PLAN_WORTH = 0.5
 """Points by which a frame plan must beat every tier that the device can run, to be an option beside them."""
 
 
-def plan_frame_s(plan: PlanOffer, profile: DeviceProfile, rendition: Rendition) -> float | None:
-    """Mean seconds that a plan's frames take the device; None when it has not measured all that the plan does."""
-    total_s = 0.0
+class FrameCost(NamedTuple):
+    """What a frame takes of the device."""
+
+    seconds: float
+    joules: float
+
+
+def plan_frame_cost(plan: PlanOffer, profile: DeviceProfile, rendition: Rendition) -> FrameCost | None:
+    """Mean cost of a plan's frames; None when the device has not measured all that the plan does."""
+    seconds = joules = 0.0
     for each in plan.shares:
         speed = profile.best(each.architecture, rendition.width_px, rendition.height_px) if each.share else None
         if speed is None and each.share:
             return None
-        total_s += each.share * speed.p95_ms / 1000 if speed else 0.0
-    return total_s
+        seconds += each.share * speed.p95_ms / 1000 if speed else 0.0
+        joules += each.share * frame_energy_j(profile, speed) if speed else 0.0
+    return FrameCost(seconds, joules)
 
 
 class TitleOptions:
@@ -76,11 +85,14 @@ class TitleOptions:
         within `load_max` of real time at that size, and it beats plain playback of that rendition on average. The best
         frame plan of which the same is true is offered when it beats all tiers that are, by PLAN_WORTH.
         Without table or profile only plain playback is offered. A segment's bytes include those of the audio it plays
-        with. Raises FormatError when the table does not fit the title.
+        with. For a profile that wishes energy saved, what it takes is taken off quality, in points: what is not worth
+        its energy is not offered. Raises FormatError when the table does not fit the title.
         """
         offered = list(self._offered(profile, families, load_max))
-        columns = tuple(column for column, _ in offered)
-        compute_s = self._frames * np.array([frame_s for _, frame_s in offered])
+        columns = tuple(priced.column for priced in offered)
+        compute_s = self._frames * np.array([priced.cost.seconds for priced in offered])
+        quality = self._shared("quality", columns, lambda column: column.quality)
+        points = np.array([priced.points for priced in offered]) if any(each.points for each in offered) else None
         prices = PriceList(
             rendition_ids=tuple(rendition.id for rendition in self._title.renditions),
             choices=tuple(column.choice for column in columns),
@@ -88,10 +100,12 @@ class TitleOptions:
             size_bytes=self._shared("size_bytes", columns, lambda column: column.sizes),
             compute_s=compute_s,
             lead_s=np.maximum(compute_s - self._duration_s[:, None], 0.0),
-            quality=self._shared("quality", columns, lambda column: column.quality),
+            quality=quality if points is None else quality - points,
             vmaf=self._shared("vmaf", columns, lambda column: column.vmaf),
             weights=tuple(tuple(column.chunks) for column in columns),
             weights_bytes={key: size for column in columns for key, size in column.chunks.items()},
+            energy_w=np.array([priced.cost.joules * self._title.fps for priced in offered]),
+            energy_points=points,
         )
         prices.check()
         return prices
@@ -102,19 +116,24 @@ class TitleOptions:
         """The options of each rendition, plain playback first, with the seconds of compute that a frame takes."""
         title = self._title
         for plain, rendition in zip(self._plain, title.renditions, strict=True):
-            yield plain, 0.0
+            yield _Priced(plain, FrameCost(0.0, 0.0), 0.0)
             if profile is not None and self._table is not None:
-                tiers = list(self._within(plain, _tiers_of(self._table, profile, rendition, families), load_max))
-                plans = self._within(plain, _plans_of(self._table, profile, rendition, families), load_max)
+                lifts = _tiers_of(self._table, profile, rendition, families)
+                tiers = list(self._within(plain, lifts, profile, load_max))
+                plans = self._within(plain, _plans_of(self._table, profile, rendition, families), profile, load_max)
                 yield from _with_plan(tiers, max(plans, key=_mean_quality, default=None))
 
-    def _within(self, plain: _Column, lifts: Iterable[_Lift], load_max: float) -> Iterator[_Priced]:
-        """Those that take no more of real time than `load_max`, and beat plain playback."""
-        for name, offer, frame_s in lifts:
-            if frame_s is None or frame_s * self._title.fps > load_max:
+    def _within(
+        self, plain: _Column, lifts: Iterable[_Lift], profile: DeviceProfile, load_max: float
+    ) -> Iterator[_Priced]:
+        """Those that take no more of real time than `load_max`, beat plain playback, and are worth their energy."""
+        for name, offer, cost in lifts:
+            if cost is None or cost.seconds * self._title.fps > load_max:
                 continue
             if (column := self._lift_column(plain, name, offer)) is not None:
-                yield column, frame_s
+                points = price_points(profile, cost.joules * self._title.fps)
+                if not points or np.nanmean(np.subtract(column.quality, plain.quality)) > points:
+                    yield _Priced(column, cost, points)
 
     def _plain_column(self, index: int, rendition: Rendition) -> _Column:
         sizes = tuple(size + extra for size, extra in zip(rendition.segment_bytes, self._sound, strict=True))
@@ -156,12 +175,16 @@ class _Column:
     chunks: dict[str, int]
 
 
-_Priced: TypeAlias = tuple[_Column, float]
-"""An option, and the seconds of compute that a frame of it takes."""
+class _Priced(NamedTuple):
+    """An option, what a frame of it takes, and the points of quality that its energy has to bring."""
+
+    column: _Column
+    cost: FrameCost
+    points: float
 
 
-_Lift: TypeAlias = tuple[str, Offer, float | None]
-"""The name of an enhancer, its offer, and the seconds that a frame takes the device; None when it has not measured."""
+_Lift: TypeAlias = tuple[str, Offer, FrameCost | None]
+"""The name of an enhancer, its offer, and what a frame takes of the device; None when it has not measured."""
 
 
 def _tiers_of(
@@ -171,7 +194,7 @@ def _tiers_of(
         offer = entry.offer(rendition.id)
         if entry.family in families and offer is not None:
             speed = profile.best(offer.architecture, rendition.width_px, rendition.height_px)
-            yield entry.name, offer, speed.p95_ms / 1000 if speed else None
+            yield entry.name, offer, FrameCost(speed.p95_ms / 1000, frame_energy_j(profile, speed)) if speed else None
 
 
 def _plans_of(
@@ -179,11 +202,11 @@ def _plans_of(
 ) -> Iterator[_Lift]:
     for plan in table.plans:
         if plan.family in families and plan.offer.rendition == rendition.id:
-            yield plan.name, plan.download, plan_frame_s(plan, profile, rendition)
+            yield plan.name, plan.download, plan_frame_cost(plan, profile, rendition)
 
 
 def _mean_quality(priced: _Priced) -> float:
-    return float(np.nanmean(priced[0].quality))
+    return float(np.nanmean(priced.column.quality)) - priced.points
 
 
 def _with_plan(tiers: Sequence[_Priced], plan: _Priced | None) -> Sequence[_Priced]:
@@ -193,8 +216,12 @@ def _with_plan(tiers: Sequence[_Priced], plan: _Priced | None) -> Sequence[_Pric
     """
     if plan is None or _mean_quality(plan) < max(map(_mean_quality, tiers), default=-math.inf) + PLAN_WORTH:
         return tiers
-    bytes_needed = sum(plan[0].chunks.values())
-    kept = [tier for tier in tiers if tier[1] < plan[1] or sum(tier[0].chunks.values()) < bytes_needed]
+    bytes_needed = sum(plan.column.chunks.values())
+    kept = [
+        tier
+        for tier in tiers
+        if tier.cost.seconds < plan.cost.seconds or sum(tier.column.chunks.values()) < bytes_needed
+    ]
     return [*kept, plan]
 
 

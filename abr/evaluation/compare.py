@@ -14,6 +14,7 @@ from rich.table import Column, Table
 
 from abr.controllers import CONTROLLERS, make_controller
 from abr.core.control import Controller
+from abr.core.device import Wish
 from abr.core.enhancement import Currency
 from abr.core.events import dumps_log
 from abr.core.options import PriceList
@@ -50,6 +51,8 @@ class ComparisonRow(msgspec.Struct, frozen=True):
     startup_s: float
     mbytes: float
     enhanced_share: float
+    energy_mj_per_minute: float
+    """Of enhancing, above the idle device; an estimate where the profile's is one."""
     failures: int
     """Times that the controller failed and the lowest rung was played, or a download went on, in its place."""
 
@@ -60,6 +63,7 @@ FIGURES = ComparisonRow.__struct_fields__[2:-1]
 
 def rows_of(controller: str, traces: Sequence[Trace], sessions: Sessions) -> list[ComparisonRow]:
     """The sessions, each in one line of a table."""
+    energy_mj = sessions.energy_mj_per_minute
     shares, vmaf, switches = sessions.enhanced_share, sessions.vmaf.mean(axis=1), sessions.switches_per_minute
     return [
         ComparisonRow(
@@ -74,6 +78,7 @@ def rows_of(controller: str, traces: Sequence[Trace], sessions: Sessions) -> lis
             startup_s=float(sessions.startup_s[i]),
             mbytes=float(sessions.size_bytes[i]) / 1e6,
             enhanced_share=float(shares[i]),
+            energy_mj_per_minute=float(energy_mj[i]),
             failures=int(sessions.failures[i]),
         )
         for i, (trace, experience) in enumerate(zip(traces, sessions.experiences, strict=True))
@@ -109,6 +114,12 @@ _quality = click.option(
     show_default=True,
     help="What counts: VMAF, or the part of a lift that the panel attests.",
 )
+_energy = click.option(
+    "--energy",
+    "wish",
+    type=click.Choice([each.value for each in Wish]),
+    help="How the viewer wants energy spent.  [default: as the profile says]",
+)
 _buffer = click.option(
     "--buffer",
     "buffer_max_s",
@@ -133,6 +144,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @_profile
 @_plain
 @_quality
+@_energy
 @_buffer
 @click.option(
     "--log", type=click.Path(dir_okay=False, path_type=Path), help="Write the session log of the first trace."
@@ -145,6 +157,7 @@ def simulate(
     profile: Path | None,
     plain: bool,
     currency: str,
+    wish: str | None,
     buffer_max_s: float,
     log: Path | None,
     as_json: bool,
@@ -155,7 +168,7 @@ def simulate(
     is 1.
     """
     device = choose_profile(title, profile, plain=plain, say=_warn)
-    prices = load_title(title, device, Currency(currency))
+    prices = load_title(title, device, Currency(currency), Wish(wish) if wish else None)
     traces, chosen = read_traces(trace_path, _warn), make_controller(controller)
     rows, failures = compare_all(prices, traces, {controller: chosen}, buffer_max_s)
     if log is not None:
@@ -182,6 +195,7 @@ def simulate(
 @_profile
 @_plain
 @_quality
+@_energy
 @_buffer
 @click.option(
     "--plot", type=click.Path(dir_okay=False, path_type=Path), help="Write the distributions as .svg or .html."
@@ -195,6 +209,7 @@ def compare(
     profile: Path | None,
     plain: bool,
     currency: str,
+    wish: str | None,
     buffer_max_s: float,
     plot: Path | None,
     as_json: bool,
@@ -206,7 +221,7 @@ def compare(
     """
     names = (*own, *_names(controllers))
     device = choose_profile(title, profile, plain=plain, say=_warn)
-    prices = load_title(title, device, Currency(currency))
+    prices = load_title(title, device, Currency(currency), Wish(wish) if wish else None)
     traces = [trace for path in trace_paths for trace in read_traces(path, _warn)]
     chosen = {name: make_controller(name) for name in dict.fromkeys(names)}
     rows, failures = compare_all(prices, traces, chosen, buffer_max_s)
@@ -256,10 +271,12 @@ def _show(rows: Sequence[ComparisonRow], device: Path | None, as_json: bool) -> 
         "start-up s",
         "MB",
         "enhanced",
+        "mJ/min",
         "failed",
     )
     for name, mean in _means(rows).items():
-        cells = [f"{mean[field]:.2f}" for field in FIGURES[:-1]] + [f"{mean['enhanced_share']:.0%}"]
+        cells = [f"{mean[field]:.2f}" for field in FIGURES[:-2]]
+        cells += [f"{mean['enhanced_share']:.0%}", f"{mean['energy_mj_per_minute']:.0f}"]
         table.add_row(name.rpartition("/")[2], f"{mean['sessions']:.0f}", *cells, f"{mean['failures']:.0f}")
     Console(width=None if sys.stdout.isatty() else 140).print(table)
 

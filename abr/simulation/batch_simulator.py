@@ -55,7 +55,16 @@ class Sessions:
     @property
     def quality(self) -> Floats:
         """(M, S) quality of each segment as shown, in the currency of the price list."""
-        return np.asarray(self.prices.quality[np.arange(self.shown.shape[1]), self.shown])
+        quality = np.asarray(self.prices.quality[np.arange(self.shown.shape[1]), self.shown])
+        return quality if self.prices.energy_points is None else quality + self.prices.energy_points[self.shown]
+
+    @property
+    def energy_mj_per_minute(self) -> Floats:
+        """(M,) millijoules that enhancing took, a minute of media; 0 where nothing is known of it."""
+        if self.prices.energy_w is None:
+            return np.zeros(len(self.shown))
+        joules = (self.prices.energy_w[self.shown] * self.prices.duration_s).sum(axis=1)
+        return np.asarray(60_000 * joules / self.prices.duration_s.sum())
 
     @property
     def vmaf(self) -> Floats:

@@ -10,7 +10,7 @@ import numpy as np
 from msgspec import Meta
 
 from abr.core.arrays import Floats
-from abr.core.device import DeviceProfile
+from abr.core.device import DeviceProfile, Wish
 from abr.core.enhancement import ENHANCEMENTS_FILE, Currency, EnhancementTable
 from abr.core.options import VMAF_MAX, Choice, PriceList
 from abr.core.pricing import price
@@ -47,15 +47,22 @@ class Enhance(msgspec.Struct, frozen=True):
     enhanced_vmaf: list[list[list[float]]]
 
 
-def load_title(path: Path, profile: Path | None = None, currency: Currency = Currency.TRUSTED) -> PriceList:
-    """Price a title folder (for the device of a profile file, if given) or a Sabre movie JSON, which is plain."""
+def load_title(
+    path: Path, profile: Path | None = None, currency: Currency = Currency.TRUSTED, wish: Wish | None = None
+) -> PriceList:
+    """Price a title folder (for the device of a profile file, if given) or a Sabre movie JSON, which is plain.
+
+    wish: how the viewer wants energy spent, in the place of what the profile says.
+    """
     if not path.is_dir():
         return movie_prices(load(path, Movie), path.name)
-    table = path / ENHANCEMENTS_FILE
+    table, device = path / ENHANCEMENTS_FILE, load(profile, DeviceProfile) if profile else None
+    if device is not None and wish is not None:
+        device = msgspec.structs.replace(device, wish=wish)
     return price(
         load(path / TITLE_FILE, Title),
         load(table, EnhancementTable) if table.is_file() else None,
-        load(profile, DeviceProfile) if profile else None,
+        device,
         currency=currency,
     )
 

@@ -50,7 +50,7 @@ class _SegmentEvents:
             wait_s=decision.wait_s,
             reason=decision.reason,
             promised_vmaf=float(prices.vmaf[segment, decision.option]),
-            promised_quality=float(prices.quality[segment, decision.option]),
+            promised_quality=prices.shown_quality(segment, decision.option),
             size_bytes=int(prices.size_bytes[segment, decision.option]),
             seen=seen_of(step.observation, sorted(owned)),
         )

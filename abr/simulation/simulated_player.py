@@ -48,6 +48,8 @@ class Session:
     @property
     def quality(self) -> list[float]:
         """Quality of each segment as shown, in the currency of the price list."""
+        if self.prices.energy_points is not None:
+            return [self.prices.shown_quality(segment, step.shown) for segment, step in enumerate(self.steps)]
         return [row[step.shown] for row, step in zip(tables_of(self.prices).quality, self.steps, strict=True)]
 
     @property

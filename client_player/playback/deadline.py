@@ -27,6 +27,7 @@ _FALLBACKS_MIN = 3
 _FALLBACKS_SHARE = 0.15
 _PLAN_MEMORY = 50
 """Frames of a plan over which its mean cost is told: most cost next to nothing, some a multiple of the mean."""
+_RECENT = 96
 _COST_MAX_S = 1.0
 """Estimates stop here, so that one freak frame cannot keep an enhancer from ever being tried again."""
 
@@ -36,12 +37,13 @@ class TierCandidate:
     """One way to show frames of a rendition. frame_s: predicted seconds a frame, from the device profile.
 
     key: what its speed depends on (architecture and size): experience is kept per key. actions: of a frame plan, what
-    it may do for a frame, from nothing to the deepest exit; frame_s is then a mean.
+    it may do for a frame, from nothing to the deepest exit; frame_s is then a mean. frame_j: joules of a frame.
     """
 
     name: str
     key: str
     frame_s: float
+    frame_j: float = 0.0
     actions: tuple[TierCandidate, ...] = ()
 
 
@@ -58,17 +60,19 @@ class TierStep:
 class EnhancerCost:
     """Seconds of one kind of work. typical_s: a slow mean. careful_s: rises at once, falls slowly.
 
-    memory: frames that typical_s looks back on.
+    memory: frames that typical_s looks back on. recent_s: of the last frames, as they were.
     """
 
     typical_s: float
     careful_s: float
     count: int = 0
     memory: int = 10
+    recent_s: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))
 
     def add(self, seconds: float) -> None:
         """Count one frame that took so many seconds."""
         self.count += 1
+        self.recent_s.append(seconds)
         self.typical_s += (seconds - self.typical_s) / self.memory
         rate = 1.0 if seconds > self.careful_s else 0.05
         self.careful_s = min(_COST_MAX_S, self.careful_s + rate * (seconds - self.careful_s))

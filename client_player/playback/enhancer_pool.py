@@ -7,9 +7,10 @@ from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple, TypeAlias
 
 from abr.core.device import DeviceProfile, Measurement
+from abr.core.energy import frame_energy_j
 from abr.core.enhancement import Currency, EnhancementTable, Family, Offer, PlanOffer
 from abr.core.options import counted_quality
-from abr.core.pricing import plan_frame_s
+from abr.core.pricing import plan_frame_cost
 from abr.core.title import Rendition, Title
 from client_player.playback.deadline import TierCandidate
 from client_player.playback.slow_enhancers import speed_key
@@ -150,19 +151,25 @@ class EnhancerPool:
         if plan is None:
             measured = self._find_measurement(offer)
             assert measured is not None
-            return TierCandidate(name=name, key=speed_key(measured), frame_s=frame_s)
+            return TierCandidate(name=name, key=speed_key(measured), frame_s=frame_s, frame_j=self._frame_j(measured))
         speeds = [self._measurement_of(each.architecture, offer.rendition) for each in plan.shares]
         actions = tuple(
-            TierCandidate(name=name, key=speed_key(speed), frame_s=speed.p95_ms / 1000) if speed else _never(name)
+            TierCandidate(name=name, key=speed_key(speed), frame_s=speed.p95_ms / 1000, frame_j=self._frame_j(speed))
+            if speed
+            else _never(name)
             for speed in speeds
         )
         return TierCandidate(name=name, key=f"{name}@{offer.rendition}", frame_s=frame_s, actions=actions)
+
+    def _frame_j(self, measured: Measurement) -> float:
+        return frame_energy_j(self._profile, measured) if self._profile else 0.0
 
     def _predict_frame_s(self, enhancer: str, rendition: str) -> float | None:
         """Mean seconds of a frame; None when the device has not measured what it takes."""
         plan = self._find_plan(enhancer, rendition)
         if plan is not None and self._profile is not None:
-            return plan_frame_s(plan, self._profile, self._title.rendition(rendition))
+            cost = plan_frame_cost(plan, self._profile, self._title.rendition(rendition))
+            return cost.seconds if cost else None
         measured = self._find_measurement(self.find_offer(enhancer, rendition))
         return measured.p95_ms / 1000 if measured else None
 

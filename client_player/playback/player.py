@@ -44,6 +44,7 @@ from client_player.source.base import (
     Source,
 )
 from client_player.source.mpd import Track, choose_sound
+from client_player.source.speed_drift import seen_frame_ms
 from client_player.transport.http import DownloadError, HttpReply, Transport, merge_downloads
 from client_player.worker_thread import WorkerThread
 
@@ -273,6 +274,7 @@ class Player:
             stalled=self.timeline.started and not self.timeline.is_moving(now_s),
             downloads=tuple(self._downloads),
             owned=self._weights.weights.owned,
+            frame_ms=self.frame_ms,
         )
 
     async def _fetch_video(self, index: int) -> ServedSegment | GrowingSegment | None:
@@ -315,6 +317,11 @@ class Player:
     def audio_offset_max_s(self) -> float:
         """Seconds: the largest difference between the audio received and the media timeline."""
         return self._audio.offset_max_s if self._audio else 0.0
+
+    @property
+    def frame_ms(self) -> Mapping[str, float]:
+        """Milliseconds that a frame of each enhancer took, by `speed_key` of `slow_enhancers`."""
+        return seen_frame_ms({key: cost.recent_s for key, cost in self._deadlines.costs.items()})
 
     @property
     def slow_frame_s(self) -> Mapping[str, float]:

@@ -69,6 +69,8 @@ class ReadyFrame:
     missing: bool = False
     lowered: bool = False
     """Made with less computing than a frame plan says."""
+    energy_j: float = 0.0
+    """That enhancing it took."""
 
     @property
     def last(self) -> bool:
@@ -150,12 +152,14 @@ class _Tally:
     enhanced: int = 0
     late: int = 0
     lowered: int = 0
+    energy_j: float = 0.0
     costs_ms: list[float] = field(default_factory=list)
 
     def count(self, ready: ReadyFrame, due_s: float) -> None:
         self.frames += 1
         self.enhanced += ready.enhancer != PLAIN
         self.lowered += ready.lowered
+        self.energy_j += ready.energy_j
         self.late += ready.missing or ready.ready_s > due_s
         if ready.enhancer != PLAIN:
             self.costs_ms.append(ready.cost_s * 1000)
@@ -248,6 +252,7 @@ class Presenter:
                 enhance_p50_ms=tally.percentile_ms(50),
                 enhance_p95_ms=tally.percentile_ms(95),
                 latency_s=_latency_s(ready, now_s),
+                energy_j=tally.energy_j or UNSET,
                 lowered_frames=tally.lowered or UNSET,
             )
         )

@@ -65,9 +65,10 @@ def adjust_profile(profile: DeviceProfile, slow: SlowEnhancers, now_s: float) ->
 
 
 def _estimate(profile: DeviceProfile, key: str) -> Measurement | None:
-    """The profile's estimate for a size that it did not measure; None for a key that it cannot read."""
+    """The profile's estimate for a size that it did not measure, which a session has; None for a key it cannot read."""
     match = _KEY.fullmatch(key)
-    return profile.best(match[1], int(match[2]), int(match[3])) if match else None
+    known = profile.best(match[1], int(match[2]), int(match[3])) if match else None
+    return msgspec.structs.replace(known, runs=1) if known else None
 
 
 def add_failures(

@@ -32,11 +32,15 @@ BLANK_MAX = 3
 
 
 class _Made(NamedTuple):
-    """How a frame came about: by which enhancer, in how many seconds, and whether by less than was planned for it."""
+    """How a frame came about: by which enhancer, in how many seconds, and whether by less than was planned for it.
+
+    energy_j: joules, as the device profile tells them.
+    """
 
     enhancer: str
     cost_s: float
     lowered: bool = False
+    energy_j: float = 0.0
 
 
 class EnhancementWorker:
@@ -144,6 +148,7 @@ class EnhancementWorker:
                     enhancer=made.enhancer,
                     cost_s=made.cost_s,
                     lowered=made.lowered,
+                    energy_j=made.energy_j,
                     ready_s=self._clock.now_s(),
                     missing=decoded is None,
                 )
@@ -181,7 +186,7 @@ class EnhancementWorker:
         elif choice is not None and enhancer is not None and self._deadlines.allows(self._clock.now_s(), due_s, choice):
             enhanced_s = await self._enhance(job, enhancer, decoded, choice)
             if enhanced_s is not None:
-                return _Made(choice.name, enhanced_s)
+                return _Made(choice.name, enhanced_s, energy_j=choice.frame_j)
         return _Made(PLAIN, await self._upscale(job, decoded))
 
     async def _follow_plan(
@@ -209,7 +214,8 @@ class EnhancementWorker:
         cost_s = self._clock.now_s() - began_s
         self._deadlines.cost(choice).add(cost_s)
         self._deadlines.cost(choice.actions[done]).add(cost_s)
-        return _Made(PLAIN if done == Action.NOTHING < planned else choice.name, cost_s, lowered=done < planned)
+        name, energy_j = PLAIN if done == Action.NOTHING < planned else choice.name, choice.actions[done].frame_j
+        return _Made(name, cost_s, lowered=done < planned, energy_j=energy_j)
 
     async def _enhance(self, job: FrameJob, enhancer: Enhancer, decoded: Frame, choice: TierCandidate) -> float | None:
         """Seconds it took. None when the enhancer raised an error; then it is not used again in this session."""

@@ -24,7 +24,7 @@ from abr.quality.panel import PANEL
 from abr.records import load
 from abr.simulation.traces import Trace
 from client_player.playback.before_after import AFTER_FILE, BEFORE_FILE, PAIR_FILE, PairNote
-from client_player.session.summary import Summary, as_dict, quality_seen
+from client_player.session.summary import Summary, as_dict, is_estimate, quality_seen
 
 REPORT_FILE = "report.html"
 _TRACE_POINTS_MAX = 1500
@@ -85,6 +85,7 @@ def gather(report: ReportData) -> dict[str, Any]:
         "network": started.network if started else "",
         "software": started.software if started else "",
         "summary": as_dict(report.summary),
+        "energy_source": "an estimate" if is_estimate(report.summary.energy_source) else report.summary.energy_source,
         "plain_vmaf": round(sum(segment["plain"] * segment["frames"] for segment in segments) / frames, 2),
         "rungs": [rendition.id for rendition in title.renditions],
         "enhancers": sorted({segment["enhancer"] for segment in segments} - {PLAIN}, key=_family_and_tier),

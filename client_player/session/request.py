@@ -9,7 +9,10 @@ from fractions import Fraction
 from importlib.metadata import version
 from pathlib import Path
 
-from abr.core.device import DeviceProfile
+from msgspec import UNSET
+
+from abr.core.device import DeviceProfile, Wish
+from abr.core.energy import energy_source
 from abr.core.enhancement import Currency, Family
 from abr.core.events import Started
 from abr.core.title import Title
@@ -89,6 +92,8 @@ def to_started_event(request: PlayRequest, title_id: str, session_id: str, contr
         device=(request.profile.device.name if request.profile else "")[:128],
         network=(request.trace.name if request.trace else "")[:128],
         software=f"toprung {version('toprung')}",
+        wish=request.profile.wish if request.profile and request.profile.wish is not Wish.QUALITY else UNSET,
+        energy_source=energy_source(request.profile) if request.profile else UNSET,
     )
 
 

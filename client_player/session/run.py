@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from abr.core.device import Measurement
+from abr.core.device import DeviceProfile, Measurement
 from abr.core.enhancement import EnhancementTable, Offer
 from abr.core.events import AnyEvent, Decided, Ended, Failed, Learnt, Shown
 from abr.core.live.learning import LiveLearning
@@ -42,6 +42,7 @@ from client_player.session.request import (
 from client_player.session.seen_quality import measure_seen_quality
 from client_player.session.summary import Summary, summarise
 from client_player.session_log import SessionLog, to_downloaded_event
+from client_player.source import speed_drift
 from client_player.source.base import Source, SourceListener
 from client_player.source.discovery import find_manifest, find_title
 from client_player.source.live_session import LiveSource, open_live_source, spread_title
@@ -85,7 +86,7 @@ def play(
         else slow_enhancers.SlowEnhancers()
     )
     if request.profile is not None:
-        request = replace(request, profile=slow_enhancers.adjust_profile(request.profile, slow_before, time.time()))
+        request = replace(request, profile=_as_seen(request, request.profile, slow_before))
     with ExitStack() as stack:
         try:
             if request.out is not None:
@@ -96,23 +97,39 @@ def play(
         loop_factory = VirtualTimeLoop if request.virtual_time else asyncio.SelectorEventLoop
         with asyncio.Runner(loop_factory=loop_factory) as runner:
             played = runner.run(watch(request, folder / _LUMA_FILE, listener=listener, on_bytes=on_bytes))
-        if request.slow_enhancers_file and request.profile and played.slow_frame_s:
-            slow_enhancers.save(
-                request.slow_enhancers_file,
-                slow_enhancers.add_failures(slow_before, request.profile, played.slow_frame_s, time.time()),
-            )
+        if request.slow_enhancers_file and request.profile:
+            _keep_speeds(request.slow_enhancers_file, request.profile, slow_before, played)
         return finish(request, played, folder / _LUMA_FILE, on_measured=on_measured)
+
+
+def _as_seen(request: PlayRequest, profile: DeviceProfile, slow: slow_enhancers.SlowEnhancers) -> DeviceProfile:
+    """The profile, corrected by what earlier sessions have seen of this device."""
+    if request.slow_enhancers_file is not None:
+        seen = speed_drift.load_or_empty(request.slow_enhancers_file.with_name(speed_drift.DRIFT_FILE))
+        profile = speed_drift.correct_profile(profile, seen.frame_ms(profile, time.time()))
+    return slow_enhancers.adjust_profile(profile, slow, time.time())
+
+
+def _keep_speeds(path: Path, profile: DeviceProfile, slow: slow_enhancers.SlowEnhancers, played: Played) -> None:
+    """Raises StorageError."""
+    if played.slow_frame_s:
+        slow_enhancers.save(path, slow_enhancers.add_failures(slow, profile, played.slow_frame_s, time.time()))
+    if played.frame_ms:
+        drift_file = path.with_name(speed_drift.DRIFT_FILE)
+        seen = speed_drift.load_or_empty(drift_file)
+        speed_drift.save(drift_file, speed_drift.add_seen(seen, profile, played.frame_ms, time.time()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Played:
-    """What is known when the last frame has been shown. slow_frame_s: as in Player."""
+    """What is known when the last frame has been shown. slow_frame_s, frame_ms: as in Player."""
 
     events: Sequence[AnyEvent]
     title: Title
     table: EnhancementTable | None
     audio_offset_max_s: float
     slow_frame_s: Mapping[str, float] = field(default_factory=dict)
+    frame_ms: Mapping[str, float] = field(default_factory=dict)
 
 
 def open_offer(
@@ -184,6 +201,7 @@ async def watch(
         table=source.table,
         audio_offset_max_s=player.audio_offset_max_s,
         slow_frame_s=player.slow_frame_s,
+        frame_ms=player.frame_ms,
     )
 
 

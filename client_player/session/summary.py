@@ -10,6 +10,7 @@ import numpy as np
 from msgspec import UnsetType
 
 from abr.controllers.guard import FAILED
+from abr.core.device import EnergySource, Wish
 from abr.core.enhancement import PLAIN
 from abr.core.events import AnyEvent, Decided, Downloaded, Ended, Failed, Playing, Shown, Stalled, Started, Stepped
 from abr.core.qoe import experience, switches_per_minute
@@ -69,6 +70,12 @@ class Summary(Record, frozen=True):
     latency_s: float | None = None
     """Of a live stream: how far behind the live edge pictures were shown, the median over segments; None for titles."""
     latency_p95_s: float | None = None
+    wish: str = "quality"
+    """How the viewer wanted the device's energy spent."""
+    energy_mj_per_minute: float = 0.0
+    """Millijoules that enhancing took, a minute of media shown, above the idle device."""
+    energy_source: str = ""
+    """What those rest on; model: an estimate."""
 
 
 def summarise(
@@ -124,6 +131,9 @@ def summarise(
         failures=sum(isinstance(event, Failed) for event in events),
         latency_s=_percentile(latencies, 50),
         latency_p95_s=_percentile(latencies, 95),
+        wish=(started.wish or "quality") if started else "quality",
+        energy_mj_per_minute=round(60_000 * sum(e.energy_j or 0.0 for e in shown) / media_s, 1) if media_s else 0.0,
+        energy_source=(started.energy_source or "") if started else "",
         sound_apart_ms=round(audio_offset_max_s * 1000, 1),
         controller_failures=sum(isinstance(event, Decided) and event.reason.startswith(FAILED) for event in events),
     )
@@ -149,12 +159,25 @@ def as_table(summary: Summary) -> list[tuple[str, str]]:
         *_live_rows(summary),
         ("switches of rendition", f"{summary.switches}, {summary.switches_per_minute:.2f} a minute"),
         ("enhanced", f"{summary.enhanced_share:.1%} of {summary.frames} frames"),
+        *_energy_rows(summary),
         ("late", f"{summary.late_frames} frames ({summary.late_share:.2%})"),
         ("steps, failures", f"{summary.steps}, {summary.failures}"),
         ("QoE", f"{summary.qoe:.1f}" + (" up to where it ended" if summary.partial else "")),
         *([("ended early", summary.ended)] if summary.partial else []),
         *([("controller failed", f"{summary.controller_failures} times")] if summary.controller_failures else []),
     ]
+
+
+def _energy_rows(summary: Summary) -> list[tuple[str, str]]:
+    if not summary.energy_mj_per_minute and summary.wish == Wish.QUALITY:
+        return []
+    source = f"estimated ({summary.energy_source})" if is_estimate(summary.energy_source) else summary.energy_source
+    return [("energy of enhancing", f"{summary.energy_mj_per_minute:.0f} mJ a minute, {source}; wish: {summary.wish}")]
+
+
+def is_estimate(source: str) -> bool:
+    """Whether energy of this source was measured by nothing."""
+    return source not in set(map(str, EnergySource)) or EnergySource(source).is_estimate
 
 
 def _live_rows(summary: Summary) -> list[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -19,7 +19,8 @@ from client_player.transport.http import DownloadError, HttpReply
 class PlayerView:
     """The player's state when it asks for a segment; see abr.core.control.Observation.
 
-    owned: sha256 (64 hex digits) of each weights chunk that was downloaded.
+    owned: sha256 (64 hex digits) of each weights chunk that was downloaded. frame_ms: what a frame took here, by
+    architecture and input size (`client_player.source.speed_drift`).
     """
 
     now_s: float
@@ -30,6 +31,7 @@ class PlayerView:
     stalled: bool
     downloads: tuple[Download, ...]
     owned: tuple[str, ...]
+    frame_ms: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ so nothing is enhanced and the promised quality means little.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 from urllib.parse import urljoin
@@ -27,6 +27,7 @@ from client_player.decoder import count_frames
 from client_player.source.assumed_title import assume_title
 from client_player.source.base import PlayableSegment, PlayerView, ServedSegment, SourceListener, title_segments
 from client_player.source.mpd import MANIFEST_MAX_BYTES, Presentation, loads_mpd
+from client_player.source.speed_drift import correct_profile, describe_correction
 from client_player.source.title_checks import check_title
 from client_player.transport.http import (
     DOCUMENT_MAX_BYTES,
@@ -69,6 +70,8 @@ class LocalSource:
     transport: Transport
     listener: SourceListener
     title_url: str = ""
+    _profile: DeviceProfile | None = field(init=False)
+    """Of the device as this session has seen it."""
     _prices: PriceList = field(init=False)
     _controller: Controller = field(init=False)
     _last: Choice | None = None
@@ -78,13 +81,20 @@ class LocalSource:
     def __post_init__(self) -> None:
         self.title_url = urljoin(self.request.manifest_url, ".")
         self._controller = make_controller(self.request.controller)
-        self._prices = price(
-            self.title,
-            self.table,
-            self.request.profile,
-            families=self.request.families,
-            currency=self.request.currency,
-        )
+        self._profile = self.request.profile
+        self._prices = self._priced()
+
+    def _priced(self) -> PriceList:
+        request = self.request
+        return price(self.title, self.table, self._profile, families=request.families, currency=request.currency)
+
+    def _correct(self, frame_ms: Mapping[str, float]) -> str:
+        """Price anew what takes another time than was thought. Returns what that is, in words."""
+        if self._profile is None or not (changed := describe_correction(self._profile, frame_ms)):
+            return ""
+        self._profile = correct_profile(self._profile, frame_ms)
+        self._prices = self._priced()
+        return f" (priced anew: {changed})"
 
     def segments(self) -> AsyncIterator[PlayableSegment]:
         """See Source."""
@@ -115,6 +125,7 @@ class LocalSource:
         return await self._fetch(index, 0, fallback)
 
     def _decide(self, index: int, view: PlayerView) -> Decided:
+        corrected = self._correct(view.frame_ms)
         menu = menu_of(self._prices, index, HORIZON, frozenset(view.owned))
         observation = Observation(
             now_s=view.now_s,
@@ -136,9 +147,9 @@ class LocalSource:
             rendition=self._prices.rendition_ids[choice.rendition],
             enhancer=choice.enhancer,
             wait_s=decision.wait_s,
-            reason=decision.reason[:1024],
+            reason=f"{decision.reason}{corrected}"[:1024],
             promised_vmaf=float(menu.vmaf[0, decision.option]),
-            promised_quality=float(menu.quality[0, decision.option]),
+            promised_quality=self._prices.shown_quality(index, decision.option),
             size_bytes=int(menu.size_bytes[0, decision.option]),
             seen=seen_of(observation, view.owned),
         )

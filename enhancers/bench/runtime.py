@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from abr.media.planes import Plane
-from enhancers.measurement.device_profile import processor_name
 from enhancers.measurement.peak import peak_gops
 from enhancers.measurement.speed import EnhancerSpeed, cores, decode_fps, encode_rung, measure_speed
 from enhancers.networks.calibrate import calibrate
@@ -18,6 +17,7 @@ from enhancers.networks.checkpoint import Weights
 from enhancers.networks.plain import PlainArchitecture, parse
 from enhancers.networks.plain_torch import PlainTrunk
 from enhancers.networks.untrained import add_untrained_chroma
+from enhancers.profiling.machine import processor_name
 from enhancers.runtime.backends import BACKENDS
 from enhancers.runtime.enhancer import PlainScaler
 from enhancers.runtime.frames import decode_file, decode_segment

@@ -144,8 +144,11 @@ def _train_all(
 
 @click.command(context_settings=_SHOW_DEFAULT)
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Where to write it.  [default: cache]")
-@click.option("--quick", is_flag=True, help="Fewer runs, fastest backends only; about 20 s.")
+@click.option("--quick", is_flag=True, help="Fewer runs, the usual backend only; about 20 s.")
 @click.option("--force", is_flag=True, help="Measure again although a valid profile is there.")
+@click.option("--soak", "soak_s", type=FiniteRange(5, 3600), help="Then work so many seconds without a pause; 60, say.")
+@click.option("--full-w", type=FiniteRange(0.1, 10_000), help="Watts with all cores at work, where none can be read.")
+@click.option("--idle-w", type=FiniteRange(0, 10_000), help="Watts at rest, with --full-w.  [default: a ninth of it]")
 @click.option(
     "--model",
     "models",
@@ -154,17 +157,31 @@ def _train_all(
     help="Measure this imported network too; may be given again.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the profile itself.")
-def profile(output: Path | None, quick: bool, force: bool, models: tuple[Path, ...], as_json: bool) -> None:
-    """Measure how fast this device runs each enhancer: the device profile.
+def profile(
+    output: Path | None,
+    quick: bool,
+    force: bool,
+    soak_s: float | None,
+    full_w: float | None,
+    idle_w: float | None,
+    models: tuple[Path, ...],
+    as_json: bool,
+) -> None:
+    """Measure what each enhancer takes of this device: the device profile.
 
-    Times run from decoded frame to display frame, warm, median and 95th percentile.
+    Times run from decoded frame to display frame, warm, median and 95th percentile. Memory is the peak of a process of
+    its own. Energy is that of a frame, above the idle device: by RAPL, NVML or the battery where they can be read. Else
+    it is an estimate (~), from the time that the processor worked and the watts that you give.
     """
     require("Measuring this device", "onnx" if models else "player")
     from abr.records import dumps
-    from enhancers.measurement.device_profile import as_text, profile_device, profile_networks
+    from enhancers.cli.power import power_of
+    from enhancers.measurement.device_profile import ProfileRequest, as_text, profile_device, profile_networks
 
+    power = power_of(full_w, idle_w)
+    request = ProfileRequest(quick=quick, force=force, soak_s=soak_s or 0.0, power=power)
     with show_share() as progress:
-        path, measured = profile_device(output, quick=quick, force=force, progress=progress, tell=True)
+        path, measured = profile_device(output, request, progress, tell=True)
         if models:
             from enhancers.interchange.import_network import read_network
 

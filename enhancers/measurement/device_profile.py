@@ -1,76 +1,108 @@
-"""The device profile: how long this machine takes from a decoded frame to the frame that is shown."""
+"""The device profile: what this machine takes from a decoded frame to the frame that is shown."""
 
 from __future__ import annotations
 
 import hashlib
-import os
-import platform
-import resource
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import click
 import msgspec
-import numpy as np
 
-from abr.core.device import Device, DeviceProfile, Measurement
-from abr.core.enhancement import Tier
-from abr.core.frame_plan import Action, carry_name, upscale_name
+from abr.core.device import DeviceProfile, Measurement, PowerModel
+from abr.core.energy import assumed_power
 from abr.errors import FormatError, StorageError
 from abr.files import cache_folder, write_atomically
 from abr.progress import ShareListener
 from abr.records import dumps_pretty, load
 from enhancers.networks import catalog
-from enhancers.networks.checkpoint import loads_chunks
 from enhancers.networks.imported import ImportedNetwork
-from enhancers.networks.untrained import add_untrained_chroma
-from enhancers.runtime.backends import AnyNetwork, installed, runnable
-from enhancers.runtime.enhancer import Enhancer
-from enhancers.runtime.frames import Frame
-from enhancers.runtime.loader import DEFAULT_BACKEND, FOREIGN_BACKENDS, open_planned, open_weights
-from enhancers.runtime.sample_pictures import make_moving_pictures, make_pictures
+from enhancers.profiling.machine import cores, this_device, thread_counts
+from enhancers.profiling.schedule import Plan, Schedule, Sizes
+from enhancers.profiling.soak import soak_device
+from enhancers.profiling.worker import Job, MeasuringProcess
+from enhancers.runtime.backends import installed, runnable
+from enhancers.runtime.loader import DEFAULT_BACKEND, FOREIGN_BACKENDS
 
-_SIZES_PX: dict[float, tuple[tuple[int, int], ...]] = {
+SIZES_PX: Sizes = {
     4: ((320, 180), (480, 270)),
     3: ((426, 240), (640, 360)),
     2: ((640, 360), (960, 540)),
     1.5: ((854, 480), (1280, 720)),
 }
 """Input sizes by network scale: the usual rungs below 720p and 1080p."""
-_RUNS, _QUICK_RUNS = 60, 24
-_METHOD = 4
+PROFILE_S, QUICK_S = 45.0, 16.0
+"""Of measuring. What is under way is finished, and processes have to start: a minute in all, or 20 s."""
+RUNS, QUICK_RUNS = 60, 24
+CELL_S, QUICK_CELL_S = 0.2, 0.1
+_METHOD = 5
 """Counts the ways in which enhancers were run and measured: profiles of another are measured again."""
-_SLOW_S = 2.0
-"""No more than this much measuring of one combination: what is so slow is not used."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileRequest:
+    """How to measure. quick: the usual backend and smaller sizes alone. force: also where a valid profile is kept.
+
+    soak_s: also work so long without a pause; 0: not. power: what the device draws, where nothing can be read of it;
+    None: by its cores.
+    """
+
+    quick: bool = False
+    force: bool = False
+    soak_s: float = 0.0
+    power: PowerModel | None = None
 
 
 def profile_device(
-    output: Path | None, *, quick: bool, force: bool, progress: ShareListener, tell: bool = False
+    output: Path | None, request: ProfileRequest, progress: ShareListener, *, tell: bool = False
 ) -> tuple[Path, DeviceProfile]:
     """Measure this device, unless a profile that is still valid is kept. Returns its path and the profile.
 
-    It is kept in the user's cache, or in `output`, where a kept one is written to as well. force: measure in any case.
-    tell: say when a kept one was measured. Raises StorageError.
+    It is kept in the user's cache, or in `output`, where a kept one is written to as well. tell: say when a kept one
+    was measured. Raises StorageError.
     """
     key = weights_hash()
     cached = cache_folder() / f"device-{key[:16]}.json"
     path = output or cached
-    for candidate in () if force else (path, cached):
+    for candidate in () if request.force else (path, cached):
         kept = _valid_profile(candidate, key)
-        if kept is not None:
+        if kept is not None and _answers(kept, request):
             if tell:
                 measured = time.strftime("%Y-%m-%d %H:%M", time.localtime(candidate.stat().st_mtime))
                 click.echo(f"This device was measured on {measured}; --force measures it again.", err=True)
             if candidate != path:
                 write_atomically(path, dumps_pretty(kept))
             return path, kept
-    click.echo("Measuring this device: some minutes, or about 20 s with --quick.", err=True)
-    profile = DeviceProfile(device=this_device(), measurements=tuple(measure_all(quick, progress)), weights_hash=key)
+    click.echo("Measuring this device: a minute at most, or about 20 s with --quick.", err=True)
+    profile = measure_device(request, key, progress)
     write_atomically(path, dumps_pretty(profile))
     return path, profile
+
+
+def measure_device(request: ProfileRequest, key: str, progress: ShareListener) -> DeviceProfile:
+    """A new profile, under this `weights_hash`."""
+    power, quick = request.power or assumed_power(cores()), request.quick
+    plan = Plan(
+        sizes={scale: sizes[:1] for scale, sizes in SIZES_PX.items()} if quick else SIZES_PX,
+        backends=(DEFAULT_BACKEND,) if quick else (DEFAULT_BACKEND, *(b for b in runnable() if b != DEFAULT_BACKEND)),
+        seconds=QUICK_S if quick else PROFILE_S,
+        runs=QUICK_RUNS if quick else RUNS,
+        cell_seconds=QUICK_CELL_S if quick else CELL_S,
+    )
+    schedule = Schedule(plan=plan, power=power, progress=progress)
+    fits = schedule.measure()
+    return DeviceProfile(
+        device=this_device(),
+        measurements=tuple(schedule.found),
+        weights_hash=key,
+        fits=fits,
+        power=power,
+        base_memory_bytes=schedule.base_memory_bytes,
+        soak=soak_device(schedule.found, request.soak_s, progress) if request.soak_s else None,
+    )
 
 
 def _valid_profile(path: Path, key: str) -> DeviceProfile | None:
@@ -81,18 +113,16 @@ def _valid_profile(path: Path, key: str) -> DeviceProfile | None:
     return kept if kept.weights_hash == key else None
 
 
+def _answers(kept: DeviceProfile, request: ProfileRequest) -> bool:
+    """Whether a kept profile tells what is asked for."""
+    return (kept.soak is not None or not request.soak_s) and request.power in (None, kept.power)
+
+
 def profile_networks(
     path: Path, profile: DeviceProfile, networks: Sequence[ImportedNetwork], *, quick: bool
 ) -> DeviceProfile:
-    """`profile` with imported networks measured too, written to `path`. Raises StorageError."""
-    backends = (FOREIGN_BACKENDS[0],) if quick else FOREIGN_BACKENDS
-    more = [
-        measure_enhancer(network, network.architecture.scale, size, backend, threads, _QUICK_RUNS if quick else _RUNS)
-        for network in networks
-        for size in _SIZES_PX[network.architecture.scale]
-        for backend in backends
-        for threads in thread_counts()
-    ]
+    """`profile` with imported networks measured too, written to `path`. Raises FormatError, StorageError."""
+    more = list(_measure_networks(profile, networks, quick=quick))
     names = {measurement.architecture for measurement in more}
     kept = tuple(each for each in profile.measurements if each.architecture not in names)
     profile = msgspec.structs.replace(profile, measurements=(*kept, *more))
@@ -100,177 +130,88 @@ def profile_networks(
     return profile
 
 
+def _measure_networks(
+    profile: DeviceProfile, networks: Sequence[ImportedNetwork], *, quick: bool
+) -> Iterator[Measurement]:
+    for backend in FOREIGN_BACKENDS[:1] if quick else FOREIGN_BACKENDS:
+        with MeasuringProcess(backend, profile.power or assumed_power(cores())) as worker:
+            worker.base_memory_bytes()
+            for network in networks:
+                for job in _network_jobs(network, backend, quick=quick):
+                    answer = worker.measure(job)
+                    if answer.failure:
+                        raise FormatError(f"{network.architecture} cannot be measured: {answer.failure}.")
+                    yield from answer.measurements
+
+
+def _network_jobs(network: ImportedNetwork, backend: str, *, quick: bool) -> Iterator[Job]:
+    scale = network.architecture.scale
+    for width_px, height_px in SIZES_PX[scale]:
+        for threads in thread_counts():
+            yield Job(
+                scale=scale,
+                width_px=width_px,
+                height_px=height_px,
+                backend=backend,
+                threads=threads,
+                runs=QUICK_RUNS if quick else RUNS,
+                seconds=2.0,
+                network=network.data,
+            )
+
+
 def weights_hash() -> str:
     """Changes with the architectures, the generic weights, the backends at hand, and the way a profile is measured."""
-    hasher = hashlib.sha256(repr((_SIZES_PX, list(installed()), version("openvino"), _METHOD)).encode())
-    for scale in _SIZES_PX:
+    hasher = hashlib.sha256(repr((SIZES_PX, list(installed()), version("openvino"), _METHOD)).encode())
+    for scale in SIZES_PX:
         for chunk in catalog.generic_chunks(catalog.architecture(scale)):
             hasher.update(chunk)
     return hasher.hexdigest()
 
 
-def measure_all(quick: bool, progress: ShareListener) -> Iterator[Measurement]:
-    """Every architecture × input size × backend × threads; with `quick` only the default backend and smaller sizes."""
-    backends = (DEFAULT_BACKEND,) if quick else runnable()
-    jobs = [
-        (scale, tier, size, backend, threads)
-        for scale, sizes in _SIZES_PX.items()
-        for size in (sizes[:1] if quick else sizes)
-        for tier in (*catalog.TIER_DEPTHS, Tier.REUSE)
-        for backend in backends
-        for threads in thread_counts()
-    ]
-    for number, (scale, tier, size, backend, threads) in enumerate(jobs):
-        progress("Measuring enhancers", number / len(jobs))
-        yield measure_enhancer(_weights(scale, tier), scale, size, backend, threads, _QUICK_RUNS if quick else _RUNS)
-    for scale, sizes in _SIZES_PX.items():
-        for size in sizes[:1] if quick else sizes:
-            for threads in thread_counts():
-                yield from measure_plan_actions(scale, size, threads, _QUICK_RUNS if quick else _RUNS)
-
-
-def thread_counts() -> tuple[int, ...]:
-    """One thread, and as many as there are cores to use."""
-    cores = len(os.sched_getaffinity(0))
-    return (1, cores) if cores > 1 else (1,)
-
-
-def _weights(scale: float, tier: Tier) -> AnyNetwork:
-    """Those of the generic network, and with a chroma part: what a title may bring of its own takes no longer."""
-    architecture = catalog.architecture(scale, tier)
-    weights = loads_chunks(catalog.generic_chunks(architecture))
-    return add_untrained_chroma(replace(weights, architecture=architecture))
-
-
-def measure_enhancer(
-    weights: AnyNetwork, scale: float, size_px: tuple[int, int], backend: str, threads: int, runs: int
-) -> Measurement:
-    """Open an enhancer as a player does and time it on pictures with detail.
-
-    For one that reuses the network's gain, times are means over the frames that share one run of the network.
-    """
-    display_px = _display_px(size_px, scale)
-    before = _memory_bytes()
-    enhancer = open_weights(weights, "", size_px=size_px, display_px=display_px, backend=backend, threads=threads)
-    reuse = weights.architecture.reuse
-    if reuse > 1:
-        times_ms = time_enhancer_ms(enhancer, make_moving_pictures(*size_px), max(runs, 2 * reuse))
-        times_ms = np.convolve(times_ms, np.full(reuse, 1 / reuse), "valid").tolist()
-    else:
-        times_ms = time_enhancer_ms(enhancer, make_pictures(*size_px), runs)
-    return Measurement(
-        architecture=str(weights.architecture),
-        width_px=size_px[0],
-        height_px=size_px[1],
-        backend=backend,
-        threads=threads,
-        p50_ms=round(float(np.percentile(times_ms, 50)), 3),
-        p95_ms=round(float(np.percentile(times_ms, 95)), 3),
-        memory_bytes=max(0, _memory_bytes() - before),
-    )
-
-
-def measure_plan_actions(scale: float, size_px: tuple[int, int], threads: int, runs: int) -> list[Measurement]:
-    """What frame plans do beside running networks: upscale a frame plainly, and carry the gain of the one before."""
-    weights = add_untrained_chroma(loads_chunks(catalog.generic_chunks(catalog.architecture(scale, Tier.LOW))))
-    before = _memory_bytes()
-    display_px = _display_px(size_px, scale)
-    enhancer = open_planned([weights], "", size_px=size_px, display_px=display_px, threads=threads)
-    frames = make_moving_pictures(*size_px)
-
-    def time_ms(action: Action) -> list[float]:
-        times_ms: list[float] = []
-        while len(times_ms) < runs:
-            enhancer.perform(frames[0], Action.FIRST_EXIT)
-            for frame in frames[1 : 1 + runs - len(times_ms)]:
-                began_s = time.perf_counter()
-                enhancer.perform(frame, action)
-                times_ms.append((time.perf_counter() - began_s) * 1000)
-        return times_ms
-
-    return [
-        Measurement(
-            architecture=name,
-            width_px=size_px[0],
-            height_px=size_px[1],
-            backend=DEFAULT_BACKEND,
-            threads=threads,
-            p50_ms=round(float(np.percentile(times_ms, 50)), 3),
-            p95_ms=round(float(np.percentile(times_ms, 95)), 3),
-            memory_bytes=max(0, _memory_bytes() - before),
-        )
-        for name, times_ms in (
-            (upscale_name(scale), time_ms(Action.NOTHING)),
-            (carry_name(scale), time_ms(Action.CARRY)),
-        )
-    ]
-
-
-def _display_px(size_px: tuple[int, int], scale: float) -> tuple[int, int]:
-    """The 16:9 display that this rung is shown on: 426x240 goes to 1280x720, through the last scaling that it needs."""
-    height_px = int(size_px[1] * scale)
-    return (height_px * 16 // 9 + 1) & ~1, height_px
-
-
-def time_enhancer_ms(enhancer: Enhancer, frames: Sequence[Frame], runs: int) -> list[float]:
-    """Milliseconds of each of up to `runs` calls, a new picture each time."""
-    times_ms: list[float] = []
-    started_s = time.perf_counter()
-    for run in range(runs):
-        began_s = time.perf_counter()
-        enhancer.enhance(frames[run % len(frames)])
-        times_ms.append((time.perf_counter() - began_s) * 1000)
-        if time.perf_counter() - started_s > _SLOW_S and run >= 2:
-            break
-    return times_ms
-
-
-def this_device() -> Device:
-    """Name, processor, cores, memory and power source of this machine."""
-    return Device(
-        name=platform.node() or "this device",
-        processor=processor_name(),
-        cores=len(os.sched_getaffinity(0)),
-        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        power=_power(),
-    )
-
-
-def processor_name() -> str:
-    """The processor's name as the operating system gives it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())
-
-
-def _power() -> str:
-    supplies = list(Path("/sys/class/power_supply").glob("*/online"))
-    try:
-        online = [supply.read_text().strip() == "1" for supply in supplies]
-    except OSError:
-        return "unknown"
-    return "unknown" if not online else "mains" if any(online) else "battery"
-
-
-def _memory_bytes() -> int:
-    """Peak resident memory of this process so far."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if platform.system() == "Darwin" else peak * 1024
-
-
 def as_text(profile: DeviceProfile) -> str:
-    """A line for each architecture and size: the fastest way to run it."""
+    """A line for each architecture and size: the fastest way to run it. Then how well the rest is predicted."""
     sizes = sorted(
         {(m.architecture, m.width_px, m.height_px) for m in profile.measurements}, key=lambda s: (s[1], s[0])
     )
     lines = [f"{profile.device.processor}, {profile.device.cores} cores"]
-    for architecture, width_px, height_px in sizes:
-        best = profile.best(architecture, width_px, height_px)
-        if best is not None:
-            way = f"{best.backend}, {best.threads} thread{'s' if best.threads > 1 else ''}"
-            speed = f"p50 {best.p50_ms:6.1f} ms  p95 {best.p95_ms:6.1f} ms"
-            lines.append(f"{architecture:<24}{f'{width_px}x{height_px}':<10}{speed}  {way}")
-    return "\n".join(lines)
+    lines += filter(None, (_line(profile, *size) for size in sizes))
+    return "\n".join([*lines, *_notes(profile)])
+
+
+def _line(profile: DeviceProfile, architecture: str, width_px: int, height_px: int) -> str:
+    best = profile.best(architecture, width_px, height_px)
+    if best is None:
+        return ""
+    way = f"{best.backend}, {best.threads} thread{'s' if best.threads > 1 else ''}"
+    speed = f"p50 {best.p50_ms:6.1f} ms  p95 {best.p95_ms:6.1f} ms"
+    source = best.energy_source
+    energy = f"{'~' if source.is_estimate else ' '}{best.energy_mj:6.0f} mJ" if source else ""
+    memory = f"{best.memory_bytes / 1e6:5.0f} MB" if best.memory_bytes else " " * 8
+    predicted = "" if best.runs else ", predicted"
+    return f"{architecture:<22}{f'{width_px}x{height_px}':<10}{speed}  {energy}  {memory}  {way}{predicted}"
+
+
+def _notes(profile: DeviceProfile) -> Iterator[str]:
+    measured = [each for each in profile.measurements if each.runs]
+    yield f"{len(measured)} ways were measured, {len(profile.measurements) - len(measured)} are predicted."
+    sources = {each.energy_source for each in measured if each.energy_source}
+    if profile.power and any(source.is_estimate for source in sources):
+        origin = "assumed by its cores" if profile.power.assumed else "as given"
+        yield (
+            f"Energy (~) is an estimate: {profile.power.idle_w:g} W at rest and {profile.power.full_w:g} W "
+            f"with all cores at work, {origin}."
+        )
+    else:
+        yield from (f"Energy is measured ({source}), above that of the idle device." for source in sorted(sources))
+    for fit in profile.fits:
+        if (fit.backend, fit.threads) == (DEFAULT_BACKEND, 1):
+            yield (
+                f"Other sizes are predicted to {fit.error_p50:.0%} (95th percentile {fit.error_p95:.0%}) of the time; "
+                f"by FLOPs alone to {fit.flops_error_p50:.0%} ({fit.flops_error_p95:.0%})."
+            )
+    if profile.soak:
+        yield (
+            f"{profile.soak.architecture} for {profile.soak.seconds:.0f} s without a pause: "
+            f"{profile.soak.thermal_drop:.0%} of the speed was lost."
+        )

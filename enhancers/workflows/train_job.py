@@ -90,7 +90,7 @@ def _made_by(job: TrainJob) -> str:
     """The command, device and software that made some weights, in words; without the folders of this machine."""
     from importlib.metadata import version
 
-    from enhancers.measurement.device_profile import processor_name
+    from enhancers.profiling.machine import processor_name
 
     length = f"--steps {job.steps}" if job.steps else f"--seconds {job.seconds:g}"
     tiers = ",".join(job.tiers)

@@ -188,6 +188,10 @@ class ViewerMetrics:
             "viewer_quality", "Quality of shown segments in what decisions count: trusted quality, or VMAF.", _VMAF
         )
         self.shown_s = make.counter("viewer_shown_seconds", "Media time shown.")
+        self.energy_j = make.counter(
+            "viewer_energy_joules",
+            "What enhancing took of viewers' devices above rest, by their profiles; estimates too.",
+        )
         self.stall_s = make.traced_histogram(
             "viewer_stall_seconds", "How long playback stood still, each time.", _STALL_S
         )
@@ -251,6 +255,7 @@ class ViewerMetrics:
         self.vmaf.observe(quality.vmaf, session_id)
         self.quality.observe(quality.quality, session_id)
         self.shown_s.inc(quality.duration_s)
+        self.energy_j.inc(quality.energy_j)
         if quality.enhancer != PLAIN:
             self.fallback_frames.inc(event.plain_frames)
             self.enhance_s.labels(quality.enhancer).observe(event.enhance_p95_ms / 1000)

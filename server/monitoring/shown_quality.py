@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from abr.core.arrays import Floats
+from msgspec import UNSET
+
 from abr.core.enhancement import PLAIN
 from abr.core.events import Shown
 from abr.core.options import PriceList
@@ -14,11 +16,13 @@ from abr.core.options import PriceList
 class ShownQuality:
     """One shown segment. enhancer: the one that was decided, a name from the title's table.
 
-    quality: in what decisions count. vmaf: beside it.
+    quality: in what decisions count. vmaf: beside it. energy_j: that enhancing took, as the player tells; or else by
+    the device profile, for the frames that were enhanced.
     """
 
     quality: float
     vmaf: float
+    energy_j: float
     duration_s: float
     enhancer: str
 
@@ -33,14 +37,15 @@ def quality_shown(event: Shown, prices: PriceList) -> ShownQuality | None:
     if enhanced is None or plain is None:
         return None
 
-    def shown(table: Floats) -> float:
-        row = table[event.segment]
-        return float(row[plain] + share * (row[enhanced] - row[plain]))
+    def shown(of: Callable[[int, int], float]) -> float:
+        before = of(event.segment, plain)
+        return before + share * (of(event.segment, enhanced) - before)
 
     share = min(1.0, event.enhanced_frames / event.frames) if event.frames else 0.0
     return ShownQuality(
-        quality=shown(prices.quality),
-        vmaf=shown(prices.vmaf),
+        quality=shown(prices.shown_quality),
+        vmaf=shown(lambda segment, option: float(prices.vmaf[segment, option])),
+        energy_j=share * prices.energy_j(event.segment, enhanced) if event.energy_j is UNSET else event.energy_j,
         duration_s=float(prices.duration_s[event.segment]),
         enhancer=event.enhancer,
     )

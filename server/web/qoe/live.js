@@ -140,11 +140,12 @@ function row(session) {
     ? [chip(last.enhancer), `${last.rendition}${last.enhancer === "none" ? ", plain" : ` + ${last.enhancer}`}`]
     : ["–"];
   const behind = session.latencyS === null ? "" : `, ${session.latencyS.toFixed(1)} s behind the live edge`;
+  const energy = session.energy && `, ${session.energy}`;
   const learning = session.learnt ? `, learning: +${session.learnt.gain.toFixed(1)} since start` : "";
   const state = session.ended
     ? `ended: ${session.ended.reason}`
     : isActive(session)
-      ? `watching${behind}${learning}`
+      ? `watching${behind}${learning}${energy}`
       : "silent";
   const share = session.enhancedShare,
     gain = session.gain,

@@ -92,6 +92,8 @@ function draw() {
       started.device,
       started.software,
       session.latencyS !== null && `${session.latencyS.toFixed(1)} s behind the live edge`,
+      session.energy,
+      started.wish && `energy: ${started.wish}`,
       session.learnt && `learning: +${session.learnt.gain.toFixed(1)} since start`,
       session.ended ? `ended: ${session.ended.reason}` : `at ${clock(session.timeS)}`,
     ]

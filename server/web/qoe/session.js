@@ -131,6 +131,23 @@ export class Session {
     return [...this.shown.values()].at(-1)?.latency_s ?? null;
   }
 
+  /** Millijoules that enhancing took, a minute of media shown; null where no player has told of any. */
+  get energyMjPerMinute() {
+    const title = titles.get(this.started.title);
+    const told = [...this.shown.values()].filter((event) => event.energy_j !== undefined);
+    if (!title || !told.length) return null;
+    const mediaS = sum([...this.shown.values()].map((event) => ofSegment(title.segment_duration_s, event.segment)));
+    return mediaS ? (60_000 * sum(told.map((event) => event.energy_j))) / mediaS : null;
+  }
+
+  /** The same in words, which say whether it is an estimate; empty where nothing is known. */
+  get energy() {
+    const { energyMjPerMinute: amount, started } = this;
+    if (amount === null) return "";
+    const source = started.energy_source && started.energy_source !== "model" ? started.energy_source : "estimated";
+    return `enhancing takes ${amount.toFixed(0)} mJ a minute (${source})`;
+  }
+
   /** Share of shown frames that were enhanced, 0 to 1; null before any was shown. */
   get enhancedShare() {
     const all = [...this.shown.values()];

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from msgspec import structs
 
-from abr.core.device import Device, DeviceProfile, Measurement
+from abr.core.device import Device, DeviceProfile, Measurement, Soak
+from abr.records import dumps, loads
 
 DEVICE = Device(name="here", processor="test", cores=2, memory_bytes=0)
 
@@ -46,3 +48,36 @@ def test_sizes_cost_by_the_pixel_unless_they_were_measured(size_px: tuple[int, i
 
 def test_a_network_that_was_never_measured_has_no_speed() -> None:
     assert PROFILE.best("another", 320, 180) is None
+
+
+def test_of_a_frame_only_what_grows_with_it_grows() -> None:
+    """4.5 ms, of which 1.5 whatever the size: half the pixels take 3 ms."""
+    fixed = structs.replace(took(320, 180, 9.0), fixed_ms=1.5, energy_mj=12.0)
+    best = DeviceProfile(device=DEVICE, measurements=(fixed,)).best("it", 160, 180)
+    assert best is not None
+    assert (best.p50_ms, best.p95_ms, best.energy_mj, best.runs) == pytest.approx((3.0, 6.0, 8.0, 0))
+
+
+def test_what_was_measured_goes_before_a_faster_prediction() -> None:
+    guessed = structs.replace(took(320, 180, 1.0), backend="guessed", runs=0)
+    assert structs.replace(PROFILE, measurements=(*PROFILE.measurements, guessed)).best("it", 320, 180) == took(
+        320, 180, 6.0, threads=2
+    )
+    alone = DeviceProfile(device=DEVICE, measurements=(guessed,)).best("it", 320, 180)
+    assert alone == guessed, "better than nothing"
+
+
+def test_a_device_that_grows_slow_with_warmth_is_priced_warm() -> None:
+    warm = structs.replace(PROFILE, soak=Soak(architecture="it", seconds=60, thermal_drop=0.25))
+    best = warm.best("it", 320, 180)
+    assert best is not None and best.p95_ms == pytest.approx(8.0)
+
+
+def test_a_profile_of_an_earlier_version_reads_and_prices_as_it_did() -> None:
+    text = """{"device": {"name": "a", "processor": "b", "cores": 2, "memory_bytes": 1, "power": "unknown"},
+        "measurements": [{"architecture": "it", "width_px": 320, "height_px": 180, "backend": "test", "threads": 1,
+        "p50_ms": 4.5, "p95_ms": 9.0, "memory_bytes": 7}], "schema": 1, "weights_hash": "old"}"""
+    old = loads(text, DeviceProfile, what="profile")
+    best = old.best("it", 480, 270)
+    assert best is not None and best.p95_ms == 9.0 * (480 * 270 / (320 * 180))
+    assert b"runs" not in dumps(old), "and a server of that version reads what a browser measures"

@@ -9,13 +9,16 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+import viewers
 from aiohttp import web
+from msgspec import structs
 from served import listening, serving
 from titles import prepared_library, prepared_title
 from viewers import EAGER, FAST_MACHINE, PROMISED_S, Bench, enhanced_library, of_kind, profile
 
 from abr.controllers import CONTROLLERS
 from abr.core.control import Controller
+from abr.core.device import EnergySource, Wish
 from abr.core.enhancement import ENHANCEMENTS_FILE, EnhancementTable, Family
 from abr.core.events import (
     AnyEvent,
@@ -319,3 +322,36 @@ def test_an_enhanced_session_without_a_server_session(library: Path, tmp_path: P
     played = _watch(library, tmp_path, _request(constant(6e5, 0.05), local=True, controller="highest_greedy"))
     assert _numbers(played).ended == "finished"
     assert all(event.seen is not None for event in of_kind(played.events, Decided))
+
+
+@pytest.mark.parametrize(("times", "corrected"), [(1.6, True), (1.0, False)])
+def test_a_player_that_decides_prices_anew_what_takes_longer_than_the_profile_says(
+    library: Path, tmp_path: Path, times: float, corrected: bool
+) -> None:
+    bench = Bench(cost_s=lambda architecture, _: times * PROMISED_S[architecture.removeprefix("test-")])
+    mine = Path(viewers.__file__)
+    request = _request(constant(6e5, 0.05), local=True, controller=f"{mine}:Eager", buffer_max_s=4.0)
+    played = _watch(library, tmp_path, request, bench)
+    last = of_kind(played.events, Decided)[-1]
+    assert ("priced anew: test-" in last.reason) == corrected
+    (frame_ms,) = played.frame_ms.values()
+    assert frame_ms == pytest.approx(times * 1000 * PROMISED_S["high"], rel=0.15)
+
+
+def test_a_session_tells_what_enhancing_took_and_what_that_rests_on(library: Path, tmp_path: Path) -> None:
+    known = profile(prepared_title()[0])
+    rows = [structs.replace(m, energy_mj=30.0, energy_source=EnergySource.RAPL) for m in known.measurements]
+    device = structs.replace(known, measurements=tuple(rows), wish=Wish.BALANCED)
+    request = _request(constant(6e5, 0.05), local=True, controller=f"{viewers.__file__}:Eager", profile=device)
+    played = _watch(library, tmp_path, request)
+    enhanced = sum(event.enhanced_frames for event in of_kind(played.events, Shown))
+    told_j = sum(event.energy_j or 0.0 for event in of_kind(played.events, Shown))
+    assert enhanced > 40 and told_j == pytest.approx(0.030 * enhanced)
+    summary = _numbers(played)
+    assert summary.energy_mj_per_minute == pytest.approx(60_000 * told_j / played.title.duration_s, rel=0.01)
+    (row,) = (value for name, value in as_table(summary) if name == "energy of enhancing")
+    assert "rapl" in row and "balanced" in row and "estimated" not in row
+    estimated = _numbers(_watch(library, tmp_path, replace(request, profile=known)))
+    assert ("estimated" in dict(as_table(estimated))["energy of enhancing"]) and estimated.wish == "quality"
+    plain = _numbers(_watch(library, tmp_path, _plain(local=True, controller="lowest")))
+    assert "energy of enhancing" not in dict(as_table(plain))

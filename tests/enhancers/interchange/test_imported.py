@@ -241,8 +241,8 @@ def test_a_network_that_only_blurs_is_not_offered(library: Path, tmp_path: Path)
 
 
 def test_a_device_measures_imported_networks_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(profiling, "_QUICK_RUNS", 3)
-    monkeypatch.setattr(profiling, "_SIZES_PX", {2.0: ((64, 36),)})
+    monkeypatch.setattr(profiling, "QUICK_RUNS", 3)
+    monkeypatch.setattr(profiling, "SIZES_PX", {2.0: ((64, 36),)})
     network = loads_onnx(compact_as_onnx(save(compact(3))))
     device = Device(name="a", processor="b", cores=1, memory_bytes=1)
     path = tmp_path / "device.json"

@@ -22,11 +22,11 @@ from abr.media.planes import Plane
 from abr.quality.vmaf import score_pairs
 from enhancers.bench import reuse as bench
 from enhancers.cli.train import bench_reuse
-from enhancers.measurement.device_profile import measure_enhancer
 from enhancers.measurement.speed import encode_rung
 from enhancers.networks import catalog
 from enhancers.networks.checkpoint import Weights, dumps_chunks, loads_chunks
 from enhancers.networks.plain import parse
+from enhancers.profiling.measuring import Effort, measure_enhancer
 from enhancers.runtime.encode import compress
 from enhancers.runtime.enhancer import Enhancer, PlainScaler
 from enhancers.runtime.frames import Frame, decode_file, decode_segment
@@ -184,7 +184,7 @@ def test_the_profile_measures_frames_as_they_are_played_most_without_the_network
 
     monkeypatch.setattr(NetworkEnhancer, "lift", counted)
     some = load_weights("plain-m10c32x4r4", catalog.generic_chunks(catalog.architecture(4)))
-    found = measure_enhancer(some, 4, (320, 180), "openvino-int8", 1, 8)
+    found = measure_enhancer(some, (320, 180), "openvino-int8", 1, Effort(runs=8, seconds=60))
     assert found.architecture == "plain-m10c32x4r4"
     assert sum(frame.picture.pts is not None for frame in lifted) == 2, "the others are of the enhancer's opening"
 
