@@ -84,12 +84,12 @@ def play(
     from client_player.session.request import PlayRequest
 
     allowed = allowed_families(families)
-    enhancing = bool(allowed) and _can_enhance()
+    enhancing = bool(allowed) and can_enhance()
     request = PlayRequest(
         url=url,
         title=title,
         trace=read_trace(trace).begun_at(trace_start_s) if trace else None,
-        profile=_profile(profile) if enhancing else None,
+        profile=own_profile(profile) if enhancing else None,
         families=allowed,
         currency=Currency(currency),
         controller=controller,
@@ -174,7 +174,7 @@ def allowed_families(text: str) -> tuple[Family, ...]:
     return tuple(Family(name) for name in names)
 
 
-def _can_enhance() -> bool:
+def can_enhance() -> bool:
     """Whether the packages for it are installed; says so when they are not."""
     from abr.extras import MissingExtraError, require
 
@@ -186,7 +186,7 @@ def _can_enhance() -> bool:
     return True
 
 
-def _profile(path: Path | None) -> DeviceProfile | None:
+def own_profile(path: Path | None) -> DeviceProfile | None:
     """The profile given, or else this device's own, measured quickly if it has never been."""
     from abr.core.device import DeviceProfile
     from abr.errors import ToprungError
