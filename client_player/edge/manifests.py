@@ -25,7 +25,8 @@ _DRIVEN_FOLDER = "video/"
 def edge_manifest(title: Title, name: str) -> bytes:
     """The manifest called `name`, one of the three, to be served below `/titles/ID/`."""
     if name == MPD_FILE:
-        return lead_elsewhere(driven_mpd(title), f'"{_DRIVEN_FOLDER}', f'"{_folder(title)}')
+        mpd = lead_elsewhere(driven_mpd(title), f'media="{_DRIVEN_FOLDER}', f'media="{_folder(title)}')
+        return lead_elsewhere(mpd, f'initialization="{_DRIVEN_FOLDER}', f'initialization="{_folder(title)}')
     if name == MASTER_FILE:
         return driven_master_playlist(title)
     assert name == PLAYLIST_FILE

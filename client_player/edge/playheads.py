@@ -7,6 +7,7 @@ that send CMCD (`sid`, `bl`) are known for certain. All pure: time is an argumen
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ VIEWERS_MAX = 4096
 SILENT_MAX_S = 30.0
 """A viewer whose buffer has been empty for so long has gone."""
 BUFFER_MAX_S = 3600.0
+_LATER_SHARE = 0.1
+"""Of the viewers to whom a segment was sent, after the first: how many more are expected to come for it some time."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -37,6 +40,7 @@ class Playheads:
     def __init__(self, start_s: Sequence[float]) -> None:
         self._start_s = start_s
         self._viewers: list[Viewer] = []
+        self._sent: Counter[int] = Counter()
 
     def __len__(self) -> int:
         return len(self._viewers)
@@ -62,6 +66,7 @@ class Playheads:
 
     def sent(self, now_s: float, viewer: Viewer, segment: int) -> None:
         """The viewer has got what it asked for."""
+        self._sent[segment] += 1
         if viewer.next_segment == segment:
             viewer.buffer_s = viewer.buffer_at(now_s) + self._start_s[segment + 1] - self._start_s[segment]
             viewer.at_s, viewer.next_segment = now_s, segment + 1
@@ -72,6 +77,10 @@ class Playheads:
             if viewer.next_segment <= segment:
                 ahead_s = self._start_s[segment] - self._start_s[viewer.next_segment]
                 yield now_s + viewer.buffer_at(now_s) + ahead_s
+
+    def later(self, segment: int) -> float:
+        """How many viewers may come for a segment some time, besides those who are on their way to it."""
+        return _LATER_SHARE * max(0, self._sent[segment] - 1)
 
     def wanted(self, now_s: float, ahead_s: float) -> list[tuple[float, int]]:
         """What will be played within `ahead_s`: (instant, segment), each at its first viewer's, soonest first."""

@@ -15,13 +15,14 @@ from client_player.edge.choice import EdgeChoice
 from client_player.edge.lifts.lift_process import LiftError
 from client_player.edge.lifts.lift_queue import LiftOrder
 from client_player.edge.lifts.lifting import SEGMENT_MAX_S, LiftJob
+from client_player.edge.origin.backhaul import OriginAwayError
 from client_player.edge.origin.mirror import MEDIA_WORTH
 from client_player.edge.origin.titles import MirroredTitle
 from client_player.edge.origin.weights import TitleWeights
 from client_player.edge.playheads import Playheads, Viewer
 from client_player.edge.workshop import Workshop
 
-RESERVE_S = 1.5
+RESERVE_S = 1.0
 """Buffered media that a viewer is left with when a lift is no longer waited for."""
 _FAILURES_MAX = 3
 """After so many lifts that failed nothing of a title is lifted any more."""
@@ -55,6 +56,7 @@ class TitleLifts:
             gain=choice.gain,
             cost_s=choice.compute_s * self._shop.lifters.at_once,
             due=partial(self._playheads.due, segment=segment),
+            later=partial(self._playheads.later, segment),
             work=partial(self._lift, segment, choice),
         )
         if not self.can_lift(segment) or order.worth(self._shop.clock.now_s()) <= 0:
@@ -72,27 +74,20 @@ class TitleLifts:
 
     async def _lift(self, segment: int, choice: EdgeChoice) -> None:
         """Raises LiftError."""
-        began_s = self._shop.clock.now_s()
         try:
             job = await self._job(segment, choice)
-            lifting_s = self._shop.clock.now_s()
+            began_s = self._shop.clock.now_s()
             lifted = await self._shop.lifters.lift(job)
         except ToprungError as error:
-            self._failures += isinstance(error, LiftError)
+            self._failures += not isinstance(error, OriginAwayError)
             raise LiftError(str(error)) from error
         await self._shop.cache.put(self.key(segment), lifted.body, MEDIA_WORTH + choice.gain)
-        took_s = self._shop.clock.now_s() - lifting_s
+        took_s = self._shop.clock.now_s() - began_s
         self._shop.pricing.learn(choice.compute_s * self._shop.lifters.at_once, took_s)
         self._shop.metrics.lift_s.observe(took_s)
         self._shop.metrics.lift_cpu_s.inc(lifted.cpu_s)
         self._shop.metrics.lifted_media_s.inc(self._title.title.segment_duration_s[segment])
-        log.info(
-            "%s lifted by %s in %.2f s, %.2f s after it was begun",
-            self.key(segment),
-            choice.enhancer,
-            took_s,
-            self._shop.clock.now_s() - began_s,
-        )
+        log.info("%s: lifted by %s in %.2f s", self.key(segment), choice.enhancer, took_s)
 
     async def _job(self, segment: int, choice: EdgeChoice) -> LiftJob:
         """Raises LiftError for a choice that the title's tables no longer know, OriginAwayError, DownloadError."""

@@ -6,6 +6,7 @@ So viewers are answered quickly meanwhile, and what a hostile segment does to a 
 from __future__ import annotations
 
 import asyncio
+import importlib
 import multiprocessing
 import os
 import signal
@@ -54,7 +55,7 @@ class _LiftProcess:
 
     def lift(self, job: LiftJob) -> LiftedSegment:
         """To be called in one thread, which waits."""
-        running = self._start()
+        running = self.start()
         try:
             running.connection.send(job)
             if not running.connection.poll(ANSWER_MAX_S):
@@ -76,7 +77,8 @@ class _LiftProcess:
             self._is_over = True
         self._end()
 
-    def _start(self) -> _Running:
+    def start(self) -> _Running:
+        """The process that runs, or another one."""
         with self._lock:
             if self._is_over:
                 raise LiftError("the node stops, and lifts no more")
@@ -111,6 +113,11 @@ class LiftProcesses:
             finally:
                 self._free.append(process)
 
+    def start(self) -> None:
+        """Have them there before the first segment is."""
+        for process in self._all:
+            process.start()
+
     def close(self) -> None:
         """End all of them, whatever they do."""
         for process in self._all:
@@ -123,6 +130,7 @@ async def lifting(at_once: int) -> AsyncIterator[LiftProcesses]:
     """Processes that lift, while they are needed."""
     processes = LiftProcesses(at_once)
     try:
+        await asyncio.to_thread(processes.start)
         yield processes
     finally:
         await asyncio.to_thread(processes.close)
@@ -144,6 +152,7 @@ def _lift_all(connection: Connection) -> None:
     threading.Thread(target=_die_with_parent, daemon=True).start()
     with suppress(OSError, AttributeError):
         os.nice(_NICENESS)
+    importlib.import_module("enhancers.runtime.loader")  # takes a second; the first segment need not wait for it
     lifter = Lifter()
     with suppress(EOFError, OSError):
         while True:

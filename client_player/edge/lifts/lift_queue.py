@@ -35,13 +35,15 @@ class Outcome(StrEnum):
 class LiftOrder:
     """A segment to be lifted. gain: VMAF points. cost_s: seconds that a lifter is busy with it.
 
-    due: for each viewer still to come, when the segment is played, given the time. work: does it; raises LiftError.
+    due: for each viewer on the way to it, when it is played, given the time. later: viewers that may come some time.
+    work: does it; raises LiftError.
     """
 
     key: str
     gain: float
     cost_s: float
     due: Callable[[float], Iterable[float]]
+    later: Callable[[], float]
     work: Callable[[], Awaitable[None]]
     done: asyncio.Event = field(default_factory=asyncio.Event)
     outcome: Outcome | None = None
@@ -50,7 +52,7 @@ class LiftOrder:
     def worth(self, now_s: float) -> float:
         """Points times viewers in time, per second of work."""
         in_time = sum(due_s >= now_s + self.cost_s for due_s in self.due(now_s))
-        return self.gain * in_time / max(self.cost_s, 1e-3)
+        return self.gain * (in_time + self.later()) / max(self.cost_s, 1e-3)
 
     def left_s(self, now_s: float) -> float:
         """Seconds of work that are left of it."""
