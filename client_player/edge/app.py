@@ -1,4 +1,7 @@
-"""The node's HTTP: what stock players ask for, and what operators look at."""
+"""The node's HTTP: what stock players ask for, what devices that lift by themselves do, what operators look at.
+
+Below `/titles/ID/device/` is the origin's folder of a title as it is; beside it, what the node makes of the title.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,6 @@ from server.errors import RequestError
 from server.http.file_response import finish, patience
 from server.http.problems import respond
 from server.ingest.cmaf import INIT_FILE
-from server.ingest.manifest import MPD_FILE
 from server.media.conditional_requests import Validators, evaluate
 from server.media.media_file import content_type_of
 from server.media.versions import split_version, version_folder
@@ -64,11 +66,11 @@ def create_edge_app(node: Node, shop: Workshop) -> web.Application:
         ("/healthz", handlers.health),
         ("/metrics", handlers.exposition),
         ("/titles", handlers.titles),
-        (title + r"/device.mpd", handlers.device_manifest),
+        (title + r"/device/{file:.+}", handlers.file),
         (title + r"/{file:manifest\.mpd|master\.m3u8|video\.m3u8}", handlers.manifest),
         (title + rf"/{{version:({_VERSION})?}}edge/init.mp4", handlers.init),
         (title + rf"/{{version:({_VERSION})?}}edge/{{number:[1-9][0-9]{{0,7}}}}.m4s", handlers.segment),
-        (title + r"/{file:.+}", handlers.file),
+        (title + rf"/{{file:({_VERSION})?(video|audio|subtitles)/.+|({_VERSION})?[^/]+\.m3u8}}", handlers.file),
     ):
         app.router.add_get(path, handler, allow_head=True)
     app.on_response_prepare.append(_add_headers)
@@ -113,11 +115,6 @@ class _Handlers:
         body = edge_manifest(title.title, name)
         return await self._send(request, body, name, "manifest", {"Cache-Control": _BRIEF})
 
-    async def device_manifest(self, request: web.Request) -> web.StreamResponse:
-        """The origin's own manifest, for devices that lift by themselves: they get renditions, tables and weights."""
-        body = await self._node.file(request.match_info["title"], MPD_FILE)
-        return await self._send(request, body, MPD_FILE, "manifest", {"Cache-Control": _BRIEF})
-
     async def init(self, request: web.Request) -> web.StreamResponse:
         """The top rung's: its sample entry has the largest picture and level."""
         title = await self._node.titles.get(request.match_info["title"], _version(request))
@@ -138,7 +135,7 @@ class _Handlers:
         return await self._send(request, answer.body, segment_file(segment), answer.form, headers)
 
     async def file(self, request: web.Request) -> web.StreamResponse:
-        """Sound, subtitles, renditions, tables, weights: as the origin has them."""
+        """A file as the origin has it: sound and subtitles, and below `device/` all that a device lifts with."""
         path = request.match_info["file"]
         body = await self._node.file(request.match_info["title"], path)
         kind = "sound" if "audio/" in path else "other"

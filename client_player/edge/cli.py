@@ -47,7 +47,7 @@ def edge(
     """Mirror an origin over a thin line: fetch low rungs and weights once, lift them here, serve any player.
 
     Viewers get ordinary DASH and HLS at /titles/ID/manifest.mpd and master.m3u8. Devices that lift by themselves play
-    /titles/ID/device.mpd. When ready, one line on stdout tells the URL.
+    /titles/ID/device/manifest.mpd. When ready, one line on stdout tells the URL.
     """
     from abr.core.enhancement import Currency
     from abr.errors import InputError

@@ -19,8 +19,8 @@ class EdgeMetrics:
     """All metrics of one node. The registry is its own."""
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry()
-        make = MetricFactory(self._registry)
+        self.registry = CollectorRegistry()
+        make = MetricFactory(self.registry)
         build = make.gauge("build_info", "What is running; always 1.", "version", over_workers="max")
         build.labels(version("toprung")).set(1)
         self.backhaul_bytes = make.counter("edge_backhaul_bytes", "Bytes that came over the backhaul.", "kind")
@@ -54,4 +54,4 @@ class EdgeMetrics:
 
     def exposition(self) -> bytes:
         """The Prometheus text format."""
-        return generate_latest(self._registry)
+        return generate_latest(self.registry)

@@ -12,16 +12,22 @@ from typing import Any
 import av
 import m3u8
 import pytest
+from edge_nodes import EAGER as EAGER_FILE
 from edge_nodes import Edge, StockViewer, edge
 from faulty import Fault, faulty
-from film import film_library
+from film import film_library, own_device
 from mpegdash.parser import MPEGDASHParser
 from served import serving
 from titles import prepared_title
-from viewers import FAST_MACHINE
+from viewers import FAST_MACHINE, of_kind
 
+from abr.core.enhancement import Family
+from abr.core.events import Decided
 from abr.simulation.traces import constant
 from abr.virtual_time import run_virtual
+from client_player.session.request import PlayRequest
+from client_player.session.run import watch
+from client_player.session.summary import summarise
 
 FILM = "film"
 
@@ -177,16 +183,29 @@ def test_a_segment_cut_short_by_the_origin_is_not_kept(library: str, tmp_path: P
 def test_a_device_that_lifts_by_itself_gets_what_the_origin_has(library: str, tmp_path: Path) -> None:
     async def main() -> None:
         async with serving(library) as origin, edge(origin, tmp_path) as node:
-            for ours, theirs in (
-                ("device.mpd", "manifest.mpd"),
-                ("title.json", "title.json"),
-                ("enhancements.json", "enhancements.json"),
-                (f"{version()}video/180p/seg-00002.m4s", f"{version()}video/180p/seg-00002.m4s"),
-            ):
-                from_edge = await node.get(f"titles/{FILM}/{ours}")
-                from_origin = await Edge(origin, node.lifters).get(f"titles/{FILM}/{theirs}")
+            for file in ("manifest.mpd", "title.json", f"{version()}video/180p/seg-00002.m4s"):
+                from_edge = await node.get(f"titles/{FILM}/device/{file}")
+                from_origin = await Edge(origin, node.lifters).get(f"titles/{FILM}/{file}")
                 assert from_edge.body == from_origin.body and from_edge.status == 200
-            assert not node.lifters.jobs
+            url = f"{node.url}titles/{FILM}/device/manifest.mpd"
+            request = PlayRequest(
+                url=url, local=True, controller=EAGER_FILE, profile=own_device(), families=tuple(Family)
+            )
+            played = await watch(request, tmp_path / "shown.y")
+            assert {event.enhancer for event in of_kind(played.events, Decided)} == {"generic-low"}
+            assert not node.lifters.jobs, "nothing is encoded again for who lifts by itself"
+
+    timed(main())
+
+
+def test_our_own_player_plays_it_as_any_other_player_would(library: str, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with serving(library) as origin, edge(origin, tmp_path) as node:
+            url = f"{node.url}titles/{FILM}/manifest.mpd"
+            request = PlayRequest(url=url, local=True, controller="bola", families=())
+            summary = summarise((played := await watch(request, tmp_path / "shown.y")).events, played.title)
+            assert (summary.ended, summary.frames, summary.stalls, summary.failures) == ("finished", 132, 0, 0)
+            assert node.lifters.jobs
 
     timed(main())
 
