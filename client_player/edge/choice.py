@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta
 
 from abr.core.control import Decision
 from abr.core.enhancement import PLAIN
-from abr.core.options import Menu, plain_of
+from abr.core.options import Menu, PriceList, plain_of
 from abr.records import Record
 
 GAIN_MIN = 1.0
@@ -50,6 +51,28 @@ def choose(menu: Menu, decision: Decision, rendition_ids: tuple[str, ...]) -> Ed
         quality=quality if lifts else plain,
         compute_s=float(menu.compute_s[0, decision.option]) if lifts else 0.0,
         reason=decision.reason[:_REASON_MAX],
+    )
+
+
+def best_lift(prices: PriceList, segment: int, before: EdgeChoice, owned: frozenset[str]) -> EdgeChoice | None:
+    """What more can be made of bytes that are here, by weights that are: None where that is not worth while."""
+    column = {choice: index for index, choice in enumerate(prices.choices)}
+    rendition = prices.rendition_ids.index(before.rendition)
+    lifts = [
+        choice
+        for choice, index in column.items()
+        if choice.rendition == rendition and choice.enhancer != PLAIN and owned.issuperset(prices.weights[index])
+    ]
+    best = max(lifts, key=lambda choice: float(prices.quality[segment, column[choice]]), default=None)
+    if best is None:
+        return None
+    quality = float(prices.quality[segment, column[best]])
+    gain = quality - float(prices.quality[segment, plain_of(prices)[rendition]])
+    if not gain >= GAIN_MIN:
+        return None
+    compute_s = float(prices.compute_s[segment, column[best]])
+    return msgspec.structs.replace(
+        before, enhancer=best.enhancer, gain=gain, quality=quality, compute_s=compute_s, reason="lifted for the next"
     )
 
 

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from abr.controllers import HORIZON
 from abr.controllers.guard import decide
-from abr.core.control import Observation
+from abr.core.control import Download, Observation
 from abr.core.options import Choice, menu_of
 from abr.core.title import segment_file
 from abr.errors import FormatError, ToprungError
 from abr.records import dumps, loads
-from client_player.edge.choice import EdgeChoice, choose
+from client_player.edge.choice import EdgeChoice, best_lift, choose
 from client_player.edge.origin.mirror import DOCUMENT_WORTH
 from client_player.edge.origin.titles import MirroredTitle
 from client_player.edge.playheads import Playheads, Viewer
 from client_player.edge.title_lifts import TitleLifts
 from client_player.edge.workshop import Workshop
-from client_player.transport.http import merge_downloads
+from client_player.transport.http import merge_downloads, run_both
 from server.concurrency.shared_task import SharedTasks
 
 AHEAD_S = 30.0
@@ -57,13 +58,14 @@ class TitleFeed:
         Raises OriginAwayError, DownloadError when there is nothing of it.
         """
         choice = await self._prepare_once(segment, viewer.buffer_at(self._shop.clock.now_s()))
+        choice = await self._improve(segment, choice)
         if choice.lifts:
             if self._lifts.key(segment) not in self._shop.cache:
                 await self._lifts.wait(segment, choice, viewer)
             if (body := await self._shop.cache.get(self._lifts.key(segment))) is not None:
                 return SegmentAnswer(body=body, form="lifted", choice=choice)
         plain = await self._shop.mirror.lasting(self._video_path(segment, choice), "video")
-        is_late = choice.lifts and self._lifts.can_lift(segment)
+        is_late = choice.lifts and self._lifts.can_lift_by(segment, choice)
         return SegmentAnswer(body=plain.body, form="late" if is_late else "plain", choice=choice)
 
     async def feed(self) -> None:
@@ -78,6 +80,7 @@ class TitleFeed:
                 except ToprungError as error:
                     log.info("%s, segment %d: %s", self.title.title.id, segment, error)
                     break
+            choice = await self._improve(segment, choice)
             if choice.lifts and self._lifts.key(segment) not in shop.cache:
                 self._lifts.order(segment, choice)
         await asyncio.sleep(REST_S)
@@ -91,6 +94,7 @@ class TitleFeed:
     async def close(self) -> None:
         """Give up what is under way."""
         await self._preparing.close()
+        await self._lifts.weights.close()
 
     async def _prepare_once(self, segment: int, buffer_s: float) -> EdgeChoice:
         """Decide a segment and have its bytes here, once however many ask.
@@ -105,18 +109,33 @@ class TitleFeed:
         known = self._choices.get(segment) or await self._kept_choice(segment)
         choice = known or await self._decide(segment, buffer_s)
         await self._fetch(segment, choice)
-        self._choices[segment] = choice
         if known is None:
-            await self._shop.cache.put(self._choice_key(segment), dumps(choice), DOCUMENT_WORTH)
+            await self._keep(segment, choice)
+        else:
+            self._choices[segment] = known
         if choice.lifts and self._lifts.key(segment) not in self._shop.cache:
             self._lifts.order(segment, choice)
         return choice
+
+    async def _improve(self, segment: int, choice: EdgeChoice) -> EdgeChoice:
+        """A segment that was sent as it came, to somebody who could not wait, is lifted for those who come after."""
+        if choice.lifts or not self.playheads.was_sent(segment) or not self._lifts.can_lift(segment):
+            return choice
+        better = best_lift(self._shop.pricing.prices(self.title), segment, choice, self._lifts.weights.owned)
+        if better is None:
+            return choice
+        await self._keep(segment, better)
+        return better
+
+    async def _keep(self, segment: int, choice: EdgeChoice) -> None:
+        self._choices[segment] = choice
+        await self._shop.cache.put(self._choice_key(segment), dumps(choice), DOCUMENT_WORTH)
 
     async def _decide(self, segment: int, buffer_s: float) -> EdgeChoice:
         """By the node's controller, as a player would ask it. In a thread, since it may compute a plan first."""
         pricing, can_lift = self._shop.pricing, self._lifts.can_lift(segment)
         prices = pricing.prices(self.title) if can_lift else pricing.plain_prices(self.title)
-        menu = menu_of(prices, segment, HORIZON, frozenset(self._lifts.weights.owned))
+        menu = menu_of(prices, segment, HORIZON, self._lifts.weights.owned)
         observation = Observation(
             now_s=self._shop.clock.now_s(),
             menu=menu,
@@ -144,14 +163,20 @@ class TitleFeed:
 
     async def _fetch(self, segment: int, choice: EdgeChoice) -> None:
         """The segment's bytes, unless it is lifted already, and the sound that goes with it, as one download."""
-        timings = []
-        if not (choice.lifts and self._lifts.key(segment) in self._shop.cache):
-            video = await self._shop.mirror.lasting(self._video_path(segment, choice), "video")
-            timings.append(video.timing)
-        if (path := self._sound_path(segment)) is not None:
-            timings.append((await self._shop.mirror.lasting(path, "sound")).timing)
-        if downloads := [timing for timing in timings if timing is not None]:
+        is_lifted = choice.lifts and self._lifts.key(segment) in self._shop.cache
+        picture = None if is_lifted else self._video_path(segment, choice)
+        came = await run_both(self._get(picture, "video"), self._get_sound(segment))
+        if downloads := [timing for timing in came if timing is not None]:
             self._shop.downloads.append(merge_downloads(downloads[0], downloads[1:]))
+
+    async def _get(self, path: str | None, kind: str) -> Download | None:
+        return (await self._shop.mirror.lasting(path, kind)).timing if path else None
+
+    async def _get_sound(self, segment: int) -> Download | None:
+        """Pictures do not wait for a sound that cannot be had."""
+        with suppress(ToprungError):
+            return await self._get(self._sound_path(segment), "sound")
+        return None
 
     def _is_here(self, segment: int, choice: EdgeChoice) -> bool:
         cache, sound = self._shop.cache, self._sound_path(segment)

@@ -78,6 +78,10 @@ class Playheads:
                 ahead_s = self._start_s[segment] - self._start_s[viewer.next_segment]
                 yield now_s + viewer.buffer_at(now_s) + ahead_s
 
+    def was_sent(self, segment: int) -> bool:
+        """Whether somebody has got it already."""
+        return self._sent[segment] > 0
+
     def later(self, segment: int) -> float:
         """How many viewers may come for a segment some time, besides those who are on their way to it."""
         return _LATER_SHARE * max(0, self._sent[segment] - 1)

@@ -35,11 +35,11 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Seen:
-    """What the origin last said of a document, and when: its ETag, or why there is none."""
+    """What the origin last said of a document, and when: its ETag, or the status with which it refused it."""
 
     at_s: float
     etag: str = ""
-    refusal: DownloadError | None = None
+    refused_status: int = 0
 
 
 class Mirror:
@@ -78,8 +78,8 @@ class Mirror:
         Raises as `lasting` does.
         """
         seen = self._seen.get(path)
-        if seen is not None and seen.refusal is not None and self._is_fresh(seen):
-            raise seen.refusal
+        if seen is not None and seen.refused_status and self._is_fresh(seen):
+            raise DownloadError(f"The origin has no {path}.", status=seen.refused_status)
         kept = await self._cache.get(path)
         if kept is None:
             return (await self._fetching.run(path, lambda: self._renew(path, None))).body
@@ -108,7 +108,7 @@ class Mirror:
             if error.status == _NOT_MODIFIED and kept is not None and seen is not None:
                 self._seen.put(path, replace(seen, at_s=now_s))
                 return Fetched(body=kept)
-            self._seen.put(path, _Seen(at_s=now_s, refusal=error))
+            self._seen.put(path, _Seen(at_s=now_s, refused_status=error.status))
             self._cache.drop(path)
             raise
         self._seen.put(path, _Seen(at_s=now_s, etag=reply.headers.get("ETag", "")))

@@ -2,28 +2,73 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+
 from abr.core.enhancement import Chunk, Offer
+from abr.errors import ToprungError
+from client_player.edge.cache.disk_cache import DiskCache
+from client_player.edge.origin.backhaul import OriginAwayError
 from client_player.edge.origin.mirror import DOCUMENT_WORTH, Mirror
 from client_player.edge.origin.titles import MirroredTitle
 from client_player.playback.weights import check_chunk
+from server.concurrency.shared_task import SharedTasks
+
+log = logging.getLogger("toprung.edge")
 
 
 class TitleWeights:
-    """Fetches the chunks of a title. owned: sha256 of each that is here."""
+    """The chunks of a title: which are here, and fetching the others."""
 
-    def __init__(self, title: MirroredTitle, mirror: Mirror) -> None:
-        self._title, self._mirror = title, mirror
-        self.owned: set[str] = set()
+    def __init__(self, title: MirroredTitle, mirror: Mirror, cache: DiskCache) -> None:
+        self._title, self._mirror, self._cache = title, mirror, cache
+        self._fetching = SharedTasks[None]()
+        self._refused: set[str] = set()
 
-    async def fetch(self, offer: Offer) -> tuple[bytes, ...]:
+    @property
+    def owned(self) -> frozenset[str]:
+        """sha256 of each chunk that is here."""
+        return frozenset(chunk.sha256 for chunk in self._chunks() if self._path(chunk) in self._cache)
+
+    def has(self, offer: Offer) -> bool:
+        """Whether all chunks of an offer are here. What is not is fetched from now on, one chunk after the other."""
+        if all(self._path(chunk) in self._cache for chunk in offer.chunks):
+            return True
+        if offer.weights_sha256 not in self._refused:
+            self._fetching.start(offer.weights_sha256, lambda: self._fetch_all(offer))
+        return False
+
+    def is_refused(self, offer: Offer) -> bool:
+        """Whether its chunks are not what the table says, or the origin does not have them."""
+        return offer.weights_sha256 in self._refused
+
+    async def chunks(self, offer: Offer) -> tuple[bytes, ...]:
         """All chunks of an offer, in order; none for generic weights. Raises OriginAwayError, DownloadError."""
         return tuple([await self._fetch(chunk) for chunk in offer.chunks])
 
+    async def close(self) -> None:
+        """Give up the downloads under way."""
+        await self._fetching.close()
+
+    async def _fetch_all(self, offer: Offer) -> None:
+        try:
+            await self.chunks(offer)
+        except OriginAwayError:
+            return
+        except ToprungError as error:
+            log.warning("%s: weights of %s: %s", self._title.title.id, offer.architecture, error)
+            self._refused.add(offer.weights_sha256)
+
     async def _fetch(self, chunk: Chunk) -> bytes:
         check_chunk(chunk)
-        path = f"{self._title.title.id}/{chunk.file}"
         fetched = await self._mirror.lasting(
-            path, "weights", worth=DOCUMENT_WORTH, size_max_bytes=chunk.size_bytes, sha256=chunk.sha256
+            self._path(chunk), "weights", worth=DOCUMENT_WORTH, size_max_bytes=chunk.size_bytes, sha256=chunk.sha256
         )
-        self.owned.add(chunk.sha256)
         return fetched.body
+
+    def _chunks(self) -> Iterator[Chunk]:
+        for _, offer in self._title.table.named_offers() if self._title.table else ():
+            yield from offer.chunks
+
+    def _path(self, chunk: Chunk) -> str:
+        return f"{self._title.title.id}/{chunk.file}"
