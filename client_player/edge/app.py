@@ -36,7 +36,10 @@ SEND_MAX_S, SLOWEST_BYTES_PER_S = 30.0, 4096
 """A viewer who takes longer than that, and than so many bytes a second, is hung up on."""
 _NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _VERSION = "v-[0-9a-f]{16}/"
-_BRIEF, _HOUR, _NOT_KEPT = "public, max-age=2", "public, max-age=3600", "no-store"
+_BRIEF, _MINUTE, _HOUR = "public, max-age=2", "public, max-age=60", "public, max-age=3600"
+_NOT_KEPT = "no-store"
+_KEPT = {"lifted": _HOUR, "plain": _MINUTE, "late": _NOT_KEPT}
+"""A segment that came plain may be lifted for those who come later."""
 _HEADERS = {
     "Server": "toprung",
     "X-Content-Type-Options": "nosniff",
@@ -68,9 +71,9 @@ def create_edge_app(node: Node, shop: Workshop) -> web.Application:
         ("/titles", handlers.titles),
         (title + r"/device/{file:.+}", handlers.file),
         (title + r"/{file:manifest\.mpd|master\.m3u8|video\.m3u8}", handlers.manifest),
-        (title + rf"/{{version:({_VERSION})?}}edge/init.mp4", handlers.init),
-        (title + rf"/{{version:({_VERSION})?}}edge/{{number:[1-9][0-9]{{0,7}}}}.m4s", handlers.segment),
-        (title + rf"/{{file:({_VERSION})?(video|audio|subtitles)/.+|({_VERSION})?[^/]+\.m3u8}}", handlers.file),
+        (title + rf"/{{version:{_VERSION}}}edge/init.mp4", handlers.init),
+        (title + rf"/{{version:{_VERSION}}}edge/{{number:[1-9][0-9]{{0,7}}}}.m4s", handlers.segment),
+        (title + rf"/{{file:{_VERSION}((video|audio|subtitles)/.+|[^/]+\.m3u8)}}", handlers.file),
     ):
         app.router.add_get(path, handler, allow_head=True)
     app.on_response_prepare.append(_add_headers)
@@ -128,7 +131,7 @@ class _Handlers:
         name, buffer_s = _viewer(request)
         answer = await self._node.segment(request.match_info["title"], _version(request), segment, name, buffer_s)
         headers = {
-            "Cache-Control": _NOT_KEPT if answer.form == "late" else _HOUR,
+            "Cache-Control": _KEPT[answer.form],
             RENDITION: answer.choice.rendition,
             ENHANCER: answer.choice.enhancer if answer.form == "lifted" else PLAIN,
         }

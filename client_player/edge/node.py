@@ -52,13 +52,16 @@ class Node:
             raise RequestError(404, f"{title_id} has {len(title.title.segment_frames)} segments.")
         feed = self._feed(title)
         viewer = feed.playheads.asks(self._shop.clock.now_s(), segment, viewer_name, told_buffer_s)
-        answer = await feed.answer(segment, viewer)
+        try:
+            answer = await feed.answer(segment, viewer)
+        finally:
+            viewer.waits = False
         feed.playheads.sent(self._shop.clock.now_s(), viewer, segment)
         self._count(title, segment, answer)
         return answer
 
     async def file(self, title_id: str, path: str) -> bytes:
-        """Any other file of a title, as the origin has it. path: below the title's folder, with or without a version.
+        """Any other file of a title, as the origin has it. path: below the title's folder; media with its version.
 
         Raises RequestError 404 for what no title has, OriginAwayError, DownloadError.
         """
@@ -67,7 +70,7 @@ class Node:
         if _LASTING.fullmatch(relative) and version:
             kind = "sound" if relative.startswith("audio/") else "video"
             return (await self._shop.mirror.lasting(where, kind)).body
-        if _LASTING.fullmatch(relative) or _DOCUMENT.fullmatch(relative) or _WEIGHTS.fullmatch(relative):
+        if _DOCUMENT.fullmatch(relative) or _WEIGHTS.fullmatch(relative):
             return await self._shop.mirror.document(where)
         raise RequestError(404, "There is nothing here that an edge node mirrors.")
 

@@ -22,12 +22,16 @@ _LATER_SHARE = 0.1
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Viewer:
-    """One viewer. name: who asks. next_segment: what is wanted next. buffer_s: media held, at the time `at_s`."""
+    """One viewer. name: who asks. next_segment: what is wanted next. buffer_s: media held, at the time `at_s`.
+
+    waits: for an answer, and so has not gone, however long that takes.
+    """
 
     name: str
     next_segment: int
     buffer_s: float
     at_s: float
+    waits: bool = False
 
     def buffer_at(self, now_s: float) -> float:
         """Media seconds left to play, as if nothing had stopped it."""
@@ -61,7 +65,7 @@ class Playheads:
         buffer_s = viewer.buffer_at(now_s) if viewer.next_segment == segment else 0.0
         viewer.next_segment = segment
         viewer.buffer_s = min(BUFFER_MAX_S, buffer_s if told_buffer_s is None else told_buffer_s)
-        viewer.at_s = now_s
+        viewer.at_s, viewer.waits = now_s, True
         return viewer
 
     def sent(self, now_s: float, viewer: Viewer, segment: int) -> None:
@@ -107,4 +111,6 @@ class Playheads:
         return None
 
     def _forget_gone(self, now_s: float) -> None:
-        self._viewers = [viewer for viewer in self._viewers if now_s < viewer.at_s + viewer.buffer_s + SILENT_MAX_S]
+        self._viewers = [
+            viewer for viewer in self._viewers if viewer.waits or now_s < viewer.at_s + viewer.buffer_s + SILENT_MAX_S
+        ]

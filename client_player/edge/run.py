@@ -57,7 +57,13 @@ class EdgeRequest:
 
 
 async def serve(request: EdgeRequest, announce: Callable[[str], None]) -> None:
-    """Run the node until SIGTERM or SIGINT. announce: is given its URL once it listens."""
+    """Run the node until SIGTERM or SIGINT. announce: is given its URL once it listens.
+
+    Raises InputError for what cannot work, StorageError.
+    """
+    check_url(request.origin)
+    make_controller(request.controller)
+    check_folder(request.cache)
     raise_limit()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -70,9 +76,7 @@ async def serve(request: EdgeRequest, announce: Callable[[str], None]) -> None:
 @asynccontextmanager
 async def edge_node(request: EdgeRequest, lifters: Lifting) -> AsyncIterator[str]:
     """A node that serves while the block runs; yields its URL. Raises InputError, StorageError."""
-    check_url(request.origin)
     async with AsyncExitStack() as stack:
-        await asyncio.to_thread(check_folder, request.cache)
         cache = await asyncio.to_thread(open_cache, request.cache, request.cache_bytes_max)
         stack.callback(cache.close)
         clock, metrics = SessionClock(), EdgeMetrics()

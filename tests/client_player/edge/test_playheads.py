@@ -11,10 +11,17 @@ from client_player.edge.playheads import SILENT_MAX_S, Playheads
 START_S = tuple(accumulate([2.0] * 50, initial=0.0))
 
 
+def ask(heads: Playheads, now_s: float, segment: int, name: str) -> None:
+    """A request that is answered at once."""
+    viewer = heads.asks(now_s, segment, name)
+    viewer.waits = False
+    heads.sent(now_s, viewer, segment)
+
+
 def test_a_buffer_is_what_was_sent_less_the_time_that_has_passed() -> None:
     heads = Playheads(START_S)
     for segment in range(3):
-        heads.sent(float(segment) / 2, heads.asks(float(segment) / 2, segment, "tv"), segment)
+        ask(heads, float(segment) / 2, segment, "tv")
     viewer = heads.asks(2.0, 3, "tv")
     assert viewer.buffer_at(2.0) == pytest.approx(6.0 - 2.0)
     assert list(heads.due(2.0, 5)) == [pytest.approx(2.0 + 4.0 + 4.0)]
@@ -24,9 +31,9 @@ def test_a_buffer_is_what_was_sent_less_the_time_that_has_passed() -> None:
 def test_viewers_behind_one_address_are_told_apart_by_what_they_ask_for() -> None:
     heads = Playheads(START_S)
     for segment in range(5):
-        heads.sent(float(segment), heads.asks(float(segment), segment, "the same"), segment)
+        ask(heads, float(segment), segment, "the same")
     for segment in range(2):
-        heads.sent(5.0 + segment, heads.asks(5.0 + segment, segment, "the same"), segment)
+        ask(heads, 5.0 + segment, segment, "the same")
     assert heads.present(7.0) == 2
     assert len(list(heads.due(7.0, 4))) == 1
     assert len(list(heads.due(7.0, 5))) == 2
@@ -35,7 +42,7 @@ def test_viewers_behind_one_address_are_told_apart_by_what_they_ask_for() -> Non
 def test_asking_again_is_no_other_viewer() -> None:
     heads = Playheads(START_S)
     for now_s in (0.0, 0.1, 0.2):
-        heads.sent(now_s, heads.asks(now_s, 0, "tv"), 0)
+        ask(heads, now_s, 0, "tv")
     assert heads.present(0.2) == 1
     assert heads.asks(0.3, 1, "tv").buffer_at(0.3) < 2.0
 
@@ -55,12 +62,20 @@ def test_what_is_wanted_comes_soonest_first_and_once() -> None:
 
 def test_who_says_nothing_any_more_has_gone() -> None:
     heads = Playheads(START_S)
-    heads.sent(0.0, heads.asks(0.0, 0, "tv"), 0)
+    ask(heads, 0.0, 0, "tv")
     assert heads.present(SILENT_MAX_S + 1.9) == 1
     assert heads.present(SILENT_MAX_S + 2.1) == 0
 
 
+def test_who_waits_for_an_answer_has_not_gone_however_slow_the_line_is() -> None:
+    heads = Playheads(START_S)
+    viewer = heads.asks(0.0, 0, "tv")
+    assert heads.present(1000.0) == 1
+    viewer.waits = False
+    assert heads.present(1000.0) == 0
+
+
 def test_the_end_of_a_title_wants_nothing_more() -> None:
     heads = Playheads(START_S)
-    heads.sent(0.0, heads.asks(0.0, 49, "tv"), 49)
+    ask(heads, 0.0, 49, "tv")
     assert heads.wanted(0.1, ahead_s=30.0) == []
