@@ -65,7 +65,7 @@ class TitleFeed:
             if (body := await self._shop.cache.get(self._lifts.key(segment))) is not None:
                 return SegmentAnswer(body=body, form="lifted", choice=choice)
         plain = await self._shop.mirror.lasting(self._video_path(segment, choice), "video")
-        is_late = choice.lifts and self._lifts.can_lift_by(segment, choice)
+        is_late = choice.lifts and self._lifts.can_lift(segment)
         return SegmentAnswer(body=plain.body, form="late" if is_late else "plain", choice=choice)
 
     async def feed(self) -> None:

@@ -42,14 +42,9 @@ class TitleLifts:
         self._failures = 0
 
     def can_lift(self, segment: int) -> bool:
-        """Whether this segment may be lifted at all."""
+        """Whether this segment may be lifted at all. A title whose weights cannot be used is left as it came."""
         is_short = self._title.title.segment_duration_s[segment] <= SEGMENT_MAX_S
-        return is_short and self._failures < _FAILURES_MAX
-
-    def can_lift_by(self, segment: int, choice: EdgeChoice) -> bool:
-        """Whether it may be lifted as was decided, as soon as its weights are here."""
-        _, offer = self._named(choice)
-        return self.can_lift(segment) and offer is not None and not self.weights.is_refused(offer)
+        return is_short and self._failures < _FAILURES_MAX and not self.weights.refused
 
     def key(self, segment: int) -> str:
         """The name of a lifted segment in the cache."""

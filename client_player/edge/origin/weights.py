@@ -18,12 +18,15 @@ log = logging.getLogger("toprung.edge")
 
 
 class TitleWeights:
-    """The chunks of a title: which are here, and fetching the others."""
+    """The chunks of a title: which are here, and fetching the others.
+
+    refused: some are not what the title's table says, or the origin does not have them.
+    """
 
     def __init__(self, title: MirroredTitle, mirror: Mirror, cache: DiskCache) -> None:
         self._title, self._mirror, self._cache = title, mirror, cache
         self._fetching = SharedTasks[None]()
-        self._refused: set[str] = set()
+        self.refused = False
 
     @property
     def owned(self) -> frozenset[str]:
@@ -34,13 +37,9 @@ class TitleWeights:
         """Whether all chunks of an offer are here. What is not is fetched from now on, one chunk after the other."""
         if all(self._path(chunk) in self._cache for chunk in offer.chunks):
             return True
-        if offer.weights_sha256 not in self._refused:
+        if not self.refused:
             self._fetching.start(offer.weights_sha256, lambda: self._fetch_all(offer))
         return False
-
-    def is_refused(self, offer: Offer) -> bool:
-        """Whether its chunks are not what the table says, or the origin does not have them."""
-        return offer.weights_sha256 in self._refused
 
     async def chunks(self, offer: Offer) -> tuple[bytes, ...]:
         """All chunks of an offer, in order; none for generic weights. Raises OriginAwayError, DownloadError."""
@@ -57,7 +56,7 @@ class TitleWeights:
             return
         except ToprungError as error:
             log.warning("%s: weights of %s: %s", self._title.title.id, offer.architecture, error)
-            self._refused.add(offer.weights_sha256)
+            self.refused = True
 
     async def _fetch(self, chunk: Chunk) -> bytes:
         check_chunk(chunk)
