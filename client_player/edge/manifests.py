@@ -1,13 +1,13 @@
 """The manifests that stock players get: one Representation, whose segments are lifted or not.
 
-As of a server-driven session (`server.ingest.manifest`): segments bring their own parameter sets (avc3), so that those
-of the origin's renditions and the lifted ones may follow each other.
+As of a server-driven session (`server.ingest.manifests.title`): segments bring their own parameter sets (avc3), so
+that those of the origin's renditions and the lifted ones may follow each other.
 """
 
 from __future__ import annotations
 
 from abr.core.title import Title
-from server.ingest.manifest import (
+from server.ingest.manifests.title import (
     MASTER_FILE,
     MPD_FILE,
     driven_master_playlist,

@@ -14,7 +14,7 @@ from client_player.edge.feed import SegmentAnswer, TitleFeed
 from client_player.edge.origin.titles import MirroredTitle, Titles
 from client_player.edge.workshop import Workshop
 from server.errors import RequestError
-from server.ingest.manifest import MPD_FILE
+from server.ingest.manifests.title import MPD_FILE
 from server.media.versions import split_version
 
 FEEDS_MAX = 64
@@ -23,7 +23,7 @@ LOOK_S = 1.0
 """How often the node looks after feeds whose viewers have gone."""
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _LASTING = re.compile(
-    rf"(video|audio)/{_NAME}/(init(-[a-z0-9]{{4}})?\.mp4|seg-[0-9]{{5,8}}\.m4s)|subtitles/{_NAME}\.vtt"
+    rf"(video|audio)/{_NAME}/(init(-[a-z0-9]{{4}})?\.mp4|seg-[0-9]{{5,8}}\.m4s)|subtitles/{_NAME}\.vtt|thumbnails/sheet-[0-9]{{5,8}}\.jpg"
 )
 _WEIGHTS = re.compile(rf"enhancers/{_NAME}")
 _DOCUMENT = re.compile(
