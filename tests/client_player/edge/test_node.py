@@ -76,7 +76,7 @@ def test_its_manifests_are_read_by_other_parsers(library: str, tmp_path: Path) -
             titles = json.loads((await node.get("titles")).body)["titles"]
             assert [title["id"] for title in titles] == [FILM]
             mpd = MPEGDASHParser.parse((await node.get(titles[0]["manifest_url"][1:])).body.decode())
-            video, sound = mpd.periods[0].adaptation_sets
+            video, sound, *_ = mpd.periods[0].adaptation_sets
             assert (video.mime_type, sound.mime_type) == ("video/mp4", "audio/mp4")
             assert [each.codecs[:5] for each in video.representations] == ["avc3."]
             master = m3u8.loads((await node.get(titles[0]["hls_url"][1:])).body.decode())
