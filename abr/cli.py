@@ -105,6 +105,7 @@ root = LazyGroup(
         "emulate": Lazy("client_player.emulate.cli:emulate", "Put a network link in front of a server, by a trace."),
         "simulate": Lazy("abr.evaluation.compare:simulate", "Run one controller over traces in the simulator."),
         "compare": Lazy("abr.evaluation.compare:compare", "Compare controllers over traces in the simulator."),
+        "edge": Lazy("client_player.edge.cli:edge", "Mirror an origin over a thin line, lift here, serve any player."),
         "report": Lazy("client_player.cli:report", "Make the HTML report of a session log."),
         "doctor": Lazy("client_player.doctor:doctor", "Check that this machine has all that Toprung needs."),
         "demo": Lazy("client_player.demo:demo", "Prepare, train, serve and play a real clip, and compare."),

@@ -91,12 +91,12 @@ def play(
     from client_player.session.request import PlayRequest
 
     allowed = allowed_families(families)
-    enhancing = bool(allowed) and _can_enhance()
+    enhancing = bool(allowed) and can_enhance()
     request = PlayRequest(
         url=url,
         title=title,
         trace=read_trace(trace).begun_at(trace_start_s) if trace else None,
-        profile=_with_wish(_profile(profile), energy) if enhancing else None,
+        profile=_with_wish(own_profile(profile), energy) if enhancing else None,
         families=allowed,
         currency=Currency(currency),
         controller=controller,
@@ -181,7 +181,7 @@ def allowed_families(text: str) -> tuple[Family, ...]:
     return tuple(Family(name) for name in names)
 
 
-def _can_enhance() -> bool:
+def can_enhance() -> bool:
     """Whether the packages for it are installed; says so when they are not."""
     from abr.extras import MissingExtraError, require
 
@@ -193,7 +193,7 @@ def _can_enhance() -> bool:
     return True
 
 
-def _profile(path: Path | None) -> DeviceProfile | None:
+def own_profile(path: Path | None) -> DeviceProfile | None:
     """The profile given, or else this device's own, measured quickly if it has never been."""
     from abr.core.device import DeviceProfile
     from abr.errors import ToprungError

@@ -63,11 +63,7 @@ class WeightsStore:
         return True
 
     async def _fetch(self, chunk: Chunk) -> None:
-        held_bytes = sum(map(len, self._chunks.values()))
-        if not _PATH.fullmatch(chunk.file) or ".." in chunk.file:
-            raise DownloadError(f"the table names the file {chunk.file!r}, which is refused", may_pass=False)
-        if chunk.size_bytes > _CHUNK_MAX_BYTES or held_bytes + chunk.size_bytes > _ALL_MAX_BYTES:
-            raise DownloadError(f"a chunk of {chunk.size_bytes} bytes is more than is taken", may_pass=False)
+        check_chunk(chunk, sum(map(len, self._chunks.values())))
         reply = await get_with_retries(
             self._transport,
             urljoin(self._title_url, chunk.file),
@@ -78,6 +74,14 @@ class WeightsStore:
         )
         self._chunks[chunk.sha256] = reply.body
         self._on_chunk(chunk, reply)
+
+
+def check_chunk(chunk: Chunk, held_bytes: int = 0) -> None:
+    """Raises DownloadError for a chunk that no honest table names, or that is too large beside what is held."""
+    if not _PATH.fullmatch(chunk.file) or ".." in chunk.file:
+        raise DownloadError(f"the table names the file {chunk.file!r}, which is refused", may_pass=False)
+    if chunk.size_bytes > _CHUNK_MAX_BYTES or held_bytes + chunk.size_bytes > _ALL_MAX_BYTES:
+        raise DownloadError(f"a chunk of {chunk.size_bytes} bytes is more than is taken", may_pass=False)
 
 
 def _check(chunk: Chunk, reply: HttpReply) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
+from client_player.edge.metrics import EdgeMetrics
 from server.monitoring.metrics import Metrics
 
 PAGE = Path(__file__).with_name("metrics.md")
@@ -26,6 +27,13 @@ histograms marked ● carry exemplars: the first 16 characters of a session id.
 
 """
 
+EDGE_HEAD = """
+## The edge node
+
+What `GET /metrics` shows of `toprung edge`.
+
+"""
+
 
 def rows(registry: CollectorRegistry, traced: set[str]) -> Iterator[str]:
     """A line of the table for each metric, in the order in which they were made."""
@@ -41,7 +49,8 @@ def render() -> str:
     exposition = Metrics(time.time, "0")._export
     traced = {each._bucket.removesuffix("_bucket") for each in exposition._traced}
     table = "| metric | type | labels | meaning |\n| --- | --- | --- | --- |\n"
-    return HEAD + table + "".join(rows(exposition._registry, traced))
+    ours = HEAD + table + "".join(rows(exposition._registry, traced))
+    return ours + EDGE_HEAD + table + "".join(rows(EdgeMetrics().registry, set()))
 
 
 if __name__ == "__main__":

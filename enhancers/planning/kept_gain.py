@@ -42,7 +42,7 @@ def measure_kept(frames: Sequence[Frame], network: NetworkEnhancer, scale: float
         if number and motion is not None and np.mean(motion.known) >= 1 - NEW_MAX:
             carrier.carry(motion)
             kept[number] = _correlation(carrier.field, added) ** KEPT_POWER
-        carrier.field[:] = added
+        carrier.begin(added)
     return kept
 
 

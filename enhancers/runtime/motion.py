@@ -8,6 +8,7 @@ whatever they say, only bytes of the field are read.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import av
 import numpy as np
@@ -97,9 +98,20 @@ class MotionCompensator:
 
     @property
     def field(self) -> Field:
-        """int8 (height, width): set it before the first `carry`; a view of what was carried last."""
+        """int8 (height, width): a view of what was carried last."""
         height_px, width_px = self._size
         return self._whole(self._from)[:height_px, :width_px]
+
+    def begin(self, field: npt.NDArray[np.integer[Any]]) -> None:
+        """What is carried from now on, (height, width) within int8. Blocks may overlap its edge: beyond it is nothing.
+
+        Else a picture would depend on what was carried before it began.
+        """
+        height_px, width_px = self._size
+        whole = self._whole(self._from)
+        whole[height_px:] = 0
+        whole[:, width_px:] = 0
+        whole[:height_px, :width_px] = field
 
     def _whole(self, flat: Field) -> Field:
         return flat[: -self._record].reshape(self._rows, self._columns)

@@ -60,5 +60,5 @@ class MotionReuseEnhancer:
         plain = luma.copy()
         self._full.lift(frame, luma)
         np.subtract(luma, plain, out=self._difference, dtype=np.int16)
-        self._gain.field[:] = np.clip(self._difference, -128, 127, out=self._difference)
+        self._gain.begin(np.clip(self._difference, -128, 127, out=self._difference))
         self._age = 1

@@ -103,7 +103,7 @@ class _CarriedPlane:
 
     def keep(self, lifted: Plane, plain: Plane) -> None:
         np.subtract(lifted, plain, out=self._difference, dtype=np.int16)
-        self._gain.field[:] = np.clip(self._difference, -128, 127, out=self._difference)
+        self._gain.begin(np.clip(self._difference, -128, 127, out=self._difference))
 
     def add(self, motion: Motion, plane: Plane, share: float) -> None:
         self._gain.carry(motion)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Hashable
-from functools import partial
 from typing import Any, Generic, TypeVar
+
+from server.concurrency.shared_task import SharedTasks
 
 T = TypeVar("T")
 
@@ -14,7 +15,7 @@ class SharedCalls(Generic[T]):
     """Runs blocking calls in threads, some at a time; those for the same key are made once and shared."""
 
     def __init__(self, at_once: int = 1) -> None:
-        self._running: dict[Hashable, asyncio.Task[T]] = {}
+        self._tasks = SharedTasks[T]()
         self._free = asyncio.Semaphore(at_once)
 
     async def run(
@@ -25,16 +26,7 @@ class SharedCalls(Generic[T]):
         keep: is given the result, in the event loop, before the next call with this key could begin: who asks after
         the call finds what was kept.
         """
-        task = self._running.get(key)
-        if task is None:
-            task = self._running[key] = asyncio.create_task(self._run(function, arguments, keep))
-            task.add_done_callback(partial(self._end, key))
-        return await asyncio.shield(task)
-
-    def _end(self, key: Hashable, task: asyncio.Task[T]) -> None:
-        self._running.pop(key, None)
-        if not task.cancelled():
-            task.exception()  # those who asked may all be gone; then nobody else would look at it
+        return await self._tasks.run(key, lambda: self._run(function, arguments, keep))
 
     async def _run(self, function: Callable[..., T], arguments: tuple[Any, ...], keep: Callable[[T], None] | None) -> T:
         async with self._free:

@@ -71,7 +71,7 @@ def test_a_field_moves_by_the_vectors_of_its_blocks(right: int, down: int, scale
     """Whole pixels of the coded picture; where a block comes from outside, its edge is repeated or shifted."""
     field = np.random.default_rng(1).integers(-99, 99, (48 * scale, 64 * scale), np.int8)
     carrier = MotionCompensator(64, 48, scale)
-    carrier.field[:] = field
+    carrier.begin(field)
     carrier.carry(motion(6, 8, 4 * right, 4 * down))
     inner = (slice(16 * scale, 32 * scale), slice(24 * scale, 40 * scale))
     expected = np.roll(field, (-down * scale, -right * scale), (0, 1))[inner]
@@ -91,6 +91,18 @@ def test_absurd_vectors_move_only_bytes_of_the_field(values: list[int], data: st
     assert known[0, 0] or not carrier.field[:32, :32].any()
 
 
+def test_what_is_carried_does_not_depend_on_what_was_before_it_began() -> None:
+    """The last row of blocks reaches beyond the picture: nothing of an earlier field may come back from there."""
+    upwards = motion(23, 40, 0, 4 * 4)
+    fresh, used = (MotionCompensator(320, 180, 1) for _ in range(2))
+    used.begin(np.full((180, 320), 9, np.int8))
+    used.carry(motion(23, 40, 0, -4 * 4))
+    for carrier in (fresh, used):
+        carrier.begin(np.full((180, 320), 5, np.int8))
+        carrier.carry(upwards)
+    assert np.array_equal(fresh.field, used.field)
+
+
 def test_motion_is_that_of_the_film() -> None:
     """Carried along its vectors, the frame before resembles this one more than it did where it was."""
     before, now = frames()[5:7]
@@ -98,7 +110,7 @@ def test_motion_is_that_of_the_film() -> None:
     assert found is not None
     assert found.known.mean() > 0.8
     carrier = MotionCompensator(320, 180, 1)
-    carrier.field[:] = before.y.view(np.int8)
+    carrier.begin(before.y.view(np.int8))
     carrier.carry(found)
     carried = carrier.field.view(np.uint8)[found.known.repeat(8, 0).repeat(8, 1)[:180, :320]]
     still = before.y[found.known.repeat(8, 0).repeat(8, 1)[:180, :320]]

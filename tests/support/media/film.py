@@ -43,6 +43,12 @@ def film_library(folder: Path) -> Path:
 
 def measured_device(cache: Path) -> None:
     """Leaves in a user's cache folder what `toprung profile` would: a device that runs tier low in 8 ms a frame."""
+    (cache / "toprung").mkdir(parents=True)
+    (cache / "toprung" / f"device-{weights_hash()[:16]}.json").write_bytes(dumps_pretty(own_device()))
+
+
+def own_device() -> DeviceProfile:
+    """The profile of that device."""
     architecture = str(catalog.architecture(4.0, Tier.LOW))
     speed = Measurement(
         architecture=architecture,
@@ -54,6 +60,4 @@ def measured_device(cache: Path) -> None:
         p95_ms=8.0,
     )
     device = Device(name="test device", processor="any", cores=2, memory_bytes=4 << 30)
-    profile = DeviceProfile(device=device, measurements=(speed,), weights_hash=weights_hash())
-    (cache / "toprung").mkdir(parents=True)
-    (cache / "toprung" / f"device-{weights_hash()[:16]}.json").write_bytes(dumps_pretty(profile))
+    return DeviceProfile(device=device, measurements=(speed,), weights_hash=weights_hash())

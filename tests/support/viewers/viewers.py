@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from eager import Eager
 from titles import prepared_title
 
-from abr.core.control import Controller, Decision, Observation
+from abr.core.control import Controller
 from abr.core.device import Device, DeviceProfile, Measurement
 from abr.core.enhancement import ENHANCEMENTS_FILE, Chunk, EnhancementTable, EnhancerEntry, Family, Offer, Tier
 from abr.core.events import AnyEvent
@@ -139,17 +140,6 @@ class _Costly:
         if self.bench.loop is not None:
             self.bench.loop.charge(self.bench.cost_s(self.architecture, self.bench.count))
         return self.scaler.enhance(frame)
-
-
-class Eager:
-    """A controller for tests: the lowest rung with the best enhancer, always."""
-
-    def decide(self, seen: Observation) -> Decision:
-        vmaf = seen.menu.quality[0]
-        lowest = [index for index, choice in enumerate(seen.menu.choices) if choice.rendition == 0]
-        return Decision(
-            option=max(lowest, key=lambda index: float(vmaf[index])), reason="eager: the best of the lowest"
-        )
 
 
 EAGER: Registry[Callable[[], Controller]] = Registry("controller")

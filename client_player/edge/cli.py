@@ -1,0 +1,79 @@
+"""`toprung edge`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import click
+
+from abr.finite_range import FiniteRange
+
+FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+_LATENCY_S = 0.08
+"""Of --backhaul-kbps, as of traces that tell none."""
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--origin", required=True, metavar="URL", help="The Toprung server whose titles are mirrored.")
+@click.option("--cache", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder of its own.")
+@click.option("--cache-gb", type=FiniteRange(0.01, 1e6), default=16.0, help="Most that the cache may take.")
+@click.option("--host", default="127.0.0.1", help="Address to listen on; 0.0.0.0 for all.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8090, help="0 lets the system choose.")
+@click.option("--backhaul-kbps", type=FiniteRange(1, 1e7), help="Take no more than that from the origin.")
+@click.option("--trace", type=FILE, help="Shape the line to the origin to this trace instead.")
+@click.option("--families", default="content,generic,own", help="Enhancers to allow: none, or some of these.")
+@click.option("--quality", "currency", type=click.Choice(["trusted", "vmaf"]), default="trusted", help="What counts.")
+@click.option("--controller", default="toprung", help="Who decides; may be FILE.py:CLASS.")
+@click.option("--profile", type=FILE, help="Profile of this machine.  [default: what `toprung profile` left behind]")
+@click.option("--lifters", type=click.IntRange(1, 256), help="Segments to lift at once.  [default: one for two cores]")
+@click.option("--log-level", default="info", help="debug, info, warning or error.")
+def edge(
+    origin: str,
+    cache: Path,
+    cache_gb: float,
+    host: str,
+    port: int,
+    backhaul_kbps: float | None,
+    trace: Path | None,
+    families: str,
+    currency: str,
+    controller: str,
+    profile: Path | None,
+    lifters: int | None,
+    log_level: str,
+) -> None:
+    """Mirror an origin over a thin line: fetch low rungs and weights once, lift them here, serve any player.
+
+    Viewers get ordinary DASH and HLS at /titles/ID/manifest.mpd and master.m3u8. Devices that lift by themselves play
+    /titles/ID/device/manifest.mpd. When ready, one line on stdout tells the URL.
+    """
+    from abr.core.enhancement import Currency
+    from abr.errors import InputError
+    from abr.simulation.trace_formats import read_trace
+    from abr.simulation.traces import constant
+    from client_player.cli import allowed_families, can_enhance, own_profile
+    from client_player.edge.run import EdgeRequest, serve
+    from server.logging_setup import configure
+
+    if backhaul_kbps and trace:
+        raise InputError("Give one of --backhaul-kbps and --trace: both say how fast the line to the origin is.")
+    shaped = read_trace(trace) if trace else constant(backhaul_kbps * 1000, _LATENCY_S) if backhaul_kbps else None
+    allowed = allowed_families(families)
+    enhancing = bool(allowed) and can_enhance()
+    request = EdgeRequest(
+        origin=origin,
+        cache=cache,
+        cache_bytes_max=int(cache_gb * 1e9),
+        profile=own_profile(profile) if enhancing else None,
+        families=allowed,
+        lifters=lifters or max(1, (os.cpu_count() or 1) // 2),
+        controller=controller,
+        currency=Currency(currency),
+        backhaul=shaped,
+        host=host,
+        port=port,
+    )
+    configure(log_level, as_json=False)
+    asyncio.run(serve(request, click.echo))

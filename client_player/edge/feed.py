@@ -1,0 +1,197 @@
+"""One title being watched: what to fetch of it, decided once for all viewers, and fetched ahead of them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from abr.controllers import HORIZON
+from abr.controllers.guard import decide
+from abr.core.control import Download, Observation
+from abr.core.options import Choice, menu_of
+from abr.core.title import segment_file
+from abr.errors import FormatError, ToprungError
+from abr.records import dumps, loads
+from client_player.edge.choice import EdgeChoice, best_lift, choose
+from client_player.edge.origin.mirror import DOCUMENT_WORTH
+from client_player.edge.origin.titles import MirroredTitle
+from client_player.edge.playheads import Playheads, Viewer
+from client_player.edge.title_lifts import TitleLifts
+from client_player.edge.workshop import Workshop
+from client_player.transport.http import merge_downloads, run_both
+from server.concurrency.shared_task import SharedTasks
+
+AHEAD_S = 30.0
+"""Media that is fetched and lifted ahead of each viewer: what a player would hold in its buffer."""
+REST_S = 0.5
+"""How long a title rests when there is nothing to do, or the origin is away."""
+
+log = logging.getLogger("toprung.edge")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentAnswer:
+    """A segment for a viewer. form: lifted, plain as it was decided, or late: plain since the lift is not there."""
+
+    body: bytes = field(repr=False)
+    form: str
+    choice: EdgeChoice
+
+
+class TitleFeed:
+    """A title, its viewers, and what was decided of its segments."""
+
+    def __init__(self, title: MirroredTitle, shop: Workshop) -> None:
+        self.title, self._shop = title, shop
+        self.playheads = Playheads(title.start_s)
+        self._lifts = TitleLifts(title, shop, self.playheads)
+        self._preparing = SharedTasks[EdgeChoice]()
+        self._choices: dict[int, EdgeChoice] = {}
+        self._last: Choice | None = None
+        self._memory: tuple[float, ...] = ()
+
+    async def answer(self, segment: int, viewer: Viewer) -> SegmentAnswer:
+        """The best that there is of a segment by the time that the viewer needs it.
+
+        Raises OriginAwayError, DownloadError when there is nothing of it.
+        """
+        choice = await self._prepare_once(segment, viewer.buffer_at(self._shop.clock.now_s()))
+        choice = await self._improve(segment, choice)
+        if choice.lifts:
+            if self._lifts.key(segment) not in self._shop.cache:
+                await self._lifts.wait(segment, choice, viewer)
+            if (body := await self._shop.cache.get(self._lifts.key(segment))) is not None:
+                return SegmentAnswer(body=body, form="lifted", choice=choice)
+        plain = await self._shop.mirror.lasting(self._video_path(segment, choice), "video")
+        is_late = choice.lifts and self._lifts.can_lift(segment)
+        return SegmentAnswer(body=plain.body, form="late" if is_late else "plain", choice=choice)
+
+    async def feed(self) -> None:
+        """Do the next thing that viewers need: fetch a segment ahead of them, or order a lift. Else rest."""
+        shop = self._shop
+        for due_s, segment in self.playheads.wanted(shop.clock.now_s(), AHEAD_S):
+            choice = self._choices.get(segment)
+            if choice is None or not self._is_here(segment, choice):
+                try:
+                    await self._prepare_once(segment, due_s - shop.clock.now_s())
+                    return
+                except ToprungError as error:
+                    log.info("%s, segment %d: %s", self.title.title.id, segment, error)
+                    break
+            choice = await self._improve(segment, choice)
+            if choice.lifts and self._lifts.key(segment) not in shop.cache:
+                self._lifts.order(segment, choice)
+        await asyncio.sleep(REST_S)
+
+    def take_over(self, before: TitleFeed) -> None:
+        """Go on where the feed of the same media was, whose tables were others: what was decided stays so."""
+        self.playheads, self._choices = before.playheads, before._choices
+        self._lifts = TitleLifts(self.title, self._shop, self.playheads)
+        self._last, self._memory = before._last, before._memory
+
+    async def close(self) -> None:
+        """Give up what is under way."""
+        await self._preparing.close()
+        await self._lifts.weights.close()
+
+    async def _prepare_once(self, segment: int, buffer_s: float) -> EdgeChoice:
+        """Decide a segment and have its bytes here, once however many ask.
+
+        buffer_s: media seconds until it is played. Raises OriginAwayError, DownloadError.
+        """
+        if (known := self._choices.get(segment)) is not None and self._is_here(segment, known):
+            return known
+        return await self._preparing.run(segment, lambda: self._prepare(segment, buffer_s))
+
+    async def _prepare(self, segment: int, buffer_s: float) -> EdgeChoice:
+        known = self._choices.get(segment) or await self._kept_choice(segment)
+        choice = known or await self._decide(segment, buffer_s)
+        await self._fetch(segment, choice)
+        if known is None:
+            await self._keep(segment, choice)
+        else:
+            self._choices[segment] = known
+        if choice.lifts and self._lifts.key(segment) not in self._shop.cache:
+            self._lifts.order(segment, choice)
+        return choice
+
+    async def _improve(self, segment: int, choice: EdgeChoice) -> EdgeChoice:
+        """A segment that was sent as it came, to somebody who could not wait, is lifted for those who come after."""
+        if choice.lifts or not self.playheads.was_sent(segment) or not self._lifts.can_lift(segment):
+            return choice
+        better = best_lift(self._shop.pricing.prices(self.title), segment, choice, self._lifts.weights.owned)
+        if better is None:
+            return choice
+        await self._keep(segment, better)
+        return better
+
+    async def _keep(self, segment: int, choice: EdgeChoice) -> None:
+        self._choices[segment] = choice
+        await self._shop.cache.put(self._choice_key(segment), dumps(choice), DOCUMENT_WORTH)
+
+    async def _decide(self, segment: int, buffer_s: float) -> EdgeChoice:
+        """By the node's controller, as a player would ask it. In a thread, since it may compute a plan first."""
+        pricing, can_lift = self._shop.pricing, self._lifts.can_lift(segment)
+        prices = pricing.prices(self.title) if can_lift else pricing.plain_prices(self.title)
+        menu = menu_of(prices, segment, HORIZON, self._lifts.weights.owned)
+        observation = Observation(
+            now_s=self._shop.clock.now_s(),
+            menu=menu,
+            buffer_s=min(max(0.0, buffer_s), AHEAD_S),
+            buffer_max_s=AHEAD_S,
+            backlog_s=self._shop.queue.backlog_s,
+            playing=buffer_s > 0,
+            downloads=tuple(self._shop.downloads),
+            last=self._last,
+            memory=self._memory,
+        )
+        decision = await asyncio.to_thread(decide, self._shop.controller, observation)
+        self._last, self._memory = menu.choices[decision.option], decision.memory
+        return choose(menu, decision, prices.rendition_ids)
+
+    async def _kept_choice(self, segment: int) -> EdgeChoice | None:
+        """What an earlier process decided."""
+        kept = await self._shop.cache.get(self._choice_key(segment))
+        try:
+            choice = loads(kept, EdgeChoice, what=self._choice_key(segment)) if kept is not None else None
+        except FormatError:
+            return None
+        is_known = choice is not None and choice.rendition in {each.id for each in self.title.title.renditions}
+        return choice if is_known else None
+
+    async def _fetch(self, segment: int, choice: EdgeChoice) -> None:
+        """The segment's bytes, unless it is lifted already, and the sound that goes with it, as one download."""
+        is_lifted = choice.lifts and self._lifts.key(segment) in self._shop.cache
+        picture = None if is_lifted else self._video_path(segment, choice)
+        came = await run_both(self._get(picture, "video"), self._get_sound(segment))
+        if downloads := [timing for timing in came if timing is not None]:
+            self._shop.downloads.append(merge_downloads(downloads[0], downloads[1:]))
+
+    async def _get(self, path: str | None, kind: str) -> Download | None:
+        return (await self._shop.mirror.lasting(path, kind)).timing if path else None
+
+    async def _get_sound(self, segment: int) -> Download | None:
+        """Pictures do not wait for a sound that cannot be had."""
+        with suppress(ToprungError):
+            return await self._get(self._sound_path(segment), "sound")
+        return None
+
+    def _is_here(self, segment: int, choice: EdgeChoice) -> bool:
+        cache, sound = self._shop.cache, self._sound_path(segment)
+        is_lifted = choice.lifts and self._lifts.key(segment) in cache
+        return (is_lifted or self._video_path(segment, choice) in cache) and (sound is None or sound in cache)
+
+    def _video_path(self, segment: int, choice: EdgeChoice) -> str:
+        return f"{self.title.key}video/{choice.rendition}/{segment_file(segment)}"
+
+    def _sound_path(self, segment: int) -> str | None:
+        """Of the track that plays unless asked; None where it has ended, or there is none."""
+        track = next(iter(self.title.title.audio), None)
+        if track is None or segment >= len(track.segment_bytes):
+            return None
+        return f"{self.title.key}audio/{track.id}/{segment_file(segment)}"
+
+    def _choice_key(self, segment: int) -> str:
+        return f"{self.title.key}edge/{segment_file(segment)}.json"

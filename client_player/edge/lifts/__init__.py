@@ -1,0 +1,1 @@
+"""Lifting segments: how one is lifted, the processes that do it, and which comes next."""
