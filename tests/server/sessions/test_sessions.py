@@ -57,7 +57,7 @@ async def test_the_manifest_of_a_session_leads_to_segments_that_are_there(client
     path = await opened()
     answer = await client.get(f"{path}/manifest.mpd")
     assert answer.content_type == "application/dash+xml"
-    video, audio = MPEGDASHParser.parse(await answer.text()).periods[0].adaptation_sets
+    video, audio, images = MPEGDASHParser.parse(await answer.text()).periods[0].adaptation_sets
     assert len(video.representations) == 1
     template = video.segment_templates[0]
     assert (await client.get(f"{path}/{template.initialization}")).content_type == "video/mp4"
@@ -66,6 +66,9 @@ async def test_the_manifest_of_a_session_leads_to_segments_that_are_there(client
     base = audio.base_urls[0].base_url_value
     sound = audio.segment_templates[0].initialization.replace("$RepresentationID$", audio.representations[0].id)
     assert (await client.get(f"{path}/{base}{sound}")).content_type == "audio/mp4"
+    sheet = images.base_urls[0].base_url_value + images.segment_templates[0].media.replace("$Number%05d$", "00001")
+    answer = await client.get(f"{path}/{sheet}")
+    assert answer.content_type == "image/jpeg" and "immutable" in answer.headers["Cache-Control"]
 
 
 async def test_a_decided_segment_is_the_chosen_file_and_says_what_was_chosen(client, opened, title, library):
