@@ -96,7 +96,7 @@ root = LazyGroup(
         ),
         "export": Lazy("enhancers.cli.models:export", "Write a network as ONNX or as an mpv shader."),
         "plan-ladder": Lazy("enhancers.cli.train:plan_ladder", "Plan the ladder that pays once rungs are lifted."),
-        "profile": Lazy("enhancers.cli.train:profile", "Measure how fast this device runs each enhancer."),
+        "profile": Lazy("enhancers.cli.profile:profile", "Measure what enhancers take of this device."),
         "gauge": Lazy("enhancers.cli.gauge:gauge", "Find models in files and packages; measure them here."),
         "serve": Lazy("server.cli:serve", "Serve a library of titles, choosing per segment and viewer."),
         "publish": Lazy("server.publishing.cli:publish", "Bring titles to a folder or a bucket that a CDN sends."),

@@ -76,8 +76,7 @@ async def qoe(request: web.Request) -> web.StreamResponse:
     """The live QoE page for browsers, an experiment's figures for programs that ask for JSON."""
     if JSON not in request.headers.get("Accept", ""):
         return await pages.qoe_page(request)
-    found = QoeView(experiment=await get_context(request).sessions.experiment())
-    return _json(found, headers={"Vary": "Accept"})
+    return _json(QoeView(experiment=await get_context(request).sessions.experiment()), headers={"Vary": "Accept"})
 
 
 async def titles(request: web.Request) -> web.Response:

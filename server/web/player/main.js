@@ -1,5 +1,6 @@
 // The player page: picks a title, plays it at once, measures the device meanwhile, and shows what is going on.
 
+import { clock } from "../parts/clock.js";
 import { Ladder } from "../parts/ladder.js";
 import { at } from "../parts/root.js";
 import { ofSegment } from "../parts/segments.js";
@@ -23,7 +24,6 @@ const $ = (id) => document.getElementById(id);
 const text = (id, words) => {
   if ($(id).textContent !== words) $(id).textContent = words; // what does not change is not read out again
 };
-const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
 const mean = (values) => values.reduce((a, b) => a + b, 0) / (values.length || 1);
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 

@@ -1,6 +1,6 @@
 // Small pictures of the film above the seek bar: what is to be seen where the pointer is.
 
-const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
+import { clock } from "../parts/clock.js";
 
 /** Which sheet has the picture of a media time, and where on it: {sheet (from 0), leftPx, topPx}. */
 export function place(thumbnails, atS) {

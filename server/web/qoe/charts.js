@@ -1,12 +1,11 @@
 // Charts with uPlot in the pages' colours, drawn anew when those change with the system's mode.
 
+import { clock } from "../parts/clock.js";
 import uPlot from "../vendor/uPlot.esm.js";
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 const STEPS_S = [1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600];
 const dark = matchMedia("(prefers-color-scheme: dark)");
-
-export const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
 
 const aboveZero = (_, low, high) => [Math.min(0, low ?? 0), Math.max(1, (high ?? 1) * 1.08)];
 

@@ -2,7 +2,8 @@
 
 import { Ladder } from "../parts/ladder.js";
 import { at } from "../parts/root.js";
-import { Chart, clock, columns } from "./charts.js";
+import { clock } from "../parts/clock.js";
+import { Chart, columns } from "./charts.js";
 import { follow, history } from "./feed.js";
 import { Session, know, mean, sum, titles } from "./session.js";
 

@@ -14,7 +14,7 @@ from networks import random_weights
 
 from abr.core.device import Device, DeviceProfile, EnergySource, Measurement, PowerModel
 from abr.records import load, loads
-from enhancers.cli.train import profile
+from enhancers.cli.profile import profile
 from enhancers.measurement import device_profile as profiling
 from enhancers.networks.catalog import TIER_DEPTHS, architecture
 from enhancers.networks.plain import parse
