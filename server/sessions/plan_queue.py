@@ -151,6 +151,7 @@ class PlanQueue:
                 done = None if request.is_precomputed() else self._ask(request, requester)
                 if done is not None:
                     await asyncio.shield(done)
+            await asyncio.sleep(0)  # a long title has thousands of segments, and others are waiting
 
     def _ask(self, request: PlanRequest, requester: Requester) -> asyncio.Future[None] | None:
         """None when too many wait already."""
