@@ -35,7 +35,8 @@ def shown(rendition: str, quality: int) -> Shown:
 def quality_of(event: Shown) -> ShownQuality | None:
     if event.rendition == "unknown":
         return None
-    return ShownQuality(quality=float(event.segment), vmaf=0.0, duration_s=SEGMENT_S, enhancer="none")
+    quality = float(event.segment)
+    return ShownQuality(quality=quality, vmaf=0.0, energy_j=0.0, duration_s=SEGMENT_S, enhancer="none")
 
 
 def stalled(duration_s: float) -> Stalled:
