@@ -10,7 +10,7 @@ from browser import chromium
 from lifted import network
 from networks import with_chroma
 from served import serving
-from titles import prepared_library
+from titles import SMALL_CLIP, prepared_library
 
 from enhancers.networks.checkpoint import Weights, dumps_chunks, loads_chunks, weaken
 from enhancers.runtime.frames import Frame, decode_segment
@@ -67,16 +67,16 @@ def luma(text: str, height_px: int) -> np.ndarray:
 
 def cases() -> list[tuple[str, list[bytes], float]]:
     """(rung, chunks, strength): the sample's trained network, and small ones of every scale that titles use."""
-    small = {"180p": ("plain-m3c8x4", (1, 3)), "240p": ("plain-m1c12x3", None), "360p": ("plain-m1c8x2d2", None)}
+    small = {"90p": ("plain-m3c8x4", (1, 3)), "120p": ("plain-m1c12x3", None), "180p": ("plain-m1c8x2d2", None)}
     made = [(rung, dumps_chunks(network(name, exits))) for rung, (name, exits) in small.items()]
-    made.append(("360p", dumps_chunks(network("plain-m1c4x1.5d2"), storage="I8")))
-    whole = [("180p", [TRAINED.read_bytes()], 1.0), *((rung, chunks, 1.0) for rung, chunks in made)]
-    return [*whole, ("180p", [TRAINED.read_bytes()], 0.75)]
+    made.append(("180p", dumps_chunks(network("plain-m1c4x1.5d2"), storage="I8")))
+    whole = [("90p", [TRAINED.read_bytes()], 1.0), *((rung, chunks, 1.0) for rung, chunks in made)]
+    return [*whole, ("90p", [TRAINED.read_bytes()], 0.75)]
 
 
 def lifted_by_python(rung: str, weights: Weights, seen: np.ndarray, seen_u: np.ndarray) -> tuple[Frame, Frame]:
     """(lifted, plain) pictures of the frame that the page saw, which must be one that PyAV decodes as well."""
-    folder = prepared_library().root / "bbb" / "video" / rung
+    folder = prepared_library(SMALL_CLIP).root / "bbb" / "video" / rung
     frames = list(decode_segment((folder / "init.mp4").read_bytes() + (folder / "seg-00001.m4s").read_bytes()))
     frame = next((f for f in frames if np.array_equal(f.y, seen) and np.array_equal(f.u, seen_u)), None)
     assert frame is not None, "the page's planes are no frame of this segment: something converted them"
@@ -109,8 +109,8 @@ def check_chroma(told: list[str] | None, weights: Weights, lifted: Frame, plain:
 
 def coloured_cases() -> list[tuple[str, list[bytes], float]]:
     """(rung, chunks, strength): the smallest networks of every scale with a chroma part."""
-    names = {"180p": "plain-m1c4x4", "240p": "plain-m1c4x3", "360p": "plain-m1c4x2d2"}
-    cases = [*names.items(), ("360p", "plain-m1c4x1.5d2")]
+    names = {"90p": "plain-m1c4x4", "120p": "plain-m1c4x3", "180p": "plain-m1c4x2d2"}
+    cases = [*names.items(), ("180p", "plain-m1c4x1.5d2")]
     return [(rung, dumps_chunks(with_chroma(network(name), name="m1c8", ready=False)), 1.0) for rung, name in cases]
 
 
@@ -123,7 +123,7 @@ async def test_the_page_lifts_chroma_as_the_python_enhancer_does():
 
 
 async def compare(cases: list[tuple[str, list[bytes], float]]) -> None:
-    async with serving(str(prepared_library().root)) as url, chromium(software_gpu=True) as browser:
+    async with serving(str(prepared_library(SMALL_CLIP).root)) as url, chromium(software_gpu=True) as browser:
         page = await browser.open(f"{url}qoe")
         for rung, chunks, strength in cases:
             weights = weaken(loads_chunks(chunks), strength)

@@ -47,7 +47,7 @@ async def test_server_driven_every_segment_is_shown_at_the_height_that_the_serve
     async with serving(str(library.root), RESTLESS) as url, stage() as theatre, chromium() as browser:
         opened = await opened_session(url, "bbb")
         manifest = opened["hls_url" if player == "hls.js" else "manifest_url"]
-        limit_s = 200 + 2 * title.duration_s
+        limit_s = 60 + 2 * title.duration_s
         viewing, page = await watch(browser, theatre, player, url + manifest.removeprefix("/"), limit_s=limit_s)
         decided = await decisions(url, opened["id"])
     chosen = {event.segment: {title.rendition(event.rendition).height_px} for event in decided}
@@ -62,7 +62,7 @@ async def test_standard_manifests_play_to_the_end_at_the_heights_asked_for(playe
     title = library.title("bbb")
     async with serving(str(library.root), RESTLESS) as url, stage() as theatre, chromium() as browser:
         name = "master.m3u8" if player == "hls.js" else "manifest.mpd"
-        limit_s = 200 + 2 * title.duration_s
+        limit_s = 60 + 2 * title.duration_s
         viewing, page = await watch(browser, theatre, player, f"{url}titles/bbb/{name}", limit_s=limit_s)
     shown, asked = viewing.heights(title), asked_heights(title, viewing.requests)
     assert all(heights and heights <= wanted for heights, wanted in zip(shown, asked, strict=True)), (shown, asked)

@@ -9,7 +9,7 @@ import { Health } from "./health.js";
 import { load, watchOffers } from "./live.js";
 import { Link, NETWORKS } from "./link.js";
 import { Preview } from "./preview.js";
-import { HOPELESS, UNMEASURED, fitting, jobs, keptUp, measure, settled } from "./profile.js";
+import { HOPELESS, UNMEASURED, fitting, jobs, keptUp, measure, nameOf, settled } from "./profile.js";
 import { Session, json } from "./session.js";
 import { hint, status } from "./status.js";
 import { BUFFER_S } from "./stream.js";
@@ -103,10 +103,12 @@ async function pick() {
 
 /** A live title offers other enhancers by now: measure what is new, and lift by them. */
 async function offered(mine, { title, table, live }) {
-  const before = mine.wanted.length;
+  const before = new Set(mine.wanted.map(nameOf));
   Object.assign(mine, { title, table, live, wanted: jobs(title, table) });
   if (showing?.session.loaded === mine) showing.session.offered(table, live.learnt);
-  if (mine.wanted.length !== before) mine.measuring = measureBeside(mine);
+  // One after the other: two measurements at once would each find half a device.
+  if (mine.wanted.some((job) => !before.has(nameOf(job))))
+    mine.measuring = mine.measuring.then(() => measureBeside(mine));
   else if (mine.measured) text("device", sayDevice(mine));
 }
 
@@ -142,6 +144,7 @@ function sayDevice(mine) {
   const best =
     fitting(measured, wanted, frameMs).at(-1) ??
     measurements.find(({ architecture }) => wanted.some(({ name }) => name === architecture));
+  if (!best) return "Looking at this device"; // other networks are on offer since it was measured
   const atMost = best.p50_ms >= HOPELESS * frameMs * 0.99 ? "under " : ""; // not timed to its end
   const fps = `${atMost}${Math.round((10 * 1000) / best.p50_ms) / 10}`;
   const where = `${measured.kind} on ${adapter || "this device"}`;

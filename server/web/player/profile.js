@@ -26,13 +26,16 @@ export const jobFor = (name, widthPx, heightPx, frames = HOPELESS, carries = nul
   carries,
 });
 
+/** A network at a size, as a text of its own. */
+export const nameOf = ({ name, widthPx, heightPx }) => `${name}@${widthPx}x${heightPx}`;
+
 /** All networks that a title offers and this page runs, for whole segments or in frame plans, cheapest first. */
 export function jobs(title, table) {
   const sizes = new Map(title.renditions.map((rung) => [rung.id, rung]));
   const found = new Map();
   for (const { name, rendition, frames, carries } of uses(table)) {
     const { width_px: widthPx, height_px: heightPx } = sizes.get(rendition);
-    const key = `${name}@${widthPx}x${heightPx}`;
+    const key = nameOf({ name, widthPx, heightPx });
     const before = found.get(key);
     try {
       const most = Math.max(frames, before?.frames ?? 0);

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from browser import chromium
 from click.testing import CliRunner, Result
-from titles import CLIP, TITLE_ID, prepared_title
+from titles import SMALL_CLIP, TITLE_ID, prepared_title
 
 from abr.cli import root
 from abr.core.enhancement import ENHANCEMENTS_FILE, EnhancementTable, EnhancerEntry, Family, Offer, Tier
@@ -31,11 +31,11 @@ from enhancers.runtime.loader import open_enhancer
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A library whose title offers the generic network for 180p and for 240p."""
-    title, source = prepared_title()
+    """A library whose title offers the generic network for 90p and for 120p."""
+    title, source = prepared_title(SMALL_CLIP)
     folder = tmp_path_factory.mktemp("library")
     shutil.copytree(source, folder / title.id)
-    offers = (offer(title, "180p", 4.0), offer(title, "240p", 3.0))
+    offers = (offer(title, "90p", 4.0), offer(title, "120p", 3.0))
     entry = EnhancerEntry(name="generic-low", family=Family.GENERIC, tier=Tier.LOW, offers=offers)
     table = EnhancementTable(title=title.id, meter=title.meter, enhancers=(entry,))
     (folder / title.id / ENHANCEMENTS_FILE).write_bytes(dumps(table))
@@ -70,10 +70,10 @@ def test_each_lifted_rung_meets_its_own_bytes_and_the_next_rung(pairs: Path) -> 
     key = load(pairs / KEY_FILE, RatingKey)
     clips = {clip.file: clip.condition for clip in key.clips}
     assert [(clips[each.lifted], clips[each.plain], each.against) for each in key.comparisons] == [
-        ("180p generic-low", "180p none", "same rung"),
-        ("180p generic-low", "240p none", "next rung"),
-        ("240p generic-low", "240p none", "same rung"),
-        ("240p generic-low", "360p none", "next rung"),
+        ("90p generic-low", "90p none", "same rung"),
+        ("90p generic-low", "120p none", "next rung"),
+        ("120p generic-low", "120p none", "same rung"),
+        ("120p generic-low", "180p none", "next rung"),
     ]
 
 
@@ -98,7 +98,7 @@ def test_clips_show_what_the_player_shows(library: Path, pairs: Path) -> None:
 
 
 def test_at_equal_bits_the_next_size_has_no_more_bytes_than_the_lifted_rung(library: Path, tmp_path: Path) -> None:
-    prepared = open_title(library, TITLE_ID, CLIP)
+    prepared = open_title(library, TITLE_ID, SMALL_CLIP)
     table = load(prepared.folder / ENHANCEMENTS_FILE, EnhancementTable)
     lowest = prepared.title.renditions[0]
     only = msgspec.structs.replace(table.enhancers[0], offers=table.enhancers[0].offers[:1])
@@ -107,7 +107,7 @@ def test_at_equal_bits_the_next_size_has_no_more_bytes_than_the_lifted_rung(libr
     against = {each.against: each for each in key.comparisons}
     clips = {clip.file: clip for clip in key.clips}
     squeezed = clips[against["equal bits"].plain]
-    assert (squeezed.condition, squeezed.rate_bps) == ("240p none as 180p", lowest.average_bps)
+    assert (squeezed.condition, squeezed.rate_bps) == ("120p none as 90p", lowest.average_bps)
     assert squeezed.bytes_max == lowest.segment_bytes[squeezed.segment], "generic weights cost nothing"
     assert squeezed.file != against["next rung"].plain
     coarse, own = (
@@ -130,7 +130,7 @@ def test_votes_tell_the_weight_of_the_medians() -> None:
     """All prefer what the detail median praises and the fidelity median does not: it weighs all."""
     told = Attested(fidelity=-0.5, detail=1.0, step=20.0, lift=20.0)
     clips = tuple(
-        Clip(file=f"{name}.mp4", segment=0, rendition="180p", enhancer=name, rate_bps=1e5) for name in ("none", "low")
+        Clip(file=f"{name}.mp4", segment=0, rendition="90p", enhancer=name, rate_bps=1e5) for name in ("none", "low")
     )
     compared = Comparison(lifted="low.mp4", plain="none.mp4", against="same rung", attested=told)
     key = RatingKey(set="s", title="t", source_sha256="", clips=clips, comparisons=(compared,))
@@ -143,7 +143,7 @@ def test_votes_tell_the_weight_of_the_medians() -> None:
 
 def test_the_page_does_not_tell_which_is_which(pairs: Path) -> None:
     page = (pairs / PAGE_FILE).read_text()
-    assert not any(word in page for word in ("generic", "180p", "240p", "same rung", KEY_FILE))
+    assert not any(word in page for word in ("generic", "90p", "120p", "same rung", KEY_FILE))
 
 
 async def test_a_person_chooses_and_the_votes_are_counted(pairs: Path, tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ async def test_a_person_chooses_and_the_votes_are_counted(pairs: Path, tmp_path:
     told = json.loads(result.output)
     assert told["raters"] == 1
     assert sum(row["votes"] for row in told["preferred"] if row["rendition"]) == 4
-    assert load(tmp_path / "votes.json", Ballot).picture_px == (1280, 720), "a pixel for a pixel"
+    assert load(tmp_path / "votes.json", Ballot).picture_px == (640, 360), "a pixel for a pixel"
 
 
 def test_the_last_vote_of_a_person_counts(pairs: Path) -> None:
@@ -177,9 +177,9 @@ def test_the_last_vote_of_a_person_counts(pairs: Path) -> None:
     lifted, plain = Vote(better=first.lifted, worse=first.plain), Vote(better=first.plain, worse=first.lifted)
     result = sum_up(key, [ballot(key, "one", plain, lifted), ballot(key, "two", plain), ballot(key, "two", lifted)])
     (everywhere, rung) = result.preferred
-    assert (everywhere.wins, everywhere.votes, rung.rendition) == (2, 2, "180p")
-    assert result.scores["180p generic-low"].value > 0 > result.scores["180p none"].value
-    assert "180p         lifted over plain same rung: 100% of 2 votes" in result.as_text()
+    assert (everywhere.wins, everywhere.votes, rung.rendition) == (2, 2, "90p")
+    assert result.scores["90p generic-low"].value > 0 > result.scores["90p none"].value
+    assert "90p          lifted over plain same rung: 100% of 2 votes" in result.as_text()
 
 
 def ballot(key: RatingKey, rater: str, *votes: Vote) -> Ballot:

@@ -30,8 +30,8 @@ AMPLE_BYTES = 1_000_000
 
 @pytest.fixture
 def trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LiveTrainer:
-    monkeypatch.setattr(live_rung, "STEPS_FIRST", 12)
-    monkeypatch.setattr(live_rung, "STEPS", 12)
+    monkeypatch.setattr(live_rung, "STEPS_FIRST", 8)
+    monkeypatch.setattr(live_rung, "STEPS", 4)
     return LiveTrainer(tmp_path, lambda: None)
 
 
@@ -103,6 +103,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("learnt")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(live_rung, "STEPS_FIRST", 12)
+        patch.setattr(live_rung, "STEPS", 32)
         trainer = LiveTrainer(home, lambda: None)
         for segment in (0, 1):
             trainer.score(request(segment))

@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from titles import CLIP, TITLE_ID, prepare_small_title, prepared_title, small_clip
+from titles import SMALL_CLIP, TITLE_ID, prepare_small_title, prepared_title, small_clip
 
 from abr.core.enhancement import ENHANCEMENTS_FILE, EnhancementTable, Family, Tier
 from abr.core.title import Quality, Title
@@ -42,19 +42,19 @@ from enhancers.runtime.loader import load_offered_weights, open_enhancer
 from enhancers.training.title_weights import WEIGHTS_FILE, WeightsCard, write_card
 from enhancers.work_folder import hold_work_folder
 
-STEPS = ("--no-plans", "--steps", "32", "--tiers", "low", "--rungs", "180p", "--detail", "0.03")
+STEPS = ("--no-plans", "--steps", "16", "--tiers", "low", "--rungs", "90p", "--detail", "0.03")
 """Few steps, and little weight on detail: far from every bound of what is offered, on any kind of processor."""
-SMALL_STEPS = ("--no-plans", "--steps", "12", "--tiers", "low", "--rungs", "180p", "--detail", "0.03")
+SMALL_STEPS = ("--no-plans", "--steps", "6", "--tiers", "low", "--rungs", "180p", "--detail", "0.03")
 
 
 @pytest.fixture
 def library(tmp_path: Path) -> Path:
-    _, folder = prepared_title()
+    _, folder = prepared_title(SMALL_CLIP)
     shutil.copytree(folder, tmp_path / "library" / TITLE_ID)
     return tmp_path / "library"
 
 
-def run(library: Path, *options: str, source: Path = CLIP) -> Result:
+def run(library: Path, *options: str, source: Path = SMALL_CLIP) -> Result:
     return CliRunner().invoke(
         train, [TITLE_ID, "--library", str(library), "--source", str(source), *options], catch_exceptions=False
     )
@@ -82,7 +82,7 @@ def check_complete(library: Path, *, is_over: bool = True) -> EnhancementTable:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[str, object]]:
     """A library after training, the exported weights, and the printed result."""
     root = tmp_path_factory.mktemp("trained")
-    _, folder = prepared_title()
+    _, folder = prepared_title(SMALL_CLIP)
     shutil.copytree(folder, root / "library" / TITLE_ID)
     result = run(root / "library", *STEPS, "--export", str(root / "weights"), "--json")
     return root / "library", root / "weights", json.loads(result.stdout)
@@ -92,7 +92,7 @@ def test_training_publishes_a_complete_measured_table(trained: tuple[Path, Path,
     library, _, printed = trained
     table = check_complete(library)
     names = {entry.name: [offer.rendition for offer in entry.offers] for entry in table.enhancers}
-    assert names == {"generic-low": ["180p", "240p", "360p"], "content-low": ["180p"]}
+    assert names == {"generic-low": ["90p", "120p", "180p"], "content-low": ["90p"]}
     title = load(library / TITLE_ID / "title.json", Title)
     for entry in table.enhancers:
         for offer in entry.offers:
@@ -104,7 +104,7 @@ def test_training_publishes_a_complete_measured_table(trained: tuple[Path, Path,
 def test_what_was_promised_is_what_is_shown(trained: tuple[Path, Path, dict[str, object]]) -> None:
     """Opened as a player opens it, the enhancer gives the PSNR that the table says (a meter of our own)."""
     library, _, _ = trained
-    prepared = open_title(library, TITLE_ID, CLIP)
+    prepared = open_title(library, TITLE_ID, SMALL_CLIP)
     offer = table_of(library).entry("content-low").offers[0]
     rendition = prepared.title.rendition(offer.rendition)
     chunks = [(prepared.folder / chunk.file).read_bytes() for chunk in offer.chunks]
@@ -132,22 +132,22 @@ def joined(prepared: PreparedTitle, parts: list[Measured], kept: list[bool]) -> 
 
 def test_measuring_the_plain_scaler_gives_exactly_the_titles_plain_quality() -> None:
     """The three-frame shortcut, against prepare's run of the meter over all frames."""
-    _, folder = prepared_title()
-    prepared = open_title(folder.parent, TITLE_ID, CLIP)
-    rendition = prepared.title.rendition("240p")
+    _, folder = prepared_title(SMALL_CLIP)
+    prepared = open_title(folder.parent, TITLE_ID, SMALL_CLIP)
+    rendition = prepared.title.rendition("120p")
     scaler = PlainScaler(rendition.width_px, rendition.height_px, *prepared.display_px)
     subject = Subject(key="none", rendition=rendition, enhancer=scaler)
     parts, kept = [], []
     for block, truth in read_references(prepared, cut_into_blocks(prepared, prepared.title.meter.every_frames)):
         parts.append(measure_block(prepared, block, truth, [subject])["none"])
         kept += kept_frames(truth, block)
-    assert joined(prepared, parts, kept) == prepared.title.plain_quality["240p"]
+    assert joined(prepared, parts, kept) == prepared.title.plain_quality["120p"]
 
 
 def test_blocks_do_not_change_the_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    _, folder = prepared_title()
-    prepared = open_title(folder.parent, TITLE_ID, CLIP)
-    rendition = prepared.title.rendition("180p")
+    _, folder = prepared_title(SMALL_CLIP)
+    prepared = open_title(folder.parent, TITLE_ID, SMALL_CLIP)
+    rendition = prepared.title.rendition("90p")
     scaler = PlainScaler(rendition.width_px, rendition.height_px, *prepared.display_px)
     monkeypatch.setattr("enhancers.measurement.quality._BLOCK_BYTES", 1)
     parts, kept = [], []
@@ -158,7 +158,7 @@ def test_blocks_do_not_change_the_figures(monkeypatch: pytest.MonkeyPatch) -> No
             measure_block(prepared, block, truth, [Subject(key="a", rendition=rendition, enhancer=scaler)])["a"]
         )
         kept += kept_frames(truth, block)
-    assert joined(prepared, parts, kept) == prepared.title.plain_quality["180p"]
+    assert joined(prepared, parts, kept) == prepared.title.plain_quality["90p"]
 
 
 def test_exported_weights_attach_without_training(library: Path, trained: tuple[Path, Path, dict[str, object]]) -> None:
@@ -187,16 +187,16 @@ def test_weights_of_another_source_or_damaged_ones_are_refused(
 
 def test_a_wrong_source_is_refused_in_one_sentence(library: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.mp4"
-    other.write_bytes(CLIP.read_bytes() + b"\0")
+    other.write_bytes(SMALL_CLIP.read_bytes() + b"\0")
     with pytest.raises(InputError, match="is not what bbb was prepared from"):
         run(library, "--source", str(other))
 
 
 def test_a_rehearsal_trains_and_changes_nothing(library: Path) -> None:
     before = sorted(path for path in library.rglob("*"))
-    result = json.loads(run(library, *STEPS[3:], "--steps", "40", "--dry-run", "--json").stdout)
+    result = json.loads(run(library, *STEPS[3:], "--steps", "20", "--dry-run", "--json").stdout)
     assert result["after_vmaf"] > max(result["plain_vmaf"], result["before_vmaf"])
-    assert result["steps"] == 40
+    assert result["steps"] == 20
     assert sorted(path for path in library.rglob("*")) == before
 
 
@@ -279,14 +279,14 @@ def test_a_full_disk_is_an_error_and_publishes_nothing(tmp_path: Path, small_tit
 
 
 def test_two_trainings_of_one_title_do_not_mix(library: Path) -> None:
-    prepared = open_title(library, TITLE_ID, CLIP)
+    prepared = open_title(library, TITLE_ID, SMALL_CLIP)
     with hold_work_folder(prepared), pytest.raises(InputError, match="wait for it"), hold_work_folder(prepared):
         pass
 
 
 @pytest.mark.parametrize("plain_neg", [49.0, 50.0])
 def test_a_tier_that_is_no_better_than_a_cheaper_one_or_plain_playback_is_not_offered(plain_neg: float) -> None:
-    whole = prepared_title()[0]
+    whole = prepared_title(SMALL_CLIP)[0]
     rendition = whole.renditions[0]
 
     def candidate(family: Family, tier: Tier) -> OfferCandidate:

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from msgspec.structs import replace
-from titles import prepared_title
+from titles import CLIP, prepared_title
 
 from abr.core.device import Device, DeviceProfile, Measurement
 from abr.core.enhancement import ENHANCEMENTS_FILE, EnhancementTable, EnhancerEntry, Family, Tier
@@ -20,9 +20,9 @@ TITLE_ID = "film"
 GAIN_VMAF = 9.0
 
 
-def film_library(folder: Path) -> Path:
+def film_library(folder: Path, clip: Path = CLIP) -> Path:
     """The library: the short clip as the title `film`, its 180p lifted by the generic network of tier low."""
-    title, source = prepared_title()
+    title, source = prepared_title(clip)
     target = folder / "titles" / TITLE_ID
     shutil.copytree(source, target)
     title = replace(title, id=TITLE_ID, source=replace(title.source, name=f"{TITLE_ID}.mp4"))
@@ -34,7 +34,8 @@ def film_library(folder: Path) -> Path:
         ssim=plain.ssim,
         psnr_y_db=plain.psnr_y_db,
     )
-    offer = generic_offer("180p", str(catalog.architecture(4.0, Tier.LOW)), quality)
+    scale = title.renditions[-1].height_px / 180
+    offer = generic_offer("180p", str(catalog.architecture(scale, Tier.LOW)), quality)
     entry = EnhancerEntry(name="generic-low", family=Family.GENERIC, tier=Tier.LOW, offers=(offer,))
     table = EnhancementTable(title=TITLE_ID, meter=title.meter, enhancers=(entry,))
     (target / ENHANCEMENTS_FILE).write_bytes(dumps_pretty(table))
@@ -49,15 +50,17 @@ def measured_device(cache: Path) -> None:
 
 def own_device() -> DeviceProfile:
     """The profile of that device."""
-    architecture = str(catalog.architecture(4.0, Tier.LOW))
-    speed = Measurement(
-        architecture=architecture,
-        width_px=320,
-        height_px=180,
-        backend="openvino-int8",
-        threads=1,
-        p50_ms=7.0,
-        p95_ms=8.0,
+    speeds = tuple(
+        Measurement(
+            architecture=str(catalog.architecture(scale, Tier.LOW)),
+            width_px=320,
+            height_px=180,
+            backend="openvino-int8",
+            threads=1,
+            p50_ms=7.0,
+            p95_ms=8.0,
+        )
+        for scale in (2.0, 4.0)
     )
     device = Device(name="test device", processor="any", cores=2, memory_bytes=4 << 30)
-    return DeviceProfile(device=device, measurements=(speed,), weights_hash=weights_hash())
+    return DeviceProfile(device=device, measurements=speeds, weights_hash=weights_hash())

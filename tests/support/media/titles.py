@@ -19,6 +19,8 @@ from server.ingest.prepare import prepare_title
 from server.media.library import Library
 
 CLIP = Path(__file__).parents[2] / "data" / "bbb_720p25_5s.mp4"
+SMALL_CLIP = CLIP.with_name("bbb_360p25_5s.mp4")
+"""Encoded, lifted and measured in a quarter of the time."""
 MINUTE = Path(__file__).parents[3] / "client_player" / "sample" / "bbb_60s.mp4"
 TITLE_ID = "bbb"
 RECIPE = EncodeSettings(heights_px=(180, 240, 360, 720), preset="veryfast", crf=27, vmaf_every=12)
@@ -26,7 +28,9 @@ RECIPE = EncodeSettings(heights_px=(180, 240, 360, 720), preset="veryfast", crf=
 
 @cache
 def prepared_library(clip: Path = CLIP) -> Library:
-    """A library that holds the clip, a short one, as the title `bbb`: 180p, 240p, 360p, 720p, with sound.
+    """A library that holds the clip, a short one, as the title `bbb`, with sound.
+
+    Its rungs are 180p, 240p, 360p and 720p; those of the small clip 90p, 120p, 180p and 360p.
 
     Do not write to it. Kept under the temporary folder between the processes of one test run, and between runs while
     the clip and the code that prepares it are the same.
@@ -36,7 +40,8 @@ def prepared_library(clip: Path = CLIP) -> Library:
     library = Library(root / "library")
     with (root / "lock").open("w") as lock:  # xdist workers take turns; the later ones find it done
         fcntl.flock(lock, fcntl.LOCK_EX)
-        prepare_title(clip, library, RECIPE, title_id=TITLE_ID)
+        heights = (90, 120, 180, 360) if clip == SMALL_CLIP else RECIPE.heights_px
+        prepare_title(clip, library, msgspec.structs.replace(RECIPE, heights_px=heights), title_id=TITLE_ID)
     return library
 
 
@@ -62,9 +67,9 @@ def prepare_small_title(root: Path) -> None:
     )
 
 
-def prepared_title() -> tuple[Title, Path]:
+def prepared_title(clip: Path = CLIP) -> tuple[Title, Path]:
     """The prepared title and its folder."""
-    library = prepared_library()
+    library = prepared_library(clip)
     return library.title(TITLE_ID), library.root / TITLE_ID
 
 
