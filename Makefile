@@ -55,7 +55,7 @@ test: check  ## check, then every test (Redis, Prometheus, nginx, Chromium and n
 	@{ command -v redis-server && command -v prometheus && PATH="$$PATH:/usr/sbin" command -v nginx; } >/dev/null \
 		|| sh tests/support/install_programs.sh redis-server prometheus nginx-light
 	@sh tests/support/install_browser.sh
-	@echo $(BIN)/pytest -q -n auto; $(BIN)/pytest -q -n auto || { [ $$? -eq 1 ] && echo "Once more what failed, alone:" && $(BIN)/pytest -q --last-failed; }
+	@echo $(BIN)/pytest -q -n auto --dist loadscope; $(BIN)/pytest -q -n auto --dist loadscope || { [ $$? -eq 1 ] && echo "Once more what failed, alone:" && $(BIN)/pytest -q --last-failed; }
 
 players: $(VENV)/.developing  ## every stock player × standard and server-driven manifests, in a real Chromium (FILM=client_player/sample/bbb_60s.mp4: a minute of it)
 	@sh tests/support/install_browser.sh

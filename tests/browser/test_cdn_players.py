@@ -10,7 +10,7 @@ import pytest
 from browser import chromium
 from cdn import asked, cdn
 from lifted import QUICK, lifted_library
-from player_page import CLAIM, log_of_ended, ready, until
+from player_page import claim, log_of_ended, ready, until
 from ports import free_port
 from served import serving
 from stock_players import decisions, opened_session, stage, watch
@@ -59,7 +59,7 @@ async def test_our_page_lifts_what_the_cdn_sends_with_weights_from_there(tmp_pat
         chromium(software_gpu=True) as browser,
     ):
         page = await browser.open(f"{url}qoe")
-        await page.tab.evaluate(CLAIM, [[QUICK, 3.0]])
+        await claim(page, [(QUICK, 3.0)])
         await page.tab.goto(url)
         await ready(page)
         await page.tab.click("#begin")

@@ -12,11 +12,13 @@ import pytest
 from aiohttp import web
 from browser import Watched, chromium
 from click.testing import CliRunner
-from player_page import played, until
+from player_page import claim, played, until
 from served import listening, serving
 from titles import CLIP
 
 from abr.cli import root
+from abr.core.enhancement import Tier
+from enhancers.networks.catalog import architecture
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "lifted_page.html"
 CANVAS = "document.querySelector('canvas[data-toprung]')"
@@ -39,6 +41,8 @@ BOXES = f"""[document.querySelector("video"), {CANVAS}].map((each) => {{
   const {{ x, y, width, height }} = each.getBoundingClientRect();
   return [x, y, width, height].map(Math.round);
 }})"""
+TIERS = [(str(architecture(2.0, tier)), 100.0) for tier in (Tier.LOW, Tier.MEDIUM, Tier.HIGH)]
+"""What lifts it, too slow for a film and quick enough for a picture that stands still."""
 BARE = """<!doctype html><video src="SOURCE" muted autoplay loop width="1280"></video>
 <script type="module">
 import { lift } from "./toprung/embed/lift.js";
@@ -83,12 +87,15 @@ async def test_a_page_of_somebody_else_lifts_what_dash_js_plays_and_can_have_it_
     told = json.loads(toprung("embed", tmp_path / "toprung", "--json"))
     assert told["size_bytes"] < 2_000_000
     shutil.copy(EXAMPLE, tmp_path)
+    (tmp_path / "empty.html").write_text("<!doctype html><link rel=icon href=data:,>")
     async with (
         site(tmp_path) as url,
         serving(str(low_library)) as server,
         chromium(software_gpu=True) as browser,
     ):
-        page = await browser.open(f"{url}{EXAMPLE.name}?manifest={server}titles/film/manifest.mpd", width_px=360)
+        page = await browser.open(f"{url}empty.html", width_px=360)
+        await claim(page, TIERS, size_px=(160, 90), scripts="/toprung")
+        await page.tab.goto(f"{url}{EXAMPLE.name}?manifest={server}titles/film/manifest.mpd")
         await played(page, 0.3)
         await page.tab.evaluate("document.querySelector('video').pause()")
         await until(page, LIFTED)

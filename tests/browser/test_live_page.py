@@ -7,20 +7,24 @@ from pathlib import Path
 
 from browser import Watched, chromium
 from live_process import live
-from player_page import played, ready, state, until
+from player_page import claim, played, ready, state, until
 from served import serving
 from viewers import of_kind
 from waiting import wait_until
 
+from abr.core.enhancement import Tier
 from abr.core.events import Decided, Shown, loads_log
 from abr.core.live.tables import TABLES_FILE, LiveTables
 from abr.errors import ToprungError
 from abr.records import load
+from enhancers.networks.catalog import architecture
 
 FILM = Path(__file__).parents[2] / "client_player" / "sample" / "bbb_60s.mp4"
 PICTURES = f"movie={FILM}:loop=0,setpts=N/FRAME_RATE/TB,scale=320:180[out0]"
 SOURCE = (f"{PICTURES};sine=frequency=440[out1]", "--format", "lavfi", "--pace")
 """Endless."""
+TIERS = [(str(architecture(2.0, tier)), 100.0) for tier in (Tier.LOW, Tier.MEDIUM, Tier.HIGH)]
+"""What lifts it, too slow for a film and quick enough for a picture that stands still."""
 LADDER = (*("--heights", "90", "--preset", "ultrafast", "--segment-seconds", "1"), "--chunk", "0.5", "--window", "30s")
 
 
@@ -42,7 +46,9 @@ async def test_the_page_follows_a_stream_and_lifts_a_picture_of_it(tmp_path: Pat
     async with serving(str(tmp_path)) as url, chromium() as browser:
         with live(tmp_path, *SOURCE, *LADDER, "--measure-share", "1", "--name", "cam"):
             await asyncio.to_thread(wait_until, lambda: offers(tmp_path / "cam"), "an enhancer on offer")
-            page = await browser.open(url)
+            page = await browser.open(f"{url}qoe")
+            await claim(page, TIERS, size_px=(160, 90))
+            await page.tab.goto(url)
             await ready(page)
             assert await page.tab.inner_text("#length") == "live"
             await page.tab.click("#begin")

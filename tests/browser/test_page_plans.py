@@ -12,7 +12,7 @@ import pytest
 from browser import Watched, chromium
 from lifted import PLAN_EXITS, PLAN_NAME, network, planned_library
 from networks import with_chroma
-from player_page import CLAIM, log_of_ended, played, ready, until
+from player_page import claim, log_of_ended, played, ready, until
 from served import serving
 from viewers import EAGER, of_kind
 
@@ -201,7 +201,7 @@ async def test_a_film_is_lifted_by_a_plan_on_a_device_that_no_tier_is_for(librar
     costs = [(PLAN_EXITS[0], 100.0), (PLAN_EXITS[1], 150.0), ("carry-x1.5", 4.0), ("upscale-x1.5", 2.0)]
     async with serving(str(library), EAGER) as url, chromium(software_gpu=True) as browser:
         page = await browser.open(f"{url}qoe")
-        await page.tab.evaluate(CLAIM, [list(cost) for cost in costs])
+        await claim(page, costs)
         await page.tab.goto(url)
         await ready(page)
         assert "a frame plan" in await page.tab.inner_text("#device")

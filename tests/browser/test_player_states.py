@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 from browser import WAIT_MAX_MS, chromium
 from lifted import QUICK, generic_library, lifted_library
-from player_page import CLAIM, played, ready, state, until
+from player_page import claim, played, ready, state, until
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import Route
 from ports import free_port
@@ -179,7 +179,7 @@ async def test_play_and_k_work_before_the_device_is_measured_and_the_measurement
     library = str(lifted_library(tmp_path, slow=False))
     async with serving(library, EAGER) as url, chromium(software_gpu=True) as browser:
         page = await browser.open(f"{url}qoe")
-        await page.tab.evaluate(CLAIM, [[QUICK, 3.0]])
+        await claim(page, [(QUICK, 3.0)])
         measured = asyncio.Event()
 
         async def hold(route: Route) -> None:
@@ -207,7 +207,7 @@ async def test_who_switches_enhancement_off_is_offered_none_and_the_switch_holds
     library = str(lifted_library(tmp_path, slow=False))
     async with serving(library, EAGER) as url, chromium(software_gpu=True) as browser:
         page = await browser.open(f"{url}qoe")
-        await page.tab.evaluate(CLAIM, [[QUICK, 3.0]])
+        await claim(page, [(QUICK, 3.0)])
         await page.tab.goto(f"{url}?network=500k")
         await ready(page)
         await page.tab.click("#begin")

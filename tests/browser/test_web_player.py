@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from browser import Browser, Watched, chromium
 from lifted import QUICK, SLOW, generic_library, lifted_library
-from player_page import CLAIM, log_of_ended, played, ready, until
+from player_page import claim, log_of_ended, played, ready, until
 from served import serving
 from viewers import EAGER, of_kind
 
@@ -48,7 +48,7 @@ async def test_a_device_that_has_become_slow_steps_down_within_a_second_and_play
         told = await page.tab.inner_text("#device")
         assert "frames a second" in told and "swiftshader" in told.lower(), "measured on what there is"
         print(told)
-        await page.tab.evaluate(CLAIM, [[QUICK, 3.0], [SLOW, 5.0]])
+        await claim(page, [(QUICK, 3.0), (SLOW, 5.0)])
         await page.tab.reload()
         await ready(page)
         await page.tab.evaluate(WATCH)
@@ -97,7 +97,7 @@ async def test_the_group_in_the_address_of_the_page_is_told_to_the_server(librar
 async def test_a_title_without_networks_of_its_own_is_lifted_by_the_generic_ones(tmp_path):
     async with serving(str(generic_library(tmp_path)), EAGER) as url, chromium(software_gpu=True) as browser:
         page = await browser.open(f"{url}qoe")
-        await page.tab.evaluate(CLAIM, [[str(architecture(4.0, Tier.LOW)), 3.0]])
+        await claim(page, [(str(architecture(4.0, Tier.LOW)), 3.0)])
         await page.tab.goto(url)
         await ready(page)
         await page.tab.click("#begin")
@@ -161,7 +161,7 @@ async def test_pages_work_by_keyboard_at_phone_width_in_the_dark(tmp_path):
     library = str(lifted_library(tmp_path, slow=False))
     async with serving(library, EAGER) as url, chromium(software_gpu=True) as browser:
         page = await browser.open(f"{url}qoe", width_px=360, height_px=740, dark=True)
-        await page.tab.evaluate(CLAIM, [[QUICK, 3.0]])
+        await claim(page, [(QUICK, 3.0)])
         await page.tab.goto(url)
         await ready(page)
         await page.tab.evaluate(

@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from browser import WAIT_MAX_MS, Watched
 from viewers import of_kind
 
 from abr.core.events import AnyEvent, Ended, loads_log
 
-CLAIM = """async (claims) => {
-  const { Thread } = await import("/web/player/thread.js");
+_CLAIM = """async ([scripts, widthPx, heightPx, claims]) => {
+  const { Thread } = await import(`${scripts}/player/thread.js`);
   const kinds = await new Thread().ask("kinds");
-  const measurements = claims.map(([architecture, p95_ms]) => (
-    { architecture, width_px: 320, height_px: 180, backend: "webgpu", threads: 1, p50_ms: p95_ms, p95_ms }));
-  const kept = { kind: "WebGPU", adapter: "a device that was faster once", measurements, kinds: JSON.stringify(kinds) };
+  const [{ kind }] = kinds;
+  const measurements = claims.map(([architecture, p95_ms]) => ({ architecture, width_px: widthPx, height_px: heightPx,
+    backend: kind.toLowerCase(), threads: 1, p50_ms: p95_ms, p95_ms }));
+  const kept = { kind, adapter: "a device that was faster once", measurements, kinds: JSON.stringify(kinds) };
   localStorage.setItem("toprung.profile.1", JSON.stringify(kept));
 }"""
-"""Have the page believe that it measured these networks before: [[architecture, milliseconds], …]."""
+
+
+async def claim(
+    page: Watched,
+    claims: Sequence[tuple[str, float]],
+    *,
+    size_px: tuple[int, int] = (320, 180),
+    scripts: str = "/web",
+) -> None:
+    """Have the page believe that it measured these networks before: (architecture, milliseconds)."""
+    await page.tab.evaluate(_CLAIM, [scripts, *size_px, [list(each) for each in claims]])
 
 
 async def ready(page: Watched) -> None:
