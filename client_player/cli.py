@@ -13,6 +13,7 @@ from abr.finite_range import FiniteRange
 if TYPE_CHECKING:
     from abr.core.device import DeviceProfile
     from abr.core.enhancement import Family
+    from abr.media.video_codecs import VideoCodec
     from client_player.session.request import PlayRequest
     from client_player.session.run import SessionOutcome
 
@@ -45,6 +46,7 @@ _INTERRUPTED = 130
 @click.option("--controller", default="", help="Who decides, by its name on the server.  [default: the server's]")
 @click.option("--group", default="", help="Name of the link that you share: the server decides for all who tell it.")
 @click.option("--language", default="", help="Sound in this language, such as de.  [default: the title's first]")
+@click.option("--codec", "codecs", default="", help="Only in these: h264, hevc, av1.  [default: all that play here]")
 @click.option("--local", is_flag=True, help="Decide here, by any standard manifest; --controller may be FILE.py:CLASS.")
 @click.option("--profile", type=FILE, help="Device profile.  [default: what `toprung profile` left behind]")
 @click.option(
@@ -70,6 +72,7 @@ def play(
     controller: str,
     group: str,
     language: str,
+    codecs: str,
     local: bool,
     profile: Path | None,
     energy: str,
@@ -102,6 +105,7 @@ def play(
         controller=controller,
         group=group,
         language=language,
+        codecs=_allowed_codecs(codecs),
         local=local,
         buffer_max_s=buffer_max_s,
         virtual_time=speed == "max",
@@ -179,6 +183,18 @@ def allowed_families(text: str) -> tuple[Family, ...]:
     if any(name not in known for name in names):
         raise InputError(f"--families is {text!r}; give none, or some of {', '.join(known)} with commas between.")
     return tuple(Family(name) for name in names)
+
+
+def _allowed_codecs(text: str) -> tuple[VideoCodec, ...]:
+    """Those of `--codec` that can be decoded here. Raises InputError for others."""
+    from abr.errors import InputError
+    from client_player.decoder import decoded_codecs
+
+    here = decoded_codecs()
+    names = [name.strip() for name in text.split(",")] if text else list(here)
+    if unknown := [name for name in names if name not in here]:
+        raise InputError(f"--codec names {unknown[0]!r}; this player decodes {', '.join(here)}.")
+    return tuple(codec for codec in here if codec in names)
 
 
 def can_enhance() -> bool:

@@ -9,10 +9,21 @@ import av
 import numpy as np
 
 from abr.errors import MediaError
+from abr.media.video_codecs import VideoCodec
 from enhancers.runtime.frames import ChunkDecoder, Frame, decode_segment, frame_of
 
+_DECODERS = {
+    VideoCodec.H264: {"h264"},
+    VideoCodec.HEVC: {"hevc"},
+    VideoCodec.AV1: {"libdav1d", "libaom-av1"},  # FFmpeg's own needs a device that decodes
+}
 _BLACK, _GREY = 16, 128
 """Code values of black luma and of colourless chroma in limited range."""
+
+
+def decoded_codecs() -> tuple[VideoCodec, ...]:
+    """What this machine's FFmpeg decodes."""
+    return tuple(codec for codec, names in _DECODERS.items() if names & av.codecs_available)
 
 
 class _Decoder:

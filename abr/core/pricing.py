@@ -60,13 +60,16 @@ def plan_frame_cost(plan: PlanOffer, profile: DeviceProfile, rendition: Renditio
 
 
 class TitleOptions:
-    """All that a title may offer, its quality in one currency; plain playback's is VMAF in either."""
+    """All that a title may offer, its quality in one currency; plain playback's is VMAF in either.
+
+    Of a title in several codecs it is what the first of its ladders offers: viewers keep to one.
+    """
 
     def __init__(
         self, title: Title, table: EnhancementTable | None = None, currency: Currency = Currency.TRUSTED
     ) -> None:
         """Raises FormatError when the title does not tell the quality of its renditions."""
-        self._title = title
+        self._title = title = title.by_ladder[0]
         self._table = table
         self._currency = currency
         self._frames = np.asarray(title.segment_frames, dtype=np.float64)[:, None]

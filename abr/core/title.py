@@ -1,6 +1,8 @@
 """What a prepared title is: renditions, segments, audio, and the quality of each when played plainly.
 
-Index conventions: the ladder is lowest rung first; `segment` is 0-based everywhere in code. On the wire a
+A title has a bitrate ladder for each codec that it comes in; nearly all have one. Whoever watches it keeps to one.
+
+Index conventions: a ladder is lowest rung first; `segment` is 0-based everywhere in code. On the wire a
 segment's `$Number$` is 1-based, DASH's default startNumber (ISO/IEC 23009-1, 5.3.9.5.3): number = segment + 1.
 
 A title folder holds:
@@ -8,6 +10,7 @@ A title folder holds:
     title.json                         Title
     manifest.mpd  driven.mpd           standard and server-driven DASH manifests
     master.m3u8  <rendition>.m3u8 …    HLS playlists over the same files
+    manifest-av1.mpd  driven-av1.mpd … of a title in several codecs: the same manifests of one ladder each
     video/<rendition id>/init.mp4      video/<rendition id>/seg-00001.m4s …
     video/<rendition id>/init-avc1.mp4 the same as avc1, for standard manifests (init-hvc1.mp4 of HEVC, none of AV1)
     audio/<track id>/init.mp4          audio/<track id>/seg-00001.m4s …
@@ -24,6 +27,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
+import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from abr.errors import InputError
@@ -106,6 +110,11 @@ class Rendition(Record, frozen=True):
     init_bytes: Positive
     segment_bytes: tuple[Positive, ...]
 
+    @property
+    def sample_entry(self) -> str:
+        """The four characters that name the codec: the same in all renditions of one ladder."""
+        return self.codecs.partition(".")[0]
+
 
 class AudioTrack(Record, frozen=True, omit_defaults=True):
     """One audio encoding, cut at the same spans as the video as nearly as its frames allow. language: BCP 47.
@@ -180,6 +189,7 @@ class Title(Record, frozen=True):
     segment_duration_s: tuple[Seconds, ...]
     segment_frames: tuple[Positive, ...]
     renditions: tuple[Rendition, ...]
+    """Ladder by ladder."""
     audio: tuple[AudioTrack, ...]
     source: Source
     plain_quality: dict[str, Quality]
@@ -211,6 +221,26 @@ class Title(Record, frozen=True):
     def duration_s(self) -> float:
         """Media seconds of all segments."""
         return sum(self.segment_duration_s)
+
+    @property
+    def ladders(self) -> tuple[tuple[Rendition, ...], ...]:
+        """The bitrate ladders: one for each codec, H.264 first where there is one."""
+        found: dict[str, list[Rendition]] = {}
+        for rendition in self.renditions:
+            found.setdefault(rendition.sample_entry, []).append(rendition)
+        return tuple(map(tuple, found.values()))
+
+    @property
+    def by_ladder(self) -> tuple[Title, ...]:
+        """The title as those see it who keep to one ladder, for each: itself where it has but one."""
+        if len(self.ladders) == 1:
+            return (self,)
+        return tuple(msgspec.structs.replace(self, renditions=ladder) for ladder in self.ladders)
+
+    def ladder_of(self, rendition_id: str) -> tuple[Rendition, ...]:
+        """The ladder that a rendition is a rung of; raises KeyError."""
+        entry = self.rendition(rendition_id).sample_entry
+        return tuple(each for each in self.renditions if each.sample_entry == entry)
 
     def rendition(self, rendition_id: str) -> Rendition:
         """The rendition called `rendition_id`; raises KeyError."""

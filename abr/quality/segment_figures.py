@@ -99,8 +99,8 @@ class LiftJudge:
 
 def lift_judge(title: Title, rendition_id: str) -> LiftJudge:
     """The judge of lifted pictures of this rendition. Raises KeyError when the title has no such rendition."""
-    ids = [rendition.id for rendition in title.renditions]
-    place = ids.index(title.rendition(rendition_id).id)
+    ids = [rendition.id for rendition in title.ladder_of(rendition_id)]
+    place = ids.index(rendition_id)
     if title.plain_quality[rendition_id].panel is None:
         return LiftJudge(plain=figures_by_segment(title.plain_quality[rendition_id]), above=None)
     ladder = [figures_by_segment(title.plain_quality[id_]) for id_ in ids]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from abr.core.enhancement import ENHANCEMENTS_FILE, EnhancementTable
-from abr.core.events import AnyEvent, Started, loads_log
+from abr.core.events import AnyEvent, Decided, Started, loads_log
 from abr.core.title import TITLE_FILE, Quality, Title
 from abr.errors import InputError, StorageError
 from abr.records import load, loads
@@ -15,6 +15,7 @@ from abr.simulation.trace_formats import read_trace
 from abr.virtual_time import SessionClock
 from client_player.session.report import ReportData
 from client_player.session.summary import Summary, summarise
+from client_player.source.codec_choice import ladder_with
 from client_player.transport.http import DOCUMENT_MAX_BYTES, HttpTransport, get_with_retries, http_pool
 
 T = TypeVar("T")
@@ -30,6 +31,8 @@ def open_archive(log: Path, *, library: Path | None, title_url: str, trace: Path
     """
     events = read_log(log)
     title, table = _load_title(log.parent, events, library, title_url)
+    watched = next((event.rendition for event in events if isinstance(event, Decided)), "")
+    title = ladder_with(title, watched)
     seen = _load_if_there(log.parent / SEEN_FILE, Quality)
     trace_file = log.parent / TRACE_FILE
     earlier_summary = _load_if_there(log.parent / SUMMARY_FILE, Summary)

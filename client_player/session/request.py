@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from importlib.metadata import version
 from pathlib import Path
@@ -16,7 +16,9 @@ from abr.core.energy import energy_source
 from abr.core.enhancement import Currency, Family
 from abr.core.events import Started
 from abr.core.title import Title
+from abr.media.video_codecs import VideoCodec
 from abr.simulation.traces import Trace
+from client_player.decoder import decoded_codecs
 from client_player.playback.sink import ChromaSink, RawSink, Sink, open_sink
 from client_player.session.seen_quality import chroma_file, looked_at
 from client_player.source.local_session import LocalRequest
@@ -45,6 +47,8 @@ class PlayRequest:
     """Names the link that the viewer shares with others, for the server to decide for all of them; empty: none."""
     language: str = ""
     """Of the sound, such as de; none for the title's first."""
+    codecs: Sequence[VideoCodec] = field(default_factory=decoded_codecs)
+    """Which the viewer takes; all that this player decodes unless told."""
     local: bool = False
     """Decide in the player, by the standard manifest, instead of in a server's session."""
     sink: str = "null"
@@ -67,6 +71,7 @@ def to_session_request(request: PlayRequest, title_id: str) -> ServerSessionRequ
         families=request.families,
         buffer_max_s=request.buffer_max_s,
         group=request.group,
+        codecs=request.codecs,
         plan_wait_s=_PLAN_WAIT_S if request.virtual_time else 0,
     )
 
@@ -79,6 +84,7 @@ def to_local_request(request: PlayRequest, manifest_url: str) -> LocalRequest:
         profile=request.profile,
         families=request.families,
         currency=request.currency,
+        codecs=request.codecs,
     )
 
 

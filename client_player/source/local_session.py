@@ -26,6 +26,7 @@ from abr.records import loads
 from client_player.decoder import count_frames
 from client_player.source.assumed_title import assume_title
 from client_player.source.base import PlayableSegment, PlayerView, ServedSegment, SourceListener, title_segments
+from client_player.source.codec_choice import in_one_codec, ladder_with
 from client_player.source.mpd import MANIFEST_MAX_BYTES, Presentation, loads_mpd
 from client_player.source.speed_drift import correct_profile, describe_correction
 from client_player.source.title_checks import check_title
@@ -53,6 +54,8 @@ class LocalRequest:
     profile: DeviceProfile | None
     families: Sequence[Family]
     currency: Currency = Currency.TRUSTED
+    codecs: Sequence[str] = ()
+    """Which the player decodes; empty: all."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -211,8 +214,9 @@ async def open_local(request: LocalRequest, *, transport: Transport, listener: S
     if manifest.url != request.manifest_url:  # it was moved, and what belongs to it lies where it is now
         request = replace(request, manifest_url=manifest.url)
         title, table = await fetch_tables(manifest.url)
-    presentation = loads_mpd(manifest.body, request.manifest_url)
+    presentation = in_one_codec(loads_mpd(manifest.body, request.manifest_url), request.codecs)
     if title is not None:
+        title = ladder_with(title, presentation.video[0].id)
         check_title(title, urljoin(request.manifest_url, TITLE_FILE))
         _check_same_title(title, presentation, request.manifest_url)
     return LocalSource(

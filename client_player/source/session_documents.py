@@ -8,6 +8,7 @@ from urllib.parse import urljoin
 from abr.core.enhancement import ENHANCEMENTS_FILE, EnhancementTable
 from abr.core.title import TITLE_FILE, Title
 from abr.errors import FormatError
+from abr.media.ladders import in_codec
 from abr.protocols import cmcd
 from abr.protocols.structured_fields import Token
 from abr.records import loads
@@ -30,7 +31,7 @@ _CMCD_OBJECTS = {"init": "i", "manifest": "m"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionDocuments:
-    """table: None when nothing is to be enhanced, or nothing can be. init: fits all renditions."""
+    """title: in the session's codec. table: None when nothing is to be enhanced, or can be. init: fits them all."""
 
     presentation: Presentation
     title: Title
@@ -69,7 +70,7 @@ class DocumentFetcher:
         reply = await self._get(urljoin(self.title_url, TITLE_FILE), "manifest", DOCUMENT_MAX_BYTES)
         title = loads(reply.body, Title, what=reply.url)
         check_title(title, reply.url)
-        return title
+        return in_codec(title, self.session.codec)
 
     async def _fetch_table(self, wanted: bool) -> EnhancementTable | None:
         """None when it is not wanted, or when the title has none (404)."""

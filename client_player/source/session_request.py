@@ -36,6 +36,8 @@ class SessionReply(msgspec.Struct, frozen=True):
     title_url: str
     live: bool = False
     controller: str = ""
+    codec: str = ""
+    """Of all pictures; empty from servers that do not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +47,7 @@ class ServerSessionRequest:
     version: of the title, when the viewer has begun with one; empty: the one of now. visit: names the viewer's visit,
     so that a session opened anew is decided by the same controller, also while the server compares several. group:
     names the link that the viewer shares with others; empty: none is told. plan_wait_s: for how long the viewer would
-    rather wait for the server's plans than be decided for without.
+    rather wait for the server's plans than be decided for without. codecs: what the viewer decodes.
     """
 
     title: str
@@ -57,6 +59,7 @@ class ServerSessionRequest:
     visit: str = field(default_factory=lambda: secrets.token_urlsafe(12))
     group: str = ""
     plan_wait_s: int = 0
+    codecs: Sequence[str] = ()
 
     @property
     def wants_enhancement(self) -> bool:
@@ -76,6 +79,7 @@ class ServerSessionRequest:
             "version": self.version,
             "visit": self.visit,
             "group": self.group,
+            "codecs": list(self.codecs),
         }
         return dumps(fields | {name: value for name, value in optional.items() if value})
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 from random import Random
@@ -164,8 +164,10 @@ def plan_pairs(
 
 def _lifted_rungs(title: Title, table: EnhancementTable) -> Iterator[tuple[Rendition, Rendition | None, EnhancerEntry]]:
     """Each rung that is lifted, the rung above it, and the enhancer with the best picture there."""
-    above: Sequence[Rendition | None] = (*title.renditions[1:], None)
-    for rendition, next_rendition in zip(title.renditions, above, strict=True):
+    pairs: list[tuple[Rendition, Rendition | None]] = []
+    for ladder in title.ladders:
+        pairs += zip(ladder, (*ladder[1:], None), strict=True)
+    for rendition, next_rendition in pairs:
         offered = {
             entry.name: float(np.mean(counted_quality(offer.quality, Currency.TRUSTED)))
             for entry in table.enhancers

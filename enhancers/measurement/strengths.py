@@ -98,8 +98,9 @@ def _try(prepared: PreparedTitle, candidates: Sequence[OfferCandidate], progress
         for place, (key, told) in enumerate(zip(jobs, figures, strict=True)):
             progress("Trying strengths", place / len(jobs))
             found[key] = told
-    ladder = [found[rendition.id, 0.0] for rendition in title.renditions]
-    above = dict(zip((rendition.id for rendition in title.renditions), above_each(ladder), strict=True))
+    above: dict[str, Sequence[Mapping[str, float]] | None] = {}
+    for ladder in title.ladders:
+        above |= zip((each.id for each in ladder), above_each([found[each.id, 0.0] for each in ladder]), strict=True)
     return {
         each.key: _best(
             LiftJudge(plain=found[each.rendition.id, 0.0], above=above[each.rendition.id]),

@@ -19,7 +19,7 @@ HEAD_BYTES_MAX = 8192
 _REQUEST = re.compile(
     rb"GET (?:/titles/([A-Za-z0-9][A-Za-z0-9._-]{0,63})/(?:v-([0-9a-f]{16})/)?"
     rb"((?:video|audio|enhancers)/[A-Za-z0-9._/-]{1,200})"
-    rb"|/sessions/([A-Za-z0-9_-]{1,256})/video/([1-9][0-9]{0,7})\.m4s(?:\?CMCD=([!-\"$%'-~]{0,4096}))?) HTTP/1\.1\r\n"
+    rb"|/sessions/([A-Za-z0-9_-]{1,264})/video/([1-9][0-9]{0,7})\.m4s(?:\?CMCD=([!-\"$%'-~]{0,4096}))?) HTTP/1\.1\r\n"
 )
 _FIELDS = re.compile(rb"(?:[A-Za-z0-9!#$%&'*+.^_`|~-]+:[\t\x20-\x7e]*\r\n)+\r\n")
 _UNUSUAL = re.compile(

@@ -155,6 +155,7 @@ async def open_session(request: web.Request) -> web.Response:
         advised_url=f"{session_url}/title/manifest.mpd",
         title_url=_title_url(context.settings.media_base, at, state),
         live=state.live,
+        codec=state.codec,
         expires_s=context.settings.session_ttl_s,
         controller=state.controller,
     )
@@ -188,12 +189,13 @@ async def show_session(request: web.Request) -> web.Response:
         controller=state.controller,
         arm=state.arm,
         families=state.families,
+        codec=state.codec,
         has_profile=bool(state.profile),
         buffer_max_s=state.buffer_max_s,
         age_s=max(0.0, context.clock() - state.created_s),
         options=len(options),
         choices=choices,
-        throughput_bps=_throughput_bps(state),
+        throughput_bps=state.throughput_bps(),
     )
     return _json(view)
 
@@ -229,7 +231,7 @@ async def session_init(request: web.Request) -> web.StreamResponse:
     if state.live:
         title = (await context.live_titles.outlook(state.title, state.version)).tables.typical
     else:
-        title = (await context.title_cache.title(state.title, state.version)).title
+        title = (await context.title_cache.title(state.title, state.version)).in_codec(state.codec)
     relative = f"video/{title.renditions[-1].id}/init.mp4"
     return await _send(request, context, state.title, relative, {"Cache-Control": PRIVATE}, state.version)
 
@@ -255,7 +257,7 @@ async def session_title_file(request: web.Request) -> web.StreamResponse:
     if state.live and leads_to_version(relative):
         relative = await whole_manifest(context, state.title, relative, state.version)
     if segment_path is None:
-        return await _send(request, context, state.title, relative, {"Cache-Control": PRIVATE}, state.version)
+        return await _session_file(request, relative)
     await context.title_cache.file(state.title, relative, state.version)  # what is not there is not decided
     return await answer_segment(request, int(segment_path[2]) - 1, rendition=segment_path[1])
 
@@ -290,6 +292,8 @@ async def post_cmcd(request: web.Request) -> web.Response:
 async def _session_file(request: web.Request, relative: str) -> web.StreamResponse:
     context = get_context(request)
     state = await context.sessions.state(_session_id(request))
+    if not state.live:
+        relative = (await context.title_cache.title(state.title, state.version)).file_of(relative, state.codec)
     return await _send(request, context, state.title, relative, {"Cache-Control": PRIVATE}, state.version)
 
 
@@ -300,12 +304,6 @@ async def _send(
     return await send(
         request, context.title_cache, file, headers=headers, patience_s=context.settings.request_timeout_s
     )
-
-
-def _throughput_bps(state: SessionState) -> float | None:
-    downloads = state.recent_downloads()
-    total_s = sum(download.duration_s for download in downloads)
-    return 8 * sum(download.size_bytes for download in downloads) / total_s if total_s else None
 
 
 def _session_id(request: web.Request) -> str:

@@ -61,6 +61,8 @@ class SessionOpened(Record, frozen=True):
     controller: str
     """Who decides."""
     live: bool = False
+    codec: str = ""
+    """Of all pictures that the session sends: h264, hevc or av1. Empty for a title whose codec the server knows not."""
 
 
 class DecidedSegment(Record, frozen=True):
@@ -97,6 +99,7 @@ class SessionView(Record, frozen=True):
     arm: str
     """Of the experiment that the viewer was drawn into; empty outside of one."""
     families: tuple[Family, ...]
+    codec: str
     has_profile: bool
     buffer_max_s: float
     age_s: float

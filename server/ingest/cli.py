@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from operator import mul
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -20,7 +19,6 @@ from server.media.cli import library_option
 
 if TYPE_CHECKING:
     from abr.core.title import Title
-    from server.ingest.encoders.encoder import VideoEncoder
     from server.ingest.jobs import PrepareJob
     from server.ingest.prepare import Prepared
 
@@ -41,20 +39,23 @@ MIN_RATE_BPS = 16_000
 @click.option("--rung", "caps", multiple=True, metavar="H=RATE", help="Cap one rung's bitrate, such as 360=500k.")
 @click.option(
     "--codec",
-    type=click.Choice([codec.value for codec in VideoCodec]),
+    "codecs",
+    metavar="CODEC,...",
     default=VideoCodec.H264.value,
     show_default=True,
-    help="Of all rungs. H.264 plays everywhere; AV1 needs the least bits.",
+    help="h264, hevc, av1: a ladder in each. H.264 plays everywhere; AV1 needs the least bits.",
 )
 @click.option(
     "--crf",
-    type=FiniteRange(0, 63),
-    help="Quality; lower is better. Each codec has its own scale.  [default: h264 25, hevc 27, av1 35]",
+    metavar="CRF,...",
+    help="Quality; lower is better. For each codec in turn, which has its own scale.  "
+    "[default: h264 25, hevc 27, av1 35]",
 )
 @click.option(
     "--preset",
-    help="The encoder's effort: ultrafast to veryslow for h264 and hevc, 10 (least) to 0 for av1.  "
-    "[default: faster; av1 7]",
+    metavar="NAME,...",
+    help="The encoder's effort, for each codec in turn: ultrafast to veryslow for h264 and hevc, 10 (least) to 0 for "
+    "av1.  [default: faster; av1 7]",
 )
 @click.option("--segment-seconds", type=FiniteRange(0.5, 30), default=2, show_default=True)
 @click.option(
@@ -93,8 +94,8 @@ def prepare(
     heights: str | None,
     ladder: Path | None,
     caps: tuple[str, ...],
-    codec: str,
-    crf: float | None,
+    codecs: str,
+    crf: str | None,
     preset: str | None,
     segment_seconds: float,
     subtitles: tuple[str, ...],
@@ -121,9 +122,11 @@ def prepare(
         raise click.UsageError("--subtitles belong to one title; give one SOURCE with them.")
     if ladder and heights:
         raise click.UsageError("Give --ladder or --heights, not both.")
-    encoder = _encoder(VideoCodec(codec), crf, preset)
-    if ladder and encoder.codec is not VideoCodec.H264:
-        raise click.UsageError(f"--ladder holds qualities of h264; it cannot be encoded as {codec}.")
+    from server.ingest.codec_options import codec_settings
+
+    first, *also = codec_settings(codecs, crf, preset)
+    if ladder and (also or first.codec is not VideoCodec.H264):
+        raise click.UsageError(f"--ladder holds qualities of h264; it cannot be encoded as {codecs}.")
     from server.ingest.encode_settings import EncodeSettings
     from server.ingest.identifiers import identifiers_of
     from server.ingest.jobs import PrepareJob
@@ -132,10 +135,11 @@ def prepare(
     recipe = EncodeSettings(
         heights_px=parse_heights(heights),
         caps_bps=tuple(sorted(parse_cap(cap) for cap in caps)),
-        codec=encoder.codec,
-        crf=encoder.crf,
+        codec=first.codec,
+        crf=first.crf,
         planned=read_plan(ladder),
-        preset=encoder.preset,
+        preset=first.preset,
+        also=tuple(also),
         segment_s=segment_seconds,
         audio_bps=parse_rate(audio_bitrate),
         vmaf_every=vmaf_every,
@@ -156,27 +160,6 @@ def prepare(
         for source, name in identifiers_of(source.absolute() for source in sources).items()
     ]
     sys.exit(_prepare_all(jobs, ray, at_once, limit_s, as_json))
-
-
-def _encoder(codec: VideoCodec, crf: float | None, preset: str | None) -> VideoEncoder:
-    """The codec's encoder with what the user asks of it. Raises click.UsageError for what it does not know.
-
-    InputError where it is missing: PyAV's wheels bring all of them, other builds may not.
-    """
-    from av import codecs_available
-
-    from server.ingest.encoders.encoder import ENCODERS
-
-    encoder = ENCODERS[codec]
-    if encoder.library not in codecs_available:
-        raise InputError(f"This PyAV has no {encoder.library}, which encodes {codec}; the wheel from PyPI has it.")
-    if crf is not None and crf > encoder.crf_max:
-        raise click.UsageError(f"--crf {crf:g} is more than {codec} has: 0 to {encoder.crf_max:g}.")
-    if crf is not None and codec is VideoCodec.AV1 and not crf.is_integer():
-        raise click.UsageError(f"--crf {crf:g} is not whole, as SVT-AV1 has it.")
-    if preset is not None and preset not in encoder.presets:
-        raise click.UsageError(f"--preset {preset!r} is none of {codec}'s: {', '.join(encoder.presets)}.")
-    return replace(encoder, crf=encoder.crf if crf is None else crf, preset=preset or encoder.preset)
 
 
 @click.command("set", no_args_is_help=True)

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Protocol
 from abr.core.title import Count, Positive
 from abr.errors import ToprungError
 from abr.media.display_filters import PIXEL_FORMAT
-from abr.media.video_codecs import VideoCodec
 from abr.records import Record
 from server.ingest.cmaf import (
     FRAGMENTED,
@@ -105,13 +104,14 @@ def encode_ladder(
     segment_frames = segment_length(recipe, rate)
     writers = {rung.id: write(rung) for rung in rungs}
     threads = threads_of(rungs, os.cpu_count() or 1)
+    recipes = recipe.by_codec
 
     def options(rung: Rung, *, eased: bool) -> dict[str, str]:
-        return encoder_options(rung, recipe, threads=threads[rung.id], low_delay=low_delay, eased=eased)
+        return encoder_options(rung, recipes[rung.codec], threads=threads[rung.id], low_delay=low_delay, eased=eased)
 
     shortest_frames = 0 if low_delay else int(_SHORTEST_SEGMENT_S * rate)
     cuts = Cuts(rate, segment_frames, chunk_frames or segment_frames)
-    encoders = [_RungEncoder(rung, recipe.codec, partial(options, rung), cuts, writers[rung.id]) for rung in rungs]
+    encoders = [_RungEncoder(rung, partial(options, rung), cuts, writers[rung.id]) for rung in rungs]
     for encoder in encoders[:-1]:
         encoder.nice = _NICE
     first = _share_scaling(encoders)
@@ -151,13 +151,18 @@ def _raise_error(encoders: Iterable[_RungEncoder]) -> None:
 def _share_scaling(encoders: Sequence[_RungEncoder]) -> list[_RungEncoder]:
     """Let an encoder take frames from a rung at least twice its size: cheaper to scale than the display frame.
 
-    Returns the encoders that take display frames.
+    One whose size a ladder before its own has too takes them from there. Returns the encoders that take display frames.
     """
     first: list[_RungEncoder] = []
-    for encoder in encoders:
-        larger = [other for other in encoders if other.rung.height_px >= 2 * encoder.rung.height_px]
-        nearest = min(larger, key=lambda other: other.rung.pixels, default=None)
-        if nearest is None or nearest is encoders[-1]:
+    top_px = encoders[-1].rung.pixels
+    for place, encoder in enumerate(encoders):
+        rung = encoder.rung
+        same = [
+            other for other in encoders[:place] if other.rung.pixels == rung.pixels and other.rung.codec != rung.codec
+        ]
+        larger = [other for other in encoders if other.rung.height_px >= 2 * rung.height_px]
+        nearest = same[0] if same else min(larger, key=lambda other: other.rung.pixels, default=None)
+        if nearest is None or nearest.rung.pixels == top_px:
             first.append(encoder)
         else:
             nearest.feeds.append(encoder)
@@ -199,9 +204,8 @@ def _mark_key_frame(frame: VideoFrame, key: bool) -> VideoFrame:
 class _RungEncoder:
     """One rung's thread. It always empties its queue, also after a failure, so that nobody waits for it forever."""
 
-    def __init__(self, rung: Rung, codec: VideoCodec, options: _Options, cuts: Cuts, write: Write) -> None:
+    def __init__(self, rung: Rung, options: _Options, cuts: Cuts, write: Write) -> None:
         self.rung = rung
-        self._codec = codec
         self.rate = cuts.rate
         self._options = options
         self._next = Break()
@@ -286,7 +290,7 @@ class _RungEncoder:
             elif container is None:
                 container = self._open_container(cutter)
                 options = self._options(eased=eased)
-                stream = open_stream(container, self._codec, self.rung, self.rate, options)
+                stream = open_stream(container, self.rung, self.rate, options)
             scaled = scaler.reformat(
                 frame, self.rung.width_px, self.rung.height_px, PIXEL_FORMAT, interpolation=_SCALER
             )
@@ -335,8 +339,9 @@ class _RungEncoder:
             if not self._init:
                 self._init = cutter.init
                 self.write(INIT_FILE, self._init)
-                if self._codec.standalone_entry != self._codec.in_band_entry:
-                    self.write(standalone_init_file(self._codec), as_standalone(self._init, self._codec))
+                codec = self.rung.codec
+                if codec.standalone_entry != codec.in_band_entry:
+                    self.write(standalone_init_file(codec), as_standalone(self._init, codec))
             self._taken += 1
             self._segments.add(chunk, closes=(self._taken - self._taken_before) % self._cuts.chunks == 0)
 

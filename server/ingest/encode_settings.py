@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta
 
 from abr.core.title import Count, Positive
@@ -14,10 +15,18 @@ from abr.records import Record
 from server.ingest.subtitles.tracks import SubtitleFile
 
 
+class CodecSettings(Record, frozen=True):
+    """How one ladder is encoded. crf, preset: as the codec's encoder has them (`server.ingest.encoders.encoder`)."""
+
+    codec: VideoCodec
+    crf: Annotated[float, Meta(ge=0, le=63)]
+    preset: str
+
+
 class EncodeSettings(Record, frozen=True):
     """Everything besides the source that decides what a title becomes.
 
-    crf, preset: as the codec's encoder has them (`server.ingest.encoders.encoder`).
+    codec, crf, preset: of the first ladder, as CodecSettings has them. also: of further ladders of the same rungs.
     heights_px: rungs along the short side, or None for the usual ladder. caps_bps: (height, bits per second) pairs.
     planned: (height, CRF) of each rung by rising bitrate, instead of `heights_px` and `crf`.
     vmaf_every: one frame in so many is scored. panel_every: one segment in so many is judged by the panel; 0 for none.
@@ -30,11 +39,21 @@ class EncodeSettings(Record, frozen=True):
     crf: Annotated[float, Meta(ge=0, le=63)] = 25.0
     planned: tuple[tuple[Positive, Annotated[float, Meta(ge=0, le=51)]], ...] = ()
     preset: str = "faster"
+    also: tuple[CodecSettings, ...] = ()
     segment_s: Annotated[float, Meta(ge=0.5, le=30)] = 2.0
     audio_bps: Annotated[int, Meta(ge=16_000, le=512_000)] = 128_000
     vmaf_every: Positive = 7
     panel_every: Count = 3
     subtitles: tuple[SubtitleFile, ...] = ()
+
+    @property
+    def by_codec(self) -> dict[VideoCodec, EncodeSettings]:
+        """The settings of each ladder by itself, in the order of ladders."""
+        first = msgspec.structs.replace(self, also=())
+        more = (
+            msgspec.structs.replace(first, codec=each.codec, crf=each.crf, preset=each.preset) for each in self.also
+        )
+        return {each.codec: each for each in (first, *more)}
 
     def describe(self) -> str:
         """One line that names every setting: equal settings, equal line. Part of `title.json`."""
@@ -42,8 +61,9 @@ class EncodeSettings(Record, frozen=True):
         if self.planned:
             heights = ",".join(f"{height}@{crf:g}" for height, crf in self.planned)
         caps = ",".join(f"{height}={bps}" for height, bps in sorted(self.caps_bps)) or "auto"
+        more = "".join(f"{each.codec} preset {each.preset}, crf {each.crf:g}, " for each in self.also)
         return (
-            f"preset {self.preset}, crf {self.crf:g}, heights {heights}, caps {caps}, "
+            f"preset {self.preset}, crf {self.crf:g}, {more}heights {heights}, caps {caps}, "
             f"segments {self.segment_s:g} s, aac {self.audio_bps}, vmaf every {self.vmaf_every}, "
             f"panel every {self.panel_every} segments"
             + "".join(f", subtitles {each.language} of {each.sha256[:12]}" for each in self.subtitles)

@@ -13,6 +13,7 @@ import msgspec
 
 from abr.core.title import Identifier, Positive
 from abr.errors import InputError
+from abr.media.video_codecs import VideoCodec
 from abr.records import Record
 
 NOMINAL_HEIGHTS_PX = (180, 240, 360, 480, 720, 1080)
@@ -38,6 +39,7 @@ class Rung(Record, frozen=True):
     cap_bps: int = 0
     crf: float | None = None
     """Its own quality; that of the recipe when None."""
+    codec: VideoCodec = VideoCodec.H264
 
     @property
     def pixels(self) -> int:
@@ -77,17 +79,27 @@ def planned_sizes(width_px: int, height_px: int, planned: Sequence[tuple[int, fl
     )
 
 
+def in_each_codec(rungs: Sequence[Rung], codecs: Iterable[VideoCodec]) -> tuple[Rung, ...]:
+    """A ladder of these rungs for each codec. Those of the first keep their names, others have the codec's added."""
+    ladders = []
+    for place, codec in enumerate(codecs):
+        ladders += [
+            msgspec.structs.replace(each, codec=codec, id=each.id + f"-{codec}" * (place > 0)) for each in rungs
+        ]
+    return tuple(ladders)
+
+
 def caps_from_samples(
     rungs: Sequence[Rung], sampled_bytes: Sequence[Sequence[int]], segment_s: float, given_bps: Mapping[int, int]
 ) -> tuple[Rung, ...]:
     """Put a cap on each rung from the sizes of its sampled segments, unless the user gives one for its height.
 
-    sampled_bytes: (rungs, samples). Computed caps rise strictly with the rungs.
+    sampled_bytes: (rungs, samples). Computed caps rise strictly with the rungs of each ladder.
     """
     capped: list[Rung] = []
     for rung, sizes in zip(rungs, sampled_bytes, strict=True):
         busiest_bps = int(max(sizes) * 8 / segment_s * CAP_OVER_BUSIEST)
-        below_bps = capped[-1].cap_bps if capped else 0
+        below_bps = capped[-1].cap_bps if capped and capped[-1].codec is rung.codec else 0
         cap_bps = given_bps.get(_short(rung)) or max(busiest_bps, _LEAST_CAP_BPS, below_bps * 11 // 10)
         capped.append(msgspec.structs.replace(rung, cap_bps=cap_bps))
     return tuple(capped)

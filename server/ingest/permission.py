@@ -11,7 +11,7 @@ from abr.core.title import TITLE_FILE, Title
 from abr.errors import StorageError, ToprungError
 from abr.files import fsync_path, write_atomically
 from abr.records import dumps_pretty
-from server.ingest.manifests.title import MPD_FILE, standard_mpd
+from server.ingest.manifests.title import ladder_manifests
 from server.media.library import Library
 
 PUT_ASIDE_FILE = f".{ENHANCEMENTS_FILE}"
@@ -35,7 +35,8 @@ def permit_enhancement(library: Library, title_id: str, permitted: bool) -> Titl
             if table.is_file():
                 table.replace(aside)
             write_atomically(folder / TITLE_FILE, dumps_pretty(changed))
-        write_atomically(folder / MPD_FILE, standard_mpd(changed))
+        for name, body in ladder_manifests(changed).items():
+            write_atomically(folder / name, body)
         write_plans(folder, changed, library.enhancements(title_id))
         fsync_path(folder)
     except OSError as error:

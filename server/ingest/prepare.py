@@ -28,7 +28,7 @@ from server.ingest.encode import EncodedRung, encode_ladder
 from server.ingest.encode_settings import EncodeSettings, segment_length
 from server.ingest.encoders.options import describe_encoder
 from server.ingest.identifiers import identifier_of
-from server.ingest.ladder import Rung, caps_from_samples, check_caps, plan_sizes, planned_sizes
+from server.ingest.ladder import Rung, caps_from_samples, check_caps, in_each_codec, plan_sizes, planned_sizes
 from server.ingest.manifests.title import segment_ends_s
 from server.ingest.permission import forbids_enhancement, permit_enhancement
 from server.ingest.plain_quality import PictureFinder, Sampling, measure_rendition, rendition_files
@@ -131,7 +131,7 @@ def _build_title(
     work: Checkpoints,
     bars: ProgressBars,
 ) -> Title:
-    rungs = work.run_once("plan", tuple[Rung, ...], lambda: plan_ladder(source, footage, recipe, bars))
+    rungs = work.run_once("ladder", tuple[Rung, ...], lambda: plan_ladder(source, footage, recipe, bars))
     video = work.run_once("video", Video, lambda: _encode(source, footage, rungs, recipe, work, bars))
     ends_s = segment_ends_s(video.segment_frames, footage.rate)
     tracks = work.run_once(
@@ -151,6 +151,7 @@ def plan_ladder(
     """Sizes that fit the display, and caps from encoding a few of the title's own segments."""
     display_px = footage.display_width_px, footage.display_height_px
     rungs = planned_sizes(*display_px, recipe.planned) if recipe.planned else plan_sizes(*display_px, recipe.heights_px)
+    rungs = in_each_codec(rungs, recipe.by_codec)
     length = segment_length(recipe, footage.rate)
     check_caps(rungs, recipe.caps_bps)
     spots = max(1, min(_SAMPLED_SEGMENTS, footage.frames_expected // length))

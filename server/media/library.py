@@ -18,9 +18,11 @@ from abr.core.pricing import TitleOptions
 from abr.core.title import TITLE_FILE, Title
 from abr.errors import StorageError, ToprungError, UnknownNameError
 from abr.files import fsync_path, fsync_tree
+from abr.media.ladders import in_codec
 from abr.records import load
 from server.media.kept_versions import drop, drop_outlived, kept_folder, note_replaced
 from server.media.live_title import LIVE_FILE, load_live
+from server.media.versions import ladder_file
 
 IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -41,14 +43,23 @@ class LoadedTitle:
     """Its version when a newer one has replaced it, else nothing."""
     memory_bytes: int
     """About what it takes."""
-    _options: dict[Currency, TitleOptions] = field(default_factory=dict)
+    _options: dict[tuple[str, Currency], TitleOptions] = field(default_factory=dict)
+    _in_codec: dict[str, Title] = field(default_factory=dict)
 
-    def options(self, currency: Currency) -> TitleOptions:
-        """What it may offer; made once."""
-        known = self._options.get(currency)
-        if known is None:
-            known = self._options.setdefault(currency, TitleOptions(self.title, self.table, currency))
-        return known
+    def in_codec(self, codec: str) -> Title:
+        """The title as sessions of that codec see it (`abr.media.ladders`); made once."""
+        known = self._in_codec.get(codec)
+        return known or self._in_codec.setdefault(codec, in_codec(self.title, codec))
+
+    def file_of(self, relative: str, codec: str) -> str:
+        """The file that sessions of that codec find under a name: manifests are of their ladder alone."""
+        return ladder_file(relative, codec) if len(self.title.ladders) > 1 else relative
+
+    def options(self, codec: str, currency: Currency) -> TitleOptions:
+        """What it may offer in sessions of that codec; made once."""
+        key = codec, currency
+        known = self._options.get(key)
+        return known or self._options.setdefault(key, TitleOptions(self.in_codec(codec), self.table, currency))
 
 
 class Library:

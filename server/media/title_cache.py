@@ -222,8 +222,8 @@ class TitleCache:
         self._media_files.put(key, (revision, file))
         return file
 
-    async def plans(self, title_id: str, version: str = "") -> PlanFile | None:
-        """The plans that lie with a title, or None. Raises as `title`."""
+    async def plans(self, title_id: str, version: str = "") -> list[PlanFile]:
+        """The plans that lie with a title. Raises as `title`."""
         loaded = await self.title(title_id, version)
         folder = self._library.root / title_id
         if loaded.kept:

@@ -19,8 +19,10 @@ _HLS_ATTRIBUTE = re.compile(rb'(URI=")(?=[^"/:]+(?:/[^"]*)?")')
 _HLS_LINE = re.compile(rb"^(?=[^#\s/:]+(?:/|$))", re.MULTILINE)
 _MPD_HEAD = re.compile(rb"<MPD\b(?:[^>]*[^/>])?>(?:\s*<ProgramInformation\b.*?</ProgramInformation>)?", re.DOTALL)
 _MPD_BASE = re.compile(_MPD_HEAD.pattern + rb"\s*<BaseURL", re.DOTALL)
-_MPD_FILE = "manifest.mpd"
 _DRIVEN = "driven"
+_MANIFESTS = (".mpd", ".m3u8")
+LADDER_MANIFESTS = ("manifest.mpd", "driven.mpd", "master.m3u8", "driven.m3u8")
+"""Those that tell of all renditions. A title in several codecs has each of them for each ladder too."""
 
 
 def media_version(folder: Path) -> str:
@@ -52,14 +54,18 @@ def is_lasting(relative: str, version: str) -> bool:
 def leads_to_version(relative: str) -> bool:
     """Whether a file is a manifest for any player. Those of sessions lead to the version as they are."""
     path = PurePosixPath(relative)
-    return len(path.parts) == 1 and (
-        relative == _MPD_FILE or (path.suffix == ".m3u8" and not relative.startswith(_DRIVEN))
-    )
+    return len(path.parts) == 1 and path.suffix in _MANIFESTS and not relative.startswith(_DRIVEN)
 
 
 def is_of_session(relative: str) -> bool:
     """Whether a file is one of a session's manifests, which lead to the title's sound by the title's name."""
     return "/" not in relative and relative.startswith(_DRIVEN)
+
+
+def ladder_file(relative: str, codec: str) -> str:
+    """The manifest of one ladder: driven.mpd → driven-av1.mpd. Other files are the same for all ladders."""
+    path = PurePosixPath(relative)
+    return f"{path.stem}-{codec}{path.suffix}" if relative in LADDER_MANIFESTS else relative
 
 
 def session_title_base(title_id: str, version: str) -> str:
@@ -75,7 +81,7 @@ def lead_elsewhere(body: bytes, before: str, after: str) -> bytes:
 def lead_to_version(relative: str, body: bytes, version: str) -> bytes:
     """The manifest `body` with its relative URLs below the version's folder. An MPD with a BaseURL of its own stays."""
     below = version_folder(version).encode()
-    if relative == _MPD_FILE:
+    if relative.endswith(".mpd"):
         if _MPD_BASE.search(body):
             return body
         return _MPD_HEAD.sub(lambda head: head[0] + b"\n  <BaseURL>" + below + b"</BaseURL>", body, count=1)

@@ -9,6 +9,8 @@ from msgspec import Meta
 from abr.core.device import DeviceProfile
 from abr.core.enhancement import Family
 from abr.core.title import Identifier, Version
+from abr.errors import InputError
+from abr.media.ladders import choose_codec
 from abr.records import Record
 from server.clock import Clock
 from server.errors import RequestError
@@ -40,6 +42,9 @@ class SessionRequest(Record, frozen=True):
     group: Annotated[str, Meta(max_length=64)] = ""
     """Names the link that the viewer shares with others, such as a household's: all who tell the same name are decided
     for together. Empty: none, or the one that the server groups by."""
+    codecs: Annotated[tuple[Annotated[str, Meta(max_length=16)], ...], Meta(max_length=16)] = ()
+    """What the player decodes: h264, hevc, av1, in any order; names that the server does not know count for nothing.
+    Empty: H.264, or the first that the title has."""
 
 
 class SessionOpener:
@@ -70,7 +75,7 @@ class SessionOpener:
         address: where the request comes from; the plans that it needs take turns with those of other addresses, and
         the server may group by it. wait_s: the viewer waits so long at most for the plans of all its segments.
         """
-        version, is_live = await self._version(request)
+        version, codec, is_live = await self._find(request)
         place = self._experiment.draw(request.visit) if self._experiment and not request.controller else None
         controller = request.controller or (place.arm.controller if place else self._controllers.default)
         if controller not in self._controllers.names:  # never a path: viewers do not load code here
@@ -88,6 +93,7 @@ class SessionOpener:
             visit=place.visit if place else b"",
             group=self._groups.name(request.group, address),
             live=is_live,
+            codec=codec,
         )
         prices = await self._live.prices(state) if is_live else (await self._pricing.priced_title(state)).prices
         if not can_remember(prices):
@@ -99,10 +105,14 @@ class SessionOpener:
                 await self._controllers.plan_all(controller, prices, state.buffer_max_s, requester, wait_s)
         return await self._repository.create(state), state
 
-    async def _version(self, request: SessionRequest) -> tuple[str, bool]:
-        """Of the title's media, and whether it is a live title."""
+    async def _find(self, request: SessionRequest) -> tuple[str, str, bool]:
+        """The version of the title's media, the codec to play, and whether it is a live title."""
+        is_live = False
         try:
-            return (await self._title_cache.title(request.title, request.version)).title.version, False
+            title = (await self._title_cache.title(request.title, request.version)).title
         except IsLiveError:
-            outlook = await self._live.titles.outlook(request.title, request.version)
-            return outlook.tables.typical.version, True
+            title, is_live = (await self._live.titles.outlook(request.title, request.version)).tables.typical, True
+        try:
+            return title.version, choose_codec(title, request.codecs) or "", is_live
+        except InputError as error:
+            raise RequestError(422, str(error)) from error

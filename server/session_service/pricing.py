@@ -28,12 +28,12 @@ from server.sessions.state import SessionState
 PRICES_BYTES_MAX = 160 << 20
 PROFILES_MAX = 65_536
 
-PricingKey: TypeAlias = tuple[str, str, str, bytes, tuple[Family, ...]]
-"""Title, kept version, revision, the device profile's id, enhancer families."""
+PricingKey: TypeAlias = tuple[str, str, str, str, bytes, tuple[Family, ...]]
+"""Title, kept version, revision, codec, the device profile's id, enhancer families."""
 
 
 class PricingCache:
-    """Price lists by title, version and revision, device profile and enhancer families."""
+    """Price lists by title, version, revision and codec, device profile and enhancer families."""
 
     def __init__(
         self,
@@ -68,18 +68,18 @@ class PricingCache:
         which = state.title, loaded.kept
         if self._plans_taken.get(which) != loaded.revision:
             self._plans_taken.put(which, loaded.revision)
-            if (plans := await self._title_cache.plans(state.title, state.version)) is not None:
+            for plans in await self._title_cache.plans(state.title, state.version):
                 self._library.offer(plans)
-        key = (*which, loaded.revision, state.profile, state.families)
+        key = (*which, loaded.revision, state.codec, state.profile, state.families)
         prices = self._prices.get(key)
         if prices is None:
             profile = await self._repository.load_profile(state.profile)
             keep = partial(self._keep, key) if profile is not None or not state.profile else None
-            what = _price, loaded, profile, state.families, self._currency
+            what = _price, loaded, state.codec, profile, state.families, self._currency
             pricings = self._pricings if state.profile else self._plain_pricings
             priced = await pricings.run((key, profile is None), *what, keep=keep)
             prices = self._prices.get(key) or priced
-        return PricedTitle(loaded.title, prices)
+        return PricedTitle(loaded.in_codec(state.codec), prices)
 
     def _keep(self, key: PricingKey, priced: PriceList) -> None:
         self._prices.put(key, priced, LIST_BYTES + self._table_bytes(priced))
@@ -104,9 +104,13 @@ class PricingCache:
 
 
 def _price(
-    loaded: LoadedTitle, profile: DeviceProfile | None, families: tuple[Family, ...], currency: Currency
+    loaded: LoadedTitle,
+    codec: str,
+    profile: DeviceProfile | None,
+    families: tuple[Family, ...],
+    currency: Currency,
 ) -> PriceList:
-    prices = loaded.options(currency).price(profile, families=families)
+    prices = loaded.options(codec, currency).price(profile, families=families)
     return replace(prices, compute_s=_repeated(prices.compute_s), lead_s=_repeated(prices.lead_s))
 
 

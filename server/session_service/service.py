@@ -137,6 +137,8 @@ class SessionService:
         segments = len(offer.prices.duration_s)
         if not 0 <= query.segment < segments:
             raise RequestError(404, f"Segment {query.segment + 1} is not among 1 to {segments}.")
+        if query.rendition and query.rendition not in offer.prices.rendition_ids:
+            raise RequestError(404, f"This session is in {state.codec}, and {query.rendition[:64]} is not.")
         return await self._decide_by(session_id, state, query, offer)
 
     async def _decide_by(

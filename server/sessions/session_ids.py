@@ -26,7 +26,7 @@ READ_MAX = 2048
 _NONCE_BYTES, _TAG_BYTES = 12, 16
 _PURPOSE = b"digest"
 """Keeps digests of what others give apart from the tags of ids."""
-_ID = re.compile(r"[A-Za-z0-9_-]{40,256}")
+_ID = re.compile(r"[A-Za-z0-9_-]{40,264}")
 
 
 class SessionSeed(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
@@ -40,6 +40,7 @@ class SessionSeed(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     created_s: float
     arm: str = ""
     live: bool = False
+    codec: str = ""
 
     def state(self) -> SessionState:
         """The session before its first segment."""

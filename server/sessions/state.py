@@ -69,6 +69,8 @@ class SessionState(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     store: the session is then decided alone."""
     live: bool = False
     """Whether the title was a live one when the session began: its segments are decided while it runs."""
+    codec: str = ""
+    """Of all its pictures; empty of sessions that an older server opened: the title's first."""
 
     def option(self, segment: int) -> int | None:
         """The option already chosen for `segment`, if it is remembered."""
@@ -141,6 +143,12 @@ class SessionState(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     def recent_downloads(self) -> tuple[Download, ...]:
         """At most DOWNLOADS_MAX, oldest first."""
         return tuple(map(unpack_download, self.downloads))
+
+    def throughput_bps(self) -> float | None:
+        """Of the downloads remembered, bytes over time; None before the first."""
+        downloads = self.recent_downloads()
+        total_s = sum(download.duration_s for download in downloads)
+        return 8 * sum(download.size_bytes for download in downloads) / total_s if total_s else None
 
 
 def pack_download(download: Download) -> PackedDownload:

@@ -1,61 +1,50 @@
-"""Titles in HEVC and AV1: what another FFmpeg reads of them, and what is offered and refused."""
+"""A title in H.264, HEVC and AV1: what another FFmpeg reads of them, and what is offered and refused."""
 
 from __future__ import annotations
 
 import random
 from fractions import Fraction
-from functools import cache
 from pathlib import Path
+from typing import Any
 
+import m3u8
 import pytest
 from click.testing import CliRunner
+from mpegdash.parser import MPEGDASHParser
 from oracle import decode
-from titles import CLIP
+from titles import CLIP, TITLE_ID, mixed_library
 
+from abr.controllers.toprung.title_plans import plans_files
 from abr.core.enhancement import Tier
 from abr.core.title import Title, segment_file
+from abr.media.ladders import codecs_in, in_codec
 from abr.media.video_codecs import VideoCodec, codec_of
 from enhancers.measurement.offers import list_candidates
 from enhancers.prepared_title import open_title
 from server.ingest.cli import prepare
 from server.ingest.cmaf import INIT_FILE, standalone_init_file
-from server.ingest.encode_settings import EncodeSettings
-from server.ingest.prepare import prepare_title
-from server.media.library import Library
 
 TIERS = (Tier.LOW, Tier.MEDIUM, Tier.HIGH)
-CODECS = (VideoCodec.HEVC, VideoCodec.AV1)
-FAST = {VideoCodec.H264: "ultrafast", VideoCodec.HEVC: "ultrafast", VideoCodec.AV1: "10"}
 
 
-@cache
-def _library(root: Path, codec: VideoCodec) -> Library:
-    library = Library(root / codec)
-    recipe = EncodeSettings(
-        codec=codec, crf=40, preset=FAST[codec], heights_px=(90, 180), segment_s=1, vmaf_every=60, panel_every=0
-    )
-    prepare_title(CLIP, library, recipe, title_id="bbb")
-    return library
+@pytest.fixture(scope="module")
+def folder() -> Path:
+    return mixed_library().root / TITLE_ID
 
 
-@pytest.fixture(scope="module", params=CODECS)
+@pytest.fixture(params=list(VideoCodec))
 def codec(request: pytest.FixtureRequest) -> VideoCodec:
     return VideoCodec(request.param)
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("codecs")
-
-
 @pytest.fixture
-def title(root: Path, codec: VideoCodec) -> Title:
-    return _library(root, codec).title("bbb")
+def title(codec: VideoCodec) -> Title:
+    """As whoever watches it in that codec sees it."""
+    return in_codec(mixed_library().title(TITLE_ID), codec)
 
 
-@pytest.fixture
-def folder(root: Path, codec: VideoCodec) -> Path:
-    return _library(root, codec).root / "bbb"
+def parsed(path: Path) -> Any:
+    return MPEGDASHParser.parse(str(path)).periods[0].adaptation_sets
 
 
 def _grid(title: Title) -> list[Fraction]:
@@ -76,7 +65,7 @@ def test_every_rendition_decodes_to_exactly_its_frames(title: Title, folder: Pat
 @pytest.mark.parametrize("seed", range(3))
 def test_any_mix_of_renditions_decodes_as_one_representation(title: Title, folder: Path, seed: int):
     choose = random.Random(seed)
-    parts = [folder / "video" / "180p" / INIT_FILE]
+    parts = [folder / "video" / title.renditions[-1].id / INIT_FILE]
     parts += [
         folder / "video" / choose.choice(title.renditions).id / segment_file(n)
         for n in range(len(title.segment_frames))
@@ -85,23 +74,63 @@ def test_any_mix_of_renditions_decodes_as_one_representation(title: Title, folde
     assert (decoded.times, decoded.warnings) == (_grid(title), "")
 
 
-def test_manifests_name_the_codec_and_what_stands_by_itself(title: Title, folder: Path, codec: VideoCodec):
-    mpd, driven = ((folder / name).read_text() for name in ("manifest.mpd", "driven.mpd"))
-    assert f'codecs="{codec.standalone_entry}.' in mpd and standalone_init_file(codec) in mpd
-    assert f'codecs="{title.renditions[-1].codecs}"' in driven
-    assert f'"{codec.standalone_entry}.' in (folder / "master.m3u8").read_text()
-    assert standalone_init_file(codec) in (folder / "90p.m3u8").read_text()
+def test_each_codec_has_an_adaptation_set_of_its_own_and_manifests_without_the_others(
+    title: Title, folder: Path, codec: VideoCodec
+):
+    whole = [
+        [each.codecs.partition(".")[0] for each in adaptation.representations]
+        for adaptation in parsed(folder / "manifest.mpd")
+        if adaptation.content_type == "video"
+    ]
+    assert whole == [[each.standalone_entry] * 2 for each in VideoCodec]
+    ids = [adaptation.id for adaptation in parsed(folder / "manifest.mpd")]
+    assert len(set(ids)) == len(ids)
+    for name, entry in (("manifest", codec.standalone_entry), ("driven", codec.in_band_entry)):
+        (video, *others) = parsed(folder / f"{name}-{codec}.mpd")
+        assert {each.codecs.partition(".")[0] for each in video.representations} == {entry}
+        assert {each.content_type for each in others} == {"audio", "image"}
+    assert standalone_init_file(codec) in (folder / f"{title.renditions[0].id}.m3u8").read_text()
 
 
-def test_enhancers_that_follow_motion_need_a_decoder_that_tells_it(root: Path, codec: VideoCodec):
-    offered = list_candidates(open_title(_library(root, codec).root, "bbb", CLIP), {}, TIERS)
-    assert {each.tier for each in offered} == set(TIERS)
+def test_playlists_offer_the_rungs_of_all_codecs_or_of_one(title: Title, folder: Path, codec: VideoCodec):
+    listed = {
+        name: [
+            (each.uri, each.stream_info.codecs.partition(".")[0]) for each in m3u8.load(str(folder / name)).playlists
+        ]
+        for name in ("master.m3u8", f"master-{codec}.m3u8", f"driven-{codec}.m3u8")
+    }
+    own = [(f"{each.id}.m3u8", codec.standalone_entry) for each in title.renditions]
+    assert listed[f"master-{codec}.m3u8"] == own and set(own) < set(listed["master.m3u8"])
+    assert len(listed["master.m3u8"]) == 6
+    assert listed[f"driven-{codec}.m3u8"] == [("video.m3u8", codec.in_band_entry)]
+
+
+def test_ladders_have_the_same_rungs_and_plans_of_their_own():
+    title = mixed_library().title(TITLE_ID)
+    assert codecs_in(title) == tuple(VideoCodec)
+    assert [each.id for each in title.renditions[:3]] == ["90p", "180p", "90p-hevc"]
+    sizes = [[(each.width_px, each.height_px) for each in ladder] for ladder in title.ladders]
+    assert sizes[0] == sizes[1] == sizes[2]
+    assert set(title.plain_quality) == {each.id for each in title.renditions}
+    assert "libx264, libx265, libsvtav1 and aac" in title.encoder and "av1 preset 10, crf 45" in title.encoder
+    assert list(plans_files(title)) == ["plans.bin", "plans-hev1.bin", "plans-av01.bin"]
+
+
+def test_enhancers_that_follow_motion_need_a_decoder_that_tells_it(codec: VideoCodec):
+    offered = list_candidates(open_title(mixed_library().root, TITLE_ID, CLIP), {}, TIERS)
+    in_ladder = {each.id for each in in_codec(mixed_library().title(TITLE_ID), codec).renditions}
+    tiers = {each.tier for each in offered if each.rendition.id in in_ladder}
+    assert tiers - {Tier.REUSE} == (set(TIERS) if tiers else set())
+    assert Tier.REUSE not in tiers or codec is VideoCodec.H264
 
 
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        (("--codec", "h264", "--crf", "52"), "--crf 52 is more than h264 has: 0 to 51."),
+        (("--codec", "h264,vp9"), "--codec 'vp9' is none of h264, hevc, av1."),
+        (("--codec", "av1,av1"), "names a codec twice"),
+        (("--codec", "h264,av1", "--crf", "25"), "--crf 25 is for 1 codecs, and --codec names 2."),
+        (("--codec", "h264", "--crf", "52"), "--crf 52 is not what h264 has: 0 to 51."),
         (("--codec", "av1", "--crf", "30.5"), "--crf 30.5 is not whole"),
         (("--codec", "av1", "--preset", "faster"), "--preset 'faster' is none of av1's: 10, 9,"),
         (("--codec", "hevc", "--preset", "8"), "--preset '8' is none of hevc's: ultrafast,"),

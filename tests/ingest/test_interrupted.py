@@ -72,7 +72,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-PHASES = ("fingerprint", "probe", "plan", "video", "sound", "price-64p", "rename")
+PHASES = ("fingerprint", "probe", "ladder", "video", "sound", "price-64p", "rename")
 
 
 def test_killed_after_each_phase_in_turn_the_title_is_the_same(

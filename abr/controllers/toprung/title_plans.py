@@ -34,8 +34,15 @@ _LOAD, _LIGHT_LOAD = 0.89, 0.2
 """Of the heaviest enhancer that a device runs; and of all of them, on the fastest device."""
 
 
+def plans_files(title: Title) -> dict[str, Title]:
+    """By name of its file of plans, the title with one ladder alone: whoever watches is decided for within one."""
+    name, ending = PLANS_FILE.split(".")
+    first, *others = title.by_ladder
+    return {PLANS_FILE: first} | {f"{name}-{each.renditions[0].sample_entry}.{ending}": each for each in others}
+
+
 def plans_of(title: Title, table: EnhancementTable | None, bytes_share: float = BYTES_SHARE) -> bytes | None:
-    """The content of the title's file of plans (abr.controllers.toprung.plan_file).
+    """The content of a file of plans (abr.controllers.toprung.plan_file), of a title with one ladder.
 
     None for a title so short that the plans of one class would take more than `bytes_share` of it: a server makes them
     in no time.
@@ -57,12 +64,13 @@ def plans_of(title: Title, table: EnhancementTable | None, bytes_share: float = 
 
 
 def write_plans(folder: Path, title: Title, table: EnhancementTable | None) -> None:
-    """Put the title's file of plans in place, or take an old one away. Raises StorageError, OSError."""
-    data = plans_of(title, table)
-    if data is None:
-        (folder / PLANS_FILE).unlink(missing_ok=True)
-    else:
-        write_atomically(folder / PLANS_FILE, data)
+    """Put the title's files of plans in place, or take old ones away. Raises StorageError, OSError."""
+    for name, of_ladder in plans_files(title).items():
+        data = plans_of(of_ladder, table)
+        if data is None:
+            (folder / name).unlink(missing_ok=True)
+        else:
+            write_atomically(folder / name, data)
 
 
 def digest_of(title: Title, table: EnhancementTable | None) -> str:

@@ -15,6 +15,7 @@ from abr.core.enhancement import ENHANCEMENTS_FILE, Currency, EnhancementTable
 from abr.core.pricing import TitleOptions
 from abr.core.title import TITLE_FILE, Identifier, Title
 from abr.errors import FormatError
+from abr.media.ladders import in_codec
 from abr.media.video_codecs import VideoCodec, codec_of
 from abr.records import loads
 from client_player.edge.origin.mirror import LIST, Mirror
@@ -111,7 +112,7 @@ class Titles:
 
 def _mirrored(title_id: str, data: bytes, table_data: bytes, currency: Currency) -> MirroredTitle:
     what = f"{title_id}/{TITLE_FILE} of the origin"
-    title = loads(data, Title, what=what)
+    title = in_codec(loads(data, Title, what=what), VideoCodec.H264)
     check_title(title, what)
     if title.id != title_id:
         raise FormatError(f"{what} is that of {title.id!r}.")

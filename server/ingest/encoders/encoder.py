@@ -68,21 +68,19 @@ def rate_cap(rung: Rung) -> dict[str, str]:
     return {"maxrate": str(rung.cap_bps), "bufsize": str(int(rung.cap_bps * CAP_WINDOW_S))}
 
 
-def open_stream(
-    container: OutputContainer, codec: VideoCodec, rung: Rung, rate: Fraction, options: dict[str, str]
-) -> VideoStream:
+def open_stream(container: OutputContainer, rung: Rung, rate: Fraction, options: dict[str, str]) -> VideoStream:
     """A track for the frames of a rung. Its segments bring their own parameter sets."""
     os.environ.setdefault("SVT_LOG", "1")  # errors alone; SVT-AV1 reads it as it opens
     from av.video.stream import VideoStream
 
-    stream = container.add_stream(ENCODERS[codec].library, rate=rate, options=options)
+    stream = container.add_stream(ENCODERS[rung.codec].library, rate=rate, options=options)
     assert isinstance(stream, VideoStream)
     stream.width, stream.height = rung.width_px, rung.height_px
     stream.pix_fmt = PIXEL_FORMAT
-    stream.codec_tag = codec.in_band_entry
+    stream.codec_tag = rung.codec.in_band_entry
     context = stream.codec_context
     context.time_base = 1 / rate
-    if codec is VideoCodec.AV1:  # the others have options of their own for these
+    if rung.codec is VideoCodec.AV1:  # the others have options of their own for these
         context.gop_size = _NO_KEY_FRAMES
         context.sample_aspect_ratio = Fraction(*rung.pixel_aspect)
         context.color_primaries = context.color_trc = context.colorspace = _BT709

@@ -27,6 +27,5 @@ def describe_encoder(recipe: EncodeSettings) -> str:
     import av
 
     version = ".".join(map(str, av.library_versions["libavcodec"]))
-    return (
-        f"{ENCODERS[recipe.codec].library} and aac by PyAV {av.__version__} (libavcodec {version}); {recipe.describe()}"
-    )
+    libraries = ", ".join(ENCODERS[codec].library for codec in recipe.by_codec)
+    return f"{libraries} and aac by PyAV {av.__version__} (libavcodec {version}); {recipe.describe()}"

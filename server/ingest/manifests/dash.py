@@ -15,20 +15,20 @@ from server.ingest.manifests.shown import Shown, peak_bps
 
 Element = ElementTree.Element
 FIRST_SOUND = 1
-"""Its AdaptationSet; the pictures have 0."""
+"""Its AdaptationSet; the pictures have 0, and in further codecs what follows all other tracks."""
 
 THUMBNAIL_TILES = "http://dashif.org/guidelines/thumbnail_tile"
 NAMES = segment_file(0).replace("00001", "$Number%05d$")
 PROFILES = "urn:mpeg:dash:profile:isoff-live:2011,urn:mpeg:dash:profile:cmaf:2019"
 
 
-def video_set(shown: Shown, period: Element, top: Rendition) -> Element:
-    """The AdaptationSet of the pictures, without its Representations."""
+def video_set(shown: Shown, period: Element, top: Rendition, number: int = 0) -> Element:
+    """The AdaptationSet of the pictures in one codec, without its Representations."""
     aspect = Fraction(shown.display_width_px, shown.display_height_px)
     video = ElementTree.SubElement(
         period,
         "AdaptationSet",
-        id="0",
+        id=str(number),
         contentType="video",
         mimeType="video/mp4",
         segmentAlignment="true",

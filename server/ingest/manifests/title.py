@@ -38,7 +38,7 @@ from server.ingest.manifests.hls import (
     variant,
 )
 from server.ingest.manifests.shown import as_standalone
-from server.media.versions import session_title_base
+from server.media.versions import ladder_file, session_title_base
 
 MPD_FILE = "manifest.mpd"
 DRIVEN_FILE = "driven.mpd"
@@ -54,13 +54,7 @@ CMCD_KEYS = "bl br bs cid d dl mtp nor ot rtp sf sid st su tb"
 
 def manifests(title: Title) -> dict[str, bytes]:
     """All manifests of a title by file name."""
-    files = {
-        MPD_FILE: standard_mpd(title),
-        DRIVEN_FILE: driven_mpd(title),
-        MASTER_FILE: master_playlist(title),
-        DRIVEN_MASTER_FILE: driven_master_playlist(title),
-        DRIVEN_MEDIA_FILE: driven_media_playlist(title),
-    }
+    files = ladder_manifests(title) | {DRIVEN_MEDIA_FILE: driven_media_playlist(title)}
     for rendition in title.renditions:
         init_file = standalone_init_file(codec_of(rendition.codecs))
         playlist = media_playlist(f"video/{rendition.id}", init_file, title.segment_duration_s)
@@ -74,26 +68,55 @@ def manifests(title: Title) -> dict[str, bytes]:
     return files
 
 
+def ladder_manifests(title: Title) -> dict[str, bytes]:
+    """The manifests that tell of all renditions; of a title in several codecs also those of each ladder alone.
+
+    A session plays one codec: those that it decides by are of one ladder.
+    """
+    files = {MPD_FILE: standard_mpd(title), MASTER_FILE: master_playlist(title)}
+    driven = {DRIVEN_FILE: driven_mpd, DRIVEN_MASTER_FILE: driven_master_playlist}
+    if len(title.ladders) == 1:
+        return files | {name: write(title) for name, write in driven.items()}
+    writers = {MPD_FILE: standard_mpd, MASTER_FILE: master_playlist} | driven
+    for each in title.by_ladder:
+        codec = codec_of(each.renditions[0].codecs)
+        files |= {ladder_file(name, codec): write(each) for name, write in writers.items()}
+    return files
+
+
 def standard_mpd(title: Title) -> bytes:
-    """The MPD for any player: one Representation a rendition, with its own parameter sets in its init segment."""
+    """The MPD for any player: one AdaptationSet a ladder, one Representation a rendition.
+
+    Each has its own parameter sets in its init segment.
+    """
     mpd, period = _presentation(title)
-    video = video_set(title, period, title.renditions[-1])
+    for place, ladder in enumerate(title.ladders):
+        _ladder_set(title, period, ladder, number=_track_count(title) + place if place else 0)
+    _track_sets(title, period, base=None)
+    return xml(mpd)
+
+
+def _ladder_set(title: Title, period: Element, ladder: Sequence[Rendition], number: int) -> None:
+    video = video_set(title, period, ladder[-1], number)
     if not title.no_enhancement:
         offer = ElementTree.Element("SupplementalProperty", schemeIdUri=ENHANCEMENT_URN, value=ENHANCEMENTS_FILE)
         video.insert(0, offer)  # the schema wants it before Role
-    init_file = standalone_init_file(codec_of(title.renditions[-1].codecs))
+    init_file = standalone_init_file(codec_of(ladder[-1].codecs))
     _template(video, title, f"video/$RepresentationID$/{NAMES}", f"video/$RepresentationID$/{init_file}")
-    for rendition in title.renditions:
+    for rendition in ladder:
         video_representation(video, title, as_standalone(rendition), rendition.id, rendition.bandwidth_bps)
-    _track_sets(title, period, base=None)
-    return xml(mpd)
+
+
+def _track_count(title: Title) -> int:
+    """AdaptationSets of all that is not video."""
+    return len(title.audio) + len(title.subtitles) + (title.thumbnails is not None)
 
 
 def driven_mpd(title: Title) -> bytes:
     """The MPD of a session: one video Representation whose segments the server picks from all renditions.
 
-    To be served as /sessions/<id>/manifest.mpd; the sound comes from below /titles/<title>/. Codecs and bandwidth are
-    those of the most demanding rendition.
+    title: with one ladder. To be served as /sessions/<id>/manifest.mpd; the sound comes from below /titles/<title>/.
+    Codecs and bandwidth are those of the most demanding rendition.
     """
     mpd, period = _presentation(title)
     mpd.insert(1, client_data_reporting())  # the schema wants it after ProgramInformation

@@ -168,12 +168,13 @@ async function start(atS = 0) {
   const mine = loaded;
   try {
     await Promise.race([mine.measuring, pause(REMEMBERED_MS)]);
-    const ladder = new Ladder($("ladder"), $("why"), mine.title, { live: Boolean(mine.live) });
+    let ladder = null; // of the rungs in the codec that the session plays
     const told = { decided: (...decision) => ladder.add(...decision), changed: sayState, renewed: sayLink };
     const link = new Link($("network").value);
     const session = await Session.open({ video, loaded: mine, link, health, lifts: lifts(), told });
     health.heard(200);
     if (mine !== loaded) return session.stop("stopped");
+    ladder = new Ladder($("ladder"), $("why"), mine.title, { live: Boolean(mine.live) });
     showing = { session, ladder };
     pickers.offer(mine.title, session.titleUrl());
     preview.offer(mine.title, session.titleUrl());

@@ -63,7 +63,7 @@ function* uses(table) {
 export function keptUp(title, table, measured, frameMs) {
   const sizes = new Map(title.renditions.map((rung) => [rung.id, rung]));
   return (table?.plans ?? []).filter(({ offer, shares }) => {
-    const { width_px: widthPx, height_px: heightPx } = sizes.get(offer.rendition);
+    const { width_px: widthPx, height_px: heightPx } = sizes.get(offer.rendition) ?? {}; // of another codec's rung
     return planMs({ shares }, (name) => measuredMs(measured, name, widthPx, heightPx)) <= frameMs;
   });
 }

@@ -3,6 +3,7 @@
 import { at } from "../parts/root.js";
 import { Choices, fits } from "./choices.js";
 import { Enhancer } from "./enhancer.js";
+import { decodedCodecs, inCodec } from "./codecs.js";
 import { UNMEASURED, profile, settled } from "./profile.js";
 import { BUFFER_S, PUBLIC, Stream } from "./stream.js";
 import { Telemetry } from "./telemetry.js";
@@ -37,29 +38,22 @@ function visit() {
 /** Names the link that this viewer shares with others, for a server to decide for all of them: `?group=`. */
 const group = new URLSearchParams(location.search).get("group") || undefined;
 
-/** lifts: whether the viewer wants to see enhanced pictures; who does not is offered none. */
-const open = (title, measured, lifts) =>
+/** loaded: as of `Session.open`. lifts: whether the viewer wants to see enhanced pictures; who does not is offered none. */
+const open = ({ title, codecs, measured }, lifts) =>
   json(at("sessions"), {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify({
       title: title.id,
       version: title.version,
-      profile: profile(measured),
+      profile: profile(measured ?? UNMEASURED),
       families: lifts ? undefined : [],
       buffer_max_s: BUFFER_S,
       visit: visit(),
       group,
+      codecs,
     }),
   });
-
-/** Throws where the browser cannot decode the film: players would play its sound alone. */
-function mustDecode(title) {
-  const { codecs } = title.renditions.at(-1);
-  const source = window.ManagedMediaSource ?? window.MediaSource; // phones have the former alone
-  if (!source || source.isTypeSupported(`video/mp4; codecs="${codecs}"`)) return;
-  throw Object.assign(new Error(`This browser cannot decode the pictures of this film (${codecs}).`), { status: 415 });
-}
 
 export class Session {
   enhancer = null;
@@ -67,12 +61,14 @@ export class Session {
   #profiled = false;
 
   /**
-   * loaded: the title, its table, and what was measured of this device (or null yet). link, health: see there.
+   * loaded: the title, its table, and what was measured of this device (or null yet); it gets the codecs that the browser
+   * decodes, and of the title the rungs in the one that the server chose. link, health: see there.
    * lifts: whether the viewer wants to see enhanced pictures. told: {decided(segment, decision), changed(state), renewed()}.
    */
   static async open({ video, loaded, link, health, lifts, told }) {
-    mustDecode(loaded.title);
-    const answer = await open(loaded.title, loaded.measured ?? UNMEASURED, lifts);
+    loaded.codecs ??= await decodedCodecs(loaded.title);
+    const answer = await open(loaded, lifts);
+    loaded.title = inCodec(loaded.title, answer.codec);
     return new Session({ video, loaded, link, health, lifts, told, answer });
   }
 
@@ -132,7 +128,7 @@ export class Session {
   /** A new session at the server in place of this one, which plays on; the server is told what is known of the device by now. */
   async renew(reason) {
     const { lifts } = this;
-    const answer = await open(this.loaded.title, this.loaded.measured ?? UNMEASURED, lifts);
+    const answer = await open(this.loaded, lifts);
     if (this.#over) return;
     this.toldLifts = lifts;
     this.telemetry.end(reason, this.video.currentTime);

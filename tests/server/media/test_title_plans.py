@@ -88,14 +88,14 @@ def test_what_was_replaced_since_it_was_opened_is_not_mixed_up(bench, stored):
 
 def test_plans_of_a_title_that_has_changed_since_are_not_used(bench, caplog):
     folder, title, table, data = bench
-    assert read_plans(folder, title, table) is None and not caplog.text
+    assert read_plans(folder, title, table) == [] and not caplog.text
     (folder / PLANS_FILE).write_bytes(data)
-    assert read_plans(folder, title, table) is not None
-    assert read_plans(folder, title, None) is None
-    assert read_plans(folder, msgspec.structs.replace(title, encoder="another"), table) is None
+    assert len(read_plans(folder, title, table)) == 1
+    assert read_plans(folder, title, None) == []
+    assert read_plans(folder, msgspec.structs.replace(title, encoder="another"), table) == []
     assert "changed since" in caplog.text
     (folder / PLANS_FILE).write_bytes(b"")
-    assert read_plans(folder, title, table) is None and "made anew" in caplog.text
+    assert read_plans(folder, title, table) == [] and "made anew" in caplog.text
 
 
 def test_a_title_too_short_for_them_has_none_and_loses_old_ones(title, tmp_path):

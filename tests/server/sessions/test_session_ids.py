@@ -31,13 +31,15 @@ def test_an_id_tells_its_beginnings_to_who_knows_the_secret_and_to_nobody_else()
     assert SessionIds().read(session_id) is None, "without a secret it is random"
 
 
-def test_an_id_tells_the_arm_of_an_experiment_and_stays_short_with_the_longest_names():
+def test_an_id_tells_the_codec_and_the_arm_of_an_experiment_and_stays_short_with_the_longest_names():
     ids = SessionIds("a")
     longest = max(map(len, CONTROLLERS))
-    state = msgspec.structs.replace(STATE, title="t" * 64, controller="c" * longest, arm="a" * 16, visit=b"v" * 8)
+    state = msgspec.structs.replace(
+        STATE, title="t" * 64, controller="c" * longest, arm="a" * 16, visit=b"v" * 8, codec="h264"
+    )
     session_id = ids.issue(state)
-    assert len(session_id) <= 256
-    assert ids.read(session_id).arm == "a" * 16
+    assert len(session_id) <= 264
+    assert (ids.read(session_id).arm, ids.read(session_id).codec) == ("a" * 16, "h264")
 
 
 def test_ids_are_different_short_and_safe_in_urls():

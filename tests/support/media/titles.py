@@ -6,6 +6,7 @@ import atexit
 import fcntl
 import hashlib
 import os
+import shutil
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -13,8 +14,12 @@ from pathlib import Path
 import av
 import msgspec
 
-from abr.core.title import Title
-from server.ingest.encode_settings import EncodeSettings
+from abr.core.title import TITLE_FILE, Title
+from abr.media.ladders import in_codec
+from abr.media.video_codecs import VideoCodec
+from abr.records import dumps
+from server.ingest.encode_settings import CodecSettings, EncodeSettings
+from server.ingest.manifests.title import manifests
 from server.ingest.prepare import prepare_title
 from server.media.library import Library
 
@@ -26,6 +31,20 @@ TITLE_ID = "bbb"
 RECIPE = EncodeSettings(heights_px=(180, 240, 360, 720), preset="veryfast", crf=27, vmaf_every=12)
 
 
+MIXED = EncodeSettings(
+    heights_px=(90, 180),
+    preset="ultrafast",
+    crf=30,
+    also=(
+        CodecSettings(codec=VideoCodec.HEVC, crf=40, preset="ultrafast"),
+        CodecSettings(codec=VideoCodec.AV1, crf=45, preset="10"),
+    ),
+    segment_s=1,
+    vmaf_every=60,
+    panel_every=0,
+)
+
+
 @cache
 def prepared_library(clip: Path = CLIP) -> Library:
     """A library that holds the clip, a short one, as the title `bbb`, with sound.
@@ -35,14 +54,34 @@ def prepared_library(clip: Path = CLIP) -> Library:
     Do not write to it. Kept under the temporary folder between the processes of one test run, and between runs while
     the clip and the code that prepares it are the same.
     """
-    root = Path(tempfile.gettempdir()) / f"toprung-test-title-{os.getuid()}-{_fingerprint(clip)}"
+    heights = (90, 120, 180, 360) if clip == SMALL_CLIP else RECIPE.heights_px
+    return _kept_library("title", clip, msgspec.structs.replace(RECIPE, heights_px=heights))
+
+
+@cache
+def mixed_library() -> Library:
+    """The same of a small title in three codecs: 90p, 180p, 90p-hevc, 180p-hevc, 90p-av1, 180p-av1."""
+    return _kept_library("mixed", CLIP, MIXED)
+
+
+def _kept_library(name: str, clip: Path, recipe: EncodeSettings) -> Library:
+    root = Path(tempfile.gettempdir()) / f"toprung-test-{name}-{os.getuid()}-{_fingerprint(clip)}"
     root.mkdir(mode=0o700, exist_ok=True)
     library = Library(root / "library")
     with (root / "lock").open("w") as lock:  # xdist workers take turns; the later ones find it done
         fcntl.flock(lock, fcntl.LOCK_EX)
-        heights = (90, 120, 180, 360) if clip == SMALL_CLIP else RECIPE.heights_px
-        prepare_title(clip, library, msgspec.structs.replace(RECIPE, heights_px=heights), title_id=TITLE_ID)
+        prepare_title(clip, library, recipe, title_id=TITLE_ID)
     return library
+
+
+def write_in_codec(codec: VideoCodec, root: Path) -> Library:
+    """The ladder of one codec of `mixed_library` as a title of its own, below `root`."""
+    mixed = mixed_library()
+    title = in_codec(mixed.title(TITLE_ID), codec)
+    shutil.copytree(mixed.root / TITLE_ID, root / TITLE_ID)
+    for name, data in {**manifests(title), TITLE_FILE: dumps(title)}.items():
+        (root / TITLE_ID / name).write_bytes(data)
+    return Library(root)
 
 
 @cache

@@ -1,0 +1,45 @@
+"""Which of a title's bitrate ladders a player watches: a title may have one for each of several codecs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from abr.core.title import Title
+from abr.errors import InputError
+from abr.media.video_codecs import VideoCodec, codec_of
+
+
+def codecs_in(title: Title) -> tuple[VideoCodec, ...]:
+    """Of its ladders, in their order; codecs that are not known here are left out."""
+    found: dict[VideoCodec, None] = {}
+    for ladder in title.ladders:
+        try:
+            found[codec_of(ladder[0].codecs)] = None
+        except ValueError:
+            continue
+    return tuple(found)
+
+
+def in_codec(title: Title, codec: VideoCodec | str) -> Title:
+    """The title with one of its ladders alone: all that a player of that codec, and who decides for it, needs to know.
+
+    The title itself where it has but one ladder, or none in that codec.
+    """
+    return next((each for each in title.by_ladder if codec in codecs_in(each)), title)
+
+
+def choose_codec(title: Title, decoded: Collection[str]) -> VideoCodec | None:
+    """Of the codecs that a player decodes the one that needs the least bits for a picture: AV1, then HEVC, then H.264.
+
+    decoded: their names, others than those known here too; empty where the player does not tell: then the title's first
+    ladder, which all players play where it is in H.264. None for a title whose codecs are not known here. Raises
+    InputError when it has none that the player decodes.
+    """
+    codecs = codecs_in(title)
+    if not codecs or not decoded:
+        return codecs[0] if codecs else None
+    playable = [codec for codec in VideoCodec if codec in codecs and codec in decoded]
+    if not playable:
+        told = ", ".join(sorted(decoded))
+        raise InputError(f"{title.id} comes in {', '.join(codecs)}, and the player decodes {told[:200]}.")
+    return playable[-1]
