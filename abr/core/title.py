@@ -15,6 +15,7 @@ A title folder holds:
     video/<rendition id>/init-avc1.mp4 the same as avc1, for standard manifests (init-hvc1.mp4 of HEVC, none of AV1)
     audio/<track id>/init.mp4          audio/<track id>/seg-00001.m4s …
     subtitles/<track id>.vtt           all cues of one track, WebVTT
+    chapters.json                      the chapters, as HLS has them, where there are any
     thumbnails/sheet-00001.jpg …       small pictures for the seek bar, many in one file
     plans.bin                          plans for common devices (see abr.controllers.toprung.plan_file)
     enhancements.json                  EnhancementTable, once trained or priced (see abr.core.enhancement)
@@ -163,6 +164,13 @@ class Thumbnails(Record, frozen=True):
         return self.every_s * self.columns * self.rows
 
 
+class Chapter(Record, frozen=True, omit_defaults=True):
+    """A part of the title, from `start_s` to the next one or the end. name: may be empty."""
+
+    start_s: Annotated[float, Meta(ge=0)]
+    name: TrackName = ""
+
+
 class Source(Record, frozen=True):
     """The file that the title was prepared from.
 
@@ -203,6 +211,8 @@ class Title(Record, frozen=True):
     """Set where the title's makers do not want its pictures enhanced: nothing offers, trains or imports enhancers."""
     subtitles: tuple[SubtitleTrack, ...] = ()
     thumbnails: Thumbnails | None = None
+    chapters: tuple[Chapter, ...] = ()
+    """By their start."""
 
     def check_enhancement(self) -> None:
         """Raises InputError for a title that may not be enhanced."""

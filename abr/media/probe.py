@@ -15,16 +15,18 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 import numpy as np
 
-from abr.core.title import Count, Positive
+from abr.core.title import Chapter, Count, Positive
 from abr.errors import MediaError
 from abr.media.colour import is_full_range, matrix_of
 from abr.media.languages import UNKNOWN
-from abr.media.survey import StreamSurvey, count_packets, survey
+from abr.media.survey import StreamSurvey, count_packets, find_shortfall, survey
 from abr.media.timeline import Shifts, find_all_shifts
 from abr.media.tone_mapping import PEAK_USUAL_NITS, Transfer
 from abr.media.tracks import (
     SourceSound,
     SourceSubtitles,
+    chapters_of,
+    chapters_within,
     decodable,
     notes_on_clock,
     notes_on_sounds,
@@ -101,6 +103,8 @@ class SourceInfo(Record, frozen=True):
     """How codes stand for light: as on an ordinary display, or HDR by PQ or HLG."""
     peak_nits: Positive = PEAK_USUAL_NITS
     """The brightest light of an HDR film."""
+    chapters: tuple[Chapter, ...] = ()
+    """On the title's clock."""
 
     @property
     def sound_language(self) -> str:
@@ -175,7 +179,7 @@ def probe(path: Path, *, accept_short: bool = False) -> SourceInfo:
             *((f"it {streams.shortfall}",) if streams.shortfall else ()),
             *notes_on_sounds(streams.declared_sounds, sounds),
             *streams.subtitle_notes,
-            *notes_on_clock(streams.subtitles, picture_shifts),
+            *notes_on_clock(streams.subtitles, streams.chapters, picture_shifts),
             *_notes_on_times(pictures, picture_shifts, start_s, rate),
         ),
         sounds=tuple(
@@ -185,6 +189,7 @@ def probe(path: Path, *, accept_short: bool = False) -> SourceInfo:
         subtitles=streams.subtitles,
         transfer=picture.transfer,
         peak_nits=picture.peak_nits,
+        chapters=chapters_within(() if picture_shifts else streams.chapters, start_s, end_s - start_s),
     )
 
 
@@ -197,6 +202,7 @@ class _Streams(NamedTuple):
     declared_sounds: int
     subtitles: tuple[SourceSubtitles, ...]
     subtitle_notes: tuple[str, ...]
+    chapters: list[Chapter]
     pixel_aspect: Fraction
     promised_rate: Fraction
     clock_jumps: bool
@@ -217,7 +223,7 @@ def _survey_streams(path: Path, accept_short: bool) -> _Streams:
         video = next(stream for stream in container.streams.video if stream.index == chosen)
         sounds = sound_streams(container, video)
         found, last_s = survey(container, [video.index, *(each.stream for each in sounds)])
-        shortfall = _find_shortfall(container, last_s)
+        shortfall = find_shortfall(container, last_s)
         if shortfall and not accept_short:
             raise MediaError(
                 f"{path.name} {shortfall}: it is truncated; fetch the whole file again, or take it as it is with "
@@ -230,6 +236,7 @@ def _survey_streams(path: Path, accept_short: bool) -> _Streams:
             declared_sounds=len(container.streams.audio),
             subtitles=subtitle_streams(container),
             subtitle_notes=tuple(notes_on_subtitles(container)),
+            chapters=chapters_of(container),
             pixel_aspect=video.sample_aspect_ratio or Fraction(1),
             promised_rate=video.guessed_rate or video.average_rate or Fraction(25),
             clock_jumps=bool(container.format.flags & _CLOCK_JUMPS),
@@ -325,15 +332,6 @@ def _check_pictures(pictures: StreamSurvey, path: Path) -> None:
             f"{path.name} is a bare stream of pictures without times; put it into a container first, "
             f"as ffmpeg -i {path.name} -c copy {path.stem}.mp4 does."
         )
-
-
-def _find_shortfall(container: InputContainer, last_s: float) -> str | None:
-    """How much sooner the file ends than its header says, as a clause; None when it does not."""
-    declared_s = (container.duration or 0) / 1_000_000
-    found_s = last_s - (container.start_time or 0) / 1_000_000
-    if not math.isfinite(last_s) or declared_s - found_s <= max(1.0, declared_s / 50):
-        return None
-    return f"says it lasts {declared_s:.1f} s but ends after {found_s:.1f} s"
 
 
 def _span(pictures: StreamSurvey, sound: StreamSurvey | None, first_packet_s: float) -> tuple[float, float]:

@@ -199,3 +199,12 @@ def decode_packet(packet: Packet[Any]) -> list[AnyFrame] | None:
 def count_packets(container: InputContainer) -> Counter[int]:
     """How many packets each stream has; the container is at its end then."""
     return Counter(packet.stream_index for packet in container.demux() if packet.size)
+
+
+def find_shortfall(container: InputContainer, last_s: float) -> str | None:
+    """How much sooner the file ends than its header says, as a clause; None when it does not. last_s: of `survey`."""
+    declared_s = (container.duration or 0) / 1_000_000
+    found_s = last_s - (container.start_time or 0) / 1_000_000
+    if not math.isfinite(last_s) or declared_s - found_s <= max(1.0, declared_s / 50):
+        return None
+    return f"says it lasts {declared_s:.1f} s but ends after {found_s:.1f} s"

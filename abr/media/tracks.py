@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from abr.core.title import AudioRole, Count, Language, SubtitleRole, TrackName
+from abr.core.title import AudioRole, Chapter, Count, Language, SubtitleRole, TrackName
 from abr.media.languages import UNKNOWN, language_tag
 from abr.media.survey import StreamSurvey
 from abr.media.timeline import Shifts
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.stream import Stream
 
+CHAPTERS_MAX = 1000
 TRACKS_MAX = 32
 """Of each kind; each costs an encoder's time, and lines in every manifest."""
 _NAME_MAX_CHARS = 200
@@ -34,6 +35,7 @@ class SourceSound(Record, frozen=True):
     language: Language = UNKNOWN
     name: TrackName = ""
     role: AudioRole = "main"
+    channels: Count = 2
     shifts: Shifts = ()
     """What mends the timestamps of its decoded frames."""
 
@@ -58,6 +60,7 @@ def sound_streams(container: InputContainer, video: Stream) -> list[SourceSound]
             language=language_tag(stream.language),
             name=_name(stream),
             role=_audio_role(stream),
+            channels=stream.codec_context.channels,
         )
         for stream in known[:TRACKS_MAX]
     ]
@@ -83,10 +86,35 @@ def subtitle_streams(container: InputContainer) -> tuple[SourceSubtitles, ...]:
     )
 
 
-def notes_on_clock(subtitles: Sequence[SourceSubtitles], shifts: Shifts) -> Iterator[str]:
-    """Of subtitles in a file whose clock restarts: nobody can tell when they are to be read."""
-    if subtitles and shifts:
-        yield "its subtitles are left out, since its timestamps restart or jump"
+def chapters_of(container: InputContainer) -> list[Chapter]:
+    """The file's chapters, on its own clock; a start before 0 counts as 0."""
+    return [
+        Chapter(
+            start_s=max(0.0, float(each["start"] * (each["time_base"] or 0))),
+            name=_printable(each["metadata"].get("title")),
+        )
+        for each in container.chapters()[:CHAPTERS_MAX]
+    ]
+
+
+def chapters_within(chapters: Sequence[Chapter], start_s: float, duration_s: float) -> tuple[Chapter, ...]:
+    """Those of a title that begins at `start_s` of the file's clock, on its own: the one under way then begins at 0.
+
+    Of two that begin together the later in the file counts: Matroska nests them.
+    """
+    found: dict[float, Chapter] = {}
+    for each in sorted(chapters, key=lambda chapter: chapter.start_s):
+        at_s = max(0.0, round(each.start_s - start_s, 3))
+        if at_s < duration_s:
+            found[at_s] = Chapter(start_s=at_s, name=each.name)
+    return tuple(found.values())
+
+
+def notes_on_clock(texts: Sequence[SourceSubtitles], chapters: Sequence[Chapter], shifts: Shifts) -> Iterator[str]:
+    """Of subtitles and chapters in a file whose clock restarts: nobody can tell when they are meant."""
+    for what, there in (("subtitles", texts), ("chapters", chapters)):
+        if there and shifts:
+            yield f"its {what} are left out, since its timestamps restart or jump"
 
 
 def notes_on_subtitles(container: InputContainer) -> Iterator[str]:
@@ -118,8 +146,11 @@ def _is_text(stream: Stream) -> bool:
 
 
 def _name(stream: Stream) -> str:
-    written = "".join(letter for letter in stream.metadata.get("title", "") if letter.isprintable())
-    return written.strip()[:_NAME_MAX_CHARS]
+    return _printable(stream.metadata.get("title"))
+
+
+def _printable(name: str | None) -> str:
+    return "".join(letter for letter in name or "" if letter.isprintable()).strip()[:_NAME_MAX_CHARS]
 
 
 def _audio_role(stream: Stream) -> AudioRole:

@@ -73,7 +73,10 @@ def create_edge_app(node: Node, shop: Workshop) -> web.Application:
         (title + r"/{file:manifest\.mpd|master\.m3u8|video\.m3u8}", handlers.manifest),
         (title + rf"/{{version:{_VERSION}}}edge/init.mp4", handlers.init),
         (title + rf"/{{version:{_VERSION}}}edge/{{number:[1-9][0-9]{{0,7}}}}.m4s", handlers.segment),
-        (title + rf"/{{file:{_VERSION}((video|audio|subtitles|thumbnails)/.+|[^/]+\.m3u8)}}", handlers.file),
+        (
+            title + rf"/{{file:{_VERSION}((video|audio|subtitles|thumbnails)/.+|[^/]+\.m3u8|chapters\.json)}}",
+            handlers.file,
+        ),
     ):
         app.router.add_get(path, handler, allow_head=True)
     app.on_response_prepare.append(_add_headers)

@@ -14,7 +14,7 @@ from client_player.edge.feed import SegmentAnswer, TitleFeed
 from client_player.edge.origin.titles import MirroredTitle, Titles
 from client_player.edge.workshop import Workshop
 from server.errors import RequestError
-from server.ingest.manifests.title import MPD_FILE
+from server.ingest.manifests.hls import CHAPTERS_FILE
 from server.media.versions import split_version
 
 FEEDS_MAX = 64
@@ -27,7 +27,8 @@ _LASTING = re.compile(
 )
 _WEIGHTS = re.compile(rf"enhancers/{_NAME}")
 _DOCUMENT = re.compile(
-    rf"{re.escape(MPD_FILE)}|{re.escape(TITLE_FILE)}|{re.escape(ENHANCEMENTS_FILE)}|plans\.bin|{_NAME}\.m3u8"
+    rf"manifest(-[a-z0-9]+)?\.mpd|{re.escape(TITLE_FILE)}|{re.escape(ENHANCEMENTS_FILE)}|{re.escape(CHAPTERS_FILE)}"
+    rf"|plans(-[a-z0-9]+)?\.bin|{_NAME}\.m3u8"
 )
 
 log = logging.getLogger("toprung.edge")

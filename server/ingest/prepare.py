@@ -22,7 +22,7 @@ from abr.files import file_sha256, write_file
 from abr.media.probe import SourceInfo, probe
 from abr.media.source_frames import display_frames
 from abr.progress import Advance, ProgressBars, no_bars
-from server.ingest.audio import encode_sounds
+from server.ingest.audio import encode_sounds, versions_of
 from server.ingest.checkpoints import Checkpoints, Fingerprint
 from server.ingest.encode import EncodedRung, encode_ladder
 from server.ingest.encode_settings import EncodeSettings, segment_length
@@ -209,7 +209,7 @@ def _encode_sound(
     if not footage.sounds:
         return ()
     folder = work.empty_folder("audio")
-    with bars("encoding sound", len(footage.sounds) * float(ends_s[-1])) as advance:
+    with bars("encoding sound", len(versions_of(footage.sounds)) * float(ends_s[-1])) as advance:
         return encode_sounds(
             source, footage, ends_s, recipe.audio_bps, lambda track: _make_writer(folder / track), advance=advance
         )

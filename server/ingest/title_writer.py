@@ -87,6 +87,7 @@ def write_title(
         no_enhancement=True if forbidden else UNSET,
         subtitles=made.subtitles,
         thumbnails=video.thumbnails,
+        chapters=tuple(each for each in footage.chapters if each.start_s < sum(video.segment_frames) / footage.rate),
     )
     for file, data in {**manifests(title), TITLE_FILE: dumps_pretty(title)}.items():
         write_file(folder / file, data)

@@ -10,7 +10,7 @@ import msgspec
 
 from abr.core.enhancement import Currency, EnhancementTable
 from abr.core.options import counted_quality
-from abr.core.title import AudioTrack, Quality, Rendition, SubtitleTrack, Title
+from abr.core.title import AudioTrack, Chapter, Quality, Rendition, SubtitleTrack, Title
 
 
 class TitleSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,6 +84,7 @@ class TitleDetails(msgspec.Struct, frozen=True, kw_only=True):
     renditions: tuple[RenditionDetails, ...]
     audio: tuple[AudioDetails, ...]
     subtitles: tuple[SubtitleTrack, ...]
+    chapters: tuple[Chapter, ...]
     offers: tuple[OfferDetails, ...]
     panel: bool
     """Whether the title tells what the panel of meters says of its pictures."""
@@ -113,6 +114,8 @@ class TitleDetails(msgspec.Struct, frozen=True, kw_only=True):
             f"  {each.id:>{width}} {each.size_bytes / 1000:.0f} kB of WebVTT  {_describe(each)}"
             for each in self.subtitles
         ]
+        if self.chapters:
+            lines.append(f"  {len(self.chapters)} chapters")
         lines += [
             f"  {each.rendition:>{width}} {each.enhancer:<15} quality {each.quality:6.2f} {each.quality_gain:+6.2f}"
             f"  VMAF {each.vmaf:6.2f} {each.vmaf_gain:+6.2f}"
@@ -168,6 +171,7 @@ def details_of(title: Title, table: EnhancementTable | None, folder: Path) -> Ti
             for track in title.audio
         ),
         subtitles=title.subtitles,
+        chapters=title.chapters,
         offers=tuple(_offers(title, table)) if table else (),
         panel=title.meter.panel_every_segments > 0,
         enhancement=not title.no_enhancement,

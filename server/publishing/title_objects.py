@@ -24,8 +24,8 @@ from server.media.versions import (
 )
 
 _MORE_FOLDERS = ("subtitles", "enhancers")
-_TABLES = (ENHANCEMENTS_FILE, TITLE_FILE)
-_ENTRIES = ("master.m3u8", "manifest.mpd")
+_TABLES = (ENHANCEMENTS_FILE, TITLE_FILE, "chapters.json")
+_ENTRIES = ("master", "manifest")
 """What players are given."""
 
 
@@ -104,7 +104,7 @@ def _files_of(folder: Path) -> Iterator[str]:
 def _manifests_of(folder: Path) -> list[str]:
     """Those for any player, the ones that lead to all others last."""
     names = [path.name for path in folder.iterdir() if leads_to_version(path.name)]
-    return sorted(names, key=lambda name: (name in _ENTRIES, name))
+    return sorted(names, key=lambda name: (name.startswith(_ENTRIES), name))
 
 
 def _copy(below: str, folder: Path, relative: str, version: str) -> TitleObject:

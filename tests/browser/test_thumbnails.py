@@ -35,9 +35,9 @@ async def test_the_page_shows_what_is_where_the_pointer_is(library: str) -> None
         bar = await page.tab.locator("#seek").bounding_box()
         assert bar is not None
         for share, caption, position in (
-            (0.01, "0:00", "0px 0px"),
-            (0.6, "0:06", "-192px 0px"),
-            (0.99, "0:10", "-384px 0px"),
+            (0.01, "0:00 · The hello, “ä”", "0px 0px"),
+            (0.6, "0:06 · Chapter 2", "-192px 0px"),
+            (0.99, "0:10 · Chapter 2", "-384px 0px"),
         ):
             await page.tab.mouse.move(bar["x"] + share * bar["width"], bar["y"] + bar["height"] / 2)
             await page.tab.wait_for_selector("#preview:visible")
@@ -46,6 +46,13 @@ async def test_the_page_shows_what_is_where_the_pointer_is(library: str) -> None
             preview = await page.tab.locator("#preview").bounding_box()
             assert preview is not None and preview["y"] + preview["height"] <= bar["y"]
         await page.screenshot("player-preview")
+        assert await page.tab.evaluate("[...document.getElementById('chapter-marks').options].map(o => o.value)") == [
+            "0",
+            "4",
+        ]
+        await page.tab.select_option("#chapters", label="Chapter 2")
+        await played(page, 4.0)
+        assert await page.tab.evaluate("document.querySelector('video').currentTime") < 8
         await page.tab.mouse.move(bar["x"], 5)
         await page.tab.wait_for_selector("#preview", state="hidden")
         assert sum(SHEET in request for request in page.requests) == 1, "fetched once, by the version's own URL"
@@ -69,6 +76,8 @@ async def test_stock_players_find_the_picture_of_an_instant(library: str, player
         assert seen["errors"] == [], seen
         assert (found["x"], found["y"], found["width"], found["height"]) == (192, 0, 192, 108)
         assert found["url"].endswith(SHEET)
+        if is_hls:
+            assert seen["chapters"] == [["The hello, “ä”", 0, 4], ["Chapter 2", 4, 11]]
         fetched = await page.tab.evaluate(
             "fetch(seen.thumbnail.url).then(answer => [answer.status, answer.headers.get('content-type')])"
         )

@@ -37,6 +37,7 @@ async def test_the_page_plays_the_sound_and_shows_the_subtitles_that_the_viewer_
         assert await page.tab.locator("#sounds option").all_inner_texts() == [
             "English",
             "Deutsche Fassung",
+            "Deutsche Fassung (5.1)",
             "French (commentary)",
         ]
         assert await page.tab.locator("#subtitles option").all_inner_texts() == [
@@ -46,6 +47,8 @@ async def test_the_page_plays_the_sound_and_shows_the_subtitles_that_the_viewer_
         ]
         assert set(sounds_asked(page.requests)) == {"audio"}
         assert await page.tab.evaluate(SHOWN) == ""
+        await page.tab.select_option("#sounds", label="Deutsche Fassung (5.1)")
+        await until(page, "document.querySelector('video').currentTime > 1.0")
         await page.tab.select_option("#sounds", label="Deutsche Fassung")
         await page.tab.select_option("#subtitles", label="German (for the hard of hearing)")
         await until(page, f"{SHOWN} === 'Hallo there, you & me'")

@@ -19,9 +19,10 @@ from many_tracks import GERMAN, TONES_HZ, loudest_hz, write_film
 from mpegdash.parser import MPEGDASHParser
 
 from abr.cli import root
-from abr.core.title import Title, load_title
+from abr.core.title import Chapter, Title, load_title
 from abr.errors import ToprungError
-from abr.media.tracks import SourceSubtitles, notes_on_clock
+from abr.media.tracks import SourceSound, SourceSubtitles, chapters_within, notes_on_clock
+from server.ingest.audio import versions_of
 from server.ingest.subtitles.cues import Cue, cue_text, place_cues
 from server.ingest.subtitles.webvtt import dumps_webvtt
 
@@ -53,29 +54,47 @@ def title(film: Path) -> Title:
     return load_title(film)
 
 
-def sound_of(film: Path, track: str) -> np.ndarray:
+def sound_of(film: Path, track: str, channels: int = 2) -> np.ndarray:
     """(samples, channels), by the static ffmpeg."""
     folder = film / "audio" / track
     joined = b"".join(path.read_bytes() for path in [folder / "init.mp4", *sorted(folder.glob("seg-*"))])
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", "-", "-f", "f32le", "-"]
     decoded = subprocess.run(command, input=joined, capture_output=True, check=True).stdout
-    return np.frombuffer(decoded, np.float32).reshape(-1, 2)
+    return np.frombuffer(decoded, np.float32).reshape(-1, channels)
 
 
 def test_each_sound_is_the_one_that_it_says_and_begins_at_its_time(film, title):
-    told = [(track.id, track.language, track.name, track.role) for track in title.audio]
+    told = [(track.id, track.language, track.name, track.role, track.channels) for track in title.audio]
     assert told == [
-        ("audio", "en", "", "main"),
-        ("audio-2", "de", "Deutsche Fassung", "alternate"),
-        ("audio-3", "fr", "", "commentary"),
+        ("audio", "en", "", "main", 2),
+        ("audio-2", "de", "Deutsche Fassung", "alternate", 2),
+        ("audio-2-5.1", "de", "Deutsche Fassung", "alternate", 6),
+        ("audio-3", "fr", "", "commentary", 2),
     ]
-    for track, tone_hz in zip(title.audio, TONES_HZ, strict=True):
-        samples = sound_of(film, track.id)
+    for track, tone_hz in zip(title.audio, [TONES_HZ[0], *[TONES_HZ[1]] * 2, TONES_HZ[2]], strict=True):
+        samples = sound_of(film, track.id, track.channels)
         left = samples[:, 0]
         assert loudest_hz(left[2 * RATE_HZ : 3 * RATE_HZ], RATE_HZ) == pytest.approx(tone_hz, abs=2)
         begins_s = np.argmax(np.abs(left) > 0.02) / RATE_HZ
         assert begins_s == pytest.approx(1.0, abs=0.025), "within an AAC frame"
         assert np.abs(samples[2 * RATE_HZ :]).max() < 1, "six channels become two without clipping"
+
+
+def test_a_sound_of_six_channels_keeps_them_and_is_mixed_down_as_bs_775_has_it(film):
+    """Each of the six has the same tone, of 0.2."""
+    middle = slice(2 * RATE_HZ, 3 * RATE_HZ)
+    surround, stereo = sound_of(film, "audio-2-5.1", 6)[middle], sound_of(film, "audio-2")[middle]
+    amplitudes = np.sqrt(2) * np.sqrt((surround**2).mean(axis=0))
+    assert amplitudes[[0, 1, 2, 4, 5]] == pytest.approx([0.2] * 5, rel=0.05), "left, right, centre, surrounds"
+    mixed = np.sqrt(2) * np.sqrt((stereo**2).mean(axis=0))
+    assert mixed == pytest.approx([0.2 * (1 + 2 * np.sqrt(0.5))] * 2, rel=0.05), "of the LFE nothing"
+
+
+@given(st.lists(st.integers(0, 8), max_size=5))
+def test_all_sounds_come_in_stereo_and_in_five_one_what_has_more_channels(channels: list[int]):
+    made = versions_of([SourceSound(stream=number, channels=count) for number, count in enumerate(channels)])
+    assert [number for number, count in made if count == 2] == list(range(len(channels)))
+    assert [number for number, count in made if count == 6] == [n for n, count in enumerate(channels) if count > 2]
 
 
 def test_subtitles_are_webvtt_on_the_clock_of_the_title(film, title):
@@ -97,12 +116,14 @@ def test_subtitles_are_webvtt_on_the_clock_of_the_title(film, title):
 def test_dash_offers_each_by_language_role_and_label(film, title):
     for file in ("manifest.mpd", "driven.mpd"):
         _, *others, _images = MPEGDASHParser.parse((film / file).read_text()).periods[0].adaptation_sets
-        assert [each.content_type for each in others] == ["audio"] * 3 + ["text"] * 3
-        assert [each.lang for each in others] == ["en", "de", "fr"] * 2
+        assert [each.content_type for each in others] == ["audio"] * 4 + ["text"] * 3
+        assert [each.lang for each in others] == ["en", "de", "de", "fr", "en", "de", "fr"]
         roles = [role.value for each in others for role in each.roles]
-        assert roles == ["main", "alternate", "commentary", "subtitle", "caption", "subtitle"]
-        assert [each.selection_priority for each in others[:3]] == [2, None, None]
-        texts = [each.representations[0].base_urls[0].base_url_value for each in others[3:]]
+        assert roles == ["main", "alternate", "alternate", "commentary", "subtitle", "caption", "subtitle"]
+        assert [each.selection_priority for each in others[:4]] == [2, None, None, None]
+        sounds = [each.representations[0].audio_channel_configurations[0].value for each in others[:4]]
+        assert sounds == ["2", "2", "6", "2"]
+        texts = [each.representations[0].base_urls[0].base_url_value for each in others[4:]]
         assert texts == [f"subtitles/{track.id}.vtt" for track in title.subtitles]
         assert all((film / text).is_file() for text in texts)
         assert "<Label>Deutsche Fassung</Label>" in (film / file).read_text()
@@ -110,33 +131,78 @@ def test_dash_offers_each_by_language_role_and_label(film, title):
 
 def test_hls_offers_each_and_prices_one_sound_with_each_variant(film, title):
     master = m3u8.load(str(film / "master.m3u8"))
-    told = [(each.type, each.name, each.language, each.default, each.autoselect) for each in master.media]
+    told = [(each.group_id, each.name, each.language, each.default, each.autoselect) for each in master.media]
     assert told == [
-        ("AUDIO", "en", "en", "YES", "YES"),
-        ("AUDIO", "Deutsche Fassung", "de", "NO", "YES"),
-        ("AUDIO", "fr", "fr", "NO", "NO"),
-        ("SUBTITLES", "en", "en", "NO", "YES"),
-        ("SUBTITLES", "de", "de", "NO", "YES"),
-        ("SUBTITLES", "fr", "fr", "NO", "YES"),
+        *(
+            line
+            for group in ("audio", "audio-5.1")
+            for line in (
+                (group, "en", "en", "YES", "YES"),
+                (group, "Deutsche Fassung", "de", "NO", "YES"),
+                (group, "fr", "fr", "NO", "NO"),
+            )
+        ),
+        ("subtitles", "en", "en", "NO", "YES"),
+        ("subtitles", "de", "de", "NO", "YES"),
+        ("subtitles", "fr", "fr", "NO", "YES"),
     ]
-    assert "describes-music-and-sound" in master.media[4].characteristics
-    for variant, rendition in zip(master.playlists, title.renditions, strict=True):
-        info = variant.stream_info
-        assert (info.audio, info.subtitles) == ("audio", "subtitles")
+    assert [each.channels for each in master.media[:6]] == ["2", "2", "2", "2", "6", "2"]
+    assert "describes-music-and-sound" in master.media[7].characteristics
+    assert len(master.playlists) == 2 * len(title.renditions), "each with either group of sounds"
+    for place, variant in enumerate(master.playlists):
+        info, rendition = variant.stream_info, title.renditions[place // 2]
+        assert (info.audio, info.subtitles) == (("audio", "audio-5.1")[place % 2], "subtitles")
         assert info.codecs.count("mp4a") == 1
-        loudest = max(track.bandwidth_bps for track in title.audio)
-        assert info.bandwidth < rendition.bandwidth_bps * 1.2 + loudest + 1
+        heard = [track.bandwidth_bps for track in title.audio if track.channels == 2 or place % 2]
+        assert info.bandwidth < rendition.bandwidth_bps * 1.2 + max(heard) + 1
+    driven = m3u8.load(str(film / "driven.m3u8"))
+    assert [(each.name, each.autoselect) for each in driven.media if each.type == "AUDIO"] == [
+        ("en", "YES"),
+        ("Deutsche Fassung", "YES"),
+        ("Deutsche Fassung (5.1)", "NO"),
+        ("fr", "NO"),
+    ]
+    assert len(driven.playlists) == 1
     for media in master.media:
         playlist = m3u8.load(str(film / media.uri))
         assert all((film / segment.uri).is_file() for segment in playlist.segments)
         assert sum(segment.duration for segment in playlist.segments) == pytest.approx(title.duration_s, abs=0.03)
 
 
-def test_subtitles_that_cannot_be_placed_are_told_of():
-    subtitles = [SourceSubtitles(stream=2)]
-    assert list(notes_on_clock(subtitles, ())) == list(notes_on_clock([], ((10, -5.0),))) == []
-    assert list(notes_on_clock(subtitles, ((10, -5.0),))) == [
-        "its subtitles are left out, since its timestamps restart or jump"
+def test_chapters_are_those_of_the_source_and_hls_leads_to_them(film, title):
+    assert title.chapters == (Chapter(start_s=0.0, name="The hello, “ä”"), Chapter(start_s=4.0))
+    for file in ("master.m3u8", "driven.m3u8"):
+        (led,) = m3u8.load(str(film / file)).session_data
+        assert led.data_id == "com.apple.hls.chapters" and led.uri.endswith("chapters.json")
+    assert json.loads((film / "chapters.json").read_text()) == [
+        {
+            "chapter": 1,
+            "start-time": 0.0,
+            "duration": 4.0,
+            "titles": [{"language": "und", "title": "The hello, “ä”"}],
+        },
+        {
+            "chapter": 2,
+            "start-time": 4.0,
+            "duration": pytest.approx(title.duration_s - 4),
+            "titles": [{"language": "und", "title": "Chapter 2"}],
+        },
+    ]
+
+
+def test_chapters_begin_within_the_title_on_its_clock():
+    told = [(12.0, "c"), (0.0, "before"), (9.0, "under way"), (12.0, "nested"), (30.0, "after")]
+    chapters = [Chapter(start_s=at_s, name=name) for at_s, name in told]
+    found = chapters_within(chapters, 10.0, 20.0)
+    assert [(each.start_s, each.name) for each in found] == [(0.0, "under way"), (2.0, "nested")]
+
+
+def test_subtitles_and_chapters_that_cannot_be_placed_are_told_of():
+    subtitles, chapters = [SourceSubtitles(stream=2)], [Chapter(start_s=1.0)]
+    assert list(notes_on_clock(subtitles, chapters, ())) == list(notes_on_clock([], [], ((10, -5.0),))) == []
+    assert list(notes_on_clock(subtitles, chapters, ((10, -5.0),))) == [
+        "its subtitles are left out, since its timestamps restart or jump",
+        "its chapters are left out, since its timestamps restart or jump",
     ]
 
 
@@ -162,11 +228,15 @@ def test_a_sound_that_cannot_be_decoded_is_left_out_and_the_next_is_the_main_one
     notes = prepare(broken, tmp_path / "library")
     assert notes == ["1 of its 3 tracks of sound cannot be decoded and are left out"]
     title = load_title(tmp_path / "library/film")
-    assert [(track.id, track.role) for track in title.audio] == [("audio", "main"), ("audio-2", "alternate")]
-    for track, tone_hz in zip(title.audio, TONES_HZ[1:], strict=True):
-        assert loudest_hz(sound_of(tmp_path / "library/film", track.id)[RATE_HZ:, 0], RATE_HZ) == pytest.approx(
-            tone_hz, abs=2
-        )
+    assert [(track.id, track.role) for track in title.audio] == [
+        ("audio", "main"),
+        ("audio-5.1", "main"),
+        ("audio-2", "alternate"),
+    ]
+    for track, tone_hz in zip(title.audio, [TONES_HZ[1], *TONES_HZ[1:]], strict=True):
+        assert loudest_hz(
+            sound_of(tmp_path / "library/film", track.id, track.channels)[RATE_HZ:, 0], RATE_HZ
+        ) == pytest.approx(tone_hz, abs=2)
 
 
 def test_the_player_takes_the_sound_of_the_language_that_is_asked_for(film, tmp_path):

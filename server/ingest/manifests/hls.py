@@ -5,27 +5,50 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from abr.core.title import AudioTrack, Rendition, SubtitleTrack, Thumbnails, sheet_file
+import msgspec
+
+from abr.core.title import AudioTrack, Chapter, Rendition, SubtitleTrack, Thumbnails, sheet_file
 from abr.media.languages import UNKNOWN
+from server.ingest.audio import CHANNELS as STEREO
+from server.ingest.audio import SURROUND_NAME, surround_id
 from server.ingest.manifests.shown import Shown, peak_bps
 
 THUMBNAILS_FILE = "thumbnails.m3u8"
+CHAPTERS_FILE = "chapters.json"
 DESCRIBES_VIDEO = "public.accessibility.describes-video"
 DESCRIBES_SOUNDS = "public.accessibility.transcribes-spoken-dialog,public.accessibility.describes-music-and-sound"
 
 
-def master_head(shown: Shown, base: str) -> list[str]:
-    """The first lines of a master playlist. base: goes before the URLs of the playlists of sound and subtitles."""
+def sound_groups(sounds: Sequence[AudioTrack], *, by_channels: bool = False) -> dict[str, tuple[AudioTrack, ...]]:
+    """By GROUP-ID: all sounds.
+
+    by_channels: where some are in 5.1 too, a group in stereo and one in the most channels that each has. Groups have
+    the same members (RFC 8216, 4.3.4.1.1), and players choose one with the variant; some by bandwidth alone (hls.js).
+    """
+    surround = {each.id: each for each in sounds if each.channels > STEREO}
+    if not surround or not by_channels:
+        return {"audio": tuple(sounds)} if sounds else {}
+    stereo = tuple(each for each in sounds if each.channels <= STEREO)
+    return {"audio": stereo, "audio-5.1": tuple(surround.get(surround_id(each.id), each) for each in stereo)}
+
+
+def master_head(shown: Shown, base: str, *, by_channels: bool = False) -> list[str]:
+    """The first lines of a master playlist. base: goes before the URLs of the playlists of sound and subtitles.
+
+    by_channels: as of `sound_groups`.
+    """
     lines = ["#EXTM3U", "#EXT-X-VERSION:7", "#EXT-X-INDEPENDENT-SEGMENTS"]
-    for sound, name in zip(shown.audio, names_of(shown.audio), strict=True):
-        flags = {"DEFAULT": _yes(sound is shown.audio[0]), "AUTOSELECT": _yes(sound.role != "commentary")}
-        more = {"CHARACTERISTICS": DESCRIBES_VIDEO} if sound.role == "description" else {}
-        lines.append(_media("AUDIO", sound, name, flags, more | {"CHANNELS": str(sound.channels)}, base))
+    for group, sounds in sound_groups(shown.audio, by_channels=by_channels).items():
+        for sound, name in zip(sounds, names_of(sounds), strict=True):
+            chosen_unasked = sound.role != "commentary" and (sound.channels <= STEREO or by_channels)
+            flags = {"DEFAULT": _yes(sound is sounds[0]), "AUTOSELECT": _yes(chosen_unasked)}
+            more = {"CHARACTERISTICS": DESCRIBES_VIDEO} if sound.role == "description" else {}
+            lines.append(_media("AUDIO", group, sound, name, flags, more | {"CHANNELS": str(sound.channels)}, base))
     for text, name in zip(shown.subtitles, names_of(shown.subtitles), strict=True):
         forced = text.role == "forced-subtitle"
         flags = {"DEFAULT": "NO", "AUTOSELECT": _yes(text.role != "commentary"), "FORCED": _yes(forced)}
         more = {"CHARACTERISTICS": DESCRIBES_SOUNDS} if text.role == "caption" else {}
-        lines.append(_media("SUBTITLES", text, name, flags, more, base))
+        lines.append(_media("SUBTITLES", "subtitles", text, name, flags, more, base))
     return lines
 
 
@@ -35,12 +58,14 @@ def names_of(tracks: Sequence[AudioTrack | SubtitleTrack]) -> list[str]:
     for track in tracks:
         name = (track.name or ("" if track.language == UNKNOWN else track.language) or track.id).replace('"', "'")
         alike = sum(each == name or each.startswith(f"{name} (") for each in names)
-        names.append(f"{name} ({alike + 1})" if alike else name)
+        is_surround = isinstance(track, AudioTrack) and track.channels > STEREO
+        names.append(f"{name} ({SURROUND_NAME if is_surround else alike + 1})" if alike else name)
     return names
 
 
 def _media(
     kind: str,
+    group: str,
     track: AudioTrack | SubtitleTrack,
     name: str,
     flags: dict[str, str],
@@ -49,7 +74,7 @@ def _media(
 ) -> str:
     """An EXT-X-MEDIA (RFC 8216, 4.3.4.1)."""
     language = {} if track.language == UNKNOWN else {"LANGUAGE": track.language}
-    quoted = {"GROUP-ID": kind.lower(), "NAME": name} | language
+    quoted = {"GROUP-ID": group, "NAME": name} | language
     after = more | {"URI": f"{base}{track.id}.m3u8"}
     attributes = [f'{key}="{value}"' for key, value in quoted.items()]
     attributes += [f"{key}={value}" for key, value in flags.items()]
@@ -61,19 +86,27 @@ def _yes(true: bool) -> str:
     return "YES" if true else "NO"
 
 
-def variant(shown: Shown, rendition: Rendition, bandwidth_bps: int, uri: str) -> list[str]:
-    """The lines of one variant in a master playlist. bandwidth_bps: the most that its pictures take."""
-    sound_bps = max((track.bandwidth_bps for track in shown.audio), default=0)
-    codecs = ",".join(dict.fromkeys((rendition.codecs, *(track.codecs for track in shown.audio))))
-    head = (
-        f"#EXT-X-STREAM-INF:BANDWIDTH={bandwidth_bps + sound_bps},"
-        f"AVERAGE-BANDWIDTH={rendition.average_bps + sound_bps},"
-        f'CODECS="{codecs}",RESOLUTION={rendition.width_px}x{rendition.height_px},'
-        f"FRAME-RATE={shown.frame_rate[0] / shown.frame_rate[1]:.3f}"
-        + (',AUDIO="audio"' if shown.audio else "")
-        + (',SUBTITLES="subtitles"' if shown.subtitles else "")
-    )
-    return [head, uri]
+def variant(
+    shown: Shown, rendition: Rendition, bandwidth_bps: int, uri: str, *, by_channels: bool = False
+) -> list[str]:
+    """The lines of one rendition's variants in a master playlist, with each group of sounds.
+
+    bandwidth_bps: the most that its pictures take. by_channels: as of `sound_groups`.
+    """
+    lines: list[str] = []
+    for group, sounds in (sound_groups(shown.audio, by_channels=by_channels) or {"": ()}).items():
+        sound_bps = max((track.bandwidth_bps for track in sounds), default=0)
+        codecs = ",".join(dict.fromkeys((rendition.codecs, *(track.codecs for track in sounds))))
+        head = (
+            f"#EXT-X-STREAM-INF:BANDWIDTH={bandwidth_bps + sound_bps},"
+            f"AVERAGE-BANDWIDTH={rendition.average_bps + sound_bps},"
+            f'CODECS="{codecs}",RESOLUTION={rendition.width_px}x{rendition.height_px},'
+            f"FRAME-RATE={shown.frame_rate[0] / shown.frame_rate[1]:.3f}"
+            + (f',AUDIO="{group}"' if group else "")
+            + (',SUBTITLES="subtitles"' if shown.subtitles else "")
+        )
+        lines += [head, uri]
+    return lines
 
 
 def target_s(durations_s: Sequence[float]) -> int:
@@ -111,6 +144,27 @@ def thumbnail_playlist(thumbnails: Thumbnails, duration_s: float) -> bytes:
             f"thumbnails/{sheet_file(sheet)}",
         ]
     return ("\n".join([*lines, "#EXT-X-ENDLIST"]) + "\n").encode()
+
+
+def chapters_line(base: str) -> str:
+    """The line of a master playlist that leads to the chapters (RFC 8216, 4.3.4.4)."""
+    return f'#EXT-X-SESSION-DATA:DATA-ID="com.apple.hls.chapters",URI="{base}{CHAPTERS_FILE}"'
+
+
+def chapters_json(chapters: Sequence[Chapter], duration_s: float) -> bytes:
+    """The chapters as Apple's JSON Chapters have them. Sources do not tell the language of a chapter's name."""
+    ends_s = [*(each.start_s for each in chapters[1:]), duration_s]
+    return msgspec.json.encode(
+        [
+            {
+                "chapter": number,
+                "start-time": each.start_s,
+                "duration": round(end_s - each.start_s, 3),
+                "titles": [{"language": UNKNOWN, "title": each.name or f"Chapter {number}"}],
+            }
+            for number, (each, end_s) in enumerate(zip(chapters, ends_s, strict=True), 1)
+        ]
+    )
 
 
 def _size(thumbnails: Thumbnails) -> str:

@@ -30,7 +30,10 @@ from server.ingest.manifests.dash import (
     xml,
 )
 from server.ingest.manifests.hls import (
+    CHAPTERS_FILE,
     THUMBNAILS_FILE,
+    chapters_json,
+    chapters_line,
     master_head,
     target_s,
     thumbnail_playlist,
@@ -63,6 +66,8 @@ def manifests(title: Title) -> dict[str, bytes]:
         files[f"{track.id}.m3u8"] = media_playlist(f"audio/{track.id}", INIT_FILE, audio_durations_s(title))
     for subtitles in title.subtitles:
         files[f"{subtitles.id}.m3u8"] = _media_playlist("", [title.duration_s], [f"subtitles/{subtitles.id}.vtt"])
+    if title.chapters:
+        files[CHAPTERS_FILE] = chapters_json(title.chapters, title.duration_s)
     if title.thumbnails:
         files[THUMBNAILS_FILE] = thumbnail_playlist(title.thumbnails, title.duration_s)
     return files
@@ -131,21 +136,30 @@ def driven_mpd(title: Title) -> bytes:
 
 def master_playlist(title: Title) -> bytes:
     """The HLS playlist of all variants."""
-    lines = master_head(title, base="")
+    lines = master_head(title, base="", by_channels=True)
     for rendition in title.renditions:
-        lines += variant(title, as_standalone(rendition), _peak_bps(title, rendition), f"{rendition.id}.m3u8")
-    lines += [thumbnail_variant(title.thumbnails, "")] if title.thumbnails else []
+        peak_bps, uri = _peak_bps(title, rendition), f"{rendition.id}.m3u8"
+        lines += variant(title, as_standalone(rendition), peak_bps, uri, by_channels=True)
+    return _master(title, lines, "")
+
+
+def _master(title: Title, lines: list[str], base: str) -> bytes:
+    """A master playlist with what belongs to no variant at its end. base: goes before the URLs of that."""
+    lines += [thumbnail_variant(title.thumbnails, base)] if title.thumbnails else []
+    lines += [chapters_line(base)] if title.chapters else []
     return ("\n".join(lines) + "\n").encode()
 
 
 def driven_master_playlist(title: Title) -> bytes:
-    """The HLS twin of `driven_mpd`, to be served as /sessions/<id>/master.m3u8 beside `driven_media_playlist`."""
+    """The HLS twin of `driven_mpd`, with all sounds to choose from.
+
+    To be served as /sessions/<id>/master.m3u8 beside `driven_media_playlist`.
+    """
     bandwidth_bps = max(_peak_bps(title, rendition) for rendition in title.renditions)
     base = session_title_base(title.id, title.version)
     lines = master_head(title, base)
     lines += variant(title, title.renditions[-1], bandwidth_bps, "video.m3u8")
-    lines += [thumbnail_variant(title.thumbnails, base)] if title.thumbnails else []
-    return ("\n".join(lines) + "\n").encode()
+    return _master(title, lines, base)
 
 
 def driven_media_playlist(title: Title) -> bytes:

@@ -4,6 +4,7 @@ import { clock } from "../parts/clock.js";
 import { Ladder } from "../parts/ladder.js";
 import { at } from "../parts/root.js";
 import { ofSegment } from "../parts/segments.js";
+import { Chapters } from "./chapters.js";
 import { countedQuality } from "./choices.js";
 import { Health } from "./health.js";
 import { load, watchOffers } from "./live.js";
@@ -55,6 +56,11 @@ const pickers = new TrackPickers({
   failed: (problem) => console.warn(problem),
 });
 
+const chapters = new Chapters({
+  picker: $("chapters"),
+  marks: $("chapter-marks"),
+  seek: (toS) => showing && seekTo(toS),
+});
 const preview = new Preview($("seek"), $("preview"), $("preview-at"));
 
 async function begin() {
@@ -178,6 +184,7 @@ async function start(atS = 0) {
     showing = { session, ladder };
     pickers.offer(mine.title, session.titleUrl());
     preview.offer(mine.title, session.titleUrl());
+    chapters.offer(mine.title);
     session.stream.expectMeasurement(!mine.measured);
     if (mine.measured) await equip(session);
     session.stream.start(atS);
@@ -319,6 +326,7 @@ function tick() {
   ladder.show(segment);
   const { startS, endS } = stream.span;
   Object.assign($("seek"), { min: startS, max: endS, value: video.currentTime });
+  chapters.show(video.currentTime);
   const { latencyS } = stream;
   text("now", latencyS === null ? clock(video.currentTime) : `−${latencyS.toFixed(1)} s`);
   text("t-buffer", `${stream.bufferS.toFixed(1)} s`);

@@ -1,6 +1,9 @@
-// Small pictures of the film above the seek bar: what is to be seen where the pointer is.
+// Small pictures of the film above the seek bar: what is to be seen where the pointer is, and in which chapter that is.
 
 import { clock } from "../parts/clock.js";
+import { chapterAt, chaptersOf } from "./chapters.js";
+
+const NO_PICTURE = { width_px: 160, height_px: 24 };
 
 /** Which sheet has the picture of a media time, and where on it: {sheet (from 0), leftPx, topPx}. */
 export function place(thumbnails, atS) {
@@ -17,6 +20,7 @@ export function place(thumbnails, atS) {
 
 export class Preview {
   #thumbnails = null;
+  #chapters = [];
   #folder = null;
 
   /** bar: the seek bar, a range of media seconds. box: shown above it, with a caption and the picture as background. */
@@ -27,32 +31,41 @@ export class Preview {
     bar.addEventListener("pointerup", ({ pointerType }) => (box.hidden ||= pointerType !== "mouse"));
   }
 
-  /** Show those of this title from now on, whose files are beside this URL; nothing for a title without. */
+  /** Show those of this title from now on, whose files are beside this URL. */
   offer(title, titleUrl) {
     this.#thumbnails = title.thumbnails ?? null;
+    this.#chapters = chaptersOf(title);
     this.#folder = titleUrl;
     this.box.hidden = true;
   }
 
   #show({ clientX }) {
     const thumbnails = this.#thumbnails;
-    if (!thumbnails || this.bar.disabled) return;
+    if ((!thumbnails && !this.#chapters.length) || this.bar.disabled) return;
     const { left, width } = this.bar.getBoundingClientRect();
     const share = Math.min(1, Math.max(0, (clientX - left) / width));
     const atS = Number(this.bar.min) + share * (Number(this.bar.max) - Number(this.bar.min));
+    const chapter = this.#chapters[chapterAt(this.#chapters, atS)];
+    this.caption.textContent = [clock(atS), chapter?.name].filter(Boolean).join(" · ");
+    this.box.hidden = false;
+    const { width_px: widthPx, height_px: heightPx } = thumbnails ?? NO_PICTURE;
+    const room = this.box.offsetParent.getBoundingClientRect();
+    const leftmost = clientX - room.left - widthPx / 2;
+    Object.assign(this.box.style, {
+      width: `${widthPx}px`,
+      height: `${heightPx}px`,
+      left: `${Math.min(Math.max(0, leftmost), Math.max(0, room.width - widthPx))}px`,
+      top: `${this.bar.getBoundingClientRect().top - room.top - heightPx - 8}px`,
+      ...(thumbnails ? this.#picture(thumbnails, atS) : { backgroundImage: "none" }),
+    });
+  }
+
+  #picture(thumbnails, atS) {
     const { sheet, leftPx, topPx } = place(thumbnails, atS);
     const file = `thumbnails/sheet-${String(sheet + 1).padStart(5, "0")}.jpg`;
-    this.caption.textContent = clock(atS);
-    this.box.hidden = false;
-    const room = this.box.offsetParent.getBoundingClientRect();
-    const leftmost = clientX - room.left - thumbnails.width_px / 2;
-    Object.assign(this.box.style, {
-      width: `${thumbnails.width_px}px`,
-      height: `${thumbnails.height_px}px`,
-      left: `${Math.min(Math.max(0, leftmost), Math.max(0, room.width - thumbnails.width_px))}px`,
-      top: `${this.bar.getBoundingClientRect().top - room.top - thumbnails.height_px - 8}px`,
+    return {
       backgroundImage: `url("${new URL(file, this.#folder)}")`,
       backgroundPosition: `${-leftPx}px ${-topPx}px`,
-    });
+    };
   }
 }

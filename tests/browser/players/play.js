@@ -20,6 +20,7 @@ const seen = window.seen = {
   frames: [], // of each composed frame [media time s, height px, currentTime when shown, instant s]
   stalls: [], // [media time s, seconds] that the clock stood still after the first frame, seeks apart
   latencies: [], // with a clock, of each composed frame [instant s, from glass to glass s, by the player's own count s]
+  chapters: [], // with a thumbnail: [name, from s, to s] of each that Shaka knows
   thumbnail: null, // of the instant ?thumbnail=…: {url, x, y, width, height}
   tracks: null, // with a language: those of sounds and of texts that the player knows
   cues: [], // of each that is to be read [media time s when the browser told of it, its words]
@@ -102,6 +103,9 @@ async function playShaka() {
     await it.setTextTrackVisibility?.(true);
   }
   if (thumbnailS >= 0) {
+    const [track] = it.getChaptersTracks();
+    const chapters = track ? await it.getChaptersAsync(track.language) : [];
+    seen.chapters = chapters.map(({ title, startTime, endTime }) => [title, startTime, endTime]);
     const { uris, positionX: x, positionY: y, width, height } = await it.getThumbnails(it.getImageTracks()[0].id, thumbnailS);
     seen.thumbnail = { url: uris[0], x, y, width, height };
   }

@@ -17,12 +17,27 @@ Hello <i>there</i>, you & me
 00:00:04,000 --> 00:00:06,000
 The end
 """
+CHAPTERS = """;FFMETADATA1
+[CHAPTER]
+TIMEBASE=1/1000
+START=0
+END=4000
+title=The hello, “ä”
+[CHAPTER]
+TIMEBASE=1/1000
+START=4000
+END=9000
+"""
 GERMAN = ENGLISH.replace("Hello", "Hallo").replace("The end", "Schluss")
 
 
 def write_film(path: Path, *, seconds: float = 5.0) -> Path:
-    """English, German in 5.1 with a name, a French commentary; English subtitles, German ones for who cannot hear."""
-    english, german = path.with_suffix(".en.srt"), path.with_suffix(".de.srt")
+    """English, German in 5.1 with a name, a French commentary; English subtitles, German ones for who cannot hear.
+
+    Chapters from 0 and from 4 s on, the second without a name.
+    """
+    english, german, chapters = (path.with_suffix(ending) for ending in (".en.srt", ".de.srt", ".chapters.txt"))
+    chapters.write_text(CHAPTERS, encoding="utf-8")
     english.write_text(ENGLISH, encoding="utf-8")
     german.write_text(GERMAN, encoding="utf-8")
     first, second, third = (f"0.3*gte(t\\,1)*sin({hz}*2*PI*t)" for hz in TONES_HZ)
@@ -31,9 +46,9 @@ def write_film(path: Path, *, seconds: float = 5.0) -> Path:
     command += ["-f", "lavfi", "-i", f"testsrc2=s=320x180:r=25:d={seconds}"]
     for sound in sounds:
         command += ["-f", "lavfi", "-i", f"aevalsrc={sound}:s=48000:d={seconds}"]
-    command += ["-i", str(english), "-i", str(german)]
+    command += ["-i", str(english), "-i", str(german), "-i", str(chapters)]
     command += [word for number in range(6) for word in ("-map", str(number))]
-    command += ["-c:v", "libx264", "-preset", "ultrafast", "-c:a", "aac", "-c:s", "srt"]
+    command += ["-map_chapters", "6", "-c:v", "libx264", "-preset", "ultrafast", "-c:a", "aac", "-c:s", "srt"]
     for stream, tag in (
         ("a:0", "language=eng"),
         ("a:1", "language=ger"),

@@ -8,10 +8,11 @@ const ROLES = {
 };
 
 /** The name of a track of title.json. */
-export function nameOf({ id, language = "und", name = "", role = "" }) {
+export function nameOf({ id, language = "und", name = "", role = "", channels = 2 }) {
   const spoken = language === "und" ? "" : (languages()?.of(language) ?? language);
   const words = name || spoken || id;
-  return ROLES[role] ? `${words} (${ROLES[role]})` : words;
+  const more = [ROLES[role], channels > 2 && "5.1"].filter(Boolean).join(", ");
+  return more ? `${words} (${more})` : words;
 }
 
 function languages() {
