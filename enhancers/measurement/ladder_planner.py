@@ -74,9 +74,11 @@ def plan_ladder(
 ) -> tuple[LadderPlan, tuple[LadderTrial, ...]]:
     """Measure every size × quality, plain and by the title's best enhancer for the size, on samples, and choose.
 
-    Returns the plan and the better one of each pair. Raises InputError, FormatError, MediaError or StorageError.
+    Returns the plan and the better one of each pair. Of a title in several codecs its first ladder is planned.
+    Raises InputError, FormatError, MediaError or StorageError.
     """
-    title = prepared.title
+    title = prepared.title.by_ladder[0]
+    prepared = replace(prepared, title=title)
     trials = measure_trials(prepared, table, progress, crfs, currency)
     full = title.renditions[-1]
     wanted = float(np.mean(title.plain_quality[full.id].vmaf))
