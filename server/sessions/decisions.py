@@ -139,10 +139,14 @@ def _sent_option(prices: PriceList, option: int, requested: str) -> int:
 
 
 def _suggested_bps(offer: PricedTitle, option: int) -> int:
-    """As players count it that choose among renditions: the manifests' @bandwidth, that of the sound added."""
+    """As players count it that choose among renditions: the manifests' @bandwidth, that of the sound added.
+
+    5.1 is not: a player that weighs it against pictures takes it last.
+    """
     title, prices = offer
     rendition = title.renditions[prices.choices[option].rendition]
-    return rendition.bandwidth_bps + max((track.bandwidth_bps for track in title.audio), default=0)
+    usual = [track.bandwidth_bps for track in title.audio if track.channels <= title.audio[0].channels]
+    return rendition.bandwidth_bps + max(usual, default=0)
 
 
 def _event(observed: ObservedSession, decision: Decision, option: int, offer: PricedTitle, segment: int) -> Decided:

@@ -97,7 +97,7 @@ def test_mpd_tells_the_truth_about_every_segment(title: Title, folder: Path) -> 
     mpd = MPEGDASHParser.parse(str(folder / "manifest.mpd"))
     assert mpd.type == "static"
     assert "urn:mpeg:dash:profile:isoff-live:2011" in mpd.profiles
-    video, sound, _images = mpd.periods[0].adaptation_sets
+    video, sound, *_more = mpd.periods[0].adaptation_sets
     assert [r.id for r in video.representations] == [r.id for r in title.renditions]
     assert {p.scheme_id_uri for p in video.supplemental_properties} == {ENHANCEMENT_URN}
     for adaptation_set in (video, sound):
@@ -140,7 +140,7 @@ def test_what_the_server_drives_is_avc3_and_what_players_drive_is_avc1(title: Ti
 
 def test_driven_mpd_offers_one_representation(title: Title, folder: Path) -> None:
     mpd = MPEGDASHParser.parse(str(folder / "driven.mpd"))
-    video, sound, _images = mpd.periods[0].adaptation_sets
+    video, sound, *_more = mpd.periods[0].adaptation_sets
     (driven,) = video.representations
     template = video.segment_templates[0]
     assert (driven.id, driven.codecs) == ("driven", title.renditions[-1].codecs)
@@ -152,8 +152,9 @@ def test_driven_mpd_offers_one_representation(title: Title, folder: Path) -> Non
 
 def test_playlists_list_the_same_files(title: Title, folder: Path) -> None:
     master = m3u8.load(str(folder / "master.m3u8"))
-    assert [p.uri for p in master.playlists] == [f"{r.id}.m3u8" for r in title.renditions]
-    assert [p.stream_info.resolution for p in master.playlists] == [(r.width_px, r.height_px) for r in title.renditions]
+    rungs = [rung for rung in title.renditions for _sounds in ("stereo", "5.1")]
+    assert [p.uri for p in master.playlists] == [f"{r.id}.m3u8" for r in rungs]
+    assert [p.stream_info.resolution for p in master.playlists] == [(r.width_px, r.height_px) for r in rungs]
     assert master.media[0].uri == f"{title.audio[0].id}.m3u8"
     for name in [p.uri for p in master.playlists] + [master.media[0].uri]:
         playlist = m3u8.load(str(folder / name))

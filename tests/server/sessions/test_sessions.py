@@ -57,7 +57,7 @@ async def test_the_manifest_of_a_session_leads_to_segments_that_are_there(client
     path = await opened()
     answer = await client.get(f"{path}/manifest.mpd")
     assert answer.content_type == "application/dash+xml"
-    video, audio, images = MPEGDASHParser.parse(await answer.text()).periods[0].adaptation_sets
+    video, audio, *_surround, images = MPEGDASHParser.parse(await answer.text()).periods[0].adaptation_sets
     assert len(video.representations) == 1
     template = video.segment_templates[0]
     assert (await client.get(f"{path}/{template.initialization}")).content_type == "video/mp4"
