@@ -28,6 +28,7 @@ from abr.media.tracks import (
     chapters_of,
     chapters_within,
     decodable,
+    notes_on_channels,
     notes_on_clock,
     notes_on_sounds,
     notes_on_subtitles,
@@ -178,6 +179,7 @@ def probe(path: Path, *, accept_short: bool = False) -> SourceInfo:
         notes=(
             *((f"it {streams.shortfall}",) if streams.shortfall else ()),
             *notes_on_sounds(streams.declared_sounds, sounds),
+            *notes_on_channels(streams.sounds),
             *streams.subtitle_notes,
             *notes_on_clock(streams.subtitles, streams.chapters, picture_shifts),
             *_notes_on_times(pictures, picture_shifts, start_s, rate),

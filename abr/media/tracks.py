@@ -125,6 +125,16 @@ def notes_on_subtitles(container: InputContainer) -> Iterator[str]:
         yield f"{pictures} of its {len(streams)} tracks of subtitles are pictures, not text, and are left out"
 
 
+def notes_on_channels(sounds: Sequence[SourceSound]) -> Iterator[str]:
+    """Of sounds that may be channels of one, as broadcasters have them: the title has each as a sound of its own."""
+    told = {(each.channels, each.language, each.name) for each in sounds}
+    if len(sounds) > 1 and told == {(1, sounds[0].language, "")}:
+        yield (
+            f"its {len(sounds)} tracks of sound have one channel each and become as many sounds; if they are channels "
+            "of one, join them first"
+        )
+
+
 def notes_on_sounds(declared: int, sounds: Sequence[StreamSurvey]) -> Iterator[str]:
     """Likewise of its sound. declared: how many streams the file says it has. sounds: those that can be decoded."""
     looked_at = min(declared, TRACKS_MAX)
