@@ -61,7 +61,7 @@ def prepared_library(clip: Path = CLIP) -> Library:
 @cache
 def mixed_library() -> Library:
     """The same of a small title in three codecs: 90p, 180p, 90p-hevc, 180p-hevc, 90p-av1, 180p-av1."""
-    return _kept_library("mixed", CLIP, MIXED)
+    return _kept_library("mixed", SMALL_CLIP, MIXED)
 
 
 def _kept_library(name: str, clip: Path, recipe: EncodeSettings) -> Library:
