@@ -22,6 +22,7 @@ from client_player.edge.manifests import edge_manifest
 from client_player.edge.metrics import CONTENT_TYPE
 from client_player.edge.node import Node
 from client_player.edge.origin.backhaul import OriginAwayError
+from client_player.edge.site.peer_files import PATH
 from client_player.edge.workshop import Workshop
 from client_player.transport.http import DownloadError
 from server.errors import RequestError
@@ -60,8 +61,8 @@ HUNG_UP = 499
 log = logging.getLogger("toprung.edge")
 
 
-def create_edge_app(node: Node, shop: Workshop) -> web.Application:
-    """The node's requests as an aiohttp application."""
+def create_edge_app(node: Node, shop: Workshop, *, has_peers: bool = False) -> web.Application:
+    """The node's requests as an aiohttp application. has_peers: other nodes of the site may ask for files."""
     handlers = _Handlers(node, shop)
     app = web.Application(middlewares=[_guard(shop)])
     title = f"/titles/{{title:{_NAME}}}"
@@ -76,6 +77,8 @@ def create_edge_app(node: Node, shop: Workshop) -> web.Application:
         (title + rf"/{{file:{_VERSION}((video|audio|subtitles|thumbnails)/.+|[^/]+\.m3u8)}}", handlers.file),
     ):
         app.router.add_get(path, handler, allow_head=True)
+    if has_peers:
+        app.router.add_get(f"/{PATH}{{key:.+}}", handlers.kept, allow_head=False)
     app.on_response_prepare.append(_add_headers)
     return app
 
@@ -145,10 +148,16 @@ class _Handlers:
         headers = {"Cache-Control": _HOUR if split_version(path)[0] else _BRIEF}
         return await self._send(request, body, split_version(path)[1], kind, headers)
 
+    async def kept(self, request: web.Request) -> web.StreamResponse:
+        """A file of the cache for another node of the site, as it lies there."""
+        if (data := await self._shop.cache.packed(request.match_info["key"])) is None:
+            raise RequestError(404, "This node does not have it.")
+        return await self._send(request, data, "file.bin", "", {"Cache-Control": _NOT_KEPT})
+
     async def _send(
         self, request: web.Request, body: bytes, name: str, kind: str, headers: Mapping[str, str]
     ) -> web.StreamResponse:
-        """Answer GET or HEAD with these bytes or a part of them, to the last one."""
+        """Answer GET or HEAD with these bytes or a part of them, to the last one. kind: as counted; empty: not."""
         validators = Validators(f"{len(body):x}-{zlib.crc32(body):08x}", 0)
         outcome = evaluate(request.headers, validators, len(body), in_parts=request.method == "GET")
         told = {"ETag": f'"{validators.etag}"', "Accept-Ranges": "bytes", **headers}
@@ -168,7 +177,8 @@ class _Handlers:
             return response
         async with patience(SEND_MAX_S + len(part) / SLOWEST_BYTES_PER_S):
             await finish(request, response)
-        self._shop.metrics.served_bytes.labels(kind).inc(len(part))
+        if kind:
+            self._shop.metrics.served_bytes.labels(kind).inc(len(part))
         return response
 
 

@@ -14,7 +14,8 @@ from abr.core.options import Choice, menu_of
 from abr.core.title import segment_file
 from abr.errors import FormatError, ToprungError
 from abr.records import dumps, loads
-from client_player.edge.choice import EdgeChoice, best_lift, choose
+from client_player.edge.accounting.balance import Loss
+from client_player.edge.choice import GAINS_NOTHING, EdgeChoice, best_lift, choose
 from client_player.edge.origin.mirror import DOCUMENT_WORTH
 from client_player.edge.origin.titles import MirroredTitle
 from client_player.edge.playheads import Playheads, Viewer
@@ -60,7 +61,7 @@ class TitleFeed:
         choice = await self._prepare_once(segment, viewer.buffer_at(self._shop.clock.now_s()))
         choice = await self._improve(segment, choice)
         if choice.lifts:
-            if self._lifts.key(segment) not in self._shop.cache:
+            if not await self._lifts.have(segment, choice):
                 await self._lifts.wait(segment, choice, viewer)
             if (body := await self._shop.cache.get(self._lifts.key(segment))) is not None:
                 return SegmentAnswer(body=body, form="lifted", choice=choice)
@@ -81,7 +82,7 @@ class TitleFeed:
                     log.info("%s, segment %d: %s", self.title.title.id, segment, error)
                     break
             choice = await self._improve(segment, choice)
-            if choice.lifts and self._lifts.key(segment) not in shop.cache:
+            if choice.lifts and not await self._lifts.have(segment, choice):
                 self._lifts.order(segment, choice)
         await asyncio.sleep(REST_S)
 
@@ -94,7 +95,7 @@ class TitleFeed:
     async def close(self) -> None:
         """Give up what is under way."""
         await self._preparing.close()
-        await self._lifts.weights.close()
+        await self._lifts.close()
 
     async def _prepare_once(self, segment: int, buffer_s: float) -> EdgeChoice:
         """Decide a segment and have its bytes here, once however many ask.
@@ -106,14 +107,14 @@ class TitleFeed:
         return await self._preparing.run(segment, lambda: self._prepare(segment, buffer_s))
 
     async def _prepare(self, segment: int, buffer_s: float) -> EdgeChoice:
-        known = self._choices.get(segment) or await self._kept_choice(segment)
-        choice = known or await self._decide(segment, buffer_s)
+        choice = self._choices.get(segment) or await self._decided_before(segment)
+        choice = choice or await self._agree(segment, await self._decide(segment, buffer_s))
+        is_lifted = choice.lifts and await self._lifts.have(segment, choice)
         await self._fetch(segment, choice)
-        if known is None:
+        self._choices[segment] = choice
+        if self._choice_key(segment) not in self._shop.cache:
             await self._keep(segment, choice)
-        else:
-            self._choices[segment] = known
-        if choice.lifts and self._lifts.key(segment) not in self._shop.cache:
+        if choice.lifts and not is_lifted:
             self._lifts.order(segment, choice)
         return choice
 
@@ -125,6 +126,7 @@ class TitleFeed:
         if better is None:
             return choice
         await self._keep(segment, better)
+        await self._shop.site.revise(self._choice_key(segment), dumps(better))
         return better
 
     async def _keep(self, segment: int, choice: EdgeChoice) -> None:
@@ -149,13 +151,23 @@ class TitleFeed:
         )
         decision = await asyncio.to_thread(decide, self._shop.controller, observation)
         self._last, self._memory = menu.choices[decision.option], decision.memory
-        return choose(menu, decision, prices.rendition_ids)
+        choice = choose(menu, decision, prices.rendition_ids)
+        if (loss := self._shop.ledger.loss) is not None or choice.reason == GAINS_NOTHING:
+            self._shop.metrics.declined.labels(str(loss or Loss.GAIN)).inc()
+        return choice
 
-    async def _kept_choice(self, segment: int) -> EdgeChoice | None:
-        """What an earlier process decided."""
-        kept = await self._shop.cache.get(self._choice_key(segment))
+    async def _decided_before(self, segment: int) -> EdgeChoice | None:
+        """What an earlier process decided, or another node."""
+        key = self._choice_key(segment)
+        return self._read(await self._shop.cache.get(key)) or self._read(await self._shop.site.decided(key))
+
+    async def _agree(self, segment: int, mine: EdgeChoice) -> EdgeChoice:
+        """One decision for the site: the first."""
+        return self._read(await self._shop.site.agree(self._choice_key(segment), dumps(mine))) or mine
+
+    def _read(self, kept: bytes | None) -> EdgeChoice | None:
         try:
-            choice = loads(kept, EdgeChoice, what=self._choice_key(segment)) if kept is not None else None
+            choice = loads(kept, EdgeChoice, what="A decided segment") if kept is not None else None
         except FormatError:
             return None
         is_known = choice is not None and choice.rendition in {each.id for each in self.title.title.renditions}

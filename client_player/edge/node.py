@@ -84,6 +84,8 @@ class Node:
         for fault in ("damaged", "evicted", "refused"):
             metrics.cache_faults.labels(fault).set(getattr(shop.cache, fault))
         metrics.origin_up.set(shop.mirror.origin_up)
+        metrics.pays.set(shop.ledger.loss is None)
+        metrics.site_up.set(shop.site.is_shared)
         return metrics.exposition()
 
     @asynccontextmanager
