@@ -53,6 +53,11 @@ class TitleFeed:
         self._last: Choice | None = None
         self._memory: tuple[float, ...] = ()
 
+    @property
+    def rendition(self) -> int:
+        """What was last decided to come over the backhaul; the lowest before that."""
+        return self._last.rendition if self._last is not None else 0
+
     async def answer(self, segment: int, viewer: Viewer) -> SegmentAnswer:
         """The best that there is of a segment by the time that the viewer needs it.
 

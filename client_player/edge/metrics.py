@@ -34,6 +34,9 @@ class EdgeMetrics:
             "Video segments sent: lifted, plain because that was decided, or plain because the lift was late.",
             "form",
         )
+        self.placed = make.counter(
+            "edge_enhance_at", "Devices that asked where to enhance, by what they were told.", "at"
+        )
         self.answers = make.counter("edge_answers", "Requests answered.", "status")
         self.gained_points = make.counter(
             "edge_gained_point_seconds", "VMAF points that lifts added, times the seconds of media sent with them."
@@ -41,6 +44,20 @@ class EdgeMetrics:
         self.deadline_misses = make.counter(
             "edge_deadline_misses", "Segments sent plain, since their lift would have come too late for the viewer."
         )
+        self.viewers = make.gauge("edge_viewers", "Viewers that asked lately, as far as requests tell.")
+        self.cache_bytes = make.gauge("edge_cache_bytes", "Bytes of the cache on the disk.")
+        self.cache_faults = make.gauge(
+            "edge_cache_faults",
+            "Cached files that were found damaged, had to go, or were refused by the disk.",
+            "fault",
+        )
+        self.origin_up = make.gauge("edge_origin_up", "1 while the origin answers, 0 while it is away.")
+
+        self._make_lifts(make)
+        for form in ("lifted", "plain", "late"):
+            self.segments.labels(form)  # told from the start, so that rates see the first of them
+
+    def _make_lifts(self, make: MetricFactory) -> None:
         self.lifts = make.counter("edge_lifts", "Orders to lift a segment, by what became of them.", "outcome")
         self.lift_s = make.histogram("edge_lift_seconds", "Lifting one segment, encoding included.", _LIFT_S)
         self.lift_cpu_s = make.counter("edge_lift_cpu_seconds", "Processor time of lifting, encoding included.")
@@ -62,14 +79,6 @@ class EdgeMetrics:
         self.lifted_media_s = make.counter("edge_lifted_media_seconds", "Media time of the segments that were lifted.")
         self.queue_length = make.gauge("edge_lift_queue_length", "Segments that wait to be lifted, or are under way.")
         self.backlog_s = make.gauge("edge_lift_backlog_seconds", "How long the lifters have to do with these.")
-        self.viewers = make.gauge("edge_viewers", "Viewers that asked lately, as far as requests tell.")
-        self.cache_bytes = make.gauge("edge_cache_bytes", "Bytes of the cache on the disk.")
-        self.cache_faults = make.gauge(
-            "edge_cache_faults",
-            "Cached files that were found damaged, had to go, or were refused by the disk.",
-            "fault",
-        )
-        self.origin_up = make.gauge("edge_origin_up", "1 while the origin answers, 0 while it is away.")
 
     def exposition(self) -> bytes:
         """The Prometheus text format."""

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from abr.controllers import make_controller
 from abr.errors import InputError
-from client_player.edge.app import create_edge_app
+from client_player.edge.app import FIXED_HEADERS, create_edge_app
 from client_player.edge.assembly import EdgeRequest, assembled
 from client_player.edge.cache.disk_cache import check_folder
 from client_player.edge.lifts.lift_process import Lifting, lifting
@@ -20,11 +20,11 @@ from client_player.edge.origin.titles import Titles
 from client_player.edge.site.peer_files import url_for_peers
 from client_player.edge.site.redis_site import RedisSite
 from client_player.transport.http import check_url
-from server.open_files import raise_limit
+from server.connection.accepting import Listener, accepting
+from server.open_files import budget, limit, raise_limit
+from server.rate_limits import RateLimits
 from server.redis_url import read_redis_url
-
-_BACKLOG = 1024
-_STOP_S = 5.0
+from server.settings import Settings
 
 
 def check(request: EdgeRequest) -> None:
@@ -68,8 +68,10 @@ async def edge_node(request: EdgeRequest, lifters: Lifting) -> AsyncIterator[str
         shop = await stack.enter_async_context(assembled(request, lifters))
         node = Node(shop, Titles(shop.mirror, request.currency))
         await stack.enter_async_context(node.running())
-        app = create_edge_app(node, shop, has_peers=bool(request.redis_url))
-        url = await stack.enter_async_context(_listening(app, request.host, request.port))
+        settings = Settings(host=request.host, port=request.port)
+        limits = RateLimits(settings, connections_max=budget(limit()).connections)
+        app = create_edge_app(node, shop, limits, has_peers=bool(request.redis_url))
+        url = await stack.enter_async_context(_listening(app, settings, limits))
         if isinstance(shop.site, RedisSite):
             own_url = request.peer_url or await asyncio.to_thread(url_for_peers, url, request.redis_url)
             await stack.enter_async_context(shop.site.joined(own_url, shop.cache.keys))
@@ -77,15 +79,13 @@ async def edge_node(request: EdgeRequest, lifters: Lifting) -> AsyncIterator[str
 
 
 @asynccontextmanager
-async def _listening(app: web.Application, host: str, port: int) -> AsyncIterator[str]:
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_S)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, host, port, backlog=_BACKLOG)
-        try:
-            await site.start()
-        except OSError as error:
-            raise InputError(f"Cannot listen on {host}:{port}: {error.strerror}.") from error
-        yield f"http://{f'[{host}]' if ':' in host else host}:{site.port}/"
-    finally:
-        await runner.cleanup()
+async def _listening(app: web.Application, settings: Settings, limits: RateLimits) -> AsyncIterator[str]:
+    """As `toprung serve` does: connections are bounded, and who says nothing or takes nothing is hung up on."""
+    shown = f"[{settings.host}]" if ":" in settings.host else settings.host
+
+    def make_listener(server: web.Server) -> Listener:
+        return Listener(settings, limits, server, headers=FIXED_HEADERS)
+
+    timeout_s = settings.shutdown_timeout_s
+    async with accepting(app, settings.host, settings.port, make_listener, shutdown_timeout_s=timeout_s) as port:
+        yield f"http://{shown}:{port}/"

@@ -46,7 +46,7 @@ def test_lifters_are_replaced_and_a_node_killed_in_the_middle_of_a_lift_leaves_n
     tmp_path: Path,
 ) -> None:
     library, (title, _) = film_library(tmp_path), prepared_title()
-    measured_device(tmp_path / "cache")
+    measured_device(tmp_path / "cache", times=0.05)
     with served("--library", str(library)) as origin:
         with edge_process(origin, tmp_path) as (url, process):
             at = f"{url}titles/film/v-{title.version}/edge/"
