@@ -15,6 +15,7 @@ from abr.finite_range import FiniteRange
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 if TYPE_CHECKING:
     from abr.core.device import DeviceProfile
+    from client_player.edge.assembly import EdgeRequest
     from enhancers.profiling.energy import WatchedMeter
 
 _LATENCY_S = 0.08
@@ -39,6 +40,8 @@ _LATENCY_S = 0.08
 )
 @click.option("--redis-url", default="", help="Share lifts with the other nodes of this site, through this Redis.")
 @click.option("--peer-url", default="", help="Where the other nodes reach this one.  [default: where it listens]")
+@click.option("--warm", multiple=True, metavar="TITLE", help="Only lift this title into the cache, ahead of time.")
+@click.option("--ray", metavar="ADDRESS", help="--warm on a Ray cluster: local, auto or ray://HOST:PORT.")
 @click.option("--log-level", default="info", help="debug, info, warning or error.")
 def edge(
     origin: str,
@@ -56,6 +59,8 @@ def edge(
     kwh_per_gb: float,
     redis_url: str,
     peer_url: str,
+    warm: tuple[str, ...],
+    ray: str | None,
     log_level: str,
 ) -> None:
     """Mirror an origin over a thin line: fetch low rungs and weights once, lift them here, serve any player.
@@ -72,6 +77,8 @@ def edge(
     from client_player.edge.run import check, serve
     from server.logging_setup import configure
 
+    if ray and not warm:
+        raise InputError("--ray is for --warm: a node that serves lifts by itself.")
     if backhaul_kbps and trace:
         raise InputError("Give one of --backhaul-kbps and --trace: both say how fast the line to the origin is.")
     shaped = read_trace(trace) if trace else constant(backhaul_kbps * 1000, _LATENCY_S) if backhaul_kbps else None
@@ -96,7 +103,23 @@ def edge(
     configure(log_level, as_json=False)
     if bool(allowed) and can_enhance() and (measured := own_profile(profile)) is not None:
         request = replace(request, profile=measured, meter=_meter(measured))
+    if warm:
+        _warm(request, warm, ray)
+        return
     asyncio.run(serve(request, click.echo))
+
+
+def _warm(request: EdgeRequest, titles: tuple[str, ...], ray: str | None) -> None:
+    from abr.jobs.pool import make_pool
+    from client_player.edge.warm import Warmed, warm
+
+    def tell(found: Warmed) -> None:
+        failed = f", {found.failed} could not be" if found.failed else ""
+        lifted = f"{found.lifted} of {found.segments} segments are lifted{failed}"
+        click.echo(f"{found.title}: {lifted}; {found.cpu_s:.0f} CPU-seconds")
+
+    at_once = None if ray else request.lifters
+    asyncio.run(warm(request, titles, lambda: make_pool(ray, at_once, lambda *_progress: None), tell))
 
 
 def _meter(profile: DeviceProfile) -> WatchedMeter:

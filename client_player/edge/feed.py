@@ -47,7 +47,7 @@ class TitleFeed:
     def __init__(self, title: MirroredTitle, shop: Workshop) -> None:
         self.title, self._shop = title, shop
         self.playheads = Playheads(title.start_s)
-        self._lifts = TitleLifts(title, shop, self.playheads)
+        self.lifts = TitleLifts(title, shop, self.playheads)
         self._preparing = SharedTasks[EdgeChoice]()
         self._choices: dict[int, EdgeChoice] = {}
         self._last: Choice | None = None
@@ -66,12 +66,12 @@ class TitleFeed:
         choice = await self._prepare_once(segment, viewer.buffer_at(self._shop.clock.now_s()))
         choice = await self._improve(segment, choice)
         if choice.lifts:
-            if not await self._lifts.have(segment, choice):
-                await self._lifts.wait(segment, choice, viewer)
-            if (body := await self._shop.cache.get(self._lifts.key(segment))) is not None:
+            if not await self.lifts.have(segment, choice):
+                await self.lifts.wait(segment, choice, viewer)
+            if (body := await self._shop.cache.get(self.lifts.key(segment))) is not None:
                 return SegmentAnswer(body=body, form="lifted", choice=choice)
         plain = await self._shop.mirror.lasting(self._video_path(segment, choice), "video")
-        is_late = choice.lifts and self._lifts.can_lift(segment)
+        is_late = choice.lifts and self.lifts.can_lift(segment)
         return SegmentAnswer(body=plain.body, form="late" if is_late else "plain", choice=choice)
 
     async def feed(self) -> None:
@@ -87,20 +87,28 @@ class TitleFeed:
                     log.info("%s, segment %d: %s", self.title.title.id, segment, error)
                     break
             choice = await self._improve(segment, choice)
-            if choice.lifts and not await self._lifts.have(segment, choice):
-                self._lifts.order(segment, choice)
+            if choice.lifts and not await self.lifts.have(segment, choice):
+                self.lifts.order(segment, choice)
         await asyncio.sleep(REST_S)
+
+    async def prepare_ahead(self, segment: int) -> EdgeChoice:
+        """Decide and fetch a segment for who will come some time; it is lifted if its bytes can be, at no cost of line.
+
+        Raises OriginAwayError, DownloadError.
+        """
+        choice = await self._prepare_once(segment, AHEAD_S)
+        return await self._lift_further(segment, choice)
 
     def take_over(self, before: TitleFeed) -> None:
         """Go on where the feed of the same media was, whose tables were others: what was decided stays so."""
         self.playheads, self._choices = before.playheads, before._choices
-        self._lifts = TitleLifts(self.title, self._shop, self.playheads)
+        self.lifts = TitleLifts(self.title, self._shop, self.playheads)
         self._last, self._memory = before._last, before._memory
 
     async def close(self) -> None:
         """Give up what is under way."""
         await self._preparing.close()
-        await self._lifts.close()
+        await self.lifts.close()
 
     async def _prepare_once(self, segment: int, buffer_s: float) -> EdgeChoice:
         """Decide a segment and have its bytes here, once however many ask.
@@ -114,20 +122,23 @@ class TitleFeed:
     async def _prepare(self, segment: int, buffer_s: float) -> EdgeChoice:
         choice = self._choices.get(segment) or await self._decided_before(segment)
         choice = choice or await self._agree(segment, await self._decide(segment, buffer_s))
-        is_lifted = choice.lifts and await self._lifts.have(segment, choice)
+        is_lifted = choice.lifts and await self.lifts.have(segment, choice)
         await self._fetch(segment, choice)
         self._choices[segment] = choice
         if self._choice_key(segment) not in self._shop.cache:
             await self._keep(segment, choice)
         if choice.lifts and not is_lifted:
-            self._lifts.order(segment, choice)
+            self.lifts.order(segment, choice)
         return choice
 
     async def _improve(self, segment: int, choice: EdgeChoice) -> EdgeChoice:
         """A segment that was sent as it came, to somebody who could not wait, is lifted for those who come after."""
-        if choice.lifts or not self.playheads.was_sent(segment) or not self._lifts.can_lift(segment):
+        return await self._lift_further(segment, choice) if self.playheads.was_sent(segment) else choice
+
+    async def _lift_further(self, segment: int, choice: EdgeChoice) -> EdgeChoice:
+        if choice.lifts or not self.lifts.can_lift(segment):
             return choice
-        better = best_lift(self._shop.pricing.prices(self.title), segment, choice, self._lifts.weights.owned)
+        better = best_lift(self._shop.pricing.prices(self.title), segment, choice, self.lifts.weights.owned)
         if better is None:
             return choice
         await self._keep(segment, better)
@@ -140,9 +151,9 @@ class TitleFeed:
 
     async def _decide(self, segment: int, buffer_s: float) -> EdgeChoice:
         """By the node's controller, as a player would ask it. In a thread, since it may compute a plan first."""
-        pricing, can_lift = self._shop.pricing, self._lifts.can_lift(segment)
+        pricing, can_lift = self._shop.pricing, self.lifts.can_lift(segment)
         prices = pricing.prices(self.title) if can_lift else pricing.plain_prices(self.title)
-        menu = menu_of(prices, segment, HORIZON, self._lifts.weights.owned)
+        menu = menu_of(prices, segment, HORIZON, self.lifts.weights.owned)
         observation = Observation(
             now_s=self._shop.clock.now_s(),
             menu=menu,
@@ -180,7 +191,7 @@ class TitleFeed:
 
     async def _fetch(self, segment: int, choice: EdgeChoice) -> None:
         """The segment's bytes, unless it is lifted already, and the sound that goes with it, as one download."""
-        is_lifted = choice.lifts and self._lifts.key(segment) in self._shop.cache
+        is_lifted = choice.lifts and self.lifts.key(segment) in self._shop.cache
         picture = None if is_lifted else self._video_path(segment, choice)
         came = await run_both(self._get(picture, "video"), self._get_sound(segment))
         if downloads := [timing for timing in came if timing is not None]:
@@ -197,7 +208,7 @@ class TitleFeed:
 
     def _is_here(self, segment: int, choice: EdgeChoice) -> bool:
         cache, sound = self._shop.cache, self._sound_path(segment)
-        is_lifted = choice.lifts and self._lifts.key(segment) in cache
+        is_lifted = choice.lifts and self.lifts.key(segment) in cache
         return (is_lifted or self._video_path(segment, choice) in cache) and (sound is None or sound in cache)
 
     def _video_path(self, segment: int, choice: EdgeChoice) -> str:

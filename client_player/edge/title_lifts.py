@@ -99,37 +99,36 @@ class TitleLifts:
             await self._shop.site.release(self.key(segment), is_here=is_here)
 
     async def _lift_here(self, segment: int, choice: EdgeChoice) -> None:
+        shop, cpu_s = self._shop, 0.0
         try:
-            job = await self._job(segment, choice)
-            began_s = self._shop.clock.now_s()
-            lifted = await self._lift_measured(segment, choice, job)
+            job = await self.job(segment, choice)
+            began_s = shop.clock.now_s()
+            shop.ledger.energy.begin()
+            try:
+                lifted = await shop.lifters.lift(job)
+                cpu_s = lifted.cpu_s
+            finally:
+                energy_j = shop.ledger.energy.end(cpu_s)
         except ToprungError as error:
             self._failures += not isinstance(error, OriginAwayError)
             raise LiftError(str(error)) from error
-        await self._shop.cache.put(self.key(segment), lifted.body, MEDIA_WORTH + choice.gain)
-        took_s = self._shop.clock.now_s() - began_s
-        self._shop.pricing.learn(choice.compute_s * self._shop.lifters.at_once, took_s)
-        self._shop.metrics.lift_s.observe(took_s)
+        await self.keep(segment, choice, lifted, energy_j)
+        took_s = shop.clock.now_s() - began_s
+        shop.pricing.learn(choice.compute_s * shop.lifters.at_once, took_s)
+        shop.metrics.lift_s.observe(took_s)
         log.info("%s: lifted by %s in %.2f s", self.key(segment), choice.enhancer, took_s)
 
-    async def _lift_measured(self, segment: int, choice: EdgeChoice, job: LiftJob) -> LiftedSegment:
-        ledger, cpu_s = self._shop.ledger, 0.0
-        ledger.energy.begin()
-        try:
-            lifted = await self._shop.lifters.lift(job)
-            cpu_s = lifted.cpu_s
-        finally:
-            energy_j = ledger.energy.end(cpu_s)
-        rendition = self._title.title.rendition(choice.rendition)
-        prices = self._shop.pricing.prices(self._title)
-        plain_bytes = bytes_of_equal_quality(prices, segment, choice.quality)
-        ledger.lifted(
-            media_s=self._title.title.segment_duration_s[segment],
-            cpu_s=cpu_s,
+    async def keep(self, segment: int, choice: EdgeChoice, lifted: LiftedSegment, energy_j: float) -> None:
+        """A lifted segment goes into the cache, and what it took into the books."""
+        await self._shop.cache.put(self.key(segment), lifted.body, MEDIA_WORTH + choice.gain)
+        title = self._title.title
+        plain_bytes = bytes_of_equal_quality(self._shop.pricing.prices(self._title), segment, choice.quality)
+        self._shop.ledger.lifted(
+            media_s=title.segment_duration_s[segment],
+            cpu_s=lifted.cpu_s,
             energy_j=energy_j,
-            saved_bytes=plain_bytes - rendition.segment_bytes[segment],
+            saved_bytes=plain_bytes - title.rendition(choice.rendition).segment_bytes[segment],
         )
-        return lifted
 
     async def _follow(self, segment: int, choice: EdgeChoice) -> bool:
         await self._shop.site.until_released(self.key(segment))
@@ -154,8 +153,11 @@ class TitleLifts:
             return False
         return self.can_lift(segment) and self.weights.has(offer)
 
-    async def _job(self, segment: int, choice: EdgeChoice) -> LiftJob:
-        """Raises LiftError for a choice that the title's tables no longer know, OriginAwayError, DownloadError."""
+    async def job(self, segment: int, choice: EdgeChoice) -> LiftJob:
+        """What a lifter needs, fetched where it is not here.
+
+        Raises LiftError for a choice that the title's tables no longer know, OriginAwayError, DownloadError.
+        """
         title = self._title.title
         rendition = title.rendition(choice.rendition)
         plan, offer = self._named(choice)
