@@ -15,14 +15,13 @@ from urllib.parse import urlsplit
 
 import pytest
 from edge_process import edge_process
-from film import film_library, measured_device
+from film import film_version, measured_device, small_film_library
 from prometheus import DOCKER, Prometheus, promtool, running_prometheus
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as prometheus_text
 from serve_process import ask, clean_environment, served
 from serving import CHUNK_FILE, device_profile, enhanced_library
-from titles import prepared_title
 from waiting import wait_until
 
 from abr.core.events import Downloaded, Ended, EventBatch, Failed, Playing, Shown, Stalled, Started, Stepped
@@ -98,9 +97,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def watched(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     """Prometheus, after it saw a real player and one more of our viewers come and go."""
     folder = tmp_path_factory.mktemp("prometheus")
-    with edge_of_film(folder) as edge, running_prometheus(urlsplit(server).netloc, folder, edge) as prometheus:
+    with (
+        edge_of_film(folder) as (edge, version),
+        running_prometheus(urlsplit(server).netloc, folder, edge) as prometheus,
+    ):
         prometheus.wait(lambda: prometheus.query("toprung_edge_origin_up"), "the edge node")
-        watch_lifted(f"http://{edge}/")
+        watch_lifted(f"http://{edge}/", version)
         prometheus.wait(lambda: prometheus.query("sum(toprung_viewer_vmaf_count) == 1"), "the first viewer")
         play = [sys.executable, "-m", "abr", "play", server, "--title", "bbb", "--speed", "max", "--out", str(folder)]
         subprocess.run(play, check=True, capture_output=True, env=clean_environment() | {"OMP_NUM_THREADS": "1"})
@@ -110,16 +112,16 @@ def watched(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
 
 
 @contextmanager
-def edge_of_film(folder: Path) -> Iterator[str]:
-    """A node that can lift; its host and port."""
+def edge_of_film(folder: Path) -> Iterator[tuple[str, str]]:
+    """A node that can lift: its host and port, and the version of its film."""
     measured_device(folder / "cache", times=0.05)
-    with served("--library", str(film_library(folder))) as origin, edge_process(origin, folder) as (url, _):
-        yield urlsplit(url).netloc
+    library = small_film_library(folder)
+    with served("--library", str(library)) as origin, edge_process(origin, folder) as (url, _):
+        yield urlsplit(url).netloc, film_version(library)
 
 
-def watch_lifted(url: str) -> None:
+def watch_lifted(url: str, version: str) -> None:
     """Viewers who come again and again until a segment is lifted."""
-    version = prepared_title()[0].version
 
     def is_lifted() -> bool:
         answers = [ask(f"{url}titles/film/v-{version}/edge/1.m4s", User_Agent=f"{viewer}") for viewer in range(3)]

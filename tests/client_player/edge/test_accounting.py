@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from edge_nodes import StockViewer, edge
-from film import film_library
+from film import small_film_library
 from hypothesis import given
 from hypothesis import strategies as st
 from served import serving
@@ -159,7 +159,7 @@ def test_a_node_whose_lifts_do_not_pay_says_so_and_serves_titles_as_they_come(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(balance, "KNOWN_MIN", 1)
-    library = film_library(tmp_path)
+    library = small_film_library(tmp_path)
 
     async def main() -> None:
         async with serving(str(library)) as origin, edge(origin, tmp_path / "kept", kwh_per_gb_max=0.0) as node:

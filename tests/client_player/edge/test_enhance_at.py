@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 from edge_nodes import edge
-from film import film_library, own_device
+from film import own_device, small_film_library
 from served import serving
 from viewers import EAGER, FAST_MACHINE
 
@@ -33,7 +33,7 @@ ABLE = Place(device_gain=9.0, edge_gain=9.0, last_hop_bps=0.0, lifted_bps=3e6, b
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(film_library(tmp_path_factory.mktemp("film")))
+    return str(small_film_library(tmp_path_factory.mktemp("film")))
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,9 @@ import pytest
 import redis
 from edge_nodes import Answer, fetch
 from edge_process import edge_process
-from film import film_library, measured_device
+from film import film_version, measured_device, small_film_library
 from redis_server import redis_in, running_redis
 from serve_process import counted, served
-from titles import prepared_title
 from waiting import wait_until
 
 from abr.core.title import TITLE_FILE
@@ -29,12 +28,13 @@ from client_player.edge.site.redis_site import RedisSite
 from client_player.edge.site.site import made_once
 from client_player.transport.http import HttpTransport, http_pool
 
+VIEWERS = 40
 ROUNDS_MAX = 10
 
 
 def library_of(folder: Path, *titles: str) -> Path:
     """The film under several names."""
-    library = film_library(folder)
+    library = small_film_library(folder)
     for title in titles:
         shutil.copytree(library / "film", library / title)
         for name in (TITLE_FILE, "enhancements.json"):
@@ -44,9 +44,9 @@ def library_of(folder: Path, *titles: str) -> Path:
     return library
 
 
-async def watch_all(urls: Sequence[str], title: str, *segments: int, viewers: int = 40) -> dict[int, set[bytes]]:
-    """So many viewers, spread over the nodes, ask at once for these, until all are lifted: bodies of each."""
-    version = prepared_title()[0].version
+async def watch_all(urls: Sequence[str], library: Path, title: str, *segments: int) -> dict[int, set[bytes]]:
+    """All viewers, spread over the nodes, ask at once for these, until all are lifted: bodies of each."""
+    version = film_version(library)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as pool:
 
         async def ask(viewer: int, segment: int) -> Answer:
@@ -54,7 +54,7 @@ async def watch_all(urls: Sequence[str], title: str, *segments: int, viewers: in
             return await fetch(pool, url, User_Agent=f"viewer {viewer}")
 
         for _ in range(ROUNDS_MAX):
-            asked = [(viewer, segment) for viewer in range(viewers) for segment in segments]
+            asked = [(viewer, segment) for viewer in range(VIEWERS) for segment in segments]
             answers = await asyncio.gather(*(ask(*each) for each in asked))
             assert {answer.status for answer in answers} == {200}
             if all(answer.headers["Toprung-Enhancer"] == "generic-low" for answer in answers):
@@ -63,7 +63,7 @@ async def watch_all(urls: Sequence[str], title: str, *segments: int, viewers: in
                     seen[segment].add(answer.body)
                 return seen
             await asyncio.to_thread(wait_until, lambda: not total(urls, "toprung_edge_lift_queue_length"), "the lifts")
-    raise AssertionError(f"{title} was not lifted when {viewers} viewers had asked {ROUNDS_MAX} times")
+    raise AssertionError(f"{title} was not lifted when {VIEWERS} viewers had asked {ROUNDS_MAX} times")
 
 
 def total(urls: Sequence[str], metric: str) -> float:
@@ -87,7 +87,7 @@ def test_two_nodes_lift_each_segment_once_and_each_for_itself_while_redis_is_gon
             edge_process(origin, folders[1], *options, log_level="warning") as (stern, _),
         ):
             urls = [bow, stern]
-            seen = asyncio.run(watch_all(urls, "film", 2, 3))
+            seen = asyncio.run(watch_all(urls, library, "film", 2, 3))
             assert [len(bodies) for bodies in seen.values()] == [1, 1], "all saw the same"
             assert total(urls, lifted) == 2
             folder = library / "film" / "video" / "180p"
@@ -97,7 +97,7 @@ def test_two_nodes_lift_each_segment_once_and_each_for_itself_while_redis_is_gon
 
             process.kill()
             process.wait()
-            asyncio.run(watch_all(urls, "other", 3))
+            asyncio.run(watch_all(urls, library, "other", 3))
             assert total(urls, lifted) == 2 + 2, "each lifts for itself"
             wait_for_site(urls, 0)
             for folder in folders:
@@ -105,7 +105,7 @@ def test_two_nodes_lift_each_segment_once_and_each_for_itself_while_redis_is_gon
 
             with redis_in(tmp_path):
                 wait_for_site(urls, 1)
-                asyncio.run(watch_all(urls, "third", 3))
+                asyncio.run(watch_all(urls, library, "third", 3))
                 assert total(urls, lifted) == 2 + 2 + 1, "shared again"
 
 

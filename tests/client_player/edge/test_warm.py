@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from edge_nodes import EAGER, StockViewer, edge
-from film import film_library, own_device
+from film import own_device, small_film_library
 from served import serving
 from viewers import FAST_MACHINE
 
@@ -32,7 +32,7 @@ def request_of(origin: str, cache: Path) -> EdgeRequest:
 
 
 def test_a_warm_title_plays_lifted_from_its_first_segment_on_while_its_origin_is_away(tmp_path: Path) -> None:
-    library, told = str(film_library(tmp_path)), list[Warmed]()
+    library, told = str(small_film_library(tmp_path)), list[Warmed]()
 
     async def lift_ahead() -> None:
         async with serving(library) as origin:
@@ -54,6 +54,6 @@ def test_a_warm_title_plays_lifted_from_its_first_segment_on_while_its_origin_is
 
 
 async def test_a_title_that_the_origin_does_not_have_is_named(tmp_path: Path) -> None:
-    async with serving(str(film_library(tmp_path))) as origin:
+    async with serving(str(small_film_library(tmp_path))) as origin:
         with pytest.raises(InputError, match="no title 'fim' that can be mirrored; it has: film"):
             await warm(request_of(origin, tmp_path / "kept"), ["fim"], lambda: LocalPool(1))
