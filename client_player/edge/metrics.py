@@ -54,8 +54,11 @@ class EdgeMetrics:
         self.origin_up = make.gauge("edge_origin_up", "1 while the origin answers, 0 while it is away.")
 
         self._make_lifts(make)
+        for kind in ("document", "video", "sound", "weights"):
+            self.backhaul_bytes.labels(kind)  # told from the start, so that rates see the first of them
         for form in ("lifted", "plain", "late"):
-            self.segments.labels(form)  # told from the start, so that rates see the first of them
+            self.segments.labels(form)
+            self.served_bytes.labels(form)
 
     def _make_lifts(self, make: MetricFactory) -> None:
         self.lifts = make.counter("edge_lifts", "Orders to lift a segment, by what became of them.", "outcome")

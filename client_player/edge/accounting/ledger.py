@@ -25,6 +25,7 @@ class Ledger:
     def __init__(self, energy: LiftEnergy, balance: Balance, metrics: EdgeMetrics, clock: SessionClock) -> None:
         self.energy, self._balance, self._metrics, self._clock = energy, balance, metrics, clock
         self._loss: Loss | None = None
+        metrics.lift_energy_j.labels(str(energy.source))  # told from the start, as all that rates are taken of
 
     @property
     def loss(self) -> Loss | None:
