@@ -138,7 +138,8 @@ class TitleFeed:
     async def _lift_further(self, segment: int, choice: EdgeChoice) -> EdgeChoice:
         if choice.lifts or not self.lifts.can_lift(segment):
             return choice
-        better = best_lift(self._shop.pricing.prices(self.title), segment, choice, self.lifts.weights.owned)
+        pricing = self._shop.pricing
+        better = best_lift(pricing.prices(self.title), segment, choice, self.lifts.weights.owned, pricing.lifters)
         if better is None:
             return choice
         await self._keep(segment, better)
@@ -167,7 +168,7 @@ class TitleFeed:
         )
         decision = await asyncio.to_thread(decide, self._shop.controller, observation)
         self._last, self._memory = menu.choices[decision.option], decision.memory
-        choice = choose(menu, decision, prices.rendition_ids)
+        choice = choose(menu, decision, prices.rendition_ids, pricing.lifters)
         if (loss := self._shop.ledger.loss) is not None or choice.reason == GAINS_NOTHING:
             self._shop.metrics.declined.labels(str(loss or Loss.GAIN)).inc()
         return choice

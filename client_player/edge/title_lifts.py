@@ -71,7 +71,7 @@ class TitleLifts:
         order = LiftOrder(
             key=self.key(segment),
             gain=choice.gain,
-            cost_s=choice.compute_s * self._shop.lifters.at_once,
+            cost_s=choice.work_s,
             due=partial(self._playheads.due, segment=segment),
             later=partial(self._playheads.later, segment),
             work=partial(self._lift, segment, choice),
@@ -114,7 +114,7 @@ class TitleLifts:
             raise LiftError(str(error)) from error
         await self.keep(segment, choice, lifted, energy_j)
         took_s = shop.clock.now_s() - began_s
-        shop.pricing.learn(choice.compute_s * shop.lifters.at_once, took_s)
+        shop.pricing.learn(choice.work_s, took_s)
         shop.metrics.lift_s.observe(took_s)
         log.info("%s: lifted by %s in %.2f s", self.key(segment), choice.enhancer, took_s)
 

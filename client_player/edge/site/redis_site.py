@@ -107,7 +107,7 @@ class RedisSite:
     async def find(self, key: str) -> bytes | None:
         """See Site."""
         for holder, url in await self._run(_HOLDERS, [_holders(key)], self._node(""), self._id) or ():
-            if (body := await self._peers.get(url.decode(), key)) is not None:
+            if (body := await self._peers.get(url.decode(errors="replace"), key)) is not None:
                 return body
             await self._ask("SREM", _holders(key), holder)
         return None
