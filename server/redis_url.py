@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import ssl
 from dataclasses import dataclass
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
 
 from abr.errors import InputError
 
@@ -61,6 +61,15 @@ def read_redis_url(url: str) -> RedisAddress:
         client_name=options.get("client_name", ""),
         tls=_make_context(options) if parts.scheme == "rediss" else None,
     )
+
+
+def without_password(url: str) -> str:
+    """The URL with its password as `***`, fit for logs."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    user_and_host = parts.netloc.replace(f":{parts.password}@", ":***@")
+    return urlunsplit(parts._replace(netloc=user_and_host))
 
 
 def _check_options(scheme: str, options: dict[str, str]) -> None:

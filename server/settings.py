@@ -11,12 +11,12 @@ from dataclasses import asdict, dataclass, fields, replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
 from abr.core.enhancement import Currency
 from abr.errors import FormatError, InputError
+from server.redis_url import without_password
 
 ENVIRONMENT_PREFIX = "TOPRUNG_"
 
@@ -201,15 +201,6 @@ def dumps_toml(settings: Settings) -> str:
     shown = asdict(replace(settings, redis_url=without_password(settings.redis_url)))
     shown |= {name: "***" for name in ("secret", "operator_token") if shown[name]}
     return "".join(f"{name} = {_toml(value)}\n" for name, value in shown.items())
-
-
-def without_password(url: str) -> str:
-    """The URL with its password as `***`, fit for logs."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    user_and_host = parts.netloc.replace(f":{parts.password}@", ":***@")
-    return urlunsplit(parts._replace(netloc=user_and_host))
 
 
 def _from_toml(file: Path) -> dict[str, Any]:

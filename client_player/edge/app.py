@@ -16,21 +16,25 @@ from abr.core.enhancement import PLAIN
 from abr.core.title import segment_file
 from abr.errors import FormatError
 from abr.protocols import cmcd
+from abr.protocols.edge_api import ENHANCE_AT, EnhanceAt, EnhanceAtReply, EnhanceAtRequest, link_to
 from abr.protocols.session_api import ENHANCER, RENDITION
-from abr.records import dumps
+from abr.records import dumps, loads
 from client_player.edge.manifests import edge_manifest
 from client_player.edge.metrics import CONTENT_TYPE
 from client_player.edge.node import Node
 from client_player.edge.origin.backhaul import OriginAwayError
+from client_player.edge.site.peer_files import PATH
 from client_player.edge.workshop import Workshop
 from client_player.transport.http import DownloadError
 from server.errors import RequestError
 from server.http.file_response import finish, patience
 from server.http.problems import respond
 from server.ingest.cmaf import INIT_FILE
+from server.ingest.manifests.title import MPD_FILE
 from server.media.conditional_requests import Validators, evaluate
 from server.media.media_file import content_type_of
 from server.media.versions import split_version, version_folder
+from server.rate_limits import RateLimits
 
 SEND_MAX_S, SLOWEST_BYTES_PER_S = 30.0, 4096
 """A viewer who takes longer than that, and than so many bytes a second, is hung up on."""
@@ -40,30 +44,39 @@ _BRIEF, _MINUTE, _HOUR = "public, max-age=2", "public, max-age=60", "public, max
 _NOT_KEPT = "no-store"
 _KEPT = {"lifted": _HOUR, "plain": _MINUTE, "late": _NOT_KEPT}
 """A segment that came plain may be lifted for those who come later."""
-_HEADERS = {
+FIXED_HEADERS = {
     "Server": "toprung",
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Cross-Origin-Resource-Policy": "cross-origin",
     "Access-Control-Allow-Origin": "*",
-    "Access-Control-Expose-Headers": "Content-Length, Content-Range, ETag, Toprung-Enhancer, Toprung-Rendition",
+    "Access-Control-Expose-Headers": "Content-Length, Content-Range, ETag, Link, Toprung-Enhancer, Toprung-Rendition",
     "Timing-Allow-Origin": "*",
 }
 _REFUSALS = {
     412: "The file is another version than the one the request is conditional on.",
     416: "The range asked for lies behind the end of the file.",
 }
+_ALLOW_HEADERS = ", ".join((*cmcd.HEADERS, "Content-Type", "If-None-Match", "If-Range", "Range"))
+_PREFLIGHT = {
+    "Access-Control-Allow-Methods": "GET, HEAD, POST, OPTIONS",
+    "Access-Control-Allow-Headers": _ALLOW_HEADERS,
+    "Access-Control-Max-Age": "86400",
+}
+"""Pages of other sites may ask for all that is here."""
 _AGENT_MAX = 128
+BODY_MAX_BYTES = 256 << 10
+"""Of a request: a device profile takes a tenth of it."""
 HUNG_UP = 499
 """How a viewer who went away is counted, as nginx does."""
 
 log = logging.getLogger("toprung.edge")
 
 
-def create_edge_app(node: Node, shop: Workshop) -> web.Application:
-    """The node's requests as an aiohttp application."""
+def create_edge_app(node: Node, shop: Workshop, limits: RateLimits, *, has_peers: bool = False) -> web.Application:
+    """The node's requests as an aiohttp application. has_peers: other nodes of the site may ask for files."""
     handlers = _Handlers(node, shop)
-    app = web.Application(middlewares=[_guard(shop)])
+    app = web.Application(middlewares=[_guard(shop, limits)], client_max_size=BODY_MAX_BYTES)
     title = f"/titles/{{title:{_NAME}}}"
     for path, handler in (
         ("/healthz", handlers.health),
@@ -79,12 +92,15 @@ def create_edge_app(node: Node, shop: Workshop) -> web.Application:
         ),
     ):
         app.router.add_get(path, handler, allow_head=True)
+    app.router.add_post(f"{title}/{ENHANCE_AT}", handlers.enhance_at)
+    if has_peers:
+        app.router.add_get(f"/{PATH}{{key:.+}}", handlers.kept, allow_head=False)
     app.on_response_prepare.append(_add_headers)
     return app
 
 
 async def _add_headers(_request: web.Request, response: web.StreamResponse) -> None:
-    response.headers.update(_HEADERS)
+    response.headers.update(FIXED_HEADERS)
 
 
 class _Handlers:
@@ -119,7 +135,22 @@ class _Handlers:
         """What stock players begin with."""
         title, name = await self._node.titles.get(request.match_info["title"]), request.match_info["file"]
         body = edge_manifest(title.title, name)
-        return await self._send(request, body, name, "manifest", {"Cache-Control": _BRIEF})
+        headers = {"Cache-Control": _BRIEF, "Link": link_to(f"/titles/{title.title.id}/{ENHANCE_AT}")}
+        return await self._send(request, body, name, "manifest", headers)
+
+    async def enhance_at(self, request: web.Request) -> web.StreamResponse:
+        """Where a device is to have its pictures enhanced."""
+        title_id = request.match_info["title"]
+        try:
+            asked = loads(await request.read(), EnhanceAtRequest, what="The request's body")
+        except FormatError as error:
+            raise RequestError(422, str(error)) from error
+        place, reason = await self._node.enhance_at(title_id, asked)
+        folder = "device/" if place is EnhanceAt.DEVICE else ""
+        told = EnhanceAtReply(
+            enhance_at=place, manifest_url=f"/titles/{title_id}/{folder}{MPD_FILE}", reason=f"{place}: {reason}"
+        )
+        return web.Response(body=dumps(told), content_type="application/json", headers={"Cache-Control": _NOT_KEPT})
 
     async def init(self, request: web.Request) -> web.StreamResponse:
         """The top rung's: its sample entry has the largest picture and level."""
@@ -148,10 +179,16 @@ class _Handlers:
         headers = {"Cache-Control": _HOUR if split_version(path)[0] else _BRIEF}
         return await self._send(request, body, split_version(path)[1], kind, headers)
 
+    async def kept(self, request: web.Request) -> web.StreamResponse:
+        """A file of the cache for another node of the site, as it lies there."""
+        if (data := await self._shop.cache.packed(request.match_info["key"])) is None:
+            raise RequestError(404, "This node does not have it.")
+        return await self._send(request, data, "file.bin", "", {"Cache-Control": _NOT_KEPT})
+
     async def _send(
         self, request: web.Request, body: bytes, name: str, kind: str, headers: Mapping[str, str]
     ) -> web.StreamResponse:
-        """Answer GET or HEAD with these bytes or a part of them, to the last one."""
+        """Answer GET or HEAD with these bytes or a part of them, to the last one. kind: as counted; empty: not."""
         validators = Validators(f"{len(body):x}-{zlib.crc32(body):08x}", 0)
         outcome = evaluate(request.headers, validators, len(body), in_parts=request.method == "GET")
         told = {"ETag": f'"{validators.etag}"', "Accept-Ranges": "bytes", **headers}
@@ -171,16 +208,23 @@ class _Handlers:
             return response
         async with patience(SEND_MAX_S + len(part) / SLOWEST_BYTES_PER_S):
             await finish(request, response)
-        self._shop.metrics.served_bytes.labels(kind).inc(len(part))
+        if kind:
+            self._shop.metrics.served_bytes.labels(kind).inc(len(part))
         return response
 
 
-def _guard(shop: Workshop) -> Middleware:
-    """Problems for errors, and counting."""
+def _guard(shop: Workshop, limits: RateLimits) -> Middleware:
+    """Limits of one address, problems for errors, and counting."""
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        response = await _answered(request, handler)
+        response: web.StreamResponse
+        if not limits.admit_request(request.remote or ""):
+            response = respond(429, "Too many requests; try again later.", {"Retry-After": "1"})
+        elif request.method == "OPTIONS":
+            response = web.Response(status=204, headers=_PREFLIGHT)
+        else:
+            response = await _answered(request, handler)
         shop.metrics.answers.labels(str(response.status)).inc()
         return response
 

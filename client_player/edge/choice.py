@@ -14,6 +14,7 @@ from abr.records import Record
 
 GAIN_MIN = 1.0
 """VMAF points. A lift that brings less is not worth its processor time, and the loss of encoding once more."""
+GAINS_NOTHING = f"the lift would gain less than {GAIN_MIN:g} point"
 _REASON_MAX = 256
 
 Points = Annotated[float, Meta(ge=-200, le=200)]
@@ -22,14 +23,14 @@ Points = Annotated[float, Meta(ge=-200, le=200)]
 class EdgeChoice(Record, frozen=True):
     """One decided segment. gain: points that the enhancer adds to the rendition as it came, by the title's tables.
 
-    compute_s: seconds of all lifters, as it was priced.
+    work_s: seconds that one lifter takes for it, as it was priced.
     """
 
     rendition: str
     enhancer: str
     gain: Points
     quality: Points
-    compute_s: float
+    work_s: float
     reason: str
 
     @property
@@ -38,8 +39,11 @@ class EdgeChoice(Record, frozen=True):
         return self.enhancer != PLAIN
 
 
-def choose(menu: Menu, decision: Decision, rendition_ids: tuple[str, ...]) -> EdgeChoice:
-    """What a decision comes to for the first segment of a menu; plain where the lift would bring next to nothing."""
+def choose(menu: Menu, decision: Decision, rendition_ids: tuple[str, ...], lifters: int) -> EdgeChoice:
+    """What a decision comes to for the first segment of a menu; plain where the lift would bring next to nothing.
+
+    lifters: that the menu's seconds are shared among.
+    """
     choice = menu.choices[decision.option]
     quality = float(menu.quality[0, decision.option])
     plain = _plain_quality(menu, choice.rendition, quality)
@@ -49,12 +53,14 @@ def choose(menu: Menu, decision: Decision, rendition_ids: tuple[str, ...]) -> Ed
         enhancer=choice.enhancer if lifts else PLAIN,
         gain=quality - plain if lifts else 0.0,
         quality=quality if lifts else plain,
-        compute_s=float(menu.compute_s[0, decision.option]) if lifts else 0.0,
-        reason=decision.reason[:_REASON_MAX],
+        work_s=float(menu.compute_s[0, decision.option]) * lifters if lifts else 0.0,
+        reason=decision.reason[:_REASON_MAX] if lifts or choice.enhancer == PLAIN else GAINS_NOTHING,
     )
 
 
-def best_lift(prices: PriceList, segment: int, before: EdgeChoice, owned: frozenset[str]) -> EdgeChoice | None:
+def best_lift(
+    prices: PriceList, segment: int, before: EdgeChoice, owned: frozenset[str], lifters: int
+) -> EdgeChoice | None:
     """What more can be made of bytes that are here, by weights that are: None where that is not worth while."""
     column = {choice: index for index, choice in enumerate(prices.choices)}
     rendition = prices.rendition_ids.index(before.rendition)
@@ -70,9 +76,9 @@ def best_lift(prices: PriceList, segment: int, before: EdgeChoice, owned: frozen
     gain = quality - float(prices.quality[segment, plain_of(prices)[rendition]])
     if not gain >= GAIN_MIN:
         return None
-    compute_s = float(prices.compute_s[segment, column[best]])
+    work_s = float(prices.compute_s[segment, column[best]]) * lifters
     return msgspec.structs.replace(
-        before, enhancer=best.enhancer, gain=gain, quality=quality, compute_s=compute_s, reason="lifted for the next"
+        before, enhancer=best.enhancer, gain=gain, quality=quality, work_s=work_s, reason="lifted for the next"
     )
 
 

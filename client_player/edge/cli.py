@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import os
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from abr.finite_range import FiniteRange
 
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+if TYPE_CHECKING:
+    from abr.core.device import DeviceProfile
+    from client_player.edge.assembly import EdgeRequest
+    from enhancers.profiling.energy import WatchedMeter
+
 _LATENCY_S = 0.08
 """Of --backhaul-kbps, as of traces that tell none."""
 
@@ -28,6 +35,13 @@ _LATENCY_S = 0.08
 @click.option("--controller", default="toprung", help="Who decides; may be FILE.py:CLASS.")
 @click.option("--profile", type=FILE, help="Profile of this machine.  [default: what `toprung profile` left behind]")
 @click.option("--lifters", type=click.IntRange(1, 256), help="Segments to lift at once.  [default: one for two cores]")
+@click.option(
+    "--kwh-per-gb", type=FiniteRange(0, 1e6), default=1.0, help="Energy that a gigabyte saved on the line may take."
+)
+@click.option("--redis-url", default="", help="Share lifts with the other nodes of this site, through this Redis.")
+@click.option("--peer-url", default="", help="Where the other nodes reach this one.  [default: where it listens]")
+@click.option("--warm", multiple=True, metavar="TITLE", help="Only lift this title into the cache, ahead of time.")
+@click.option("--ray", metavar="ADDRESS", help="--warm on a Ray cluster: local, auto or ray://HOST:PORT.")
 @click.option("--log-level", default="info", help="debug, info, warning or error.")
 def edge(
     origin: str,
@@ -42,6 +56,11 @@ def edge(
     controller: str,
     profile: Path | None,
     lifters: int | None,
+    kwh_per_gb: float,
+    redis_url: str,
+    peer_url: str,
+    warm: tuple[str, ...],
+    ray: str | None,
     log_level: str,
 ) -> None:
     """Mirror an origin over a thin line: fetch low rungs and weights once, lift them here, serve any player.
@@ -54,19 +73,21 @@ def edge(
     from abr.simulation.trace_formats import read_trace
     from abr.simulation.traces import constant
     from client_player.cli import allowed_families, can_enhance, own_profile
-    from client_player.edge.run import EdgeRequest, serve
+    from client_player.edge.assembly import EdgeRequest
+    from client_player.edge.run import check, serve
     from server.logging_setup import configure
 
+    if ray and not warm:
+        raise InputError("--ray is for --warm: a node that serves lifts by itself.")
     if backhaul_kbps and trace:
         raise InputError("Give one of --backhaul-kbps and --trace: both say how fast the line to the origin is.")
     shaped = read_trace(trace) if trace else constant(backhaul_kbps * 1000, _LATENCY_S) if backhaul_kbps else None
     allowed = allowed_families(families)
-    enhancing = bool(allowed) and can_enhance()
     request = EdgeRequest(
         origin=origin,
         cache=cache,
         cache_bytes_max=int(cache_gb * 1e9),
-        profile=own_profile(profile) if enhancing else None,
+        profile=None,
         families=allowed,
         lifters=lifters or max(1, (os.cpu_count() or 1) // 2),
         controller=controller,
@@ -74,6 +95,36 @@ def edge(
         backhaul=shaped,
         host=host,
         port=port,
+        kwh_per_gb_max=kwh_per_gb,
+        redis_url=redis_url,
+        peer_url=peer_url,
     )
+    check(request)
     configure(log_level, as_json=False)
+    if bool(allowed) and can_enhance() and (measured := own_profile(profile)) is not None:
+        request = replace(request, profile=measured, meter=_meter(measured))
+    if warm:
+        _warm(request, warm, ray)
+        return
     asyncio.run(serve(request, click.echo))
+
+
+def _warm(request: EdgeRequest, titles: tuple[str, ...], ray: str | None) -> None:
+    from abr.jobs.pool import make_pool
+    from client_player.edge.warm import Warmed, warm
+
+    def tell(found: Warmed) -> None:
+        failed = f", {found.failed} could not be" if found.failed else ""
+        lifted = f"{found.lifted} of {found.segments} segments are lifted{failed}"
+        click.echo(f"{found.title}: {lifted}; {found.cpu_s:.0f} CPU-seconds")
+
+    at_once = None if ray else request.lifters
+    asyncio.run(warm(request, titles, lambda: make_pool(ray, at_once, lambda *_progress: None), tell))
+
+
+def _meter(profile: DeviceProfile) -> WatchedMeter:
+    """What this machine's energy is read from; watched at rest for a moment."""
+    from abr.core.energy import assumed_power
+    from enhancers.profiling.energy import find_meter
+
+    return find_meter(profile.power or assumed_power(profile.device.cores))

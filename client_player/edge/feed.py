@@ -14,7 +14,8 @@ from abr.core.options import Choice, menu_of
 from abr.core.title import segment_file
 from abr.errors import FormatError, ToprungError
 from abr.records import dumps, loads
-from client_player.edge.choice import EdgeChoice, best_lift, choose
+from client_player.edge.accounting.balance import Loss
+from client_player.edge.choice import GAINS_NOTHING, EdgeChoice, best_lift, choose
 from client_player.edge.origin.mirror import DOCUMENT_WORTH
 from client_player.edge.origin.titles import MirroredTitle
 from client_player.edge.playheads import Playheads, Viewer
@@ -46,11 +47,16 @@ class TitleFeed:
     def __init__(self, title: MirroredTitle, shop: Workshop) -> None:
         self.title, self._shop = title, shop
         self.playheads = Playheads(title.start_s)
-        self._lifts = TitleLifts(title, shop, self.playheads)
+        self.lifts = TitleLifts(title, shop, self.playheads)
         self._preparing = SharedTasks[EdgeChoice]()
         self._choices: dict[int, EdgeChoice] = {}
         self._last: Choice | None = None
         self._memory: tuple[float, ...] = ()
+
+    @property
+    def rendition(self) -> int:
+        """What was last decided to come over the backhaul; the lowest before that."""
+        return self._last.rendition if self._last is not None else 0
 
     async def answer(self, segment: int, viewer: Viewer) -> SegmentAnswer:
         """The best that there is of a segment by the time that the viewer needs it.
@@ -60,12 +66,12 @@ class TitleFeed:
         choice = await self._prepare_once(segment, viewer.buffer_at(self._shop.clock.now_s()))
         choice = await self._improve(segment, choice)
         if choice.lifts:
-            if self._lifts.key(segment) not in self._shop.cache:
-                await self._lifts.wait(segment, choice, viewer)
-            if (body := await self._shop.cache.get(self._lifts.key(segment))) is not None:
+            if not await self.lifts.have(segment, choice):
+                await self.lifts.wait(segment, choice, viewer)
+            if (body := await self._shop.cache.get(self.lifts.key(segment))) is not None:
                 return SegmentAnswer(body=body, form="lifted", choice=choice)
         plain = await self._shop.mirror.lasting(self._video_path(segment, choice), "video")
-        is_late = choice.lifts and self._lifts.can_lift(segment)
+        is_late = choice.lifts and self.lifts.can_lift(segment)
         return SegmentAnswer(body=plain.body, form="late" if is_late else "plain", choice=choice)
 
     async def feed(self) -> None:
@@ -81,20 +87,28 @@ class TitleFeed:
                     log.info("%s, segment %d: %s", self.title.title.id, segment, error)
                     break
             choice = await self._improve(segment, choice)
-            if choice.lifts and self._lifts.key(segment) not in shop.cache:
-                self._lifts.order(segment, choice)
+            if choice.lifts and not await self.lifts.have(segment, choice):
+                self.lifts.order(segment, choice)
         await asyncio.sleep(REST_S)
+
+    async def prepare_ahead(self, segment: int) -> EdgeChoice:
+        """Decide and fetch a segment for who will come some time; it is lifted if its bytes can be, at no cost of line.
+
+        Raises OriginAwayError, DownloadError.
+        """
+        choice = await self._prepare_once(segment, AHEAD_S)
+        return await self._lift_further(segment, choice)
 
     def take_over(self, before: TitleFeed) -> None:
         """Go on where the feed of the same media was, whose tables were others: what was decided stays so."""
         self.playheads, self._choices = before.playheads, before._choices
-        self._lifts = TitleLifts(self.title, self._shop, self.playheads)
+        self.lifts = TitleLifts(self.title, self._shop, self.playheads)
         self._last, self._memory = before._last, before._memory
 
     async def close(self) -> None:
         """Give up what is under way."""
         await self._preparing.close()
-        await self._lifts.weights.close()
+        await self.lifts.close()
 
     async def _prepare_once(self, segment: int, buffer_s: float) -> EdgeChoice:
         """Decide a segment and have its bytes here, once however many ask.
@@ -106,25 +120,30 @@ class TitleFeed:
         return await self._preparing.run(segment, lambda: self._prepare(segment, buffer_s))
 
     async def _prepare(self, segment: int, buffer_s: float) -> EdgeChoice:
-        known = self._choices.get(segment) or await self._kept_choice(segment)
-        choice = known or await self._decide(segment, buffer_s)
+        choice = self._choices.get(segment) or await self._decided_before(segment)
+        choice = choice or await self._agree(segment, await self._decide(segment, buffer_s))
+        is_lifted = choice.lifts and await self.lifts.have(segment, choice)
         await self._fetch(segment, choice)
-        if known is None:
+        self._choices[segment] = choice
+        if self._choice_key(segment) not in self._shop.cache:
             await self._keep(segment, choice)
-        else:
-            self._choices[segment] = known
-        if choice.lifts and self._lifts.key(segment) not in self._shop.cache:
-            self._lifts.order(segment, choice)
+        if choice.lifts and not is_lifted:
+            self.lifts.order(segment, choice)
         return choice
 
     async def _improve(self, segment: int, choice: EdgeChoice) -> EdgeChoice:
         """A segment that was sent as it came, to somebody who could not wait, is lifted for those who come after."""
-        if choice.lifts or not self.playheads.was_sent(segment) or not self._lifts.can_lift(segment):
+        return await self._lift_further(segment, choice) if self.playheads.was_sent(segment) else choice
+
+    async def _lift_further(self, segment: int, choice: EdgeChoice) -> EdgeChoice:
+        if choice.lifts or not self.lifts.can_lift(segment):
             return choice
-        better = best_lift(self._shop.pricing.prices(self.title), segment, choice, self._lifts.weights.owned)
+        pricing = self._shop.pricing
+        better = best_lift(pricing.prices(self.title), segment, choice, self.lifts.weights.owned, pricing.lifters)
         if better is None:
             return choice
         await self._keep(segment, better)
+        await self._shop.site.revise(self._choice_key(segment), dumps(better))
         return better
 
     async def _keep(self, segment: int, choice: EdgeChoice) -> None:
@@ -133,9 +152,9 @@ class TitleFeed:
 
     async def _decide(self, segment: int, buffer_s: float) -> EdgeChoice:
         """By the node's controller, as a player would ask it. In a thread, since it may compute a plan first."""
-        pricing, can_lift = self._shop.pricing, self._lifts.can_lift(segment)
+        pricing, can_lift = self._shop.pricing, self.lifts.can_lift(segment)
         prices = pricing.prices(self.title) if can_lift else pricing.plain_prices(self.title)
-        menu = menu_of(prices, segment, HORIZON, self._lifts.weights.owned)
+        menu = menu_of(prices, segment, HORIZON, self.lifts.weights.owned)
         observation = Observation(
             now_s=self._shop.clock.now_s(),
             menu=menu,
@@ -149,13 +168,23 @@ class TitleFeed:
         )
         decision = await asyncio.to_thread(decide, self._shop.controller, observation)
         self._last, self._memory = menu.choices[decision.option], decision.memory
-        return choose(menu, decision, prices.rendition_ids)
+        choice = choose(menu, decision, prices.rendition_ids, pricing.lifters)
+        if (loss := self._shop.ledger.loss) is not None or choice.reason == GAINS_NOTHING:
+            self._shop.metrics.declined.labels(str(loss or Loss.GAIN)).inc()
+        return choice
 
-    async def _kept_choice(self, segment: int) -> EdgeChoice | None:
-        """What an earlier process decided."""
-        kept = await self._shop.cache.get(self._choice_key(segment))
+    async def _decided_before(self, segment: int) -> EdgeChoice | None:
+        """What an earlier process decided, or another node."""
+        key = self._choice_key(segment)
+        return self._read(await self._shop.cache.get(key)) or self._read(await self._shop.site.decided(key))
+
+    async def _agree(self, segment: int, mine: EdgeChoice) -> EdgeChoice:
+        """One decision for the site: the first."""
+        return self._read(await self._shop.site.agree(self._choice_key(segment), dumps(mine))) or mine
+
+    def _read(self, kept: bytes | None) -> EdgeChoice | None:
         try:
-            choice = loads(kept, EdgeChoice, what=self._choice_key(segment)) if kept is not None else None
+            choice = loads(kept, EdgeChoice, what="A decided segment") if kept is not None else None
         except FormatError:
             return None
         is_known = choice is not None and choice.rendition in {each.id for each in self.title.title.renditions}
@@ -163,7 +192,7 @@ class TitleFeed:
 
     async def _fetch(self, segment: int, choice: EdgeChoice) -> None:
         """The segment's bytes, unless it is lifted already, and the sound that goes with it, as one download."""
-        is_lifted = choice.lifts and self._lifts.key(segment) in self._shop.cache
+        is_lifted = choice.lifts and self.lifts.key(segment) in self._shop.cache
         picture = None if is_lifted else self._video_path(segment, choice)
         came = await run_both(self._get(picture, "video"), self._get_sound(segment))
         if downloads := [timing for timing in came if timing is not None]:
@@ -180,7 +209,7 @@ class TitleFeed:
 
     def _is_here(self, segment: int, choice: EdgeChoice) -> bool:
         cache, sound = self._shop.cache, self._sound_path(segment)
-        is_lifted = choice.lifts and self._lifts.key(segment) in cache
+        is_lifted = choice.lifts and self.lifts.key(segment) in cache
         return (is_lifted or self._video_path(segment, choice) in cache) and (sound is None or sound in cache)
 
     def _video_path(self, segment: int, choice: EdgeChoice) -> str:

@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 
 from abr.core.enhancement import ENHANCEMENTS_FILE
 from abr.core.title import TITLE_FILE
+from abr.protocols.edge_api import EnhanceAt, EnhanceAtRequest
+from client_player.edge.enhance_at import Place, choose_place, gain_of
 from client_player.edge.feed import SegmentAnswer, TitleFeed
 from client_player.edge.origin.titles import MirroredTitle, Titles
 from client_player.edge.workshop import Workshop
@@ -75,6 +77,28 @@ class Node:
             return await self._shop.mirror.document(where)
         raise RequestError(404, "There is nothing here that an edge node mirrors.")
 
+    async def enhance_at(self, title_id: str, asked: EnhanceAtRequest) -> tuple[EnhanceAt, str]:
+        """Where the pictures of a device are to be enhanced, and why.
+
+        Raises OriginAwayError, DownloadError, FormatError.
+        """
+        title, shop = await self.titles.get(title_id), self._shop
+        known = self._feeds.get(title.key)
+        rendition = known[0].rendition if known is not None else 0
+        device = await asyncio.to_thread(title.options.price, asked.profile, families=asked.families)
+        place, reason = choose_place(
+            Place(
+                device_gain=gain_of(device, rendition),
+                edge_gain=gain_of(shop.pricing.prices(title), rendition) if shop.ledger.loss is None else 0.0,
+                last_hop_bps=asked.throughput_bps,
+                lifted_bps=max(each.average_bps for each in title.title.renditions),
+                backlog_s=shop.queue.backlog_s,
+                wish=asked.profile.wish,
+            )
+        )
+        shop.metrics.placed.labels(str(place)).inc()
+        return place, reason
+
     def exposition(self) -> bytes:
         """The metrics, with what is so at this moment."""
         shop, metrics = self._shop, self._shop.metrics
@@ -85,6 +109,8 @@ class Node:
         for fault in ("damaged", "evicted", "refused"):
             metrics.cache_faults.labels(fault).set(getattr(shop.cache, fault))
         metrics.origin_up.set(shop.mirror.origin_up)
+        metrics.pays.set(shop.ledger.loss is None)
+        metrics.site_up.set(shop.site.is_shared)
         return metrics.exposition()
 
     @asynccontextmanager

@@ -11,16 +11,18 @@ from abr.core.device import Measurement
 from abr.core.enhancement import Offer, PlanOffer
 from abr.core.title import Rendition, segment_file
 from abr.errors import ToprungError
+from client_player.edge.accounting.saved_bytes import bytes_of_equal_quality
 from client_player.edge.choice import EdgeChoice
 from client_player.edge.lifts.lift_process import LiftError
 from client_player.edge.lifts.lift_queue import LiftOrder
-from client_player.edge.lifts.lifting import SEGMENT_MAX_S, LiftJob
+from client_player.edge.lifts.lifting import SEGMENT_MAX_S, LiftedSegment, LiftJob
 from client_player.edge.origin.backhaul import OriginAwayError
 from client_player.edge.origin.mirror import MEDIA_WORTH
 from client_player.edge.origin.titles import MirroredTitle
 from client_player.edge.origin.weights import TitleWeights
 from client_player.edge.playheads import Playheads, Viewer
 from client_player.edge.workshop import Workshop
+from server.concurrency.shared_task import SharedTasks
 from server.ingest.cmaf import INIT_FILE
 
 RESERVE_S = 1.0
@@ -39,16 +41,26 @@ class TitleLifts:
     def __init__(self, title: MirroredTitle, shop: Workshop, playheads: Playheads) -> None:
         self._title, self._shop, self._playheads = title, shop, playheads
         self.weights = TitleWeights(title, shop.mirror, shop.cache)
+        self._finding = SharedTasks[bool]()
         self._failures = 0
 
     def can_lift(self, segment: int) -> bool:
-        """Whether this segment may be lifted at all. A title whose weights cannot be used is left as it came."""
+        """Whether this segment may be lifted at all, now. A title whose weights cannot be used is left as it came."""
+        if self._shop.ledger.loss is not None:
+            return False
         is_short = self._title.title.segment_duration_s[segment] <= SEGMENT_MAX_S
         return is_short and self._failures < _FAILURES_MAX and not self.weights.refused
 
     def key(self, segment: int) -> str:
         """The name of a lifted segment in the cache."""
         return f"{self._title.key}edge/{segment_file(segment)}"
+
+    async def have(self, segment: int, choice: EdgeChoice) -> bool:
+        """Whether a segment is here, lifted; another node's lift is fetched from there."""
+        key, site = self.key(segment), self._shop.site
+        if key in self._shop.cache or not site.is_shared:
+            return key in self._shop.cache
+        return await self._finding.run(key, lambda: self._take(key, choice))
 
     def order(self, segment: int, choice: EdgeChoice) -> LiftOrder | None:
         """The order to lift a segment; None where it would come too late for everybody, or cannot be done yet."""
@@ -59,10 +71,12 @@ class TitleLifts:
         order = LiftOrder(
             key=self.key(segment),
             gain=choice.gain,
-            cost_s=choice.compute_s * self._shop.lifters.at_once,
+            cost_s=choice.work_s,
             due=partial(self._playheads.due, segment=segment),
             later=partial(self._playheads.later, segment),
             work=partial(self._lift, segment, choice),
+            claim=partial(self._shop.site.claim, self.key(segment)),
+            follow=partial(self._follow, segment, choice),
         )
         return self._shop.queue.submit(order) if order.worth(self._shop.clock.now_s()) > 0 else None
 
@@ -77,27 +91,73 @@ class TitleLifts:
 
     async def _lift(self, segment: int, choice: EdgeChoice) -> None:
         """Raises LiftError."""
+        is_here = False
         try:
-            job = await self._job(segment, choice)
-            began_s = self._shop.clock.now_s()
-            lifted = await self._shop.lifters.lift(job)
+            await self._lift_here(segment, choice)
+            is_here = True
+        finally:
+            await self._shop.site.release(self.key(segment), is_here=is_here)
+
+    async def _lift_here(self, segment: int, choice: EdgeChoice) -> None:
+        shop, cpu_s = self._shop, 0.0
+        try:
+            job = await self.job(segment, choice)
+            began_s = shop.clock.now_s()
+            shop.ledger.energy.begin()
+            try:
+                lifted = await shop.lifters.lift(job)
+                cpu_s = lifted.cpu_s
+            finally:
+                energy_j = shop.ledger.energy.end(cpu_s)
         except ToprungError as error:
             self._failures += not isinstance(error, OriginAwayError)
             raise LiftError(str(error)) from error
-        await self._shop.cache.put(self.key(segment), lifted.body, MEDIA_WORTH + choice.gain)
-        took_s = self._shop.clock.now_s() - began_s
-        self._shop.pricing.learn(choice.compute_s * self._shop.lifters.at_once, took_s)
-        self._shop.metrics.lift_s.observe(took_s)
-        self._shop.metrics.lift_cpu_s.inc(lifted.cpu_s)
-        self._shop.metrics.lifted_media_s.inc(self._title.title.segment_duration_s[segment])
+        await self.keep(segment, choice, lifted, energy_j)
+        took_s = shop.clock.now_s() - began_s
+        shop.pricing.learn(choice.work_s, took_s)
+        shop.metrics.lift_s.observe(took_s)
         log.info("%s: lifted by %s in %.2f s", self.key(segment), choice.enhancer, took_s)
+
+    async def keep(self, segment: int, choice: EdgeChoice, lifted: LiftedSegment, energy_j: float) -> None:
+        """A lifted segment goes into the cache, and what it took into the books."""
+        await self._shop.cache.put(self.key(segment), lifted.body, MEDIA_WORTH + choice.gain)
+        title = self._title.title
+        plain_bytes = bytes_of_equal_quality(self._shop.pricing.prices(self._title), segment, choice.quality)
+        self._shop.ledger.lifted(
+            media_s=title.segment_duration_s[segment],
+            cpu_s=lifted.cpu_s,
+            energy_j=energy_j,
+            saved_bytes=plain_bytes - title.rendition(choice.rendition).segment_bytes[segment],
+        )
+
+    async def _follow(self, segment: int, choice: EdgeChoice) -> bool:
+        await self._shop.site.until_released(self.key(segment))
+        return await self.have(segment, choice)
+
+    async def _take(self, key: str, choice: EdgeChoice) -> bool:
+        if (body := await self._shop.site.find(key)) is None:
+            return False
+        await self._shop.cache.put(key, body, MEDIA_WORTH + choice.gain)
+        await self._shop.site.release(key, is_here=True)
+        return True
+
+    async def close(self) -> None:
+        """Give up what is under way."""
+        await self._finding.close()
+        await self.weights.close()
 
     def _can_begin(self, segment: int, choice: EdgeChoice) -> bool:
         _, offer = self._named(choice)
-        return self.can_lift(segment) and offer is not None and self.weights.has(offer)
+        rendition = self._title.title.rendition(choice.rendition)
+        if offer is None or self._measured(offer, rendition) is None:
+            return False
+        return self.can_lift(segment) and self.weights.has(offer)
 
-    async def _job(self, segment: int, choice: EdgeChoice) -> LiftJob:
-        """Raises LiftError for a choice that the title's tables no longer know, OriginAwayError, DownloadError."""
+    async def job(self, segment: int, choice: EdgeChoice) -> LiftJob:
+        """What a lifter needs, fetched where it is not here.
+
+        Raises LiftError for a choice that the title's tables no longer know, OriginAwayError, DownloadError.
+        """
         title = self._title.title
         rendition = title.rendition(choice.rendition)
         plan, offer = self._named(choice)

@@ -45,6 +45,7 @@ from client_player.session_log import SessionLog, to_downloaded_event
 from client_player.source import speed_drift
 from client_player.source.base import Source, SourceListener
 from client_player.source.discovery import find_manifest, find_title
+from client_player.source.enhance_place import placed_manifest
 from client_player.source.live_session import LiveSource, open_live_source, spread_title
 from client_player.source.local_session import open_local
 from client_player.source.server_session import open_server_source
@@ -230,6 +231,10 @@ async def _open_source(context: _SessionContext) -> Source:
     listener = _source_listener(clock, log)
     if request.local:
         manifest_url = await find_manifest(request.url, request.title, context.direct)
+        if request.profile is not None and request.families:
+            manifest_url = await placed_manifest(
+                manifest_url, request.profile, request.families, pool=context.pool, transport=context.direct
+            )
         clock.start()
         local = await open_local(to_local_request(request, manifest_url), transport=transport, listener=listener)
         log.append(to_started_event(request, local.title.id, "local", request.controller))

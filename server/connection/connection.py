@@ -10,7 +10,6 @@ from aiohttp import web
 
 from server.connection.aiohttp_handler import AiohttpHandler, make_handler, missing_bytes
 from server.connection.eager_coroutine import EagerCoroutine
-from server.connection.fast_path import FastPath
 from server.connection.fast_request import FastRequest, read_fast_request
 from server.connection.socket_writer import SocketWriter
 from server.rate_limits import RateLimits
@@ -19,12 +18,20 @@ from server.settings import Settings
 log = logging.getLogger("toprung.connection")
 
 
+class FastAnswers(Protocol):
+    """Answers requests without aiohttp (`server.connection.fast_path`)."""
+
+    async def answer(self, request: FastRequest, writer: SocketWriter) -> None:
+        """Raises, before it has sent anything, for all that aiohttp must say."""
+        ...
+
+
 class ConnectionOwner(Protocol):
     """What a connection needs of the listener that took it in."""
 
     settings: Settings
     limits: RateLimits
-    fast_path: FastPath | None
+    fast_path: FastAnswers | None
     aiohttp_server: web.Server
     connections: set[Connection]
 
@@ -103,7 +110,7 @@ class Connection(asyncio.Protocol):
             self._request_began_s = self._received_s
             self._answer(fast_path, request, data)
 
-    def _answer(self, fast_path: FastPath, request: FastRequest, data: bytes) -> None:
+    def _answer(self, fast_path: FastAnswers, request: FastRequest, data: bytes) -> None:
         assert self._writer is not None
         self._writer.has_begun = False
         self._request = data

@@ -12,8 +12,8 @@ import hiredis
 
 from server.experiments.tally import WIDTH, Change, Tally
 from server.redis_client import Argument, RedisClient
+from server.redis_url import without_password
 from server.sessions.store import StoreError
-from server.settings import without_password
 
 KEPT_S = 90 * 86_400
 """Tallies are kept for this long after they last grew."""

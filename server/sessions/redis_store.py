@@ -21,9 +21,9 @@ from abr.errors import InputError
 from server.clock import Clock
 from server.lru_cache import LruCache
 from server.redis_client import Argument, RedisClient
+from server.redis_url import without_password
 from server.sessions.state import SessionState, dumps_state, loads_state
 from server.sessions.store import DamagedStateError, StoreError, VersionedState
-from server.settings import without_password
 
 _NAMES = "toprung"
 TIMEOUT_S = 0.25

@@ -9,20 +9,24 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from edge_process import edge_process
+from film import film_version, measured_device, small_film_library
 from prometheus import DOCKER, Prometheus, promtool, running_prometheus
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as prometheus_text
 from serve_process import ask, clean_environment, served
 from serving import CHUNK_FILE, device_profile, enhanced_library
+from waiting import wait_until
 
 from abr.core.events import Downloaded, Ended, EventBatch, Failed, Playing, Shown, Stalled, Started, Stepped
 from abr.records import dumps
+from client_player.edge.metrics import EdgeMetrics
 from server.media.library import Library
 from server.monitoring.prometheus_export import shared_metrics, worker_ended
 
@@ -93,13 +97,37 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def watched(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     """Prometheus, after it saw a real player and one more of our viewers come and go."""
     folder = tmp_path_factory.mktemp("prometheus")
-    with running_prometheus(urlsplit(server).netloc, folder) as prometheus:
+    with (
+        edge_of_film(folder) as (edge, version),
+        running_prometheus(urlsplit(server).netloc, folder, edge) as prometheus,
+    ):
+        prometheus.wait(lambda: prometheus.query("toprung_edge_origin_up"), "the edge node")
+        watch_lifted(f"http://{edge}/", version)
         prometheus.wait(lambda: prometheus.query("sum(toprung_viewer_vmaf_count) == 1"), "the first viewer")
         play = [sys.executable, "-m", "abr", "play", server, "--title", "bbb", "--speed", "max", "--out", str(folder)]
         subprocess.run(play, check=True, capture_output=True, env=clean_environment() | {"OMP_NUM_THREADS": "1"})
         watch(server)
         prometheus.wait(lambda: prometheus.query("sum(toprung_viewer_vmaf_count) == 5"), "a player's three segments")
         yield prometheus
+
+
+@contextmanager
+def edge_of_film(folder: Path) -> Iterator[tuple[str, str]]:
+    """A node that can lift: its host and port, and the version of its film."""
+    measured_device(folder / "cache", times=0.05)
+    library = small_film_library(folder)
+    with served("--library", str(library)) as origin, edge_process(origin, folder) as (url, _):
+        yield urlsplit(url).netloc, film_version(library)
+
+
+def watch_lifted(url: str, version: str) -> None:
+    """Viewers who come again and again until a segment is lifted."""
+
+    def is_lifted() -> bool:
+        answers = [ask(f"{url}titles/film/v-{version}/edge/1.m4s", User_Agent=f"{viewer}") for viewer in range(3)]
+        return all(headers["Toprung-Enhancer"] != "none" for _, _, headers in answers)
+
+    wait_until(is_lifted, "a lifted segment")
 
 
 def dashboard_queries() -> list[tuple[str, str, str]]:
@@ -115,6 +143,7 @@ def dashboard_queries() -> list[tuple[str, str, str]]:
 def test_every_metric_on_a_dashboard_or_in_a_rule_is_in_a_scrape(server):
     _, text, _ = ask(f"{server}metrics")
     there = {sample.name for family in prometheus_text(text.decode()) for sample in family.samples}
+    there |= set(EdgeMetrics().registry._names_to_collectors)
     named = {name for _, _, expression in dashboard_queries() for name in NAME.findall(expression)}
     assert len(named) > 30
     assert {"toprung_promised_quality_sum", "toprung_viewer_quality_sum", "toprung_viewer_quality_bucket"} <= named
@@ -187,7 +216,7 @@ def test_the_dashboard_shows_viewers_first_and_finds_its_datasource():
     (file,) = DASHBOARDS
     panels = json.loads(file.read_text())["panels"]
     rows = [panel["title"] for panel in panels if panel["type"] == "row"]
-    assert rows == ["Viewers", "Network", "Decisions", "Enhancers", "Server"]
+    assert rows == ["Viewers", "Network", "Decisions", "Enhancers", "Server", "Edge nodes"]
     provisioned = (DOCKER / "grafana" / "provisioning" / "datasources" / "prometheus.yaml").read_text()
     used = {panel["datasource"]["uid"] for panel in panels if panel["type"] != "row"}
     assert used == set(re.findall(r"uid: (\w+)", provisioned))

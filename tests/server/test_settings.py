@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from abr.errors import FormatError, InputError
-from server.settings import Settings, dumps_toml, layered, without_password
+from server.redis_url import without_password
+from server.settings import Settings, dumps_toml, layered
 
 
 def write(folder, text: str):

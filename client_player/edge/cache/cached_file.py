@@ -16,7 +16,7 @@ from abr.errors import FormatError
 from abr.records import Record, dumps, loads
 
 _DIGITS = 64
-_LABEL_MAX_BYTES = 2048
+LABEL_MAX_BYTES = 2048
 
 
 class Label(Record, frozen=True):
@@ -47,7 +47,7 @@ def unpack(data: bytes, key: str) -> bytes:
 def read_label(path: Path) -> Label:
     """What a file says that it is; its bytes are not checked. Raises FormatError, OSError."""
     with path.open("rb") as file:
-        head = file.read(_LABEL_MAX_BYTES)
+        head = file.read(LABEL_MAX_BYTES)
     line, found, _ = head[_DIGITS + 1 :].partition(b"\n")
     if not found:
         raise FormatError(f"{path} is no cached file: it has no label.")

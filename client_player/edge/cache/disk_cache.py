@@ -94,6 +94,17 @@ class DiskCache:
         self._memory.put(key, body, len(body))
         return body
 
+    async def packed(self, key: str) -> bytes | None:
+        """The whole file as it lies on the disk, its digest before it; None when it is not there."""
+        if (body := await self.get(key)) is None:
+            return None
+        entry = self._entries.get(key)
+        return await asyncio.to_thread(pack, Label(key=key, worth=entry.worth if entry else 0.0), body)
+
+    def keys(self) -> list[str]:
+        """Of all files on the disk."""
+        return list(self._entries)
+
     async def put(self, key: str, body: bytes, worth: float) -> None:
         """Keep a file. What the disk refuses stays in memory for a while, and is fetched or made anew after that.
 

@@ -26,9 +26,15 @@ class Outcome(StrEnum):
     """What became of an order."""
 
     LIFTED = "lifted"
+    SHARED = "shared"
+    """Another node of the site has lifted it."""
     LATE = "late"
     """It could not have been done in time for anybody."""
     FAILED = "failed"
+
+
+async def _at_once() -> bool:
+    return True
 
 
 @dataclass(kw_only=True, eq=False)
@@ -36,7 +42,8 @@ class LiftOrder:
     """A segment to be lifted. gain: VMAF points. cost_s: seconds that a lifter is busy with it.
 
     due: for each viewer on the way to it, when it is played, given the time. later: viewers that may come some time.
-    work: does it; raises LiftError.
+    work: does it; raises LiftError. claim: whether this node is to do it, or another does. follow: waits for that
+    other, and tells whether the lifted segment is here then.
     """
 
     key: str
@@ -45,9 +52,12 @@ class LiftOrder:
     due: Callable[[float], Iterable[float]]
     later: Callable[[], float]
     work: Callable[[], Awaitable[None]]
+    claim: Callable[[], Awaitable[bool]] = _at_once
+    follow: Callable[[], Awaitable[bool]] = _at_once
     done: asyncio.Event = field(default_factory=asyncio.Event)
     outcome: Outcome | None = None
     began_s: float | None = None
+    is_elsewhere: bool = False
 
     def worth(self, now_s: float) -> float:
         """Points times viewers in time, per second of work."""
@@ -66,6 +76,7 @@ class LiftQueue:
         self._at_once, self._clock, self._on_outcome = at_once, clock, on_outcome
         self._orders: dict[str, LiftOrder] = {}
         self._news = asyncio.Event()
+        self._following: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
         """Orders that wait or are under way."""
@@ -79,7 +90,7 @@ class LiftQueue:
     def backlog_s(self) -> float:
         """How long the lifters have to do with what is ordered."""
         now_s = self._clock.now_s()
-        return sum(order.left_s(now_s) for order in self._orders.values()) / self._at_once
+        return sum(order.left_s(now_s) for order in self._orders.values() if not order.is_elsewhere) / self._at_once
 
     def submit(self, order: LiftOrder) -> LiftOrder:
         """Have a segment lifted; an order of this name that is there already stands for it."""
@@ -99,7 +110,8 @@ class LiftQueue:
         if order.began_s is not None:
             return order.left_s(now_s)
         worth = order.worth(now_s)
-        first = (o for o in self._orders.values() if o is not order and (o.began_s or o.worth(now_s) > worth))
+        others = (o for o in self._orders.values() if o is not order and not o.is_elsewhere)
+        first = (o for o in others if o.began_s is not None or o.worth(now_s) > worth)
         return sum(other.left_s(now_s) for other in first) / self._at_once + order.cost_s
 
     @asynccontextmanager
@@ -109,14 +121,18 @@ class LiftQueue:
         try:
             yield
         finally:
-            for task in workers:
+            tasks = [*workers, *self._following]
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _work(self) -> None:
         while True:
             order = await self._take()
             try:
+                if not await order.claim():
+                    self._follow(order)
+                    continue
                 await order.work()
                 self._close(order, Outcome.LIFTED)
             except LiftError as error:
@@ -125,6 +141,20 @@ class LiftQueue:
             except Exception as error:
                 log.exception("%s: %s", order.key, type(error).__name__)
                 self._close(order, Outcome.FAILED)
+
+    def _follow(self, order: LiftOrder) -> None:
+        order.is_elsewhere = True
+        task = asyncio.create_task(self._await_other(order))
+        self._following.add(task)
+        task.add_done_callback(self._following.discard)
+
+    async def _await_other(self, order: LiftOrder) -> None:
+        """Until another node has lifted it; it waits for a lifter here again if that came to nothing."""
+        if await order.follow():
+            self._close(order, Outcome.SHARED)
+            return
+        order.is_elsewhere, order.began_s = False, None
+        self._news.set()
 
     async def _take(self) -> LiftOrder:
         """The order that is worth most, once there is one. Those that have become too late go."""

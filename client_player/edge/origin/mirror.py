@@ -1,4 +1,4 @@
-"""The origin's files, each fetched once: from the cache, or over the backhaul and then into the cache."""
+"""The origin's files, each fetched once: from the cache, from another node, or over the backhaul."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from abr.core.control import Download
 from abr.virtual_time import SessionClock
 from client_player.edge.cache.disk_cache import DiskCache
 from client_player.edge.origin.backhaul import Backhaul
+from client_player.edge.site.site import Site, made_once
 from client_player.transport.http import DOCUMENT_MAX_BYTES, SEGMENT_MAX_BYTES, DownloadError
 from server.concurrency.shared_task import SharedTasks
 from server.lru_cache import LruCache
@@ -45,8 +46,8 @@ class _Seen:
 class Mirror:
     """Files of the origin below `titles/`, by their path there, which is their key in the cache too."""
 
-    def __init__(self, backhaul: Backhaul, cache: DiskCache, clock: SessionClock) -> None:
-        self._backhaul, self._cache, self._clock = backhaul, cache, clock
+    def __init__(self, backhaul: Backhaul, cache: DiskCache, clock: SessionClock, site: Site) -> None:
+        self._backhaul, self._cache, self._clock, self._site = backhaul, cache, clock, site
         self._fetching = SharedTasks[Fetched]()
         self._seen = LruCache[str, _Seen](_SEEN_MAX)
 
@@ -92,11 +93,16 @@ class Mirror:
         await self._fetching.close()
 
     async def _fetch(self, path: str, kind: str, worth: float, size_max_bytes: int, sha256: str) -> Fetched:
-        reply = await self._backhaul.get(f"titles/{path}", kind, max_bytes=size_max_bytes)
-        if sha256 and hashlib.sha256(reply.body).hexdigest() != sha256:
-            raise DownloadError(f"{path} does not have the SHA-256 that the title's table names; it is not used.")
-        await self._cache.put(path, reply.body, worth)
-        return Fetched(body=reply.body, timing=reply.timing)
+        async with made_once(self._site, path) as made:
+            if made is not None:
+                fetched = Fetched(body=made)
+            else:
+                reply = await self._backhaul.get(f"titles/{path}", kind, max_bytes=size_max_bytes)
+                fetched = Fetched(body=reply.body, timing=reply.timing)
+            if sha256 and hashlib.sha256(fetched.body).hexdigest() != sha256:
+                raise DownloadError(f"{path} does not have the SHA-256 that the title's table names; it is not used.")
+            await self._cache.put(path, fetched.body, worth)
+        return fetched
 
     async def _renew(self, path: str, kept: bytes | None) -> Fetched:
         seen, now_s = self._seen.get(path), self._clock.now_s()

@@ -5,36 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from eager import __file__ as eager_file
+from edge_process import edge_process
 from film import film_library, measured_device
-from serve_process import ask, clean_environment, served
+from serve_process import ask, served
 from titles import prepared_title
 
 from abr.errors import InputError
 from client_player.edge.cli import edge
-
-EDGE = (sys.executable, "-m", "abr", "edge", "--port", "0", "--log-level", "error", "--lifters", "1")
-
-
-@contextmanager
-def running(origin: str, folder: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    command = (*EDGE, "--origin", origin, "--cache", str(folder / "kept"), "--controller", f"{eager_file}:Eager")
-    environment = clean_environment() | {"XDG_CACHE_HOME": str(folder / "cache")}
-    with subprocess.Popen(command, text=True, stdout=subprocess.PIPE, env=environment) as process:
-        try:
-            assert process.stdout is not None
-            url = process.stdout.readline().strip()
-            assert url.startswith("http://")
-            yield url, process
-        finally:
-            process.send_signal(signal.SIGTERM)
 
 
 def lifters_of(process: subprocess.Popen[str]) -> list[int]:
@@ -64,9 +46,9 @@ def test_lifters_are_replaced_and_a_node_killed_in_the_middle_of_a_lift_leaves_n
     tmp_path: Path,
 ) -> None:
     library, (title, _) = film_library(tmp_path), prepared_title()
-    measured_device(tmp_path / "cache")
+    measured_device(tmp_path / "cache", times=0.05)
     with served("--library", str(library)) as origin:
-        with running(origin, tmp_path) as (url, process):
+        with edge_process(origin, tmp_path) as (url, process):
             at = f"{url}titles/film/v-{title.version}/edge/"
             assert [ask(f"{at}{number}.m4s", User_Agent="tv")[0] for number in (1, 2)] == [200, 200]
             (first,) = lifters_of(process)
@@ -80,7 +62,7 @@ def test_lifters_are_replaced_and_a_node_killed_in_the_middle_of_a_lift_leaves_n
         while is_lifter(lifter):
             assert time.monotonic() < limit_s, "the lifter has outlived its node"
             os.sched_yield()
-        with running(origin, tmp_path) as (url, process):
+        with edge_process(origin, tmp_path) as (url, process):
             at = f"{url}titles/film/v-{title.version}/edge/"
             answers = [ask(f"{at}{number}.m4s", User_Agent="tv") for number in (1, 2, 3)]
             assert [status for status, *_ in answers] == [200] * 3
@@ -92,7 +74,10 @@ def test_lifters_are_replaced_and_a_node_killed_in_the_middle_of_a_lift_leaves_n
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--origin", "ftp://x/"), "http"),
+        (("--origin", "nonsense"), "--origin is 'nonsense'; give the URL of a Toprung server, such as http://"),
+        (("--origin", "ftp://x/"), "--origin is 'ftp://x/'; give the URL of a Toprung server"),
+        (("--origin", "http://localhost:1/", "--peer-url", "10.0.0.7"), "--peer-url is '10.0.0.7'; give the URL of"),
+        (("--origin", "http://localhost:1/", "--redis-url", "http://x/"), "it takes redis://"),
         (("--origin", "http://localhost:1/", "--backhaul-kbps", "800", "--trace", __file__), "Give one of"),
         (("--origin", "http://localhost:1/", "--controller", "bolla"), "Did you mean 'bola'"),
     ],

@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 from edge_nodes import StockViewer, edge
-from film import film_library, own_device
+from film import own_device, small_film_library
 from lifted import PLAN_EXITS, PLAN_NAME, planned_library
 from served import serving
 from viewers import EAGER, FAST_MACHINE, of_kind
@@ -50,7 +50,7 @@ def lumas(path: Path) -> list[np.ndarray]:  # type: ignore[type-arg]
 @pytest.mark.parametrize("kind", ["tier", "plan"])
 def test_node_and_device_make_the_same_pictures(tmp_path: Path, kind: str) -> None:
     library, title, name, profile = (
-        (film_library(tmp_path), "film", "generic-low", own_device())
+        (small_film_library(tmp_path), "film", "generic-low", own_device())
         if kind == "tier"
         else (planned_library(tmp_path), "bbb", PLAN_NAME, planning_device())
     )

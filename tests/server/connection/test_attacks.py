@@ -19,7 +19,7 @@ from serving import FAST_PATH
 
 from server import rate_limits
 from server.app import create_app
-from server.connection import listener
+from server.connection import accepting, listener
 from server.logging_setup import not_about_bad_http
 from server.rate_limits import RateLimits, TokenBucket
 from server.settings import Settings
@@ -33,7 +33,7 @@ SECRET = "never-to-be-told"
 
 @pytest.fixture(autouse=True)
 def sweep_often(monkeypatch) -> None:
-    monkeypatch.setattr(listener, "SWEEP_S", 0.05)
+    monkeypatch.setattr(accepting, "SWEEP_S", 0.05)
 
 
 @pytest.fixture

@@ -6,11 +6,12 @@ import shutil
 from pathlib import Path
 
 from msgspec.structs import replace
-from titles import CLIP, prepared_title
+from titles import CLIP, prepared_title, small_library
+from titles import TITLE_ID as BBB
 
 from abr.core.device import Device, DeviceProfile, Measurement
 from abr.core.enhancement import ENHANCEMENTS_FILE, EnhancementTable, EnhancerEntry, Family, Tier
-from abr.core.title import TITLE_FILE, Quality
+from abr.core.title import TITLE_FILE, Quality, Title, load_title
 from abr.records import dumps_pretty
 from enhancers.measurement.device_profile import weights_hash
 from enhancers.measurement.publish import generic_offer
@@ -22,7 +23,21 @@ GAIN_VMAF = 9.0
 
 def film_library(folder: Path, clip: Path = CLIP) -> Path:
     """The library: the short clip as the title `film`, its 180p lifted by the generic network of tier low."""
-    title, source = prepared_title(clip)
+    return _film_of(*prepared_title(clip), folder)
+
+
+def small_film_library(folder: Path) -> Path:
+    """The same at 640x360, where lifting takes a quarter of the time."""
+    library = small_library()
+    return _film_of(library.title(BBB), library.root / BBB, folder)
+
+
+def film_version(library: Path) -> str:
+    """The version of its media."""
+    return load_title(library / TITLE_ID).version
+
+
+def _film_of(title: Title, source: Path, folder: Path) -> Path:
     target = folder / "titles" / TITLE_ID
     shutil.copytree(source, target)
     title = replace(title, id=TITLE_ID, source=replace(title.source, name=f"{TITLE_ID}.mp4"))
@@ -42,14 +57,17 @@ def film_library(folder: Path, clip: Path = CLIP) -> Path:
     return folder / "titles"
 
 
-def measured_device(cache: Path) -> None:
-    """Leaves in a user's cache folder what `toprung profile` would: a device that runs tier low in 8 ms a frame."""
+def measured_device(cache: Path, times: float = 1.0) -> None:
+    """Leaves in a user's cache folder what `toprung profile` would: a device that runs tier low in 8 ms a frame.
+
+    times: as long as that. A node that is told to be quick lifts on a busy machine too.
+    """
     (cache / "toprung").mkdir(parents=True)
-    (cache / "toprung" / f"device-{weights_hash()[:16]}.json").write_bytes(dumps_pretty(own_device()))
+    (cache / "toprung" / f"device-{weights_hash()[:16]}.json").write_bytes(dumps_pretty(own_device(times)))
 
 
-def own_device() -> DeviceProfile:
-    """The profile of that device."""
+def own_device(times: float = 1.0) -> DeviceProfile:
+    """The profile of that device. times: as long as it takes for a frame."""
     speeds = tuple(
         Measurement(
             architecture=str(catalog.architecture(scale, Tier.LOW)),
@@ -57,8 +75,8 @@ def own_device() -> DeviceProfile:
             height_px=180,
             backend="openvino-int8",
             threads=1,
-            p50_ms=7.0,
-            p95_ms=8.0,
+            p50_ms=7.0 * times,
+            p95_ms=8.0 * times,
         )
         for scale in (2.0, 4.0)
     )

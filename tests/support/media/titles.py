@@ -99,6 +99,18 @@ def small_clip() -> Path:
     return path
 
 
+@cache
+def small_library() -> Library:
+    """The small clip as the title `bbb` of 180p and 360p, with sound. Kept as `prepared_library` is."""
+    root = Path(tempfile.gettempdir()) / f"toprung-test-small-{os.getuid()}-{_fingerprint(SMALL_CLIP)}"
+    root.mkdir(mode=0o700, exist_ok=True)
+    library, recipe = Library(root / "library"), msgspec.structs.replace(RECIPE, heights_px=(180, 360), vmaf_every=44)
+    with (root / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        prepare_title(SMALL_CLIP, library, recipe, title_id=TITLE_ID)
+    return library
+
+
 def prepare_small_title(root: Path) -> None:
     """The small clip as the title `bbb` of 180p and 360p, below `root`."""
     prepare_title(

@@ -14,8 +14,9 @@ from film import own_device
 from abr.core.device import DeviceProfile
 from abr.core.enhancement import Family
 from abr.simulation.traces import Trace
+from client_player.edge.assembly import KWH_PER_GB_MAX, EdgeRequest
 from client_player.edge.lifts.lifting import LiftedSegment, Lifter, LiftJob
-from client_player.edge.run import EdgeRequest, edge_node
+from client_player.edge.run import edge_node
 from client_player.source.mpd import Presentation, loads_mpd
 
 EAGER = f"{Path(__file__).parents[1] / 'viewers' / 'eager.py'}:Eager"
@@ -90,6 +91,7 @@ async def edge(
     controller: str = EAGER,
     cache_bytes_max: int = 1 << 30,
     held: bool = False,
+    kwh_per_gb_max: float = KWH_PER_GB_MAX,
 ) -> AsyncIterator[Edge]:
     """A node with a cache in `cache`. held: nothing is lifted until its lifters may."""
     lifters = Lifters()
@@ -104,6 +106,7 @@ async def edge(
         lifters=1,
         controller=controller,
         backhaul=backhaul,
+        kwh_per_gb_max=kwh_per_gb_max,
     )
     async with edge_node(request, lifters) as url:
         yield Edge(url, lifters)

@@ -65,12 +65,14 @@ class Prometheus:
 
 
 @contextmanager
-def running_prometheus(target: str, folder: Path) -> Iterator[Prometheus]:
-    """One that scrapes `target` (host:port) twice a second and evaluates the shipped rules."""
+def running_prometheus(target: str, folder: Path, *others: str) -> Iterator[Prometheus]:
+    """One that scrapes targets (host:port) twice a second and evaluates the shipped rules. others: not servers."""
+    jobs = {"toprung": [target], "toprung-edge": list(others)}
+    scraped = [{"job_name": job, "static_configs": [{"targets": targets}]} for job, targets in jobs.items()]
     (folder / "prometheus.yml").write_text(
         "global: {scrape_interval: 500ms, evaluation_interval: 500ms}\n"
         f"rule_files: [{DOCKER / 'prometheus' / 'toprung.rules.yml'}]\n"
-        f"scrape_configs: [{{job_name: toprung, static_configs: [{{targets: ['{target}']}}]}}]\n"
+        f"scrape_configs: {json.dumps(scraped)}\n"
     )
     port = free_port()
     options = (
