@@ -112,7 +112,7 @@ def test_what_is_there_is_not_sent_again_and_what_is_broken_off_is_gone_on_with(
     before = objects_there(tmp_path / "out" if where == "folder" else to)
     assert len(before) == first["objects"] == first["sent"]
     again = publish(library, to)
-    assert 0 < again["sent"] < 20 < first["sent"], "tables and manifests alone"
+    assert 0 < again["sent"] < 30 < first["sent"], "tables and manifests alone"
     segment = f"bbb/v-{load_title(library / 'bbb').version}/video/180p/seg-00002.m4s"
     if where == "folder":
         (tmp_path / "out" / segment).write_bytes(b"half")

@@ -164,9 +164,10 @@ def test_a_node_whose_lifts_do_not_pay_says_so_and_serves_titles_as_they_come(
     async def main() -> None:
         async with serving(str(library)) as origin, edge(origin, tmp_path / "kept", kwh_per_gb_max=0.0) as node:
             await StockViewer(node, "film").play()
-            assert len(node.lifters.jobs) == 2
+            lifts = len(node.lifters.jobs)
+            assert lifts in (1, 2), "the second may have been ordered before the first was known not to pay"
             again = await StockViewer(node, "film").play()
-            assert again.enhancers[0] == "none" and len(node.lifters.jobs) == 2, "else it is lifted for the next"
+            assert again.enhancers[0] == "none" and len(node.lifters.jobs) == lifts, "else it is lifted for the next"
             assert await node.metric("toprung_edge_lifting_pays") == 0
             assert await node.metric('toprung_edge_lifting_pauses_total{reason="energy"}') == 1
             assert await node.metric('toprung_edge_lift_energy_joules_total{source="model"}') > 0
