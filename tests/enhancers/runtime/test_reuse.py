@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import low_frames
-from titles import CLIP
+from titles import CLIP, SMALL_CLIP
 
 from abr.core.enhancement import Tier
 from abr.errors import FormatError
@@ -204,7 +204,7 @@ def test_the_profile_measures_frames_as_they_are_played_most_without_the_network
 def test_the_bench_says_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "_FRAMES", 25)
     monkeypatch.setattr(bench, "_EVERIES", (1, 4))
-    options = [str(CLIP), "--skip", "10", "--seconds", "0.1", "--json"]
+    options = [str(SMALL_CLIP), "--skip", "10", "--seconds", "0.1", "--json"]
     found = json.loads(CliRunner().invoke(bench_reuse, options, catch_exceptions=False).stdout)
     whole, some = found["kept"]
     assert whole["vmaf_kept"] == pytest.approx(1)
