@@ -47,6 +47,7 @@ SubtitleRole = Literal["subtitle", "caption", "forced-subtitle", "commentary"]
 Version = Annotated[str, Meta(pattern=r"^([0-9a-f]{16})?$")]
 
 TITLE_FILE = "title.json"
+CHAPTERS_FILE = "chapters.json"
 
 
 class PanelFigures(Record, frozen=True):

@@ -14,7 +14,7 @@ from abr.records import Record
 
 GAIN_MIN = 1.0
 """VMAF points. A lift that brings less is not worth its processor time, and the loss of encoding once more."""
-GAINS_NOTHING = f"the lift would gain less than {GAIN_MIN:g} point"
+_GAINS_NOTHING = f"the lift would gain less than {GAIN_MIN:g} point"
 _REASON_MAX = 256
 
 Points = Annotated[float, Meta(ge=-200, le=200)]
@@ -54,7 +54,7 @@ def choose(menu: Menu, decision: Decision, rendition_ids: tuple[str, ...], lifte
         gain=quality - plain if lifts else 0.0,
         quality=quality if lifts else plain,
         work_s=float(menu.compute_s[0, decision.option]) * lifters if lifts else 0.0,
-        reason=decision.reason[:_REASON_MAX] if lifts or choice.enhancer == PLAIN else GAINS_NOTHING,
+        reason=decision.reason[:_REASON_MAX] if lifts or choice.enhancer == PLAIN else _GAINS_NOTHING,
     )
 
 

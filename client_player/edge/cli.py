@@ -12,12 +12,12 @@ import click
 
 from abr.finite_range import FiniteRange
 
-FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 if TYPE_CHECKING:
     from abr.core.device import DeviceProfile
     from client_player.edge.assembly import EdgeRequest
     from enhancers.profiling.energy import WatchedMeter
 
+FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 _LATENCY_S = 0.08
 """Of --backhaul-kbps, as of traces that tell none."""
 
@@ -101,7 +101,7 @@ def edge(
     )
     check(request)
     configure(log_level, as_json=False)
-    if bool(allowed) and can_enhance() and (measured := own_profile(profile)) is not None:
+    if allowed and can_enhance() and (measured := own_profile(profile)) is not None:
         request = replace(request, profile=measured, meter=_meter(measured))
     if warm:
         _warm(request, warm, ray)

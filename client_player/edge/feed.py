@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from abr.controllers import HORIZON
 from abr.controllers.guard import decide
 from abr.core.control import Download, Observation
+from abr.core.enhancement import PLAIN
 from abr.core.options import Choice, menu_of
 from abr.core.title import segment_file
 from abr.errors import FormatError, ToprungError
 from abr.records import dumps, loads
 from client_player.edge.accounting.balance import Loss
-from client_player.edge.choice import GAINS_NOTHING, EdgeChoice, best_lift, choose
+from client_player.edge.choice import EdgeChoice, best_lift, choose
 from client_player.edge.origin.mirror import DOCUMENT_WORTH
 from client_player.edge.origin.titles import MirroredTitle
 from client_player.edge.playheads import Playheads, Viewer
@@ -169,8 +170,11 @@ class TitleFeed:
         decision = await asyncio.to_thread(decide, self._shop.controller, observation)
         self._last, self._memory = menu.choices[decision.option], decision.memory
         choice = choose(menu, decision, prices.rendition_ids, pricing.lifters)
-        if (loss := self._shop.ledger.loss) is not None or choice.reason == GAINS_NOTHING:
-            self._shop.metrics.declined.labels(str(loss or Loss.GAIN)).inc()
+        loss = self._shop.ledger.loss
+        if loss is None and self._last.enhancer != PLAIN and not choice.lifts:
+            loss = Loss.GAIN
+        if loss is not None:
+            self._shop.metrics.declined.labels(str(loss)).inc()
         return choice
 
     async def _decided_before(self, segment: int) -> EdgeChoice | None:

@@ -9,14 +9,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from abr.core.enhancement import ENHANCEMENTS_FILE
-from abr.core.title import TITLE_FILE
+from abr.core.title import CHAPTERS_FILE, TITLE_FILE
 from abr.protocols.edge_api import EnhanceAt, EnhanceAtRequest
 from client_player.edge.enhance_at import Place, choose_place, gain_of
 from client_player.edge.feed import SegmentAnswer, TitleFeed
 from client_player.edge.origin.titles import MirroredTitle, Titles
 from client_player.edge.workshop import Workshop
 from server.errors import RequestError
-from server.ingest.manifests.hls import CHAPTERS_FILE
 from server.media.versions import split_version
 
 FEEDS_MAX = 64

@@ -157,11 +157,10 @@ def _share_scaling(encoders: Sequence[_RungEncoder]) -> list[_RungEncoder]:
     top_px = encoders[-1].rung.pixels
     for place, encoder in enumerate(encoders):
         rung = encoder.rung
-        same = [
-            other for other in encoders[:place] if other.rung.pixels == rung.pixels and other.rung.codec != rung.codec
-        ]
+        before = (each for each in encoders[:place] if each.rung.codec != rung.codec)
+        same = next((each for each in before if each.rung.pixels == rung.pixels), None)
         larger = [other for other in encoders if other.rung.height_px >= 2 * rung.height_px]
-        nearest = same[0] if same else min(larger, key=lambda other: other.rung.pixels, default=None)
+        nearest = same or min(larger, key=lambda other: other.rung.pixels, default=None)
         if nearest is None or nearest.rung.pixels == top_px:
             first.append(encoder)
         else:

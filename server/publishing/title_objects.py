@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from abr.core.enhancement import ENHANCEMENTS_FILE
-from abr.core.title import TITLE_FILE, Title, segment_file
+from abr.core.title import CHAPTERS_FILE, TITLE_FILE, Title, segment_file
 from abr.errors import FormatError, InputError, StorageError
 from server.media.library import Library, path_in
 from server.media.live_title import load_live
@@ -24,7 +24,7 @@ from server.media.versions import (
 )
 
 _MORE_FOLDERS = ("subtitles", "enhancers")
-_TABLES = (ENHANCEMENTS_FILE, TITLE_FILE, "chapters.json")
+_TABLES = (ENHANCEMENTS_FILE, TITLE_FILE, CHAPTERS_FILE)
 _ENTRIES = ("master", "manifest")
 """What players are given."""
 

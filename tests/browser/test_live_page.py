@@ -84,6 +84,14 @@ ARRIVALS = """import("/web/player/edge/arrivals.js").then(({ Arrivals, heldMs })
 })"""
 
 
+OFFERS = """import("/web/player/profile.js").then(({ jobFor, offersMore }) => {
+    const [low, medium, high] = [2, 5, 10].map((depth) => jobFor(`plain-m${depth}c32x2d2`, 160, 90));
+    const larger = jobFor("plain-m2c32x2d2", 320, 180);
+    return [[[low], [medium]], [[low], [larger]], [[low], [low, high]], [[low, high], [low]], [[low], [low]]].map(
+        ([before, wanted]) => offersMore(before, wanted));
+})"""
+
+
 async def test_the_page_plays_what_is_left_of_a_stream_that_has_ended(tmp_path: Path):
     source = ("testsrc2=size=320x180:rate=25:duration=6[out0];sine=duration=6[out1]", "--format", "lavfi")
     with live(tmp_path, *source, *LADDER, "--measure-share", "0", "--name", "cam") as process:
@@ -96,7 +104,9 @@ async def test_the_page_plays_what_is_left_of_a_stream_that_has_ended(tmp_path: 
         assert "has not been measured" in await page.tab.inner_text("#device")
         log = await log_of(page)
         words, arrivals = await page.tab.evaluate(LEARNING), await page.tab.evaluate(ARRIVALS)
+        offers_more = await page.tab.evaluate(OFFERS)
     assert page.complaints == []
     assert words == "Playing live, 6.1 s behind the stream; learning: +2.1 since start."
+    assert offers_more == [True, True, True, False, False], "as many others are more, too"
     assert arrivals == [250, 150, 52, 20000, 12.5, 0], "the waits between chunks are not the network's"
     assert [event.segment for event in of_kind(log, Decided)] == [0, 1, 2, 3, 4, 5]

@@ -33,7 +33,7 @@ class Outcome(StrEnum):
     FAILED = "failed"
 
 
-async def _at_once() -> bool:
+async def _always() -> bool:
     return True
 
 
@@ -52,8 +52,8 @@ class LiftOrder:
     due: Callable[[float], Iterable[float]]
     later: Callable[[], float]
     work: Callable[[], Awaitable[None]]
-    claim: Callable[[], Awaitable[bool]] = _at_once
-    follow: Callable[[], Awaitable[bool]] = _at_once
+    claim: Callable[[], Awaitable[bool]] = _always
+    follow: Callable[[], Awaitable[bool]] = _always
     done: asyncio.Event = field(default_factory=asyncio.Event)
     outcome: Outcome | None = None
     began_s: float | None = None

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 
 import msgspec
 
-from abr.core.title import AudioTrack, Chapter, Rendition, SubtitleTrack, Thumbnails, sheet_file
+from abr.core.title import CHAPTERS_FILE, AudioTrack, Chapter, Rendition, SubtitleTrack, Thumbnails, sheet_file
 from abr.media.languages import UNKNOWN
 from server.ingest.audio import CHANNELS as STEREO
 from server.ingest.audio import SURROUND_NAME, surround_id
 from server.ingest.manifests.shown import Shown, peak_bps
 
 THUMBNAILS_FILE = "thumbnails.m3u8"
-CHAPTERS_FILE = "chapters.json"
 DESCRIBES_VIDEO = "public.accessibility.describes-video"
 DESCRIBES_SOUNDS = "public.accessibility.transcribes-spoken-dialog,public.accessibility.describes-music-and-sound"
 

@@ -9,7 +9,7 @@ from pathlib import PurePath
 from xml.etree import ElementTree
 
 from abr.core.enhancement import ENHANCEMENTS_FILE
-from abr.core.title import Rendition, Title, segment_file
+from abr.core.title import CHAPTERS_FILE, Rendition, Title, segment_file
 from abr.media.video_codecs import codec_of
 from server.ingest.audio import FRAME_SAMPLES, frame_ends
 from server.ingest.cmaf import INIT_FILE, standalone_init_file
@@ -30,7 +30,6 @@ from server.ingest.manifests.dash import (
     xml,
 )
 from server.ingest.manifests.hls import (
-    CHAPTERS_FILE,
     THUMBNAILS_FILE,
     chapters_json,
     chapters_line,

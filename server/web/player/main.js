@@ -10,7 +10,7 @@ import { Health } from "./health.js";
 import { load, watchOffers } from "./live.js";
 import { Link, NETWORKS } from "./link.js";
 import { Preview } from "./preview.js";
-import { HOPELESS, UNMEASURED, fitting, jobs, keptUp, measure, nameOf, settled } from "./profile.js";
+import { HOPELESS, UNMEASURED, fitting, jobs, keptUp, measure, offersMore, settled } from "./profile.js";
 import { Session, json } from "./session.js";
 import { hint, status } from "./status.js";
 import { BUFFER_S } from "./stream.js";
@@ -109,12 +109,11 @@ async function pick() {
 
 /** A live title offers other enhancers by now: measure what is new, and lift by them. */
 async function offered(mine, { title, table, live }) {
-  const before = new Set(mine.wanted.map(nameOf));
+  const before = mine.wanted;
   Object.assign(mine, { title, table, live, wanted: jobs(title, table) });
   if (showing?.session.loaded === mine) showing.session.offered(table, live.learnt);
   // One after the other: two measurements at once would each find half a device.
-  if (mine.wanted.some((job) => !before.has(nameOf(job))))
-    mine.measuring = mine.measuring.then(() => measureBeside(mine));
+  if (offersMore(before, mine.wanted)) mine.measuring = mine.measuring.then(() => measureBeside(mine));
   else if (mine.measured) text("device", sayDevice(mine));
 }
 

@@ -27,7 +27,13 @@ export const jobFor = (name, widthPx, heightPx, frames = HOPELESS, carries = nul
 });
 
 /** A network at a size, as a text of its own. */
-export const nameOf = ({ name, widthPx, heightPx }) => `${name}@${widthPx}x${heightPx}`;
+const nameOf = ({ name, widthPx, heightPx }) => `${name}@${widthPx}x${heightPx}`;
+
+/** Whether some network is among these jobs that was not among those before. */
+export function offersMore(before, wanted) {
+  const known = new Set(before.map(nameOf));
+  return wanted.some((job) => !known.has(nameOf(job)));
+}
 
 /** All networks that a title offers and this page runs, for whole segments or in frame plans, cheapest first. */
 export function jobs(title, table) {
