@@ -6,6 +6,10 @@ BIN    := $(VENV)/bin
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 TORCH := $(shell sed -n 's/.*"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 
+TESTS := $(BIN)/pytest -q
+# Three for two cores: players and live streams run in real time, and wait more than they work.
+WORKERS ?= $(shell echo $$(( ($$(getconf _NPROCESSORS_ONLN) * 3 + 1) / 2 )))
+
 .DEFAULT_GOAL := help
 .PHONY: help install demo demo-live test check docs lint-web players bench fuzz soak compose-check clean
 
@@ -55,7 +59,7 @@ test: check  ## check, then every test (Redis, Prometheus, nginx, Chromium and n
 	@{ command -v redis-server && command -v prometheus && PATH="$$PATH:/usr/sbin" command -v nginx; } >/dev/null \
 		|| sh tests/support/install_programs.sh redis-server prometheus nginx-light
 	@sh tests/support/install_browser.sh
-	@echo $(BIN)/pytest -q -n auto --dist loadscope; $(BIN)/pytest -q -n auto --dist loadscope || { [ $$? -eq 1 ] && echo "Once more what failed, alone:" && $(BIN)/pytest -q --last-failed; }
+	@echo $(TESTS) -n $(WORKERS) --dist loadscope; $(TESTS) -n $(WORKERS) --dist loadscope || { [ $$? -eq 1 ] && echo "Once more what failed, alone:" && $(TESTS) --last-failed; }
 
 players: $(VENV)/.developing  ## every stock player × standard and server-driven manifests, in a real Chromium (FILM=client_player/sample/bbb_60s.mp4: a minute of it)
 	@sh tests/support/install_browser.sh
