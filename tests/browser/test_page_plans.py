@@ -98,6 +98,27 @@ MEASURE = """async ([title, table, adapter]) => {
 }"""
 """By a worker that says 300 ms for every network: what the page has timed, and what it makes of it."""
 
+VISITS = """async () => {
+  const { jobFor, measure } = await import("/web/player/profile.js");
+  localStorage.clear();
+  const timed = [];
+  let nowMs = 0;
+  const thread = { async ask(task, { name } = {}) {
+    if (task === "kinds") return [{ kind: "WebGPU", adapter: "a GPU" }];
+    timed.push(name);
+    nowMs += 15_000;
+    return { openMs: 9000, timesMs: [5, 5] };
+  } };
+  const wanted = [2, 5, 10].map((depth) => jobFor(`plain-m${depth}c32x2`, 160, 90));
+  const visits = [];
+  for (let visit = 0; visit < 3; visit++) {
+    const { measurements } = await measure(thread, wanted, 40, () => {}, () => nowMs);
+    visits.push([timed.splice(0).length, measurements.length]);
+  }
+  return visits;
+}"""
+"""Trials that take 15 s each: how many are made at each visit, and how many networks are known after it."""
+
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -126,6 +147,10 @@ async def test_the_page_reads_plans_as_python_writes_them(page: Watched) -> None
     assert "carries into segment 1" in str(await read(data, frames=[2, 7]))
     for damaged in (data[:20], b"x" + data[1:], data[:-3], data[:45] + b"!" + data[46:]):
         assert isinstance(await read(damaged), str), "what is damaged is refused"
+
+
+async def test_a_viewer_waits_no_longer_for_many_slow_trials_than_for_one_or_two(page: Watched) -> None:
+    assert await page.tab.evaluate(VISITS) == [[2, 1], [2, 3], [0, 3]], "of the first, one says whether it runs at all"
 
 
 async def test_an_exit_that_was_missed_is_begun_with_the_next_frame_that_needs_it(page: Watched) -> None:

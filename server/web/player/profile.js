@@ -8,6 +8,7 @@ import { exitsOf, plainMs, planMs } from "./plans/plans.js";
 const KEPT = "toprung.profile.1";
 const BUDGET_MS = 300; // of timing one network
 const OPEN_MS = { WebGPU: 10_000, WebGL2: 600 }; // at most, to make a network ready; WebGL2 holds the page up meanwhile
+const TRIALS_MS = 20_000; // of all networks together, at most one more than that: the others are timed at the next visit
 export const HOPELESS = 4; // frames' time: a network that would take longer is not even timed
 const SOFTWARE = /swiftshader|llvmpipe|softpipe|software|basic render/i;
 const CORE_MACS_PER_MS = 3e6; // of a software adapter at best; 1.7e6 was measured
@@ -77,9 +78,9 @@ export function keptUp(title, table, measured, frameMs) {
 /**
  * {kind, adapter, measurements}; kind is null where only plain video is to be had. What was measured before is believed.
  * Compiling for WebGL2 holds up pages of a software adapter: there only what may run on every frame is timed with it.
- * `say` hears what is being done.
+ * `say` hears what is being done. now: milliseconds.
  */
-export async function measure(thread, wanted, frameMs, say) {
+export async function measure(thread, wanted, frameMs, say, now = () => performance.now()) {
   const kinds = wanted.length ? await thread.ask("kinds") : [];
   const known = remembered(kinds);
   let pace = softwarePace(kinds); // milliseconds of a multiply-accumulate
@@ -87,10 +88,12 @@ export async function measure(thread, wanted, frameMs, say) {
   const usefulMs = (job, kind) => frameMs * (isSoftware && kind === "WebGL2" ? HOPELESS : job.frames);
   const missing = wanted.filter((job) => !isKnown(known, job, usefulMs));
   if (!kinds.length || !missing.length) return kinds.length ? known : UNMEASURED;
+  const until = now() + TRIALS_MS;
   const hopeless = pace * wanted[0].macs > HOPELESS * frameMs;
   const kind = known.kind ?? (hopeless ? kinds[0].kind : await quickest(thread, kinds, wanted[0], frameMs, say));
   const found = { kind, adapter: kinds.find((each) => each.kind === kind).adapter, measurements: known.measurements };
   for (const [index, job] of missing.entries()) {
+    if (index && now() > until) break; // a viewer waits for a picture
     say(`Measuring this device: network ${index + 1} of ${missing.length}`);
     const guessed = pace * job.macs;
     const trial = guessed > usefulMs(job, kind) ? null : await timed(thread, kind, job);
