@@ -83,7 +83,7 @@ async def assembled(request: EdgeRequest, lifters: Lifting) -> AsyncIterator[Wor
             site=site,
             clock=clock,
             controller=make_controller(request.controller),
-            pricing=EdgePricing(request.profile, request.families, lifters.at_once),
+            pricing=EdgePricing(request.profile, request.families, lifters.at_once, clock),
             lifters=lifters,
             queue=LiftQueue(lifters.at_once, clock, ledger.closed),
             metrics=metrics,

@@ -170,6 +170,7 @@ class TitleFeed:
         decision = await asyncio.to_thread(decide, self._shop.controller, observation)
         self._last, self._memory = menu.choices[decision.option], decision.memory
         choice = choose(menu, decision, prices.rendition_ids, pricing.lifters)
+        pricing.take(self.title, choice.work_s / self.title.title.segment_duration_s[segment])
         loss = self._shop.ledger.loss
         if loss is None and self._last.enhancer != PLAIN and not choice.lifts:
             loss = Loss.GAIN

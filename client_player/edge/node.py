@@ -141,7 +141,6 @@ class Node:
             known[1].cancel()
             feed.take_over(known[0])
         self._feeds[title.key] = feed, asyncio.create_task(self._keep_feeding(feed))
-        self._shop.pricing.watched = len(self._feeds)
         return feed
 
     async def _keep_feeding(self, feed: TitleFeed) -> None:
@@ -161,7 +160,6 @@ class Node:
                     task.cancel()
                     del self._feeds[key]
                     await feed.close()
-            self._shop.pricing.watched = max(1, len(self._feeds))
 
     def _count(self, title: MirroredTitle, segment: int, answer: SegmentAnswer) -> None:
         metrics = self._shop.metrics

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import IO
+from weakref import WeakValueDictionary
 
 from abr.errors import FormatError, InputError, StorageError
 from abr.files import lock_folder, write_atomically
@@ -53,6 +54,8 @@ class DiskCache:
         self._root, self._bytes_max, self._lock = folder / _FILES, bytes_max, lock
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._memory = LruCache[str, bytes](MEMORY_BYTES_MAX)
+        self._turns = WeakValueDictionary[str, asyncio.Lock]()
+        """Of keys that are being written: one at a time, or each would take the other's half-written file for its own."""
         self.size_bytes = 0
         self.damaged = self.evicted = self.refused = 0
 
@@ -112,6 +115,12 @@ class DiskCache:
         """
         if not _KEY.fullmatch(key):
             raise ValueError(f"{key!r} cannot be the name of a cached file")
+        turn = self._turns.get(key) or asyncio.Lock()
+        self._turns[key] = turn
+        async with turn:
+            await self._put(key, body, worth)
+
+    async def _put(self, key: str, body: bytes, worth: float) -> None:
         data = pack(Label(key=key, worth=worth), body)
         self.drop(key, delete=False)
         self._memory.put(key, body, len(body))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,18 @@ async def test_what_was_kept_is_there_after_a_restart_and_what_was_damaged_is_no
     assert cache.damaged == 1
     cache.close()
     assert sorted(each.name for each in path.iterdir()) == ["a"]
+
+
+async def test_a_file_that_several_keep_at_once_is_one_whole_file(tmp_path: Path) -> None:
+    cache = open_cache(tmp_path, 1 << 24)
+    bodies = [bytes([number]) * 200_000 for number in range(24)]
+    await asyncio.gather(*(cache.put(KEY, body, worth=1.0) for body in bodies))
+    assert cache.refused == 0 and cache.keys() == [KEY]
+    assert cache.size_bytes == (tmp_path / "files" / KEY).stat().st_size
+    cache.close()
+    again = reopened(tmp_path)
+    assert await again.get(KEY) in bodies and again.damaged == 0
+    again.close()
 
 
 async def test_the_least_valuable_goes_when_there_is_no_more_room(tmp_path: Path) -> None:
