@@ -24,7 +24,7 @@ from server.ingest.encode import encode_ladder
 from server.ingest.encode_settings import EncodeSettings
 from server.ingest.ladder import Rung
 
-CRF, PRESET = 20.0, "veryfast"
+CRF, PRESET = 19.0, "veryfast"
 """Of the lifted rung: a picture that was encoded once already, and is seen over a link that is wide."""
 SEGMENT_MIN_S, SEGMENT_MAX_S = 0.5, 30.0
 """What an encoder's recipe takes; shorter segments are no trouble, longer ones are not lifted."""
