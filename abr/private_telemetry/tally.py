@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import OrderedDict
+from collections.abc import Callable
 from math import isfinite
 from threading import Lock
 
@@ -50,6 +51,15 @@ class SessionTally:
         """Nobody has the sum in which this vector should have been: it is counted in the next one."""
         with self._lock:
             self._counts += vector.astype(np.int64)
+
+    def also_taking(self, listener: Callable[[AnyEvent], None]) -> Callable[[AnyEvent], None]:
+        """Tells events to the listener, and takes them."""
+
+        def tell(event: AnyEvent) -> None:
+            listener(event)
+            self.take(event)
+
+        return tell
 
     def take(self, event: AnyEvent) -> None:
         """Count an event. Those that tell of nothing in the layout are passed over."""

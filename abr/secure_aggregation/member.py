@@ -24,14 +24,14 @@ from abr.secure_aggregation.messages import (
 
 
 class Member:
-    """Holds the secrets of one member. `vector` is handed in masked; nothing else tells anything of it.
+    """Holds the secrets of one member. Its vector is handed in masked; nothing else tells anything of it.
 
     Each step takes what the server says and gives what is to be sent. It raises FormatError where the server asks for
     what would betray the vector, or for a step twice: the member then leaves the round.
     """
 
-    def __init__(self, round_id: str, vector: Words, choose: ChooseDegree = choose_degree) -> None:
-        self._round, self._vector, self._choose = round_id, vector, choose
+    def __init__(self, round_id: str, choose: ChooseDegree = choose_degree) -> None:
+        self._round, self._choose = round_id, choose
         self._seal_pair, self._mask_pair = secrets.make_key_pair(), secrets.make_key_pair()
         self._seed = os.urandom(KEY_BYTES)
         self._me = -1
@@ -61,7 +61,7 @@ class Member:
             shares=tuple(self._sealed(holder, seeds[holder], keys[holder]) for holder in holders),
         )
 
-    def mask(self, forwarded: Forwarded) -> bytes:
+    def mask(self, forwarded: Forwarded, vector: Words) -> bytes:
         """Stage 2: the vector under its own mask and those shared with each neighbour that is still there.
 
         Who of a pair has the lower number adds their mask, the other takes it off.
@@ -72,7 +72,7 @@ class Member:
             raise FormatError("The server forwards shares of members that are no neighbours, or twice.")
         if len(there) < self._threshold:
             raise FormatError("Too few neighbours are left: the sum could not be told from this vector.")
-        masked = self._vector + expand(self._seed, len(self._vector))
+        masked = vector + expand(self._seed, len(vector))
         for each in forwarded.shares:
             about = labels.sealing(self._round, each.member, self._me)
             key = secrets.agree(self._seal_pair.private, self._seal_keys[each.member], about)
@@ -82,7 +82,7 @@ class Member:
                 self._mask_keys[each.member],
                 labels.masking(self._round, self._me, each.member),
             )
-            shared = expand(seed, len(self._vector))
+            shared = expand(seed, len(vector))
             masked = masked + shared if self._me < each.member else masked - shared
         return to_bytes(masked)
 

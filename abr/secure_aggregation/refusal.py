@@ -13,6 +13,7 @@ class Fault(StrEnum):
     TWICE = "twice"
     OTHER_STAGE = "other stage"
     MALFORMED = "malformed"
+    NO_ROUND = "no round"
 
 
 class RefusedError(Exception):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from enum import StrEnum
 from random import Random
 
 import numpy as np
@@ -34,19 +33,8 @@ from abr.secure_aggregation.messages import (
     from_text,
 )
 from abr.secure_aggregation.refusal import Fault, RefusedError
+from abr.secure_aggregation.stages import Outcome, Stage
 from abr.secure_aggregation.unmasking import Opened, Unmasking
-
-
-class Stage(StrEnum):
-    """What members are asked for; the last three ask for nothing."""
-
-    JOINING = "joining"
-    SHARING = "sharing"
-    MASKING = "masking"
-    OPENING = "opening"
-    UNMASKING = "unmasking"
-    SUMMED = "summed"
-    ABANDONED = "abandoned"
 
 
 @dataclass(slots=True)
@@ -74,8 +62,9 @@ class Round:
         random: Random | None = None,
     ) -> None:
         self.id, self.words, self.stage = round_id, words, Stage.JOINING
+        self.outcome: Outcome | None = None
         self.reason = ""
-        self._cohort, self._members_max = max(cohort, MEMBERS_MIN), members_max
+        self.cohort, self._members_max = max(cohort, MEMBERS_MIN), members_max
         self._choose, self._random = choose, random
         self._members: list[_Known] = []
         self._degree = Degree(0, 0)
@@ -182,9 +171,9 @@ class Round:
     def conclude(self, *, succeeded: bool) -> None:
         """The sum is known; or a member had lied about its secrets, so that it is not."""
         if succeeded:
-            self.stage = Stage.SUMMED
+            self.stage, self.outcome = Stage.SUMMED, Outcome.SUMMED
         else:
-            self._abandon("A member's shares do not open what it has told; the round is left.")
+            self._abandon(Outcome.SPOILED, "A member's shares do not open what it has told; the round is left.")
         self._forget()
 
     def message_for(self, member: int) -> ServerMessage | None:
@@ -229,8 +218,8 @@ class Round:
                 return set()
 
     def _begin(self) -> None:
-        if self.members < self._cohort:
-            self._abandon(f"Only {self.members} joined; the round needs {self._cohort}.")
+        if self.members < self.cohort:
+            self._abandon(Outcome.FEW, f"Only {self.members} joined; the round needs {self.cohort}.")
             return
         self._degree = self._choose(self.members)
         self._graph = draw_graph(self.members, self._degree.neighbours, self._random)
@@ -240,22 +229,24 @@ class Round:
         """Whoever has not shared is left out: nobody masks with it. So are those whom too few could open."""
         self._sharers = self._openable(self._answered)
         if len(self._sharers) < MEMBERS_MIN:
-            self._abandon(f"Only {len(self._sharers)} members shared their keys; {MEMBERS_MIN} is the least.")
+            self._abandon(
+                Outcome.FEW, f"Only {len(self._sharers)} members shared their keys; {MEMBERS_MIN} is the least."
+            )
             return
         self._go_to(Stage.MASKING)
 
     def _end_masking(self) -> None:
         self._survivors = self._answered
         if self.survivors < MEMBERS_MIN:
-            self._abandon(f"Only {self.survivors} vectors came; {MEMBERS_MIN} is the least.")
+            self._abandon(Outcome.FEW, f"Only {self.survivors} vectors came; {MEMBERS_MIN} is the least.")
         elif any(self._count(member, self._survivors) < self._degree.threshold for member in self._sharers):
-            self._abandon("Too many have gone: a secret that is needed can no longer be opened.")
+            self._abandon(Outcome.UNOPENED, "Too many have gone: a secret that is needed can no longer be opened.")
         else:
             self._go_to(Stage.OPENING)
 
     def _end_opening(self) -> Unmasking | None:
         if not self.can_go_on:
-            self._abandon("Too few shares came: a secret that is needed cannot be opened.")
+            self._abandon(Outcome.UNOPENED, "Too few shares came: a secret that is needed cannot be opened.")
             return None
         self._go_to(Stage.UNMASKING)
         return Unmasking(
@@ -331,8 +322,8 @@ class Round:
     def _go_to(self, stage: Stage) -> None:
         self.stage, self._answered = stage, set()
 
-    def _abandon(self, reason: str) -> None:
-        self.stage, self.reason = Stage.ABANDONED, reason
+    def _abandon(self, outcome: Outcome, reason: str) -> None:
+        self.stage, self.outcome, self.reason = Stage.ABANDONED, outcome, reason
         self._forget()
 
     def _forget(self) -> None:

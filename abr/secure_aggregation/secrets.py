@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
 from abr.errors import FormatError
+from abr.extras import require
 from abr.secure_aggregation.messages import COMMITMENT_BYTES, KEY_BYTES
 
 _CHUNK_BYTES = 16
 """Of a secret, what one polynomial over GF(2^128) shares."""
 _NONCE = bytes(12)
+
+
+def load_libraries() -> None:
+    """Import them now rather than in the middle of a round: that reads files. Raises MissingExtraError."""
+    require("Private telemetry", "private")
+    importlib.import_module("Crypto.Protocol.SecretSharing")
+    agree(_PROBE, make_key_pair().public, b"load")
+    seal(_PROBE, b"", b"")
+    importlib.import_module("cryptography.hazmat.primitives.ciphers")
 
 
 class KeyPair(NamedTuple):

@@ -13,7 +13,8 @@ from abr.records import dumps
 from abr.secure_aggregation.member import Member
 from abr.secure_aggregation.messages import Keys, OpenedShare, to_text
 from abr.secure_aggregation.refusal import Fault, RefusedError
-from abr.secure_aggregation.round import Round, Stage
+from abr.secure_aggregation.round import Round
+from abr.secure_aggregation.stages import Stage
 
 COUNT, WORDS = 7, 5
 
@@ -24,7 +25,7 @@ class Hostile:
     def __init__(self) -> None:
         self.server = Round("r", WORDS, random=Random(1))
         self.vectors = [np.full(WORDS, 10**number, dtype=np.uint32) for number in range(COUNT)]
-        self.members = [Member("r", vector) for vector in self.vectors]
+        self.members = [Member("r") for _ in self.vectors]
 
     def refuses(self, fault: Fault, call, *arguments) -> None:
         with pytest.raises(RefusedError) as refused:
@@ -43,7 +44,7 @@ class Hostile:
             Fault.MALFORMED, self.server.join, Keys(seal_key=to_text(bytes(32)), mask_key=to_text(b"\x01" + bytes(31)))
         )
         self.server.advance()
-        self.refuses(Fault.OTHER_STAGE, self.server.join, Member("r", self.vectors[0]).keys())
+        self.refuses(Fault.OTHER_STAGE, self.server.join, Member("r").keys())
 
     def share(self) -> None:
         for number, member in enumerate(self.members):
@@ -59,7 +60,7 @@ class Hostile:
 
     def mask(self) -> None:
         for number, member in enumerate(self.members[:-1]):
-            body = member.mask(self.server.message_for(number))
+            body = member.mask(self.server.message_for(number), self.vectors[number])
             self.refuses(Fault.MALFORMED, self.server.take_masked, number, body[:-1])
             self.refuses(Fault.MALFORMED, self.server.take_masked, number, body + b"\x00")
             self.refuses(Fault.MALFORMED, self.server.take_masked, number, b"")

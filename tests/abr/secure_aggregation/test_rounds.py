@@ -12,7 +12,7 @@ from secagg_rounds import STAGES, run_round
 
 from abr.secure_aggregation.degree import MEMBERS_MIN, choose_degree
 from abr.secure_aggregation.fixed_point import FixedPoint
-from abr.secure_aggregation.round import Stage
+from abr.secure_aggregation.stages import Stage
 
 
 def vectors(count: int, words: int = 8, seed: int = 0) -> list[np.ndarray]:

@@ -24,6 +24,9 @@ CHI_SQUARE_255_AT_1_PERCENT = 310.457
 """NIST/SEMATECH e-Handbook, table of critical values, 255 degrees of freedom (by scipy: chi2.ppf(0.99, 255))."""
 
 
+VECTOR = np.arange(4, dtype=np.uint32)
+
+
 def chi_square(octets: np.ndarray) -> float:
     counts = np.bincount(octets, minlength=256)
     expected = len(octets) / 256
@@ -57,7 +60,7 @@ class Exchange:
 
     def __init__(self) -> None:
         self.server = Round("r", 4, random=Random(1))
-        self.members = [Member("r", np.arange(4, dtype=np.uint32)) for _ in range(6)]
+        self.members = [Member("r") for _ in range(6)]
         for member in self.members:
             self.server.join(member.keys())
         self.server.advance()
@@ -70,7 +73,7 @@ class Exchange:
 
     def mask(self, numbers: range) -> None:
         for number in numbers:
-            self.server.take_masked(number, self.members[number].mask(self.question(number)))
+            self.server.take_masked(number, self.members[number].mask(self.question(number), VECTOR))
         self.server.advance()
 
     def question(self, number: int = 0):
@@ -108,7 +111,7 @@ def test_a_member_does_not_mask_for_fewer_neighbours_than_open_a_secret():
     exchange.share()
     few = exchange.question().shares[:2]
     with pytest.raises(FormatError, match="Too few"):
-        exchange.first.mask(Forwarded(shares=few))
+        exchange.first.mask(Forwarded(shares=few), VECTOR)
 
 
 @pytest.mark.parametrize(

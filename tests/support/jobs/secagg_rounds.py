@@ -12,7 +12,8 @@ from abr.secure_aggregation.degree import ChooseDegree, choose_degree
 from abr.secure_aggregation.masks import Words
 from abr.secure_aggregation.member import Member
 from abr.secure_aggregation.messages import Forwarded, Keys, Openings, Roster, Shares, Survivors, loads_message
-from abr.secure_aggregation.round import Round, Stage
+from abr.secure_aggregation.round import Round
+from abr.secure_aggregation.stages import Stage
 
 STAGES = ("keys", "shares", "masked", "openings")
 
@@ -40,9 +41,9 @@ def run_round(
     members: dict[int, Member] = {}
     place_of: dict[int, int] = {}
     sent: dict[int, dict[str, bytes]] = {place: {} for place in range(len(vectors))}
-    for place, vector in enumerate(vectors):
+    for place in range(len(vectors)):
         if place not in gone.get("keys", set()):
-            member = Member("r", vector, choose)
+            member = Member("r", choose)
             body = dumps(member.keys())
             number = server.join(loads(body, Keys, what="keys"))
             members[number], place_of[number], sent[place]["keys"] = member, place, body
@@ -55,7 +56,9 @@ def run_round(
                 del members[number]
                 continue
             if not server.is_over and (question := server.message_for(number)) is not None:
-                sent[place_of[number]][stage] = _answer(server, member, number, dumps(question))
+                sent[place_of[number]][stage] = _answer(
+                    server, member, number, dumps(question), vectors[place_of[number]]
+                )
         on_stage(server)
         if server.is_over:
             break
@@ -70,13 +73,13 @@ def run_round(
     return RoundResult(server, total, sent)
 
 
-def _answer(server: Round, member: Member, number: int, question: bytes) -> bytes:
+def _answer(server: Round, member: Member, number: int, question: bytes, vector: Words) -> bytes:
     match loads_message(question):
         case Roster() as roster:
             body = dumps(member.share(roster))
             server.take_shares(number, loads(body, Shares, what="shares"))
         case Forwarded() as forwarded:
-            body = member.mask(forwarded)
+            body = member.mask(forwarded, vector)
             server.take_masked(number, body)
         case Survivors() as survivors:
             body = dumps(member.open(survivors))
