@@ -171,7 +171,12 @@ async def _start_private_rounds(
         return None
     await asyncio.to_thread(load_libraries)
     channel = channel or Channel(words=TELEMETRY.words, layout=TELEMETRY.fingerprint, listener=metrics.private)
-    pace = Pace(period_s=settings.private_period_s, stage_s=settings.private_stage_s, cohort=settings.private_cohort)
+    pace = Pace(
+        period_s=settings.private_period_s,
+        stage_s=settings.private_stage_s,
+        cohort=settings.private_cohort,
+        members_max=settings.private_cohort_max,
+    )
     return PrivateRounds(channel, pace, time.monotonic if clock is time.time else clock)
 
 

@@ -60,6 +60,8 @@ class Settings:
     """For this long players may join a cohort."""
     private_cohort: int = 20
     """Players that a cohort needs to begin, at least 5. Fewer than 5 are never summed, whoever stays."""
+    private_cohort_max: int = 200
+    """A cohort of so many is full and begins at once: what a player sends and computes grows with the cohort."""
     private_stage_s: float = 10.0
     """A player that does not answer a step of the protocol for this long is left out."""
     quality: str = "trusted"
@@ -162,9 +164,10 @@ class Settings:
         for name in _RATES:
             if not 0 <= getattr(self, name) < math.inf:
                 raise InputError(f"Setting {name} is {getattr(self, name)}; it must be 0, for no limit, or above.")
-        if self.private_cohort < MEMBERS_MIN or self.private_cohort > MEMBERS_MAX:
+        if not MEMBERS_MIN <= self.private_cohort <= self.private_cohort_max <= MEMBERS_MAX:
             raise InputError(
-                f"Setting private_cohort is {self.private_cohort}; a cohort is {MEMBERS_MIN} to {MEMBERS_MAX} players."
+                f"Settings private_cohort and private_cohort_max are {self.private_cohort} and "
+                f"{self.private_cohort_max}; a cohort is {MEMBERS_MIN} to {MEMBERS_MAX} players."
             )
         if not max(self.private_period_s, self.private_stage_s) < math.inf:
             raise InputError("Settings private_period_s and private_stage_s are seconds, not for ever.")

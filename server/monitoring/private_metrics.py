@@ -59,9 +59,11 @@ class _Sum(Collector):
         self._documentation = f"Sum over private cohorts. {first.help_text}"
         self._parts = parts
         self._totals = {start: np.zeros(counted.words, dtype=np.int64) for start, counted in parts}
+        self._has_sum = False
         registry.register(self)
 
     def add(self, total: Words) -> None:
+        self._has_sum = True
         for start, counted in self._parts:
             self._totals[start] += total[start : start + counted.words].astype(np.int64)
 
@@ -70,14 +72,15 @@ class _Sum(Collector):
         return [self._family()]
 
     def collect(self) -> Iterator[Metric]:
-        """The metric, with those of its series that tell something."""
+        """The metric, once there is a sum; with labels, those of its series that tell something."""
+        if not self._has_sum:
+            return
         family = self._family()
         for start, counted in self._parts:
             words = self._totals[start].tolist()
-            if any(words):
+            if any(words) or not counted.labels:
                 _add(family, counted, words)
-        if family.samples:
-            yield family
+        yield family
 
     def _family(self) -> HistogramMetricFamily | CounterMetricFamily:
         kind = HistogramMetricFamily if self._type == "histogram" else CounterMetricFamily

@@ -249,6 +249,7 @@ async def test_a_round_that_nobody_joined_is_as_if_it_had_not_been(client, clock
     ("over", "why"),
     [
         ({"private_cohort": 4}, "5 to 1000"),
+        ({"private_cohort": 300}, "20|200|1000"),
         ({"private_period_s": 0.0}, "above zero"),
         ({"private_stage_s": float("inf")}, "not for ever"),
         ({"private_telemetry": True, "worker_count": 2}, "one process"),
