@@ -192,7 +192,8 @@ def _hand_in(reporter: PrivateReporter, wait_s: float) -> None:
     sums = "the sum of one round" if handed_in.rounds == 1 else f"the sums of {handed_in.rounds} rounds"
     of = f"in {sums}, the last of {handed_in.survivors} players"
     if handed_in.problem:
-        click.echo(f"Private telemetry: {of if handed_in.rounds else 'not handed in'}; {handed_in.problem}", err=True)
+        what = of if handed_in.rounds else "not handed in"
+        click.echo(f"Private telemetry: {what}; {handed_in.problem.rstrip('.')}.", err=True)
     else:
         click.echo(f"Private telemetry: {of}.", err=True)
 

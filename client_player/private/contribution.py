@@ -53,7 +53,7 @@ class Contribution:
         """The vector, once it has been masked."""
         self.survivors = 0
         self.is_in = False
-        """Whether the server has taken the masked vector."""
+        """Whether the masked vector may be in the sum: it was sent, and not refused."""
 
     async def join(self) -> tuple[str, str, Member]:
         """Wait for a round that can be joined, and join it: its id, the token, and the member.
@@ -91,12 +91,14 @@ class Contribution:
                     return Part.NOT_TAKEN
                 case _:
                     answer = await asyncio.to_thread(self._answer, member, message)
+            hands_in = isinstance(answer, bytes)
+            self.is_in = self.is_in or hands_in  # before: the server's word that it is may be lost
             try:
                 await self._server.answer(round_id, token, answer)
             except RefusedAnswerError as error:
+                self.is_in = self.is_in and not hands_in
                 if error.status != 409 or not isinstance(answer, Openings):  # else others have opened enough
                     raise
-            self.is_in = self.is_in or isinstance(answer, bytes)
 
     def _answer(self, member: Member, message: Roster | Forwarded | object) -> Shares | Openings | bytes:
         """In a thread: the cryptography of a large round takes tenths of a second."""
@@ -115,9 +117,9 @@ class Contribution:
     def _check(self, view: RoundView | None) -> None:
         """Raises NotOfferedError."""
         if view is None:
-            raise NotOfferedError("Private telemetry is off at this server.")
+            raise NotOfferedError("the server takes none")
         if (view.words, view.layout) != (self._vector.words, self._vector.layout):
-            raise NotOfferedError("The server sums other histograms than this player has; they are of two versions.")
+            raise NotOfferedError("the server sums other histograms, since it is of another version")
 
 
 class NotOfferedError(Exception):

@@ -52,10 +52,11 @@ class PrivateReporter:
         self._ending.set()
         with suppress(KeyboardInterrupt):
             self._thread.join(wait_s)
-        if self._thread.is_alive():
+        is_late = self._thread.is_alive()
+        if is_late:
             self._loop.call_soon_threadsafe(self._cancel)
             self._thread.join(_AGAIN_S)
-        if not self._tally.is_empty and not self.result.problem:
+        if (is_late or not self._tally.is_empty) and not self.result.problem:
             self.result.problem = f"no cohort took the rest of it within {wait_s:.0f} s"
         return self.result
 

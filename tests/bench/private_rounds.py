@@ -7,9 +7,10 @@
 
 `vanish`: players that have each played the test title in virtual time; of them a share loses its power at one step
 of the protocol, a run for each step. `large`: long vectors of real numbers, without losses and with 30 % that vanish
-before they hand in. `growth`: bytes and processor seconds of a player at 10, 20, 40 and 80, for SecAgg+ or for SecAgg, in
-which all know all; beside them what the number of neighbours says. `memory`: larger rounds in one process. Error: ‖sum - truth‖ / ‖truth‖. Vectors are drawn
-by the players' numbers, 1 … n. Each prints one JSON object.
+before they hand in. `growth`: bytes and processor seconds of a player at 10, 20, 40 and 80, for SecAgg+ or for SecAgg,
+in which all know all; beside them what the number of neighbours says. `memory`: larger rounds in one process.
+
+Error: ‖sum - truth‖ / ‖truth‖. Vectors are drawn by the players' numbers, 1 … n. Each prints one JSON object.
 """
 
 from __future__ import annotations

@@ -67,6 +67,8 @@ async def show_round(request: web.Request) -> web.Response:
 
 async def join_round(request: web.Request) -> web.Response:
     """Take in a member with its public keys."""
+    if not get_context(request).limits.admit_session(request.remote or ""):
+        raise RequestError(429, "Too many members from this address; wait a little.", {"Retry-After": "1"})
     keys = await read_record(request, Keys, "keys")
     try:
         member, token = _rounds(request).join(request.match_info["round"], keys)

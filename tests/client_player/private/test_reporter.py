@@ -151,7 +151,7 @@ async def test_a_lone_viewer_is_told_that_no_cohort_came_and_has_told_nothing():
 async def test_a_server_that_sums_something_else_gets_nothing():
     async with server() as rounds, aiohttp.ClientSession() as pool:
         vector = Vector(words=TELEMETRY.words, layout="other", give=lambda: pytest.fail("it was given"))
-        with pytest.raises(NotOfferedError, match="two versions"):
+        with pytest.raises(NotOfferedError, match="another version"):
             await Contribution(PrivateServer(pool, rounds.url), vector).take_part()
 
 

@@ -15,17 +15,25 @@ from private_players import JSON, OCTETS, Player
 
 from abr.errors import InputError
 from abr.private_telemetry.layout import TELEMETRY
+from abr.records import dumps
+from abr.secure_aggregation.member import Member
 from abr.secure_aggregation.messages import to_text
 from server.http.problems import Problem
 from server.settings import Settings
 
 PERIOD_S, STAGE_S = 60.0, 5.0
+FULL = 9
 
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
     return replace(
-        settings, private_telemetry=True, private_period_s=PERIOD_S, private_stage_s=STAGE_S, private_cohort=5
+        settings,
+        private_telemetry=True,
+        private_period_s=PERIOD_S,
+        private_stage_s=STAGE_S,
+        private_cohort=5,
+        private_cohort_max=FULL,
     )
 
 
@@ -226,6 +234,14 @@ async def test_the_search_finds_what_a_careless_server_would_keep(client):
             _find_nothing_of([player], careless, [])
     with pytest.raises(AssertionError):
         _find_nothing_of([player], None, [f"value {player.vector[0]}"])
+
+
+async def test_a_cohort_that_is_full_begins_at_once_and_takes_nobody_else(client):
+    players = await joined(client, FULL)
+    assert (await (await client.get("/private/round")).json())["stage"] == "sharing"
+    answer = await players[0].post("members", dumps(Member("r").keys()), JSON)
+    assert answer.status == 409
+    assert "the round is sharing" in (await answer.json())["detail"]
 
 
 async def test_who_has_no_token_of_the_round_is_told_nothing_of_it(client, clock):
