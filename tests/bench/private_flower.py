@@ -123,7 +123,7 @@ class _Strategy(FedAvg):  # type: ignore[misc]
 def flower(vectors: list[np.ndarray], gone: dict[str, set[int]]) -> dict[str, Any]:
     """One round of Flower's. Its sum is its weighted mean times the clients in it, all of weight 1."""
     degree = choose_degree(len(vectors))
-    shares = min(len(vectors), degree.neighbours + 1 + (degree.neighbours + 1) % 2)
+    shares = min(len(vectors), (degree.neighbours + 1) | 1)
     context = LegacyContext(_context(0), ServerConfig(num_rounds=1), _Strategy(len(vectors)))
     context.state.config_records["config"] = ConfigRecord({"current_round": 1})
     context.state.array_records["parameters"] = compat.parameters_to_arrayrecord(

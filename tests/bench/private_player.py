@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -22,10 +23,12 @@ from abr.private_telemetry.tally import SessionTally
 from abr.secure_aggregation.degree import ChooseDegree, choose_degree, complete_degree
 from abr.secure_aggregation.fixed_point import FixedPoint
 from abr.secure_aggregation.masks import Words
+from abr.secure_aggregation.member import Member
+from abr.secure_aggregation.messages import Openings, Shares
 from client_player.private.contribution import Contribution, Vector
 from client_player.private.server import PrivateServer
 
-LIMIT, MEMBERS = 8.0, 80
+LIMIT, MEMBERS = 8.0, 160
 """Of the real numbers, and of the cohorts: the largest of both."""
 RULES: dict[str, ChooseDegree] = {"SecAgg+": choose_degree, "SecAgg": complete_degree}
 
@@ -69,6 +72,48 @@ def main(argument: str) -> None:
     print("ready", flush=True)
     sys.stdin.readline()
     print(msgspec.json.encode(asyncio.run(_take_part(errand, vector, file))).decode(), flush=True)
+
+
+class _Timed(Contribution):
+    """Knows the processor seconds of its cryptography, which runs in a thread."""
+
+    seconds = 0.0
+
+    def _answer(self, member: Member, message: object) -> Shares | Openings | bytes:
+        began_s = time.thread_time()
+        answer = super()._answer(member, message)
+        self.seconds += time.thread_time() - began_s
+        return answer
+
+
+async def together(url: str, rule: str, words: int, players: int) -> list[Told]:
+    """Many players in one process, each over HTTP by itself. seconds: of a player's cryptography alone."""
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as pool:
+        servers = [PrivateServer(pool, url) for _ in range(players)]
+        contributions = [
+            _Timed(
+                server,
+                Vector(
+                    words=words,
+                    layout="bench",
+                    give=partial(FixedPoint(LIMIT, MEMBERS).encode, numbers(number, words)),
+                ),
+                choose=RULES[rule],
+            )
+            for number, server in enumerate(servers, start=1)
+        ]
+        parts = await asyncio.gather(*(each.take_part() for each in contributions))
+    return [
+        Told(
+            part=part,
+            survivors=each.survivors,
+            sent_bytes=server.sent_bytes,
+            received_bytes=server.received_bytes,
+            seconds=each.seconds,
+            vector="",
+        )
+        for part, each, server in zip(parts, contributions, servers, strict=True)
+    ]
 
 
 def _watched(errand: Errand) -> Words:

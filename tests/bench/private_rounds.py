@@ -7,14 +7,16 @@
 
 `vanish`: players that have each played the test title in virtual time; of them a share loses its power at one step
 of the protocol, a run for each step. `large`: long vectors of real numbers, without losses and with 30 % that vanish
-before they hand in. `growth`: bytes and processor seconds of a player at 10, 20, 40 and 80, for SecAgg+ or for SecAgg,
-in which all know all; beside them what the number of neighbours says. `memory`: larger rounds in one process.
+before they hand in. `growth`: bytes and seconds of cryptography of a player at 10 to 160, who share a process, for
+SecAgg+ or for SecAgg, in which all know all; beside them what the number of neighbours says. `memory`: larger rounds
+without HTTP.
 
 Error: ‖sum - truth‖ / ‖truth‖. Vectors are drawn by the players' numbers, 1 … n. Each prints one JSON object.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -28,7 +30,7 @@ from statistics import fmean, median
 import click
 import msgspec
 import numpy as np
-from private_player import LIMIT, MEMBERS, RULES, Errand, Told, numbers
+from private_player import LIMIT, MEMBERS, RULES, Errand, Told, numbers, together
 from private_server import Post, RoundTold
 
 sys.path += [str(folder) for folder in (Path(__file__).parents[1] / "support").iterdir() if folder.is_dir()]
@@ -42,7 +44,7 @@ from abr.secure_aggregation.fixed_point import FixedPoint
 HERE = Path(__file__).parent
 STEPS = ("keys", "shares", "masked", "openings")
 CHI_SQUARE_255_AT_1_PERCENT = 310.457
-COUNTS = (10, 20, 40, 80)
+COUNTS = (10, 20, 40, 80, 160)
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -62,9 +64,16 @@ class Run(msgspec.Struct, frozen=True):
 
 
 def run(
-    players: int, *, rule: str = "SecAgg+", words: int = 0, vanish_at: str = "", gone: int = 0, period_s: float = 600.0
+    players: int,
+    *,
+    rule: str = "SecAgg+",
+    words: int = 0,
+    vanish_at: str = "",
+    gone: int = 0,
+    period_s: float = 600.0,
+    apart: bool = True,
 ) -> Run:
-    """A round between processes. words: 0 plays the test title, and sums telemetry."""
+    """A round over HTTP. words: 0 plays the test title, and sums telemetry. apart: players are a process each."""
     library = prepared_library()
     with tempfile.TemporaryDirectory() as folder:
         post = Post(
@@ -90,7 +99,7 @@ def run(
                 )
                 for number in range(1, players + 1)
             ]
-            told = _play(errands)
+            told = _play(errands) if apart else asyncio.run(together(url, rule, words, players))
             round_told = msgspec.json.decode(_line(server), type=RoundTold)
         kept = [number for number in range(1, players + 1) if number > gone or vanish_at in ("", "openings")]
         error = _error(folder, kept, words) if round_told.outcome == "summed" else float("nan")
@@ -187,10 +196,10 @@ def large(players: int, words: int) -> None:
 
 @main.command()
 @click.option("--rule", type=click.Choice(list(RULES)), default="SecAgg+")
-@click.option("--repeats", default=2)
+@click.option("--repeats", default=3)
 def growth(rule: str, repeats: int) -> None:
     """What a player sends and computes, against how many take part."""
-    runs = [[run(count, rule=rule, words=TELEMETRY.words) for _ in range(repeats)] for count in COUNTS]
+    runs = [[run(count, rule=rule, words=TELEMETRY.words, apart=False) for _ in range(repeats)] for count in COUNTS]
     click.echo(json.dumps(_grown(rule, COUNTS, runs)))
 
 
@@ -223,12 +232,11 @@ def _grown(rule: str, counts: Sequence[int], runs: Sequence[Sequence[Run]]) -> d
         "bytes_a_neighbour": float(slope),
         "r2_against_neighbours": float(residual),
         "exponents": {
-            "neighbours": exponent(counts, neighbours),
-            "bytes": exponent(counts, overhead),
-            "seconds": exponent(counts, player_s),
-            "neighbours from 40": exponent(counts[2:], neighbours[2:]),
-            "bytes from 40": exponent(counts[2:], overhead[2:]),
-            "seconds from 40": exponent(counts[2:], player_s[2:]),
+            name: {
+                f"{counts[first]} to {counts[last]}": exponent(counts[first : last + 1], values[first : last + 1])
+                for first, last in ((0, 3), (2, 3), (2, 4))
+            }
+            for name, values in (("neighbours", neighbours), ("bytes", overhead), ("seconds", player_s))
         },
         "errors": [[each.error for each in group] for group in runs],
     }
