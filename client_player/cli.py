@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from abr.core.device import DeviceProfile
     from abr.core.enhancement import Family
     from abr.media.video_codecs import VideoCodec
+    from client_player.private.reporter import PrivateReporter
     from client_player.session.request import PlayRequest
     from client_player.session.run import SessionOutcome
 
@@ -61,6 +62,8 @@ _INTERRUPTED = 130
 @click.option("--every", type=click.IntRange(min=1), default=24, help="png: one frame in this many.")
 @click.option("--source", type=FILE, help="The title's source file, to measure the quality truly seen.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for log, summary and report.")
+@click.option("--private-telemetry", is_flag=True, help="Tell what you see in sums over cohorts only.")
+@click.option("--private-wait-s", type=FiniteRange(0), default=330.0, help="Wait so long for a cohort at the end.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def play(
     url: str,
@@ -82,6 +85,8 @@ def play(
     every: int,
     source: Path | None,
     out: Path | None,
+    private_telemetry: bool,
+    private_wait_s: float,
     as_json: bool,
 ) -> int:
     """Play a title headless: really download, decode and enhance every frame, each by its deadline.
@@ -93,6 +98,10 @@ def play(
     from abr.simulation.trace_formats import read_trace
     from client_player.session.request import PlayRequest
 
+    if private_telemetry:
+        from abr.secure_aggregation.secrets import load_libraries
+
+        load_libraries()
     allowed = allowed_families(families)
     enhancing = bool(allowed) and can_enhance()
     request = PlayRequest(
@@ -113,10 +122,13 @@ def play(
         every=every,
         source_file=source,
         out=out,
+        private_telemetry=private_telemetry,
         slow_enhancers_file=_slow_enhancers_file() if enhancing and not profile else None,
     )
     outcome = _play_with_progress(request)
     _print_outcome(outcome, out, as_json)
+    if outcome.reporter:
+        _hand_in(outcome.reporter, private_wait_s)
     if failures := outcome.summary.controller_failures:
         from abr.errors import ControllerError
 
@@ -171,6 +183,19 @@ def _print_outcome(outcome: SessionOutcome, out: Path | None, as_json: bool) -> 
     Console().print(table)
     if out is not None:
         click.echo(f"Report: {out / 'report.html'}", err=True)
+
+
+def _hand_in(reporter: PrivateReporter, wait_s: float) -> None:
+    """To stderr: it is about the session, and no part of its figures."""
+    with _status("Handing in private telemetry with others (Ctrl-C leaves it) …"):
+        handed_in = reporter.finish(wait_s)
+    sums = "the sum of one round" if handed_in.rounds == 1 else f"the sums of {handed_in.rounds} rounds"
+    of = f"in {sums}, the last of {handed_in.survivors} players"
+    if handed_in.problem:
+        what = of if handed_in.rounds else "not handed in"
+        click.echo(f"Private telemetry: {what}; {handed_in.problem.rstrip('.')}.", err=True)
+    else:
+        click.echo(f"Private telemetry: {of}.", err=True)
 
 
 def allowed_families(text: str) -> tuple[Family, ...]:

@@ -38,6 +38,7 @@ EXTRAS = {
     "train": "train enhancers",
     "onnx": "import and export networks",
     "state": "keep sessions over restarts of a server",
+    "private": "tell and learn what viewers see in sums over cohorts",
     "ray": "prepare and train on several machines",
 }
 """What somebody gains by each extra of the package."""

@@ -36,11 +36,13 @@ def to_downloaded_event(kind: str, timing: Download, *, segment: int = 0, name: 
 
 
 class SessionLog:
-    """All events of one session in order. listener: called with each event as it happens."""
+    """All events of one session in order. listener: called with each event as it happens. is_posted: to the server."""
 
-    def __init__(self, path: Path | None, listener: Callable[[AnyEvent], None] = lambda _event: None) -> None:
+    def __init__(
+        self, path: Path | None, listener: Callable[[AnyEvent], None] = lambda _event: None, *, is_posted: bool = True
+    ) -> None:
         self.events: list[AnyEvent] = []
-        self._path, self._listener = path, listener
+        self._path, self._listener, self._is_posted = path, listener, is_posted
         self._unsent: list[AnyEvent] = []
         self._file = _create(path) if path else None
 
@@ -48,7 +50,7 @@ class SessionLog:
         """Add an event. Raises StorageError when the file takes no more."""
         self.events.append(event)
         self._listener(event)
-        if not isinstance(event, Decided):  # the server wrote that one itself
+        if self._is_posted and not isinstance(event, Decided):  # the server wrote that one itself
             self._unsent = [*self._unsent, event][-_UNSENT_MAX:]
         if self._file is not None:
             try:

@@ -19,7 +19,9 @@ from abr.controllers.toprung.plan_library import PlanLibrary, PlanMaker
 from abr.core.control import Controller
 from abr.core.enhancement import Currency
 from abr.errors import InputError, UnknownNameError
+from abr.private_telemetry.layout import TELEMETRY
 from abr.registry import Registry
+from abr.secure_aggregation.secrets import load_libraries
 from server.clock import Clock
 from server.context import CONTEXT, SETTINGS, Context
 from server.experiments.experiment import Experiment, read_experiment
@@ -42,6 +44,7 @@ from server.monitoring.feed_relay import relaying
 from server.monitoring.loop_lag import measuring_lag
 from server.monitoring.metrics import Metrics
 from server.open_files import budget, limit
+from server.private.rounds import Channel, Pace, PrivateRounds
 from server.rate_limits import RateLimits
 from server.session_service import (
     ControllerRunner,
@@ -79,12 +82,13 @@ def create_app(
     registry: Controllers = CONTROLLERS,
     clock: Clock = time.time,
     make_plan: PlanMaker | None = None,
+    channel: Channel | None = None,
 ) -> web.Application:
     """The server as an aiohttp application.
 
     The store defaults to the one that the settings name, and is closed with the app. make_plan: called in a thread; by
-    default plans are computed there. Raises InputError for a controller that is not there; starting the app raises it
-    for the library.
+    default plans are computed there. channel: what private rounds sum, by default telemetry. Raises InputError for a
+    controller that is not there; starting the app raises it for the library.
     """
     controllers = _controllers(settings, registry)
     experiment = read_experiment(settings.experiment, controllers) if settings.experiment else None
@@ -100,12 +104,17 @@ def create_app(
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(_let_go)
     deciders = Deciders(controllers, experiment, make_plan)
-    app.cleanup_ctx.append(lambda app: _run(app, settings, store, deciders, clock))
+    app.cleanup_ctx.append(lambda app: _run(app, settings, store, deciders, clock, channel))
     return app
 
 
 async def _run(
-    app: web.Application, settings: Settings, store: SessionStore, deciders: Deciders, clock: Clock
+    app: web.Application,
+    settings: Settings,
+    store: SessionStore,
+    deciders: Deciders,
+    clock: Clock,
+    channel: Channel | None,
 ) -> AsyncIterator[None]:
     """Makes the context that requests use.
 
@@ -127,7 +136,10 @@ async def _run(
         runner = ControllerRunner(deciders.controllers, settings.controller, metrics, plans)
         stack.callback(runner.close)
         groups = GroupNames(ids, settings.group_by, settings.trusted_peers)
-        context = app[CONTEXT] = _make_context(settings, repository, runner, metrics, clock, groups, running)
+        private_rounds = await _start_private_rounds(settings, channel, metrics, clock)
+        context = app[CONTEXT] = _make_context(
+            settings, repository, runner, metrics, clock, groups, running, private_rounds
+        )
         await stack.enter_async_context(measuring_lag(context.metrics))
         await stack.enter_async_context(dropping_outlived(Path(settings.library)))
         if settings.redis_url:
@@ -151,6 +163,23 @@ def _start_experiment(
     return RunningExperiment(experiment, key, tallies, ids, metrics)
 
 
+async def _start_private_rounds(
+    settings: Settings, channel: Channel | None, metrics: Metrics, clock: Clock
+) -> PrivateRounds | None:
+    """None where private telemetry is off. Raises MissingExtraError."""
+    if not settings.private_telemetry:
+        return None
+    await asyncio.to_thread(load_libraries)
+    channel = channel or Channel(words=TELEMETRY.words, layout=TELEMETRY.fingerprint, listener=metrics.private)
+    pace = Pace(
+        period_s=settings.private_period_s,
+        stage_s=settings.private_stage_s,
+        cohort=settings.private_cohort,
+        members_max=settings.private_cohort_max,
+    )
+    return PrivateRounds(channel, pace, time.monotonic if clock is time.time else clock)
+
+
 def _make_context(
     settings: Settings,
     repository: SessionRepository,
@@ -159,6 +188,7 @@ def _make_context(
     clock: Clock,
     groups: GroupNames,
     experiment: RunningExperiment | None,
+    private_rounds: PrivateRounds | None,
 ) -> Context:
     feed = EventFeed(clock, is_shared=bool(settings.redis_url))
     descriptors = budget(limit())
@@ -193,6 +223,7 @@ def _make_context(
         feed=feed,
         metrics=metrics,
         limits=RateLimits(settings, connections_max=descriptors.connections),
+        private_rounds=private_rounds,
         clock=clock,
         version=VERSION,
     )
@@ -202,6 +233,8 @@ async def _let_go(app: web.Application) -> None:
     """Watchers would stay for ever, viewers of live streams for seconds; a server that stops waits for its requests."""
     app[CONTEXT].feed.close()
     app[CONTEXT].edge_watch.close()
+    if (private_rounds := app[CONTEXT].private_rounds) is not None:
+        await private_rounds.close()
 
 
 def make_store(settings: Settings, clock: Clock) -> SessionStore:

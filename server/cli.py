@@ -19,6 +19,10 @@ import click
 @click.option("--workers", "worker_count", type=click.IntRange(1, 256), help="Processes to serve with.  [default: 1]")
 @click.option("--controller", help="Who decides when a viewer names nobody.  [default: toprung]")
 @click.option("--experiment", metavar="NAME=CONTROLLER,…", help="Draw viewers into arms: a=toprung,b=bola.")
+@click.option("--viewer-events/--no-viewer-events", default=None, help="Keep what players post.  [default: on]")
+@click.option("--private-telemetry", is_flag=True, default=None, help="Sum what players tell in private.")
+@click.option("--private-period-s", type=float, help="So long players may join a cohort.  [default: 300]")
+@click.option("--private-cohort", type=int, help="Players that a cohort needs, at least 5.  [default: 20]")
 @click.option("--quality", type=click.Choice(["trusted", "vmaf"]), help="What decisions count.  [default: trusted]")
 @click.option(
     "--group-by",

@@ -16,6 +16,7 @@ import msgspec
 
 from abr.core.enhancement import Currency
 from abr.errors import FormatError, InputError
+from abr.secure_aggregation.degree import MEMBERS_MAX, MEMBERS_MIN
 from server.redis_url import without_password
 
 ENVIRONMENT_PREFIX = "TOPRUNG_"
@@ -49,6 +50,20 @@ class Settings:
     experiment: str = ""
     """Arms among which viewers who name no controller are drawn, such as `a=toprung,b=bola` (server.experiments).
     Empty: no experiment."""
+    viewer_events: bool = True
+    """Whether what players post of what their viewers saw is kept and counted. Off, it is thrown away unread: private
+    telemetry is then all that tells of viewers."""
+    private_telemetry: bool = False
+    """Take in private telemetry: sums over cohorts of players that opted in. In one process: with workers, run a server
+    of its own for it."""
+    private_period_s: float = 300.0
+    """For this long players may join a cohort."""
+    private_cohort: int = 20
+    """Players that a cohort needs to begin, at least 5. Fewer than 5 are never summed, whoever stays."""
+    private_cohort_max: int = 200
+    """A cohort of so many is full and begins at once: what a player sends and computes grows with the cohort."""
+    private_stage_s: float = 10.0
+    """A player that does not answer a step of the protocol for this long is left out."""
     quality: str = "trusted"
     """What decisions and QoE count: trusted, the part of a lift that the panel attests, or vmaf."""
     group_by: str = ""
@@ -149,6 +164,18 @@ class Settings:
         for name in _RATES:
             if not 0 <= getattr(self, name) < math.inf:
                 raise InputError(f"Setting {name} is {getattr(self, name)}; it must be 0, for no limit, or above.")
+        if not MEMBERS_MIN <= self.private_cohort <= self.private_cohort_max <= MEMBERS_MAX:
+            raise InputError(
+                f"Settings private_cohort and private_cohort_max are {self.private_cohort} and "
+                f"{self.private_cohort_max}; a cohort is {MEMBERS_MIN} to {MEMBERS_MAX} players."
+            )
+        if not max(self.private_period_s, self.private_stage_s) < math.inf:
+            raise InputError("Settings private_period_s and private_stage_s are seconds, not for ever.")
+        if self.private_telemetry and self.worker_count > 1:
+            raise InputError(
+                "Settings private_telemetry and worker_count: private telemetry needs all of a cohort in one process;"
+                " run a server of its own for it, with worker_count 1."
+            )
         if not 0 <= self.port <= 65535:
             raise InputError(f"Setting port is {self.port}; a port is 0 to 65535.")
 
@@ -171,7 +198,7 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 _POSITIVE = (
     *("session_ttl_s", "sessions_max", "log_events_max", "log_bytes_max", "body_bytes_max"),
     *("log_session_bytes_max", "profile_bytes_max", "state_bytes_max"),
-    *("worker_count", "redis_timeout_s"),
+    *("worker_count", "redis_timeout_s", "private_period_s", "private_stage_s"),
     *(
         "request_timeout_s",
         "shutdown_timeout_s",

@@ -58,6 +58,8 @@ class PlayRequest:
     out: Path | None = None
     slow_enhancers_file: Path | None = None
     """File of the enhancers that were too slow in earlier sessions; None neither reads nor writes one."""
+    private_telemetry: bool = False
+    """What the viewer sees is told in sums over cohorts alone (`client_player.private`), and not posted."""
     silence_max_s: float = 15.0
     """A server that says nothing for this long has failed."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
@@ -17,19 +16,22 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from abr.core.device import DeviceProfile, Measurement
+from abr.core.device import Measurement
 from abr.core.enhancement import EnhancementTable, Offer
 from abr.core.events import AnyEvent, Decided, Ended, Failed, Learnt, Shown
 from abr.core.live.learning import LiveLearning
 from abr.core.title import Quality, Rendition, Title
 from abr.errors import InputError, StorageError, ToprungError
 from abr.files import file_sha256
+from abr.private_telemetry.tally import SessionTally
 from abr.records import dumps, dumps_pretty
 from abr.virtual_time import SessionClock, VirtualTimeLoop
 from client_player.playback import slow_enhancers
 from client_player.playback.enhancer_pool import Opener
 from client_player.playback.player import STOPPED, Player, PlayerSetup
+from client_player.private.reporter import PrivateReporter
 from client_player.session.archive import LOG_FILE, SEEN_FILE, SUMMARY_FILE
+from client_player.session.device_speeds import keep_speeds, profile_seen
 from client_player.session.files import clear_session_files, dump_title_files, write_files
 from client_player.session.report import REPORT_FILE, ReportData, write_report
 from client_player.session.request import (
@@ -42,9 +44,8 @@ from client_player.session.request import (
 from client_player.session.seen_quality import measure_seen_quality
 from client_player.session.summary import Summary, summarise
 from client_player.session_log import SessionLog, to_downloaded_event
-from client_player.source import speed_drift
 from client_player.source.base import Source, SourceListener
-from client_player.source.discovery import find_manifest, find_title
+from client_player.source.discovery import find_manifest, find_title, split_url
 from client_player.source.enhance_place import placed_manifest
 from client_player.source.live_session import LiveSource, open_live_source, spread_title
 from client_player.source.local_session import open_local
@@ -67,6 +68,8 @@ class SessionOutcome:
     title: Title
     table: EnhancementTable | None
     seen: Quality | None
+    reporter: PrivateReporter | None = None
+    """Hands in its private telemetry; None for viewers who have not opted in."""
 
 
 def play(
@@ -87,7 +90,7 @@ def play(
         else slow_enhancers.SlowEnhancers()
     )
     if request.profile is not None:
-        request = replace(request, profile=_as_seen(request, request.profile, slow_before))
+        request = replace(request, profile=profile_seen(request.slow_enhancers_file, request.profile, slow_before))
     with ExitStack() as stack:
         try:
             if request.out is not None:
@@ -96,29 +99,16 @@ def play(
         except OSError as error:
             raise StorageError(f"Cannot write to {request.out or 'the temporary folder'}: {error.strerror}.") from error
         loop_factory = VirtualTimeLoop if request.virtual_time else asyncio.SelectorEventLoop
+        tally = SessionTally(request.profile) if request.private_telemetry else None
+        reporter = PrivateReporter(split_url(request.url)[0], tally) if tally else None
+        if reporter:
+            reporter.start()
         with asyncio.Runner(loop_factory=loop_factory) as runner:
-            played = runner.run(watch(request, folder / _LUMA_FILE, listener=listener, on_bytes=on_bytes))
+            played = runner.run(watch(request, folder / _LUMA_FILE, listener=listener, on_bytes=on_bytes, tally=tally))
         if request.slow_enhancers_file and request.profile:
-            _keep_speeds(request.slow_enhancers_file, request.profile, slow_before, played)
-        return finish(request, played, folder / _LUMA_FILE, on_measured=on_measured)
-
-
-def _as_seen(request: PlayRequest, profile: DeviceProfile, slow: slow_enhancers.SlowEnhancers) -> DeviceProfile:
-    """The profile, corrected by what earlier sessions have seen of this device."""
-    if request.slow_enhancers_file is not None:
-        seen = speed_drift.load_or_empty(request.slow_enhancers_file.with_name(speed_drift.DRIFT_FILE))
-        profile = speed_drift.correct_profile(profile, seen.frame_ms(profile, time.time()))
-    return slow_enhancers.adjust_profile(profile, slow, time.time())
-
-
-def _keep_speeds(path: Path, profile: DeviceProfile, slow: slow_enhancers.SlowEnhancers, played: Played) -> None:
-    """Raises StorageError."""
-    if played.slow_frame_s:
-        slow_enhancers.save(path, slow_enhancers.add_failures(slow, profile, played.slow_frame_s, time.time()))
-    if played.frame_ms:
-        drift_file = path.with_name(speed_drift.DRIFT_FILE)
-        seen = speed_drift.load_or_empty(drift_file)
-        speed_drift.save(drift_file, speed_drift.add_seen(seen, profile, played.frame_ms, time.time()))
+            keep_speeds(request.slow_enhancers_file, request.profile, slow_before, played.slow_frame_s, played.frame_ms)
+        outcome = finish(request, played, folder / _LUMA_FILE, on_measured=on_measured)
+        return replace(outcome, reporter=reporter)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,16 +158,19 @@ async def watch(
     listener: Callable[[AnyEvent], None] = lambda _event: None,
     on_bytes: Callable[[int], None] = lambda _bytes: None,
     opener: Opener = open_offer,
+    tally: SessionTally | None = None,
 ) -> Played:
     """Play on the running loop. With a source file to compare with, the shown luma is written to `luma`.
 
+    tally: counts what happens for private telemetry, and nothing of it is then posted to the server in the open.
     When this task is cancelled while playing, the session ends as `stopped` and what was played is returned.
     """
     clock = SessionClock()
     source_sha256 = await asyncio.to_thread(file_sha256, request.source_file) if request.source_file else ""
     if request.out is not None:
         clear_session_files(request.out)
-    log = SessionLog(request.out / LOG_FILE if request.out else None, listener)
+    listener = tally.also_taking(listener) if tally else listener
+    log = SessionLog(request.out / LOG_FILE if request.out else None, listener, is_posted=tally is None)
     try:
         async with http_pool(idle_s=request.silence_max_s) as pool:
             direct = HttpTransport(pool, clock)
@@ -186,6 +179,8 @@ async def watch(
                 request=request, clock=clock, log=log, pool=pool, direct=direct, transport=transport
             )
             source = await _open_source(context)
+            if tally:
+                tally.know_title(source.title)
             _check_source_file(context, source.title, source_sha256)
             player = await _play_source(context, source, luma, opener)
             await _finish_log(source, log)

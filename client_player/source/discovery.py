@@ -21,14 +21,21 @@ class _TitleList(msgspec.Struct, frozen=True):
     titles: Annotated[tuple[_TitleLine, ...], Meta(max_length=10_000)]
 
 
-async def find_title(url: str, wanted: str, transport: Transport) -> tuple[str, str]:
-    """(server's base URL, title id) from a server's URL, or that of a title's manifest on it. Raises InputError."""
+def split_url(url: str) -> tuple[str, str]:
+    """(server's base URL, title id) from the same, as far as the URL tells: the id is empty in that of a server."""
     parts = urlsplit(url)
     pieces = parts.path.split("/")
     if "titles" in pieces[:-2]:
         at = pieces.index("titles")
         return f"{parts.scheme}://{parts.netloc}" + "/".join(pieces[:at]) + "/", pieces[at + 1]
-    base_url = url if url.endswith("/") else url + "/"
+    return (url if url.endswith("/") else url + "/"), ""
+
+
+async def find_title(url: str, wanted: str, transport: Transport) -> tuple[str, str]:
+    """(server's base URL, title id) from a server's URL, or that of a title's manifest on it. Raises InputError."""
+    base_url, title_id = split_url(url)
+    if title_id:
+        return base_url, title_id
     reply = await get_with_retries(transport, urljoin(base_url, "titles"))
     known = [line.id for line in loads(reply.body, _TitleList, what=reply.url).titles]
     if wanted and wanted in known:

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
 
-import msgspec
 from aiohttp import web
 
-from abr.core.events import EventBatch
+from abr.core.events import AnyEvent, Ended, EventBatch
 from abr.core.live.tables import TABLES_FILE
 from abr.core.title import TITLE_FILE
 from abr.errors import FormatError
 from abr.protocols.prefer import PREFER, read_wait_s
-from abr.records import dumps, loads
 from server.clock import iso_time
 from server.context import Context, get_context
 from server.errors import RequestError
 from server.experiments.report import QoeView, show
 from server.http import pages, schemas
+from server.http.bodies import json_answer, read_body, read_record
 from server.http.file_response import send, sent_body_bytes
 from server.http.live_answer import answer_part, send_growing, wait_for_playlist, whole_manifest
 from server.http.openapi import JSON
@@ -34,8 +33,6 @@ from server.sessions.cmcd_reports import read_reports
 from server.sessions.state import SessionState
 from server.sessions.store import StoreError
 
-T = TypeVar("T")
-
 JSONL = "application/x-ndjson"
 MPD = "application/dash+xml"
 HLS = "application/vnd.apple.mpegurl"
@@ -44,6 +41,7 @@ CMCD_TYPES = ("application/cmcd", "text/cmcd", "text/plain", "application/octet-
 DRIVEN_FILE, DRIVEN_MASTER_FILE, DRIVEN_MEDIA_FILE = "driven.mpd", "driven.m3u8", "driven-video.m3u8"
 """The title folder's server-driven manifests; their URLs are right when they are served as a session's."""
 _LIMIT = re.compile(r"[1-9][0-9]{0,3}", re.ASCII)
+_ENDED = Ended(t_s=0.0, reason="", played_s=0.0)
 _TITLE_SEGMENT = re.compile(r"video/([^/]+)/seg-([0-9]{5,8})\.m4s")
 
 
@@ -54,12 +52,12 @@ async def index(request: web.Request) -> web.StreamResponse:
     at = url_prefix(request)
     links = {name: f"{at}/{name}" for name in ("titles", "metrics", "qoe")}
     version = get_context(request).version
-    return _json(schemas.Index(name="toprung", version=version, openapi=f"{at}/openapi.json", **links))
+    return json_answer(schemas.Index(name="toprung", version=version, openapi=f"{at}/openapi.json", **links))
 
 
 async def health(request: web.Request) -> web.Response:
     """Say that the process answers."""
-    return _json(schemas.Health(status="ok", version=get_context(request).version))
+    return json_answer(schemas.Health(status="ok", version=get_context(request).version))
 
 
 async def metrics(request: web.Request) -> web.Response:
@@ -76,7 +74,7 @@ async def qoe(request: web.Request) -> web.StreamResponse:
     """The live QoE page for browsers, an experiment's figures for programs that ask for JSON."""
     if JSON not in request.headers.get("Accept", ""):
         return await pages.qoe_page(request)
-    return _json(QoeView(experiment=await get_context(request).sessions.experiment()), headers={"Vary": "Accept"})
+    return json_answer(QoeView(experiment=await get_context(request).sessions.experiment()), headers={"Vary": "Accept"})
 
 
 async def titles(request: web.Request) -> web.Response:
@@ -94,7 +92,7 @@ async def titles(request: web.Request) -> web.Response:
         for title in found
     )
     next_url = f"{at}/titles?limit={count}&after={found[-1].id}" if has_more else None
-    return _json(schemas.TitleList(titles=lines, next_url=next_url))
+    return json_answer(schemas.TitleList(titles=lines, next_url=next_url))
 
 
 def _titles_count(limit: str | None) -> int | None:
@@ -142,7 +140,7 @@ async def open_session(request: web.Request) -> web.Response:
     context = get_context(request)
     if not context.limits.admit_session(request.remote or ""):
         raise RequestError(429, "Too many sessions opened from this address; wait a little.", {"Retry-After": "1"})
-    body = await _read(request, SessionRequest, "session request")
+    body = await read_record(request, SessionRequest, "session request")
     wait_s = read_wait_s(request.headers.get(PREFER, ""))
     session_id, state = await context.sessions.open(body, request.remote or "", wait_s)
     at = url_prefix(request)
@@ -159,7 +157,7 @@ async def open_session(request: web.Request) -> web.Response:
         expires_s=context.settings.session_ttl_s,
         controller=state.controller,
     )
-    return _json(opened, status=201, headers={"Location": session_url})
+    return json_answer(opened, status=201, headers={"Location": session_url})
 
 
 def _title_url(media_base: str, at: str, state: SessionState) -> str:
@@ -197,7 +195,7 @@ async def show_session(request: web.Request) -> web.Response:
         choices=choices,
         throughput_bps=state.throughput_bps(),
     )
-    return _json(view)
+    return json_answer(view)
 
 
 async def end_session(request: web.Request) -> web.Response:
@@ -269,9 +267,12 @@ async def session_log(request: web.Request) -> web.Response:
 
 
 async def post_events(request: web.Request) -> web.Response:
-    """Take in what a player saw."""
-    batch = await _read(request, EventBatch, "event batch")
-    await get_context(request).sessions.add_events(_session_id(request), batch.events)
+    """Take in what a player saw; where that is not wanted, no more of it than that the session has ended."""
+    batch, context = await read_record(request, EventBatch, "event batch"), get_context(request)
+    events: Sequence[AnyEvent] = batch.events
+    if not context.settings.viewer_events:
+        events = [_ENDED] if any(isinstance(event, Ended) for event in events) else []
+    await context.sessions.add_events(_session_id(request), events)
     return web.Response(status=204)
 
 
@@ -281,7 +282,7 @@ async def post_cmcd(request: web.Request) -> web.Response:
         raise RequestError(415, f"The CMCD events came as {request.content_type}; send them as {CMCD_TYPES[0]}.")
     context, session_id = get_context(request), _session_id(request)
     try:
-        reports, faults = read_reports((await _body(request)).decode("ascii", "replace"), session_id)
+        reports, faults = read_reports((await read_body(request)).decode("ascii", "replace"), session_id)
     except FormatError as error:
         raise RequestError(400, str(error)) from error
     context.metrics.cmcd_faults.inc(faults)
@@ -308,41 +309,3 @@ async def _send(
 
 def _session_id(request: web.Request) -> str:
     return request.match_info["session"]
-
-
-async def _body(request: web.Request) -> bytes:
-    """The request's body, unpacked; 400 when it cannot be, 429 when its sender has sent too much lately."""
-    try:
-        body = await request.read()
-    except web.RequestPayloadError as error:
-        raise RequestError(400, "The body is damaged, or not packed as its headers say.") from error
-    if not get_context(request).limits.admit_body(request.remote or "", len(body)):
-        raise RequestError(429, "Too many bytes were sent from this address; wait a little.", {"Retry-After": "1"})
-    return body
-
-
-async def _read(request: web.Request, kind: type[T], what: str) -> T:
-    """The request's JSON body as `kind`; 415 when it is something else, 400 when it is not valid."""
-    if request.content_type not in (JSON, "application/octet-stream"):  # the latter stands for an absent header
-        raise RequestError(415, f"The {what} came as {request.content_type}; send it as {JSON}.")
-    body = await _body(request)
-    try:
-        return loads(body, kind, what=f"The {what}")
-    except FormatError as error:
-        with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return msgspec.convert(_with_integers(msgspec.json.decode(body)), kind)
-        raise RequestError(400, str(error)) from error
-
-
-def _with_integers(value: Any) -> Any:
-    """1.0 becomes 1, everywhere in a decoded JSON value: to JSON Schema both are integers."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, list):
-        return [_with_integers(each) for each in value]
-    return {name: _with_integers(each) for name, each in value.items()} if isinstance(value, dict) else value
-
-
-def _json(record: object, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    fixed = {"Cache-Control": "no-store"} | (headers or {})
-    return web.Response(status=status, body=dumps(record), content_type=JSON, headers=fixed)

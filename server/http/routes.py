@@ -10,6 +10,7 @@ from abr.records import dumps
 from server.experiments.report import QoeView
 from server.http import handlers, pages, schemas
 from server.http.openapi import JSON, Answer, Endpoint, Handler, document
+from server.http.private.routes import PRIVATE_ENDPOINTS
 from server.session_service import SessionRequest
 
 _MEDIA = "*/*"  # as the file is: a manifest, a segment, JSON
@@ -272,6 +273,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         answers={204: Answer(description="Taken into account.")},
         problems=(400, 404, 410, 413, 415, 429, 503),
     ),
+    *PRIVATE_ENDPOINTS,
 )
 
 

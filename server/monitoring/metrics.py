@@ -14,6 +14,7 @@ from abr.core.events import AnyEvent, Downloaded, Failed, Playing, Shown, Stalle
 from server.clock import Clock
 from server.monitoring.experiment_metrics import ExperimentMetrics
 from server.monitoring.metric_factory import MetricFactory
+from server.monitoring.private_metrics import PrivateMetrics
 from server.monitoring.process_stats import ProcessStats, read_process_stats
 from server.monitoring.prometheus_export import PrometheusExport
 from server.monitoring.shown_quality import ShownQuality
@@ -52,6 +53,7 @@ class Metrics:
         self.viewers = ViewerMetrics(make)
         self.worker = WorkerMetrics(make)
         self.experiment = ExperimentMetrics(make)
+        self.private = PrivateMetrics(make)
         self.requests = make.counter("http_requests", "HTTP requests answered.", "method", "route", "status")
         self.request_s = make.histogram(
             "http_request_duration_seconds", "From a request's headers to its answer's last byte.", _REQUEST_S, "route"

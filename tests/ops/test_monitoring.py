@@ -24,9 +24,11 @@ from serve_process import ask, clean_environment, served
 from serving import CHUNK_FILE, device_profile, enhanced_library
 from waiting import wait_until
 
-from abr.core.events import Downloaded, Ended, EventBatch, Failed, Playing, Shown, Stalled, Started, Stepped
+from abr.core.events import Decided, Downloaded, Ended, EventBatch, Failed, Playing, Shown, Stalled, Started, Stepped
+from abr.private_telemetry.tally import SessionTally
 from abr.records import dumps
 from client_player.edge.metrics import EdgeMetrics
+from client_player.private.reporter import PrivateReporter
 from server.media.library import Library
 from server.monitoring.prometheus_export import shared_metrics, worker_ended
 
@@ -76,6 +78,28 @@ def watch(url: str) -> str:
     return opened["Swinging"]
 
 
+def tell_in_private(url: str) -> None:
+    """Five players hand in what their viewers saw, until there is a sum."""
+    title = Library(library_of[url]).title("bbb")
+    events = (
+        Playing(t_s=1, startup_s=1.0),
+        Decided(t_s=1, segment=0, rendition="180p", enhancer="content-low", wait_s=0, **CHOSEN),
+        Shown(t_s=3, segment=0, rendition="180p", enhancer="content-low", buffer_s=2.0, enhance_p50_ms=9, **SHOWN),
+        Stalled(t_s=3.2, duration_s=0.2, segment=1),
+        Ended(t_s=5, reason="finished", played_s=2.0),
+    )
+    reporters = []
+    for _ in range(5):
+        tally = SessionTally(device_profile(title))
+        tally.know_title(title)
+        for event in events:
+            tally.take(event)
+        reporters.append(PrivateReporter(url, tally))
+        reporters[-1].start()
+    assert all(reporter.finish(120).rounds == 1 for reporter in reporters)
+
+
+CHOSEN = {"reason": "", "promised_vmaf": 80.0, "promised_quality": 78.0, "size_bytes": 50_000}
 SHOWN = {"frames": 50, "enhanced_frames": 40, "plain_frames": 10, "late_frames": 1, "latency_s": 4.0}
 library_of: dict[str, Path] = {}
 
@@ -87,9 +111,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     file = library.parent / "controllers.py"
     file.write_text(CONTROLLERS)
     own = [option for name in ("Swinging", "Broken") for option in ("--add-controller", f"{file}:{name}")]
-    with served("--library", str(library), *own) as url:
+    private = ["--private-telemetry", "--private-period-s", "1", "--private-cohort", "5"]
+    with served("--library", str(library), *own, *private) as url:
         library_of[url] = library
         watch(url)
+        tell_in_private(url)
         yield url
 
 
@@ -106,8 +132,11 @@ def watched(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
         prometheus.wait(lambda: prometheus.query("sum(toprung_viewer_vmaf_count) == 1"), "the first viewer")
         play = [sys.executable, "-m", "abr", "play", server, "--title", "bbb", "--speed", "max", "--out", str(folder)]
         subprocess.run(play, check=True, capture_output=True, env=clean_environment() | {"OMP_NUM_THREADS": "1"})
+        prometheus.wait(lambda: prometheus.query("toprung_private_sessions_total == 5"), "a cohort of five")
         watch(server)
+        tell_in_private(server)
         prometheus.wait(lambda: prometheus.query("sum(toprung_viewer_vmaf_count) == 5"), "a player's three segments")
+        prometheus.wait(lambda: prometheus.query("toprung_private_sessions_total == 10"), "a second cohort")
         yield prometheus
 
 
@@ -216,7 +245,15 @@ def test_the_dashboard_shows_viewers_first_and_finds_its_datasource():
     (file,) = DASHBOARDS
     panels = json.loads(file.read_text())["panels"]
     rows = [panel["title"] for panel in panels if panel["type"] == "row"]
-    assert rows == ["Viewers", "Network", "Decisions", "Enhancers", "Server", "Edge nodes"]
+    assert rows == [
+        "Viewers",
+        "Network",
+        "Decisions",
+        "Enhancers",
+        "Server",
+        "Edge nodes",
+        "Viewers, in private cohorts",
+    ]
     provisioned = (DOCKER / "grafana" / "provisioning" / "datasources" / "prometheus.yaml").read_text()
     used = {panel["datasource"]["uid"] for panel in panels if panel["type"] != "row"}
     assert used == set(re.findall(r"uid: (\w+)", provisioned))

@@ -26,7 +26,7 @@ PROGRAM = Path(sys.executable).with_name("st")
 def test_the_server_keeps_what_its_description_promises(tmp_path):
     (tmp_path / "library").mkdir()
     library = enhanced_library(tmp_path / "library")
-    with served("--library", str(library)) as url:
+    with served("--library", str(library), "--private-telemetry") as url:
         config = tmp_path / "schemathesis.toml"
         config.write_text(CONFIG)
         command = [PROGRAM, "--config-file", config, "run", f"{url}openapi.json"]

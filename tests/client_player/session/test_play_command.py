@@ -42,6 +42,19 @@ async def test_an_interrupted_session_leaves_a_summary_and_a_report_that_say_so(
 
 
 @pytest.mark.slow
+async def test_a_viewer_who_opted_in_is_told_when_the_server_takes_no_private_telemetry(tmp_path: Path) -> None:
+    async with serving(str(prepared_library().root)) as url:
+        asked = ["--families", "none", "--json", "--speed", "max", "--private-telemetry"]
+        player = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "abr", "play", url, *asked), stdout=PIPE, stderr=PIPE
+        )
+        printed, talk = (output.decode() for output in await player.communicate())
+    assert player.returncode == 0, talk
+    assert talk.splitlines()[-1] == ("Private telemetry: not handed in; the server takes none.")
+    assert json.loads(printed)["ended"] == "finished"
+
+
+@pytest.mark.slow
 async def test_a_session_whose_controller_failed_is_played_and_then_ends_with_an_error(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text("class Mine:\n    def decide(self, seen):\n        raise RuntimeError('broke')\n")

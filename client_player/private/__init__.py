@@ -1,0 +1,1 @@
+"""Private telemetry of the player: it takes part in rounds of secure aggregation, for viewers who opted in."""

@@ -1,0 +1,131 @@
+"""What members of a private round send and ask for."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from aiohttp import web
+from msgspec import Meta
+
+from abr.protocols.prefer import PREFER, read_wait_s
+from abr.records import Record
+from abr.secure_aggregation.masks import WORD_BYTES
+from abr.secure_aggregation.messages import Keys, MemberNumber, Openings, Shares
+from abr.secure_aggregation.refusal import Fault, RefusedError
+from server.context import get_context
+from server.errors import RequestError
+from server.http.bodies import json_answer, read_exactly, read_record
+from server.private.rounds import PrivateRounds
+
+WAIT_MAX_S = 20.0
+"""A member waits no longer for its next message; it may ask again."""
+OCTETS = "application/octet-stream"
+_BEARER = re.compile(r"Bearer ([A-Za-z0-9_-]{43})", re.ASCII)
+_STATUS = {
+    Fault.FULL: 409,
+    Fault.STRANGER: 403,
+    Fault.TWICE: 409,
+    Fault.OTHER_STAGE: 409,
+    Fault.MALFORMED: 400,
+    Fault.NO_ROUND: 404,
+}
+
+
+class PrivateRoundView(Record, frozen=True):
+    """The round under way. words: of a vector. layout: names what they mean. left_s: of the stage, at most."""
+
+    id: str
+    stage: str
+    words: Annotated[int, Meta(ge=1)]
+    layout: str
+    cohort: Annotated[int, Meta(ge=1)]
+    left_s: Annotated[float, Meta(ge=0)]
+
+
+class Joined(Record, frozen=True):
+    """The member's number in the round, and the token that it shows from now on: `Authorization: Bearer TOKEN`."""
+
+    member: MemberNumber
+    token: str
+
+
+async def show_round(request: web.Request) -> web.Response:
+    """Tell of the round under way."""
+    rounds = _rounds(request)
+    current = rounds.current
+    view = PrivateRoundView(
+        id=current.id,
+        stage=current.stage,
+        words=rounds.channel.words,
+        layout=rounds.channel.layout,
+        cohort=current.cohort,
+        left_s=round(rounds.left_s, 3),
+    )
+    return json_answer(view)
+
+
+async def join_round(request: web.Request) -> web.Response:
+    """Take in a member with its public keys."""
+    if not get_context(request).limits.admit_session(request.remote or ""):
+        raise RequestError(429, "Too many members from this address; wait a little.", {"Retry-After": "1"})
+    keys = await read_record(request, Keys, "keys")
+    try:
+        member, token = _rounds(request).join(request.match_info["round"], keys)
+    except RefusedError as error:
+        raise _problem(error) from error
+    return json_answer(Joined(member=member, token=token), status=201)
+
+
+async def get_message(request: web.Request) -> web.Response:
+    """What the member is asked or told; with `Prefer: wait=N` as soon as there is something, else 204."""
+    wait_s = min(read_wait_s(request.headers.get(PREFER, "")), WAIT_MAX_S)
+    try:
+        message = await _rounds(request).message(request.match_info["round"], _token(request), wait_s)
+    except RefusedError as error:
+        raise _problem(error) from error
+    if message is None:
+        return web.Response(status=204, headers={"Cache-Control": "no-store"})
+    return json_answer(message)
+
+
+async def post_shares(request: web.Request) -> web.Response:
+    """Take in sealed shares."""
+    return _take(request, await read_record(request, Shares, "shares"))
+
+
+async def post_openings(request: web.Request) -> web.Response:
+    """Take in opened shares."""
+    return _take(request, await read_record(request, Openings, "openings"))
+
+
+async def post_masked(request: web.Request) -> web.Response:
+    """Take in a masked vector."""
+    if request.content_type != OCTETS:
+        raise RequestError(415, f"The masked vector came as {request.content_type}; send it as {OCTETS}.")
+    size_bytes = _rounds(request).channel.words * WORD_BYTES
+    return _take(request, await read_exactly(request, size_bytes, "masked vector"))
+
+
+def _take(request: web.Request, answer: Shares | Openings | bytes) -> web.Response:
+    try:
+        _rounds(request).take(request.match_info["round"], _token(request), answer)
+    except RefusedError as error:
+        raise _problem(error) from error
+    return web.Response(status=204)
+
+
+def _rounds(request: web.Request) -> PrivateRounds:
+    rounds = get_context(request).private_rounds
+    if rounds is None:
+        raise RequestError(404, "Private telemetry is off here.")
+    return rounds
+
+
+def _token(request: web.Request) -> str:
+    found = _BEARER.fullmatch(request.headers.get("Authorization", ""))
+    return found[1] if found else ""
+
+
+def _problem(error: RefusedError) -> RequestError:
+    return RequestError(_STATUS[error.fault], error.detail)
