@@ -190,7 +190,7 @@ def _clock(root: Element) -> _Clock:
     told = number("frameRate")
     times = re.fullmatch(r"([1-9]\d{0,8})[ :]([1-9]\d{0,8})", root.get(f"{_PARAMETER}frameRateMultiplier", ""))
     frame_rate = (told or 30) * (Fraction(int(times[1]), int(times[2])) if times else 1)
-    usual = frame_rate * (number("subFrameRate") or 1) if told else Fraction(1)
+    usual = Fraction(frame_rate * (number("subFrameRate") or 1)) if told else Fraction(1)
     return _Clock(frame_rate=Fraction(frame_rate), tick_rate=number("tickRate") or usual)
 
 
