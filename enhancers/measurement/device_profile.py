@@ -1,4 +1,4 @@
-"""The device profile: what this machine takes from a decoded frame to the frame that is shown."""
+"""The device profile: what this machine takes from a decoded frame to the frame that is shown, and to decode one."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from abr.progress import ShareListener
 from abr.records import dumps_pretty, load
 from enhancers.networks import catalog
 from enhancers.networks.imported import ImportedNetwork
+from enhancers.profiling.decoding import describe_decoding, measure_decoding
 from enhancers.profiling.machine import cores, this_device, thread_counts
 from enhancers.profiling.schedule import Plan, Schedule, Sizes
 from enhancers.profiling.soak import soak_device
@@ -70,6 +71,9 @@ def profile_device(
     for candidate in () if request.force else (path, cached):
         kept = _valid_profile(candidate, key)
         if kept is not None and _answers(kept, request):
+            if not kept.decoding:  # of a Toprung that did not ask
+                kept = msgspec.structs.replace(kept, decoding=measure_decoding())
+                write_atomically(candidate, dumps_pretty(kept))
             if tell:
                 measured = time.strftime("%Y-%m-%d %H:%M", time.localtime(candidate.stat().st_mtime))
                 click.echo(f"This device was measured on {measured}; --force measures it again.", err=True)
@@ -102,6 +106,7 @@ def measure_device(request: ProfileRequest, key: str, progress: ShareListener) -
         power=power,
         base_memory_bytes=schedule.base_memory_bytes,
         soak=soak_device(schedule.found, request.soak_s, progress) if request.soak_s else None,
+        decoding=measure_decoding(),
     )
 
 
@@ -176,7 +181,7 @@ def as_text(profile: DeviceProfile) -> str:
     )
     lines = [f"{profile.device.processor}, {profile.device.cores} cores"]
     lines += filter(None, (_line(profile, *size) for size in sizes))
-    return "\n".join([*lines, *_notes(profile)])
+    return "\n".join([*lines, *describe_decoding(profile.decoding), *_notes(profile)])
 
 
 def _line(profile: DeviceProfile, architecture: str, width_px: int, height_px: int) -> str:
