@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -71,9 +72,7 @@ def profile_device(
     for candidate in () if request.force else (path, cached):
         kept = _valid_profile(candidate, key)
         if kept is not None and _answers(kept, request):
-            if not kept.decoding:  # of a Toprung that did not ask
-                kept = msgspec.structs.replace(kept, decoding=measure_decoding())
-                write_atomically(candidate, dumps_pretty(kept))
+            kept = _completed(kept, candidate)
             if tell:
                 measured = time.strftime("%Y-%m-%d %H:%M", time.localtime(candidate.stat().st_mtime))
                 click.echo(f"This device was measured on {measured}; --force measures it again.", err=True)
@@ -116,6 +115,15 @@ def _valid_profile(path: Path, key: str) -> DeviceProfile | None:
     except (StorageError, FormatError):
         return None
     return kept if kept.weights_hash == key else None
+
+
+def _completed(kept: DeviceProfile, path: Path) -> DeviceProfile:
+    """With the times of decoding, which older profiles do not have; written down where that is possible."""
+    if not kept.decoding:
+        kept = msgspec.structs.replace(kept, decoding=measure_decoding())
+        with suppress(StorageError):
+            write_atomically(path, dumps_pretty(kept))
+    return kept
 
 
 def _answers(kept: DeviceProfile, request: ProfileRequest) -> bool:
