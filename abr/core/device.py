@@ -116,6 +116,24 @@ class Measurement(Record, frozen=True, omit_defaults=True):
         )
 
 
+class DecodeSpeed(Record, frozen=True):
+    """How long one frame of one codec takes to decode in one thread, as players decode segments.
+
+    sample_entry: the codec, by the four characters that titles name it with (`Rendition.sample_entry`).
+    """
+
+    sample_entry: Annotated[str, Meta(pattern=r"^[A-Za-z0-9]{4}$")]
+    width_px: Positive
+    height_px: Positive
+    p50_ms: Milliseconds
+    p95_ms: Milliseconds
+
+    @property
+    def pixels(self) -> int:
+        """Of the frame."""
+        return self.width_px * self.height_px
+
+
 class LatencyFit(Record, frozen=True):
     """How long each kind of operation takes with one backend and number of threads, fitted to measurements.
 
@@ -157,6 +175,27 @@ class DeviceProfile(Record, frozen=True, omit_defaults=True):
     """Peak of a process that has loaded what runs enhancers, and opened none."""
     soak: Soak | None = None
     wish: Wish = Wish.QUALITY
+    decoding: Annotated[tuple[DecodeSpeed, ...], Meta(max_length=64)] = ()
+    """Of each codec that the device was seen to decode; none in profiles of devices that were not asked."""
+
+    def decode_s(self, sample_entry: str, width_px: int, height_px: int) -> float:
+        """Seconds (the 95th percentile) that a frame takes to decode; 0 where the profile does not tell of the codec.
+
+        Between sizes that were measured it is reckoned on a line by the pixels; beyond them by the pixel.
+        """
+        known = sorted((each for each in self.decoding if each.sample_entry == sample_entry), key=lambda d: d.pixels)
+        if not known:
+            return 0.0
+        pixels = width_px * height_px
+        below = max((each for each in known if each.pixels <= pixels), key=lambda d: d.pixels, default=None)
+        above = min((each for each in known if each.pixels >= pixels), key=lambda d: d.pixels, default=None)
+        if below is None or above is None:
+            nearest = below or above or known[0]
+            decode_ms = nearest.p95_ms * pixels / nearest.pixels
+        else:
+            share = (pixels - below.pixels) / (above.pixels - below.pixels) if above.pixels > below.pixels else 0.0
+            decode_ms = below.p95_ms + share * (above.p95_ms - below.p95_ms)
+        return decode_ms / 1000 / (1 - self.soak.thermal_drop if self.soak else 1)
 
     def best(self, architecture: str, width_px: int, height_px: int) -> Measurement | None:
         """The fastest way (by p95) to run this architecture on frames of this size, or None when it was never measured.

@@ -85,7 +85,8 @@ class TitleOptions:
         """Price the title for a device. Its sizes and qualities are shared with other lists: do not write to them.
 
         An enhancer is offered for a rendition when its family is allowed, the device measured its architecture, it runs
-        within `load_max` of real time at that size, and it beats plain playback of that rendition on average. The best
+        within `load_max` of real time at that size, and it beats plain playback of that rendition on average. Where the
+        profile tells how long the rendition's codec takes to decode, a lifted frame takes that too. The best
         frame plan of which the same is true is offered when it beats all tiers that are, by PLAN_WORTH.
         Without table or profile only plain playback is offered. A segment's bytes include those of the audio it plays
         with. For a profile that wishes energy saved, what it takes is taken off quality, in points: what is not worth
@@ -121,9 +122,11 @@ class TitleOptions:
         for plain, rendition in zip(self._plain, title.renditions, strict=True):
             yield _Priced(plain, FrameCost(0.0, 0.0), 0.0)
             if profile is not None and self._table is not None:
+                decode_s = profile.decode_s(rendition.sample_entry, rendition.width_px, rendition.height_px)
                 lifts = _tiers_of(self._table, profile, rendition, families)
-                tiers = list(self._within(plain, lifts, profile, load_max))
-                plans = self._within(plain, _plans_of(self._table, profile, rendition, families), profile, load_max)
+                planned = _plans_of(self._table, profile, rendition, families)
+                tiers = list(self._within(plain, _decoded_first(lifts, decode_s), profile, load_max))
+                plans = self._within(plain, _decoded_first(planned, decode_s), profile, load_max)
                 yield from _with_plan(tiers, max(plans, key=_mean_quality, default=None))
 
     def _within(
@@ -206,6 +209,12 @@ def _plans_of(
     for plan in table.plans:
         if plan.family in families and plan.offer.rendition == rendition.id:
             yield plan.name, plan.download, plan_frame_cost(plan, profile, rendition)
+
+
+def _decoded_first(lifts: Iterable[_Lift], decode_s: float) -> Iterator[_Lift]:
+    """Lifts of frames that take so long to decode. Energy is that of the lift: plain playback decodes them too."""
+    for name, offer, cost in lifts:
+        yield name, offer, cost and FrameCost(cost.seconds + decode_s, cost.joules)
 
 
 def _mean_quality(priced: _Priced) -> float:

@@ -10,7 +10,7 @@ A title folder holds:
     title.json                         Title
     manifest.mpd  driven.mpd           standard and server-driven DASH manifests
     master.m3u8  <rendition>.m3u8 …    HLS playlists over the same files
-    manifest-av1.mpd  driven-av1.mpd … of a title in several codecs: the same manifests of one ladder each
+    manifest-av1.mpd  driven-av1.mpd … of a title in several codecs or in HDR: the same of one ladder each
     video/<rendition id>/init.mp4      video/<rendition id>/seg-00001.m4s …
     video/<rendition id>/init-avc1.mp4 the same as avc1, for standard manifests (init-hvc1.mp4 of HEVC, none of AV1)
     audio/<track id>/init.mp4          audio/<track id>/seg-00001.m4s …
@@ -25,6 +25,7 @@ A title folder holds:
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -44,6 +45,7 @@ AudioRole = Literal["main", "alternate", "dub", "commentary", "description"]
 """Roles of ISO/IEC 23009-1, 5.8.5.5; `main` is the first track's, `description` is for who cannot see."""
 SubtitleRole = Literal["subtitle", "caption", "forced-subtitle", "commentary"]
 """Likewise; `caption` tells sounds too, for who cannot hear."""
+Chromaticity = tuple[Annotated[int, Meta(ge=0, le=65535)], Annotated[int, Meta(ge=0, le=65535)]]
 Version = Annotated[str, Meta(pattern=r"^([0-9a-f]{16})?$")]
 
 TITLE_FILE = "title.json"
@@ -165,6 +167,39 @@ class Thumbnails(Record, frozen=True):
         return self.every_s * self.columns * self.rows
 
 
+class MasteringDisplay(Record, frozen=True):
+    """The display that a film was mastered on (SMPTE ST 2086).
+
+    red, green, blue, white: chromaticity (x, y) in steps of 0.00002. Luminance in steps of 0.0001 cd/m².
+    """
+
+    red: Chromaticity
+    green: Chromaticity
+    blue: Chromaticity
+    white: Chromaticity
+    luminance_max: Count
+    luminance_min: Count
+
+
+class HdrColour(Record, frozen=True, omit_defaults=True):
+    """What codes of BT.2100 stand for: PQ (HDR10) or HLG, and what the film says of its light (CTA-861.3).
+
+    max_cll_nits: of its brightest pixel, max_fall_nits: of its brightest picture on average, cd/m²; 0: not told.
+    """
+
+    transfer: Literal["pq", "hlg"]
+    mastering: MasteringDisplay | None = None
+    max_cll_nits: Annotated[int, Meta(ge=0, le=65535)] = 0
+    max_fall_nits: Annotated[int, Meta(ge=0, le=65535)] = 0
+
+
+class Hdr(Record, frozen=True):
+    """Bitrate ladders in high dynamic range beside the others, for players whose display has it; ladder by ladder."""
+
+    colour: HdrColour
+    renditions: tuple[Rendition, ...]
+
+
 class Chapter(Record, frozen=True, omit_defaults=True):
     """A part of the title, from `start_s` to the next one or the end. name: may be empty."""
 
@@ -214,6 +249,8 @@ class Title(Record, frozen=True):
     thumbnails: Thumbnails | None = None
     chapters: tuple[Chapter, ...] = ()
     """By their start."""
+    hdr: Hdr | UnsetType = UNSET
+    """For standard manifests alone: sessions, enhancers and quality know the renditions above."""
 
     def check_enhancement(self) -> None:
         """Raises InputError for a title that may not be enhanced."""
@@ -236,17 +273,29 @@ class Title(Record, frozen=True):
     @property
     def ladders(self) -> tuple[tuple[Rendition, ...], ...]:
         """The bitrate ladders: one for each codec, H.264 first where there is one."""
-        found: dict[str, list[Rendition]] = {}
-        for rendition in self.renditions:
-            found.setdefault(rendition.sample_entry, []).append(rendition)
-        return tuple(map(tuple, found.values()))
+        return _by_codec(self.renditions)
+
+    @property
+    def hdr_ladders(self) -> tuple[tuple[Rendition, ...], ...]:
+        """Those in high dynamic range: one for each codec that has it."""
+        return _by_codec(self.hdr.renditions if self.hdr else ())
+
+    @property
+    def files(self) -> tuple[Rendition, ...]:
+        """All renditions that the folder holds segments of."""
+        return self.renditions + (self.hdr.renditions if self.hdr else ())
 
     @property
     def by_ladder(self) -> tuple[Title, ...]:
         """The title as those see it who keep to one ladder, for each: itself where it has but one."""
-        if len(self.ladders) == 1:
+        if not self.is_mixed:
             return (self,)
-        return tuple(msgspec.structs.replace(self, renditions=ladder) for ladder in self.ladders)
+        return tuple(msgspec.structs.replace(self, renditions=ladder, hdr=UNSET) for ladder in self.ladders)
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether it has ladders in several codecs, or in high dynamic range too."""
+        return len(self.ladders) > 1 or bool(self.hdr)
 
     def ladder_of(self, rendition_id: str) -> tuple[Rendition, ...]:
         """The ladder that a rendition is a rung of; raises KeyError."""
@@ -259,6 +308,13 @@ class Title(Record, frozen=True):
             if rendition.id == rendition_id:
                 return rendition
         raise KeyError(rendition_id)
+
+
+def _by_codec(renditions: Iterable[Rendition]) -> tuple[tuple[Rendition, ...], ...]:
+    found: dict[str, list[Rendition]] = {}
+    for rendition in renditions:
+        found.setdefault(rendition.sample_entry, []).append(rendition)
+    return tuple(map(tuple, found.values()))
 
 
 def load_title(folder: Path) -> Title:

@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 Filters = Sequence[tuple[str, str]]
 """FFmpeg filters in order: name and arguments."""
-PIXEL_FORMAT = "yuv420p"
+PIXEL_FORMAT, HDR_PIXEL_FORMAT = "yuv420p", "yuv420p10le"
 
 _SPACES = {"bt601": "smpte170m", "bt2020": "bt2020ncl"}
 """Names of the `colorspace` filter for matrices to convert to bt709; swscale would go by RGB and lose a step."""
@@ -38,16 +38,8 @@ _NUMBER_MAX = 16384
 
 def display_filters(footage: SourceInfo) -> list[tuple[str, str]]:
     """FFmpeg filters (name, arguments) from the coded picture to the display picture; empty when they are the same."""
-    filters: list[tuple[str, str]] = []
-    width, height = footage.display_width_px, footage.display_height_px
-    if footage.rotation_deg in (90, 270):
-        width, height = height, width
-    coded = (footage.coded_width_px, footage.coded_height_px)
-    if footage.interlaced:
-        filters.append(("bwdif", "mode=send_frame:deint=interlaced"))
-    if coded != (width, height) == (coded[0] & ~1, coded[1] & ~1):
-        filters.append(("crop", f"{width}:{height}:0:0"))
-        coded = (width, height)
+    width, height = _size_before_turns(footage)
+    filters, coded = _weave_and_crop(footage, (width, height))
     if footage.transfer != "sdr":
         filters += _to_standard_range(footage, width, height)
     elif coded != (width, height) or footage.full_range or footage.pixel_format != PIXEL_FORMAT:
@@ -56,12 +48,42 @@ def display_filters(footage: SourceInfo) -> list[tuple[str, str]]:
     if footage.transfer == "sdr" and footage.matrix in _SPACES:
         untouched = "iprimaries=bt709:primaries=bt709:itrc=bt709:trc=bt709:irange=tv:range=tv"
         filters.append(("colorspace", f"ispace={_SPACES[footage.matrix]}:space=bt709:{untouched}"))
-    if footage.mirrored:
-        filters.append(("hflip", ""))
+    return filters + _turns(footage)
+
+
+def hdr_filters(footage: SourceInfo) -> list[tuple[str, str]]:
+    """Likewise for pictures that stay in high dynamic range: 10 bits, matrix of BT.2020, limited range."""
+    width, height = _size_before_turns(footage)
+    filters, coded = _weave_and_crop(footage, (width, height))
+    is_same = (footage.matrix, footage.full_range, footage.pixel_format) == ("bt2020", False, HDR_PIXEL_FORMAT)
+    if coded != (width, height) or not is_same:
+        came = "" if footage.matrix == "rgb" else f"in_color_matrix={footage.matrix}:"
+        full = footage.full_range or footage.matrix == "rgb"
+        ranges = f"in_range={'full' if full else 'limited'}:out_range=limited"
+        kept = f"{width}:{height}:flags=bicubic+accurate_rnd:{came}out_color_matrix=bt2020:{ranges}"
+        filters += [("scale", kept), ("format", HDR_PIXEL_FORMAT)]
+    return filters + _turns(footage)
+
+
+def _size_before_turns(footage: SourceInfo) -> tuple[int, int]:
+    width, height = footage.display_width_px, footage.display_height_px
+    return (height, width) if footage.rotation_deg in (90, 270) else (width, height)
+
+
+def _weave_and_crop(footage: SourceInfo, size: tuple[int, int]) -> tuple[list[tuple[str, str]], tuple[int, int]]:
+    """Also returns the pictures' size behind these filters."""
+    filters = [("bwdif", "mode=send_frame:deint=interlaced")] if footage.interlaced else []
+    coded = (footage.coded_width_px, footage.coded_height_px)
+    if coded != size == (coded[0] & ~1, coded[1] & ~1):
+        filters.append(("crop", f"{size[0]}:{size[1]}:0:0"))
+        coded = size
+    return filters, coded
+
+
+def _turns(footage: SourceInfo) -> list[tuple[str, str]]:
     turns = {90: ("transpose", "cclock"), 180: ("rotate", "PI"), 270: ("transpose", "clock")}
-    if footage.rotation_deg in turns:
-        filters.append(turns[footage.rotation_deg])
-    return filters
+    mirror = [("hflip", "")] if footage.mirrored else []
+    return mirror + ([turns[footage.rotation_deg]] if footage.rotation_deg in turns else [])
 
 
 def _to_standard_range(footage: SourceInfo, width: int, height: int) -> list[tuple[str, str]]:

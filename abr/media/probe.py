@@ -5,7 +5,6 @@ Sources are hostile: only plain container formats are opened, never playlists th
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -15,12 +14,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 import numpy as np
 
-from abr.core.title import Chapter, Count, Positive
+from abr.core.title import Chapter, Count, HdrColour, Positive
 from abr.errors import MediaError
 from abr.media.colour import is_full_range, matrix_of
 from abr.media.languages import UNKNOWN
 from abr.media.survey import StreamSurvey, count_packets, find_shortfall, survey
-from abr.media.timeline import Shifts, find_all_shifts
+from abr.media.timeline import Shifts, find_all_shifts, tidy_rate
 from abr.media.tone_mapping import PEAK_USUAL_NITS, Transfer
 from abr.media.tracks import (
     SourceSound,
@@ -48,10 +47,6 @@ FORMATS = (
     "h264,hevc,m4v,mpegvideo,obu,swf,gif,apng,mp3,wav,flac,aac"
 )
 """FFmpeg's names of plain container formats: none of them names other files."""
-_COMMON_RATES = tuple(Fraction(n) for n in (24, 25, 30, 48, 50, 60)) + tuple(
-    Fraction(n * 1000, 1001) for n in (24, 30, 48, 60)
-)
-_SLOWEST_FPS, _FASTEST_FPS = 5, Fraction(121, 2)
 _LONGEST_S = 24 * 3600
 """A few pictures with far timestamps would otherwise keep a machine busy for days."""
 _SOUND_ALONE_MIN_S = 0.25
@@ -104,6 +99,8 @@ class SourceInfo(Record, frozen=True):
     """How codes stand for light: as on an ordinary display, or HDR by PQ or HLG."""
     peak_nits: Positive = PEAK_USUAL_NITS
     """The brightest light of an HDR film."""
+    hdr: HdrColour | None = None
+    """What an HDR film says of its light."""
     chapters: tuple[Chapter, ...] = ()
     """On the title's clock."""
 
@@ -191,6 +188,7 @@ def probe(path: Path, *, accept_short: bool = False) -> SourceInfo:
         subtitles=streams.subtitles,
         transfer=picture.transfer,
         peak_nits=picture.peak_nits,
+        hdr=picture.hdr,
         chapters=chapters_within(() if picture_shifts else streams.chapters, start_s, end_s - start_s),
     )
 
@@ -295,18 +293,6 @@ def display_size(width: int, height: int, pixel_aspect: Fraction, rotation_deg: 
     if pixel_aspect == 1 and shrink == 1:
         return int(shown_width) & ~1, int(shown_height) & ~1  # an odd row or column is cropped, not resampled
     return round(shown_width * shrink / 2) * 2, round(shown_height * shrink / 2) * 2
-
-
-def tidy_rate(rate: Fraction) -> Fraction:
-    """The constant frame rate to encode at: a common rate when within 0.1 %, at most 60, doubled below 5.
-
-    A higher rate is divided by the least whole number, so that frames stay evenly spaced: 144 becomes 48.
-    """
-    rate /= math.ceil(rate / _FASTEST_FPS)
-    while rate < _SLOWEST_FPS:
-        rate *= 2
-    nearest = min(_COMMON_RATES, key=lambda common: abs(common - rate))
-    return nearest if abs(nearest - rate) <= rate / 1000 else rate.limit_denominator(1001)
 
 
 def _choose_video(container: InputContainer, path: Path) -> int:

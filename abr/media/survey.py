@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from abr.core.title import HdrColour
 from abr.media.interlacing import InterlaceMeter
 from abr.media.orientation import orientation_of
 from abr.media.timeline import Shifts, place
-from abr.media.tone_mapping import PEAK_USUAL_NITS, Transfer, peak_nits_of, transfer_of
+from abr.media.tone_mapping import PEAK_USUAL_NITS, Transfer, hdr_colour_of, peak_nits_of, transfer_of
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
@@ -56,6 +57,7 @@ class PictureFormat:
     tick: Fraction
     transfer: Transfer = "sdr"
     peak_nits: int = PEAK_USUAL_NITS
+    hdr: HdrColour | None = None
 
 
 class StreamSurvey:
@@ -151,6 +153,7 @@ def format_of(frame: VideoFrame) -> PictureFormat:
         tick=frame.time_base or Fraction(1, 1000),
         transfer=transfer_of(frame),
         peak_nits=peak_nits_of(frame),
+        hdr=hdr_colour_of(frame),
     )
 
 

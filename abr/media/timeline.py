@@ -14,6 +14,11 @@ from typing import Protocol, TypeVar
 
 T = TypeVar("T")
 
+_COMMON_RATES = tuple(Fraction(n) for n in (24, 25, 30, 48, 50, 60)) + tuple(
+    Fraction(n * 1000, 1001) for n in (24, 30, 48, 60)
+)
+_SLOWEST_FPS, _FASTEST_FPS = 5, Fraction(121, 2)
+
 
 class TimedFrames(Protocol):
     """Frames of one stream in decoded order: seconds, NaN where a frame has no time."""
@@ -145,3 +150,15 @@ def place(times_s: Sequence[float], durations_s: Sequence[float], shifts: Shifts
         placed.append(expected_s if math.isnan(time_s) else time_s + float(shift_s))
         expected_s = placed[-1] + duration_s
     return placed
+
+
+def tidy_rate(rate: Fraction) -> Fraction:
+    """The constant frame rate to encode at: a common rate when within 0.1 %, at most 60, doubled below 5.
+
+    A higher rate is divided by the least whole number, so that frames stay evenly spaced: 144 becomes 48.
+    """
+    rate /= math.ceil(rate / _FASTEST_FPS)
+    while rate < _SLOWEST_FPS:
+        rate *= 2
+    nearest = min(_COMMON_RATES, key=lambda common: abs(common - rate))
+    return nearest if abs(nearest - rate) <= rate / 1000 else rate.limit_denominator(1001)

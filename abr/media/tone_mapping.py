@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal, cast
 import numpy as np
 
 from abr.core.arrays import Floats
+from abr.core.title import Chromaticity, HdrColour, MasteringDisplay
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,8 +38,11 @@ _NODES = 33
 _TRANSFERS: dict[int, Transfer] = {16: "pq", 18: "hlg"}
 """AVColorTransferCharacteristic (ITU-T H.273, table 3)."""
 _RATIONAL = np.dtype([("numerator", "<i4"), ("denominator", "<i4")])
-_MASTERING_LUMINANCE_AT, _HAS_LUMINANCE_AT = 72, 84
-"""Bytes from the start of FFmpeg's AVMasteringDisplayMetadata."""
+_MASTERING_LUMINANCE_AT, _HAS_PRIMARIES_AT, _HAS_LUMINANCE_AT = 72, 80, 84
+"""Bytes from the start of FFmpeg's AVMasteringDisplayMetadata, which begins with red, green, blue, white and black."""
+CHROMATICITY_STEPS, LUMINANCE_STEPS = 50_000, 10_000
+"""To one, and to one cd/m², of a MasteringDisplay."""
+_CHROMATICITY_MAX, _LUMINANCE_MAX = (1 << 16) - 1, (1 << 32) - 1
 _M1, _M2 = 2610 / 16384, 2523 / 4096 * 128
 _C1, _C2, _C3 = 3424 / 4096, 2413 / 4096 * 32, 2392 / 4096 * 32
 _TO_709 = np.array(
@@ -67,6 +71,38 @@ def peak_nits_of(frame: VideoFrame) -> int:
         most = np.frombuffer(mastering[_MASTERING_LUMINANCE_AT:], _RATIONAL, count=1)[0]
         brightest = most["numerator"] / most["denominator"] if most["denominator"] else 0.0
     return int(np.clip(brightest or PEAK_USUAL_NITS, *_PEAKS_NITS))
+
+
+def hdr_colour_of(frame: VideoFrame) -> HdrColour | None:
+    """What a decoded picture says of its light; None of one in standard range. What is not told whole is left out."""
+    from av.sidedata.sidedata import Type
+
+    transfer = transfer_of(frame)
+    if transfer == "sdr":
+        return None
+    light, mastering = (_told(frame, kind) for kind in (Type.CONTENT_LIGHT_LEVEL, Type.MASTERING_DISPLAY_METADATA))
+    max_cll, max_fall = (int(each) for each in np.frombuffer(light[:8].ljust(8, b"\0"), "<u4"))
+    return HdrColour(
+        transfer=transfer,
+        mastering=_mastering_display(mastering),
+        max_cll_nits=min(max_cll, _CHROMATICITY_MAX),
+        max_fall_nits=min(max_fall, _CHROMATICITY_MAX),
+    )
+
+
+def _mastering_display(told: bytes) -> MasteringDisplay | None:
+    if len(told) <= _HAS_LUMINANCE_AT or not (told[_HAS_PRIMARIES_AT] and told[_HAS_LUMINANCE_AT]):
+        return None
+    ratios = np.frombuffer(told[:_HAS_PRIMARIES_AT], _RATIONAL)
+    if not ratios["denominator"].all():
+        return None
+    values = ratios["numerator"] / ratios["denominator"]
+    x_and_y = np.clip(np.rint(values[:8] * CHROMATICITY_STEPS), 0, _CHROMATICITY_MAX).astype(int).reshape(4, 2)
+    least, most = np.clip(np.rint(values[8:] * LUMINANCE_STEPS), 0, _LUMINANCE_MAX).astype(int)
+    red, green, blue, white = (cast("Chromaticity", tuple(each.tolist())) for each in x_and_y)
+    return MasteringDisplay(
+        red=red, green=green, blue=blue, white=white, luminance_max=int(most), luminance_min=int(least)
+    )
 
 
 def _told(frame: VideoFrame, kind: Type) -> bytes:

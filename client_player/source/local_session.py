@@ -214,7 +214,7 @@ async def open_local(request: LocalRequest, *, transport: Transport, listener: S
     if manifest.url != request.manifest_url:  # it was moved, and what belongs to it lies where it is now
         request = replace(request, manifest_url=manifest.url)
         title, table = await fetch_tables(manifest.url)
-    presentation = in_one_codec(loads_mpd(manifest.body, request.manifest_url), request.codecs)
+    presentation = in_one_codec(loads_mpd(manifest.body, request.manifest_url), request.codecs, request.profile)
     if title is not None:
         title = ladder_with(title, presentation.video[0].id)
         check_title(title, urljoin(request.manifest_url, TITLE_FILE))

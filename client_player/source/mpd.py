@@ -135,7 +135,7 @@ def _tracks_of_sets(
         for representation in _children(adaptation, "Representation"):
             scopes = [root, period, adaptation, representation]
             kind = _kind(scopes)
-            if kind not in ("video", "audio"):
+            if kind not in ("video", "audio") or any(map(_is_beyond_us, scopes[2:])):
                 continue
             count += 1
             if count > TRACKS_MAX:
@@ -256,6 +256,14 @@ def _resolve(base: str, template: str, fields: dict[str, str]) -> str:
     except (InputError, ValueError) as error:
         raise FormatError(f"The manifest leads to a URL that cannot be fetched: {error}") from error
     return url
+
+
+def _is_beyond_us(scope: ElementTree.Element) -> bool:
+    """Whether players must leave it alone that do not know what it is marked with (ISO/IEC 23009-1, 5.8.4.8).
+
+    This one knows none of these marks: what it shows is in standard range.
+    """
+    return bool(_children(scope, "EssentialProperty"))
 
 
 def _kind(scopes: list[ElementTree.Element]) -> str:

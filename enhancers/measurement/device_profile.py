@@ -1,10 +1,11 @@
-"""The device profile: what this machine takes from a decoded frame to the frame that is shown."""
+"""The device profile: what this machine takes from a decoded frame to the frame that is shown, and to decode one."""
 
 from __future__ import annotations
 
 import hashlib
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +21,7 @@ from abr.progress import ShareListener
 from abr.records import dumps_pretty, load
 from enhancers.networks import catalog
 from enhancers.networks.imported import ImportedNetwork
+from enhancers.profiling.decoding import describe_decoding, measure_decoding
 from enhancers.profiling.machine import cores, this_device, thread_counts
 from enhancers.profiling.schedule import Plan, Schedule, Sizes
 from enhancers.profiling.soak import soak_device
@@ -70,6 +72,7 @@ def profile_device(
     for candidate in () if request.force else (path, cached):
         kept = _valid_profile(candidate, key)
         if kept is not None and _answers(kept, request):
+            kept = _completed(kept, candidate)
             if tell:
                 measured = time.strftime("%Y-%m-%d %H:%M", time.localtime(candidate.stat().st_mtime))
                 click.echo(f"This device was measured on {measured}; --force measures it again.", err=True)
@@ -102,6 +105,7 @@ def measure_device(request: ProfileRequest, key: str, progress: ShareListener) -
         power=power,
         base_memory_bytes=schedule.base_memory_bytes,
         soak=soak_device(schedule.found, request.soak_s, progress) if request.soak_s else None,
+        decoding=measure_decoding(),
     )
 
 
@@ -111,6 +115,15 @@ def _valid_profile(path: Path, key: str) -> DeviceProfile | None:
     except (StorageError, FormatError):
         return None
     return kept if kept.weights_hash == key else None
+
+
+def _completed(kept: DeviceProfile, path: Path) -> DeviceProfile:
+    """With the times of decoding, which older profiles do not have; written down where that is possible."""
+    if not kept.decoding:
+        kept = msgspec.structs.replace(kept, decoding=measure_decoding())
+        with suppress(StorageError):
+            write_atomically(path, dumps_pretty(kept))
+    return kept
 
 
 def _answers(kept: DeviceProfile, request: ProfileRequest) -> bool:
@@ -176,7 +189,7 @@ def as_text(profile: DeviceProfile) -> str:
     )
     lines = [f"{profile.device.processor}, {profile.device.cores} cores"]
     lines += filter(None, (_line(profile, *size) for size in sizes))
-    return "\n".join([*lines, *_notes(profile)])
+    return "\n".join([*lines, *describe_decoding(profile.decoding), *_notes(profile)])
 
 
 def _line(profile: DeviceProfile, architecture: str, width_px: int, height_px: int) -> str:

@@ -18,7 +18,7 @@ from abr.time_limit import Duration
 from server.media.cli import library_option
 
 if TYPE_CHECKING:
-    from abr.core.title import Title
+    from abr.core.title import Rendition, Title
     from server.ingest.jobs import PrepareJob
     from server.ingest.prepare import Prepared
 
@@ -57,12 +57,17 @@ MIN_RATE_BPS = 16_000
     help="The encoder's effort, for each codec in turn: ultrafast to veryslow for h264 and hevc, 10 (least) to 0 for "
     "av1.  [default: faster; av1 7]",
 )
+@click.option(
+    "--hdr",
+    metavar="CODEC,...",
+    help="hevc, av1: keep HDR10 and HLG in ladders of ten bits too, beside those for ordinary displays.",
+)
 @click.option("--segment-seconds", type=FiniteRange(0.5, 30), default=2, show_default=True)
 @click.option(
     "--subtitles",
     multiple=True,
     metavar="LANG=FILE",
-    help="Subtitles beside those of the source: SRT, WebVTT or ASS, such as de=film.srt. Repeatable.",
+    help="Subtitles beside those of the source: SRT, WebVTT, ASS or TTML, such as de=film.srt. Repeatable.",
 )
 @click.option("--audio-bitrate", metavar="RATE", default="128k", show_default=True)
 @click.option("--vmaf-every", type=click.IntRange(1), default=7, show_default=True, help="Score one frame in so many.")
@@ -97,6 +102,7 @@ def prepare(
     codecs: str,
     crf: str | None,
     preset: str | None,
+    hdr: str | None,
     segment_seconds: float,
     subtitles: tuple[str, ...],
     audio_bitrate: str,
@@ -122,7 +128,7 @@ def prepare(
         raise click.UsageError("--subtitles belong to one title; give one SOURCE with them.")
     if ladder and heights:
         raise click.UsageError("Give --ladder or --heights, not both.")
-    from server.ingest.codec_options import codec_settings
+    from server.ingest.codec_options import codec_settings, hdr_settings
 
     first, *also = codec_settings(codecs, crf, preset)
     if ladder and (also or first.codec is not VideoCodec.H264):
@@ -145,6 +151,7 @@ def prepare(
         vmaf_every=vmaf_every,
         panel_every=panel_every,
         subtitles=tuple(map(subtitle_file, subtitles)),
+        hdr=tuple(hdr_settings(hdr, (first, *also))),
     )
     library = library.absolute()
     jobs = [
@@ -268,6 +275,10 @@ def _print_title(prepared: Prepared, as_json: bool, out: TextIO) -> None:
             "  SSIM {ssim:.4f}  PSNR {psnr_y_db:.2f} dB".format_map(rung),
             file=sys.stderr,
         )
+    for rung in summary_of(prepared)["hdr"]:
+        click.echo(
+            "  {id:>6} {width_px}x{height_px:<5} {average_kbps:7.0f} kbit/s  HDR".format_map(rung), file=sys.stderr
+        )
 
 
 def summary_of(prepared: Prepared) -> dict[str, Any]:
@@ -281,17 +292,18 @@ def summary_of(prepared: Prepared) -> dict[str, Any]:
         "duration_s": title.duration_s,
         "segments": len(title.segment_frames),
         "notes": list(prepared.notes),
-        "renditions": [
-            {
-                "id": rendition.id,
-                "width_px": rendition.width_px,
-                "height_px": rendition.height_px,
-                "average_kbps": rendition.average_bps / 1000,
-                "bandwidth_kbps": rendition.bandwidth_bps / 1000,
-                **_mean_quality(title, rendition.id),
-            }
-            for rendition in title.renditions
-        ],
+        "renditions": [_in_short(each) | _mean_quality(title, each.id) for each in title.renditions],
+        "hdr": [_in_short(each) for each in (title.hdr.renditions if title.hdr else ())],
+    }
+
+
+def _in_short(rendition: Rendition) -> dict[str, Any]:
+    return {
+        "id": rendition.id,
+        "width_px": rendition.width_px,
+        "height_px": rendition.height_px,
+        "average_kbps": rendition.average_bps / 1000,
+        "bandwidth_kbps": rendition.bandwidth_bps / 1000,
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import click
 
@@ -10,6 +11,8 @@ from abr.errors import InputError
 from abr.media.video_codecs import VideoCodec
 from server.ingest.encode_settings import CodecSettings
 from server.ingest.encoders.encoder import ENCODERS, VideoEncoder
+
+HDR_CODECS = (VideoCodec.HEVC, VideoCodec.AV1)
 
 
 def codec_settings(codecs: str, crf: str | None, preset: str | None) -> list[CodecSettings]:
@@ -25,6 +28,23 @@ def codec_settings(codecs: str, crf: str | None, preset: str | None) -> list[Cod
     told = zip(names, _each(crf, names, "--crf"), _each(preset, names, "--preset"), strict=True)
     found = {VideoCodec(name): _settings(ENCODERS[VideoCodec(name)], *more) for name, *more in told}
     return [found[codec] for codec in VideoCodec if codec in found]
+
+
+def hdr_settings(codecs: str | None, settings: Sequence[CodecSettings]) -> list[CodecSettings]:
+    """How each ladder in high dynamic range is encoded: as the one in standard range where that codec has one.
+
+    codecs: `hevc,av1`, or None for no such ladder. Raises click.UsageError and InputError as `codec_settings` does.
+    """
+    if codecs is None:
+        return []
+    told = {each.codec: each for each in settings}
+    names = _parts(codecs)
+    if unknown := [name for name in names if name not in HDR_CODECS]:
+        raise click.UsageError(f"--hdr {unknown[0]!r} is none of {', '.join(HDR_CODECS)}, which code ten bits.")
+    if len(set(names)) < len(names):
+        raise click.UsageError(f"--hdr {codecs!r} names a codec twice.")
+    found = {VideoCodec(name): _settings(ENCODERS[VideoCodec(name)], "", "") for name in names}
+    return [told.get(codec, found[codec]) for codec in HDR_CODECS if codec in found]
 
 
 def _parts(text: str) -> list[str]:

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from abr.core.title import Count, Positive
 from abr.errors import ToprungError
-from abr.media.display_filters import PIXEL_FORMAT
 from abr.records import Record
 from server.ingest.cmaf import (
     FRAGMENTED,
@@ -34,6 +33,7 @@ from server.ingest.cmaf import (
 from server.ingest.encode_settings import Cuts, EncodeSettings, segment_length
 from server.ingest.encoders.codec_names import codecs_of
 from server.ingest.encoders.encoder import open_stream
+from server.ingest.encoders.hdr_boxes import with_hdr_boxes
 from server.ingest.encoders.options import encoder_options
 from server.ingest.ladder import Rung
 
@@ -232,7 +232,7 @@ class _RungEncoder:
     def result(self) -> EncodedRung:
         return EncodedRung(
             id=self.rung.id,
-            codecs=codecs_of(self._init),
+            codecs=codecs_of(self._init, self.rung.hdr),
             init_bytes=len(self._init),
             segment_bytes=tuple(self._segments.sizes),
             segment_frames=tuple(self._segment_frames),
@@ -291,7 +291,7 @@ class _RungEncoder:
                 options = self._options(eased=eased)
                 stream = open_stream(container, self.rung, self.rate, options)
             scaled = scaler.reformat(
-                frame, self.rung.width_px, self.rung.height_px, PIXEL_FORMAT, interpolation=_SCALER
+                frame, self.rung.width_px, self.rung.height_px, self.rung.pixel_format, interpolation=_SCALER
             )
             scaled.pts, scaled.time_base, scaled.pict_type = frame.pts, frame.time_base, frame.pict_type
             for encoder in self.feeds:
@@ -336,7 +336,7 @@ class _RungEncoder:
     def _write_complete(self, cutter: CmafCutter) -> None:
         for chunk in cutter.take():
             if not self._init:
-                self._init = cutter.init
+                self._init = with_hdr_boxes(cutter.init, self.rung.hdr)
                 self.write(INIT_FILE, self._init)
                 codec = self.rung.codec
                 if codec.standalone_entry != codec.in_band_entry:

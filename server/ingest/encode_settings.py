@@ -30,7 +30,7 @@ class EncodeSettings(Record, frozen=True):
     heights_px: rungs along the short side, or None for the usual ladder. caps_bps: (height, bits per second) pairs.
     planned: (height, CRF) of each rung by rising bitrate, instead of `heights_px` and `crf`.
     vmaf_every: one frame in so many is scored. panel_every: one segment in so many is judged by the panel; 0 for none.
-    subtitles: files beside the source.
+    subtitles: files beside the source. hdr: ladders that stay in high dynamic range, where the source has it.
     """
 
     heights_px: tuple[Positive, ...] | None = None
@@ -45,6 +45,7 @@ class EncodeSettings(Record, frozen=True):
     vmaf_every: Positive = 7
     panel_every: Count = 3
     subtitles: tuple[SubtitleFile, ...] = ()
+    hdr: tuple[CodecSettings, ...] = ()
 
     @property
     def by_codec(self) -> dict[VideoCodec, EncodeSettings]:
@@ -54,6 +55,14 @@ class EncodeSettings(Record, frozen=True):
             msgspec.structs.replace(first, codec=each.codec, crf=each.crf, preset=each.preset) for each in self.also
         )
         return {each.codec: each for each in (first, *more)}
+
+    @property
+    def for_hdr(self) -> EncodeSettings:
+        """The settings of the ladders in high dynamic range, of which there must be some."""
+        first, *also = self.hdr
+        return msgspec.structs.replace(
+            self, codec=first.codec, crf=first.crf, preset=first.preset, also=tuple(also), planned=(), hdr=()
+        )
 
     def describe(self) -> str:
         """One line that names every setting: equal settings, equal line. Part of `title.json`."""
@@ -66,6 +75,7 @@ class EncodeSettings(Record, frozen=True):
             f"preset {self.preset}, crf {self.crf:g}, {more}heights {heights}, caps {caps}, "
             f"segments {self.segment_s:g} s, aac {self.audio_bps}, vmaf every {self.vmaf_every}, "
             f"panel every {self.panel_every} segments"
+            + "".join(f", hdr {each.codec} preset {each.preset}, crf {each.crf:g}" for each in self.hdr)
             + "".join(f", subtitles {each.language} of {each.sha256[:12]}" for each in self.subtitles)
         )
 

@@ -11,8 +11,9 @@ from fractions import Fraction
 
 import msgspec
 
-from abr.core.title import Identifier, Positive
+from abr.core.title import HdrColour, Identifier, Positive
 from abr.errors import InputError
+from abr.media.display_filters import HDR_PIXEL_FORMAT, PIXEL_FORMAT
 from abr.media.video_codecs import VideoCodec
 from abr.records import Record
 
@@ -40,6 +41,13 @@ class Rung(Record, frozen=True):
     crf: float | None = None
     """Its own quality; that of the recipe when None."""
     codec: VideoCodec = VideoCodec.H264
+    hdr: HdrColour | None = None
+    """What its codes stand for; None in standard range (BT.709)."""
+
+    @property
+    def pixel_format(self) -> str:
+        """FFmpeg's name of what is encoded."""
+        return HDR_PIXEL_FORMAT if self.hdr else PIXEL_FORMAT
 
     @property
     def pixels(self) -> int:
@@ -87,6 +95,15 @@ def in_each_codec(rungs: Sequence[Rung], codecs: Iterable[VideoCodec]) -> tuple[
             msgspec.structs.replace(each, codec=codec, id=each.id + f"-{codec}" * (place > 0)) for each in rungs
         ]
     return tuple(ladders)
+
+
+def in_hdr(rungs: Sequence[Rung], codecs: Iterable[VideoCodec], colour: HdrColour) -> tuple[Rung, ...]:
+    """A ladder of these rungs in high dynamic range for each codec, with it and the transfer in their names."""
+    return tuple(
+        msgspec.structs.replace(each, codec=codec, id=f"{each.id}-{codec}-{colour.transfer}", crf=None, hdr=colour)
+        for codec in codecs
+        for each in rungs
+    )
 
 
 def caps_from_samples(

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from abr.core.title import AudioTrack, Quality, SubtitleTrack, Title
 from abr.errors import InputError, StorageError, ToprungError
 from abr.files import file_sha256, write_file
+from abr.media.display_filters import Filters, hdr_filters
 from abr.media.probe import SourceInfo, probe
 from abr.media.source_frames import display_frames
 from abr.progress import Advance, ProgressBars, no_bars
@@ -28,7 +29,7 @@ from server.ingest.encode import EncodedRung, encode_ladder
 from server.ingest.encode_settings import EncodeSettings, segment_length
 from server.ingest.encoders.options import describe_encoder
 from server.ingest.identifiers import identifier_of
-from server.ingest.ladder import Rung, caps_from_samples, check_caps, in_each_codec, plan_sizes, planned_sizes
+from server.ingest.ladder import Rung, caps_from_samples, check_caps, in_each_codec, in_hdr, plan_sizes, planned_sizes
 from server.ingest.manifests.title import segment_ends_s
 from server.ingest.permission import forbids_enhancement, permit_enhancement
 from server.ingest.plain_quality import PictureFinder, Sampling, measure_rendition, rendition_files
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
 
 _SAMPLED_SEGMENTS = 3
 _METERS_AT_ONCE = 2
+NOT_HDR = "it is in standard dynamic range, so that no HDR is kept"
+"""A note, for who asked for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +105,7 @@ def prepare_title(
                 raise
             library.publish(name, work.title)
             work.discard()
-            notes = footage.notes
+            notes = (*footage.notes, *((NOT_HDR,) if recipe.hdr and not footage.hdr else ()))
     elif forbidden and not title.no_enhancement:
         title = permit_enhancement(library, name, False)
     took_s = time.monotonic() - started_s
@@ -140,8 +143,18 @@ def _build_title(
     subtitles = work.run_once(
         "subtitles", tuple[SubtitleTrack, ...], lambda: _write_subtitles(source, footage, ends_s, recipe, work)
     )
+    hdr_rungs, hdr_video = _keep_hdr(source, footage, recipe, work, bars)
     qualities = measure_quality(source, footage, video, recipe, work, bars)
-    made = Made(footage=footage, rungs=rungs, video=video, tracks=tracks, qualities=qualities, subtitles=subtitles)
+    made = Made(
+        footage=footage,
+        rungs=rungs,
+        video=video,
+        tracks=tracks,
+        qualities=qualities,
+        subtitles=subtitles,
+        hdr_rungs=hdr_rungs,
+        hdr_video=hdr_video,
+    )
     return write_title(work.title, name, source_of(source, footage, sha256), made, recipe, forbidden=forbidden)
 
 
@@ -151,24 +164,37 @@ def plan_ladder(
     """Sizes that fit the display, and caps from encoding a few of the title's own segments."""
     display_px = footage.display_width_px, footage.display_height_px
     rungs = planned_sizes(*display_px, recipe.planned) if recipe.planned else plan_sizes(*display_px, recipe.heights_px)
-    rungs = in_each_codec(rungs, recipe.by_codec)
-    length = segment_length(recipe, footage.rate)
     check_caps(rungs, recipe.caps_bps)
+    return _cap(source, footage, in_each_codec(rungs, recipe.by_codec), recipe, None, bars)
+
+
+def _cap(
+    source: Path,
+    footage: SourceInfo,
+    rungs: Sequence[Rung],
+    recipe: EncodeSettings,
+    filters: Filters | None,
+    bars: ProgressBars,
+) -> tuple[Rung, ...]:
+    """filters: as of `display_frames`."""
+    length = segment_length(recipe, footage.rate)
     spots = max(1, min(_SAMPLED_SEGMENTS, footage.frames_expected // length))
     with bars("sampling", spots * length) as advance:
-        frames = _sample_segments(source, footage, length, spots)
+        frames = _sample_segments(source, footage, length, spots, filters)
         samples = encode_ladder(frames, rungs, recipe, footage.rate, _discard, advance=advance)
     sizes = [sample.segment_bytes for sample in samples]
     sampled_s = float(max(samples[0].segment_frames) / footage.rate)  # a short title has no whole segment
     return caps_from_samples(rungs, sizes, sampled_s, dict(recipe.caps_bps))
 
 
-def _sample_segments(source: Path, footage: SourceInfo, length: int, spots: int) -> Iterator[VideoFrame]:
+def _sample_segments(
+    source: Path, footage: SourceInfo, length: int, spots: int, filters: Filters | None
+) -> Iterator[VideoFrame]:
     """A few whole segments, spread over the source, as consecutive frames."""
     index = 0
     for spot in range(spots):
         from_s = footage.duration_s * (2 * spot + 1) / (2 * spots) - float(length / footage.rate) / 2
-        for frame in islice(display_frames(source, footage, from_s=max(0.0, from_s)), length):
+        for frame in islice(display_frames(source, footage, from_s=max(0.0, from_s), filters=filters), length):
             frame.pts = index
             index += 1
             yield frame
@@ -196,6 +222,36 @@ def _encode(
             frames, rungs, recipe, footage.rate, lambda rung: _make_writer(folder / rung.id), advance=advance
         )
     return Video(rungs=encoded, box=finder.box(), thumbnails=thumbnails.finish())
+
+
+def _keep_hdr(
+    source: Path, footage: SourceInfo, recipe: EncodeSettings, work: Checkpoints, bars: ProgressBars
+) -> tuple[tuple[Rung, ...], tuple[EncodedRung, ...]]:
+    """Encode the source once more, in high dynamic range, where it has that and the recipe wants it.
+
+    The rungs are those of the other ladders by size, or by the plan's sizes, and so are the segments.
+    """
+    if not footage.hdr or not recipe.hdr:
+        return (), ()
+    own, colour, filters = recipe.for_hdr, footage.hdr, hdr_filters(footage)
+    display_px = footage.display_width_px, footage.display_height_px
+    heights = sorted({height for height, _ in recipe.planned}) if recipe.planned else recipe.heights_px
+    sizes = in_hdr(plan_sizes(*display_px, heights), own.by_codec, colour)
+    rungs = work.run_once("hdr-ladder", tuple[Rung, ...], lambda: _cap(source, footage, sizes, own, filters, bars))
+
+    def encode() -> tuple[EncodedRung, ...]:
+        folders = {rung.id: work.empty_folder(f"video/{rung.id}") for rung in rungs}
+        with bars(f"encoding {len(rungs)} rungs in HDR", footage.frames_expected) as advance:
+            return encode_ladder(
+                display_frames(source, footage, filters=filters),
+                rungs,
+                own,
+                footage.rate,
+                lambda rung: partial(_write_in, folders[rung.id]),
+                advance=advance,
+            )
+
+    return rungs, work.run_once("hdr-video", tuple[EncodedRung, ...], encode)
 
 
 def _encode_sound(
@@ -231,7 +287,11 @@ def _make_writer(folder: Path) -> Write:
         folder.mkdir()
     except OSError as error:
         raise StorageError(f"Cannot make {folder}: {error.strerror}.") from error
-    return lambda name, data: write_file(folder / name, data)
+    return partial(_write_in, folder)
+
+
+def _write_in(folder: Path, name: str, data: bytes) -> None:
+    write_file(folder / name, data)
 
 
 def measure_quality(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from abr.controllers.toprung.title_plans import write_plans
-from abr.core.title import TITLE_FILE, AudioTrack, Quality, Rendition, Source, SubtitleTrack, Thumbnails, Title
+from abr.core.title import TITLE_FILE, AudioTrack, Hdr, Quality, Rendition, Source, SubtitleTrack, Thumbnails, Title
 from abr.files import write_file
 from abr.media.display_filters import display_filters
 from abr.media.probe import SourceInfo
@@ -59,6 +60,9 @@ class Made:
     tracks: tuple[AudioTrack, ...]
     qualities: dict[str, Quality]
     subtitles: tuple[SubtitleTrack, ...] = ()
+    hdr_rungs: tuple[Rung, ...] = ()
+    hdr_video: tuple[EncodedRung, ...] = ()
+    """What stays in high dynamic range."""
     how: str = ""
     """What is to be told of the encoding beside the recipe."""
 
@@ -75,9 +79,7 @@ def write_title(
         frame_rate=footage.frame_rate,
         segment_duration_s=tuple(float(frames / footage.rate) for frames in video.segment_frames),
         segment_frames=video.segment_frames,
-        renditions=tuple(
-            _rendition(rung, encoded, footage.rate) for rung, encoded in zip(made.rungs, video.rungs, strict=True)
-        ),
+        renditions=_renditions(made.rungs, video.rungs, footage.rate),
         audio=made.tracks,
         source=source,
         plain_quality=made.qualities,
@@ -88,11 +90,22 @@ def write_title(
         subtitles=made.subtitles,
         thumbnails=video.thumbnails,
         chapters=tuple(each for each in footage.chapters if each.start_s < sum(video.segment_frames) / footage.rate),
+        hdr=_hdr(footage, made),
     )
     for file, data in {**manifests(title), TITLE_FILE: dumps_pretty(title)}.items():
         write_file(folder / file, data)
     write_plans(folder, title, None)
     return title
+
+
+def _hdr(footage: SourceInfo, made: Made) -> Hdr | UnsetType:
+    if not footage.hdr or not made.hdr_rungs:
+        return UNSET
+    return Hdr(colour=footage.hdr, renditions=_renditions(made.hdr_rungs, made.hdr_video, footage.rate))
+
+
+def _renditions(rungs: Sequence[Rung], encoded: Sequence[EncodedRung], rate: Fraction) -> tuple[Rendition, ...]:
+    return tuple(_rendition(rung, each, rate) for rung, each in zip(rungs, encoded, strict=True))
 
 
 def _rendition(rung: Rung, encoded: EncodedRung, rate: Fraction) -> Rendition:

@@ -53,7 +53,7 @@ class LoadedTitle:
 
     def file_of(self, relative: str, codec: str) -> str:
         """The file that sessions of that codec find under a name: manifests are of their ladder alone."""
-        return ladder_file(relative, codec) if len(self.title.ladders) > 1 else relative
+        return ladder_file(relative, codec) if self.title.is_mixed else relative
 
     def options(self, codec: str, currency: Currency) -> TitleOptions:
         """What it may offer in sessions of that codec; made once."""

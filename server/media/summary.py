@@ -90,6 +90,8 @@ class TitleDetails(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the title tells what the panel of meters says of its pictures."""
     enhancement: bool
     """Whether its pictures may be enhanced."""
+    hdr: tuple[Rendition, ...] = ()
+    """In high dynamic range: their quality is not measured."""
 
     def as_text(self) -> str:
         """Several lines."""
@@ -98,12 +100,17 @@ class TitleDetails(msgspec.Struct, frozen=True, kw_only=True):
             f"from {self.source}, shown at {self.display_width_px}x{self.display_height_px}, {self.fps:g} fps",
             f"in {self.folder}, by {self.encoder}",
         ]
-        ids = [each.id for tracks in (self.renditions, self.audio, self.subtitles) for each in tracks]
+        ids = [each.id for tracks in (self.renditions, self.hdr, self.audio, self.subtitles) for each in tracks]
         width = max(6, *map(len, ids))
         lines += [
             f"  {each.id:>{width}} {f'{each.width_px}x{each.height_px}':<10}{each.average_kbps:8.0f} kbit/s"
             f"  VMAF {each.vmaf:6.2f}  NEG {each.vmaf_neg:6.2f}  {each.codecs}"
             for each in self.renditions
+        ]
+        lines += [
+            f"  {each.id:>{width}} {f'{each.width_px}x{each.height_px}':<10}{each.average_bps / 1000:8.0f} kbit/s"
+            f"  HDR  {each.codecs}"
+            for each in self.hdr
         ]
         lines += [
             f"  {each.id:>{width}} {each.channels} channels, {each.sample_rate_hz} Hz, {each.bandwidth_kbps:.0f} kbit/s"
@@ -175,6 +182,7 @@ def details_of(title: Title, table: EnhancementTable | None, folder: Path) -> Ti
         offers=tuple(_offers(title, table)) if table else (),
         panel=title.meter.panel_every_segments > 0,
         enhancement=not title.no_enhancement,
+        hdr=title.hdr.renditions if title.hdr else (),
     )
 
 
@@ -185,7 +193,7 @@ def _describe(track: AudioDetails | SubtitleTrack) -> str:
 
 def size_bytes(title: Title, table: EnhancementTable | None) -> int:
     """Bytes of all segments, weights and frame plans. Weights that several enhancers share count once."""
-    tracks: tuple[Rendition | AudioTrack, ...] = (*title.renditions, *title.audio)
+    tracks: tuple[Rendition | AudioTrack, ...] = (*title.files, *title.audio)
     chunks = {
         chunk.file: chunk.size_bytes for _, offer in (table.named_offers() if table else ()) for chunk in offer.chunks
     }

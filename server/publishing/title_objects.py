@@ -82,7 +82,7 @@ def objects_of(library: Library, title_id: str, now_s: float) -> list[TitleObjec
 
 def _check_segments(title: Title, folder: Path) -> None:
     """Raises FormatError when a segment is missing or has another size than the title says."""
-    tracks = [(folder / "video" / each.id, each.segment_bytes) for each in title.renditions]
+    tracks = [(folder / "video" / each.id, each.segment_bytes) for each in title.files]
     tracks += [(folder / "audio" / each.id, each.segment_bytes) for each in title.audio]
     for track, sizes_bytes in tracks:
         for segment, size_bytes in enumerate(sizes_bytes):

@@ -113,6 +113,6 @@ class SessionOpener:
         except IsLiveError:
             title, is_live = (await self._live.titles.outlook(request.title, request.version)).tables.typical, True
         try:
-            return title.version, choose_codec(title, request.codecs) or "", is_live
+            return title.version, choose_codec(title, request.codecs, request.profile) or "", is_live
         except InputError as error:
             raise RequestError(422, str(error)) from error

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import subprocess
-from functools import cache
 from pathlib import Path
 
-import imageio_ffmpeg
 import numpy as np
 import pytest
+from hdr_film import FFMPEG, HEIGHT_PX, WIDTH_PX, film, run
 from hypothesis import given
 from hypothesis import strategies as st
+from vulkan import vulkan as vulkan
 
 from abr.errors import MediaError
 from abr.media.display_filters import apply_filters, check_filters
@@ -21,32 +21,7 @@ from server.ingest.encode_settings import EncodeSettings
 from server.ingest.prepare import prepare_title
 from server.media.library import Library
 
-FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
-WIDTH_PX, HEIGHT_PX = 320, 180
-TO_LIGHT = "setparams=color_primaries=bt709:color_trc=bt709:colorspace=gbr:range=pc,zscale=t=linear:npl=203"
 TO_STANDARD = "zscale=t=linear:npl=203,format=gbrpf32le,zscale=p=bt709,tonemap={}:desat=0,zscale=t=bt709:m=bt709:r=tv"
-X265 = {
-    "smpte2084": "transfer=smpte2084:master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)"
-    "L(10000000,1):max-cll=1000,200:hdr10=1",
-    "arib-std-b67": "transfer=arib-std-b67",
-}
-
-
-def run(*arguments: str) -> bytes:
-    return subprocess.run([FFMPEG, "-v", "error", "-y", *arguments], check=True, capture_output=True).stdout
-
-
-@cache
-def film(folder: Path, transfer: str, brighter: float = 1.0, grey: bool = False) -> Path:
-    """Bars and motion, mastered as HDR. brighter: how many times the light of an ordinary display."""
-    path = folder / f"{transfer}-{brighter}.mp4"
-    light = f"format=gbrp16le,{TO_LIGHT},format=gbrpf32le,exposure={np.log2(brighter)}"
-    master = f"zscale=p=bt2020:t={transfer}:npl=203:m=bt2020nc:r=limited,format=yuv420p10le"
-    settings = f"log-level=error:colorprim=bt2020:colormatrix=bt2020nc:{X265[transfer]}"
-    pictures = f"testsrc2=s={WIDTH_PX}x{HEIGHT_PX}:r=25:d=1" + ",hue=s=0" * grey
-    run("-f", "lavfi", "-i", pictures, "-vf", f"{light},{master}", "-c:v", "libx265", "-preset", "ultrafast", "-crf",
-        "6", "-x265-params", settings, "-tag:v", "hvc1", str(path))  # fmt: skip
-    return path
 
 
 def theirs(path: Path, tonemap: str) -> np.ndarray:
@@ -118,6 +93,33 @@ def test_a_dark_film_looks_as_ffmpeg_shows_it(folder, transfer, mean_max):
     difference = np.abs(ours(dark) - theirs(dark, "clip"))
     assert difference.mean() < mean_max, "in 8-bit codes, luma and chroma"
     assert ours(dark)[:HEIGHT_PX].mean() == pytest.approx(theirs(dark, "clip")[:HEIGHT_PX].mean(), abs=3)
+
+
+def mean_planes(picture: np.ndarray) -> np.ndarray:
+    """Of luma, blue and red difference."""
+    chroma = picture[HEIGHT_PX:].reshape(2, -1)
+    return np.array([picture[:HEIGHT_PX].mean(), *chroma.mean(axis=1)])
+
+
+@pytest.mark.parametrize("brighter", [0.3, 1.0, 4.0])
+def test_an_hdr10_film_has_about_the_light_and_colours_that_ffmpegs_tonemap_gives_it(folder, brighter):
+    path = film(folder, "smpte2084", brighter)
+    apart = np.abs(mean_planes(ours(path)) - mean_planes(theirs(path, "mobius")))
+    assert (apart <= [12, 3, 3]).all(), apart
+
+
+@pytest.mark.usefixtures("vulkan")
+@pytest.mark.parametrize("transfer", ["smpte2084", "arib-std-b67"])
+def test_up_to_reference_white_it_has_those_that_libplacebo_gives_it(folder, transfer):
+    """It knows the curve of BT.2390 and the display that HLG is for, as zscale and tonemap do not."""
+    path = film(folder, transfer)
+    to_standard = "tonemapping=bt.2390:gamut_mode=clip:peak_detect=false:dithering=none"
+    named = "colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=tv:format=yuv420p"
+    raw = run("-init_hw_device", "vulkan", "-i", str(path), "-frames:v", "1", "-vf",
+              f"libplacebo={to_standard}:{named}", "-f", "rawvideo", "-pix_fmt", "yuv420p", "-")  # fmt: skip
+    placebo = np.frombuffer(raw, np.uint8).reshape(HEIGHT_PX * 3 // 2, WIDTH_PX).astype(int)
+    apart = np.abs(mean_planes(ours(path)) - mean_planes(placebo))
+    assert (apart <= [5, 4, 4]).all(), apart
 
 
 def test_what_is_brighter_is_compressed_and_not_burnt_out(folder):

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from abr.errors import InputError, MediaError
-from abr.media.probe import display_size, tidy_rate
+from abr.media.probe import display_size
 from abr.media.source_frames import on_grid
+from abr.media.timeline import tidy_rate
 from server.ingest.audio import frame_ends
 from server.ingest.encode import mark_key_frames, threads_of, timescale
 from server.ingest.ladder import caps_from_samples, plan_sizes

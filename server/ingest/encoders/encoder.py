@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from abr.media.display_filters import PIXEL_FORMAT
 from abr.media.video_codecs import VideoCodec
+from server.ingest.encoders.colours import colour_of
 from server.ingest.ladder import Rung
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ CAP_WINDOW_S = 1.5
 """A rung may overdraw its cap for this long (the VBV buffer)."""
 _NO_KEY_FRAMES = 1 << 20
 """Frames between key frames of the encoder's own: more than any segment has, since ours are forced."""
-_BT709 = 1
-"""AVCOL_PRI_BT709, AVCOL_TRC_BT709 and AVCOL_SPC_BT709."""
+_LIMITED = 1
+"""AVCOL_RANGE_MPEG."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,12 +76,15 @@ def open_stream(container: OutputContainer, rung: Rung, rate: Fraction, options:
     stream = container.add_stream(ENCODERS[rung.codec].library, rate=rate, options=options)
     assert isinstance(stream, VideoStream)
     stream.width, stream.height = rung.width_px, rung.height_px
-    stream.pix_fmt = PIXEL_FORMAT
+    stream.pix_fmt = rung.pixel_format
     stream.codec_tag = rung.codec.in_band_entry
     context = stream.codec_context
     context.time_base = 1 / rate
     if rung.codec is VideoCodec.AV1:  # the others have options of their own for these
         context.gop_size = _NO_KEY_FRAMES
         context.sample_aspect_ratio = Fraction(*rung.pixel_aspect)
-        context.color_primaries = context.color_trc = context.colorspace = _BT709
+    if rung.codec is VideoCodec.AV1 or rung.hdr:
+        colour = colour_of(rung)
+        context.color_primaries, context.color_trc = colour.primaries, colour.transfer
+        context.colorspace, context.color_range = colour.matrix, _LIMITED
     return stream

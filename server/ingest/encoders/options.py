@@ -27,5 +27,6 @@ def describe_encoder(recipe: EncodeSettings) -> str:
     import av
 
     version = ".".join(map(str, av.library_versions["libavcodec"]))
-    libraries = ", ".join(ENCODERS[codec].library for codec in recipe.by_codec)
+    codecs = dict.fromkeys((*recipe.by_codec, *(each.codec for each in recipe.hdr)))
+    libraries = ", ".join(ENCODERS[codec].library for codec in codecs)
     return f"{libraries} and aac by PyAV {av.__version__} (libavcodec {version}); {recipe.describe()}"

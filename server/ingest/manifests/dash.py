@@ -9,8 +9,9 @@ from xml.etree import ElementTree
 
 import msgspec
 
-from abr.core.title import AudioTrack, Rendition, SubtitleTrack, Thumbnails, segment_file, sheet_file
+from abr.core.title import AudioTrack, HdrColour, Rendition, SubtitleTrack, Thumbnails, segment_file, sheet_file
 from server.ingest.cmaf import INIT_FILE
+from server.ingest.encoders.colours import BT709, hdr_colour
 from server.ingest.manifests.shown import Shown, peak_bps
 
 Element = ElementTree.Element
@@ -40,6 +41,24 @@ def video_set(shown: Shown, period: Element, top: Rendition, number: int = 0) ->
     )
     ElementTree.SubElement(video, "Role", schemeIdUri="urn:mpeg:dash:role:2011", value="main")
     return video
+
+
+def colour_properties(video: Element, hdr: HdrColour | None) -> None:
+    """What the codes of an AdaptationSet stand for, in a title that keeps HDR (ISO/IEC 23009-1, 5.8.5.7; 23091-2).
+
+    Of a set in HDR it is essential to know: players that do not, or whose display cannot show it, leave the set alone.
+    One in standard range goes first: dash.js takes any that the browser decodes, whatever the display.
+    """
+    colour, kind = (hdr_colour(hdr), "EssentialProperty") if hdr else (BT709, "SupplementalProperty")
+    for name, value in (
+        ("ColourPrimaries", colour.primaries),
+        ("TransferCharacteristics", colour.transfer),
+        ("MatrixCoefficients", colour.matrix),
+    ):
+        told = ElementTree.Element(kind, schemeIdUri=f"urn:mpeg:mpegB:cicp:{name}", value=str(value))
+        video.insert(len(video) - 1, told)  # the schema wants it before Role
+    if not hdr:
+        video.set("selectionPriority", "2")
 
 
 def video_representation(video: Element, shown: Shown, rendition: Rendition, name: str, bandwidth_bps: int) -> None:

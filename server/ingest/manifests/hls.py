@@ -86,11 +86,12 @@ def _yes(true: bool) -> str:
 
 
 def variant(
-    shown: Shown, rendition: Rendition, bandwidth_bps: int, uri: str, *, by_channels: bool = False
+    shown: Shown, rendition: Rendition, bandwidth_bps: int, uri: str, *, by_channels: bool = False, light: str = ""
 ) -> list[str]:
     """The lines of one rendition's variants in a master playlist, with each group of sounds.
 
-    bandwidth_bps: the most that its pictures take. by_channels: as of `sound_groups`.
+    bandwidth_bps: the most that its pictures take. by_channels: as of `sound_groups`. light: its VIDEO-RANGE, where
+    not all are in standard range.
     """
     lines: list[str] = []
     for group, sounds in (sound_groups(shown.audio, by_channels=by_channels) or {"": ()}).items():
@@ -101,6 +102,7 @@ def variant(
             f"AVERAGE-BANDWIDTH={rendition.average_bps + sound_bps},"
             f'CODECS="{codecs}",RESOLUTION={rendition.width_px}x{rendition.height_px},'
             f"FRAME-RATE={shown.frame_rate[0] / shown.frame_rate[1]:.3f}"
+            + (f",VIDEO-RANGE={light}" if light else "")
             + (f',AUDIO="{group}"' if group else "")
             + (',SUBTITLES="subtitles"' if shown.subtitles else "")
         )

@@ -8,8 +8,10 @@ from itertools import pairwise
 from pathlib import PurePath
 from xml.etree import ElementTree
 
+from msgspec import UNSET, UnsetType
+
 from abr.core.enhancement import ENHANCEMENTS_FILE
-from abr.core.title import CHAPTERS_FILE, Rendition, Title, segment_file
+from abr.core.title import CHAPTERS_FILE, Hdr, Rendition, Title, segment_file
 from abr.media.video_codecs import codec_of
 from server.ingest.audio import FRAME_SAMPLES, frame_ends
 from server.ingest.cmaf import INIT_FILE, standalone_init_file
@@ -20,6 +22,7 @@ from server.ingest.manifests.dash import (
     NAMES,
     PROFILES,
     Element,
+    colour_properties,
     mpd_duration,
     sound_set,
     subtitle_set,
@@ -57,7 +60,7 @@ CMCD_KEYS = "bl br bs cid d dl mtp nor ot rtp sf sid st su tb"
 def manifests(title: Title) -> dict[str, bytes]:
     """All manifests of a title by file name."""
     files = ladder_manifests(title) | {DRIVEN_MEDIA_FILE: driven_media_playlist(title)}
-    for rendition in title.renditions:
+    for rendition in title.files:
         init_file = standalone_init_file(codec_of(rendition.codecs))
         playlist = media_playlist(f"video/{rendition.id}", init_file, title.segment_duration_s)
         files[f"{rendition.id}.m3u8"] = playlist
@@ -79,7 +82,7 @@ def ladder_manifests(title: Title) -> dict[str, bytes]:
     """
     files = {MPD_FILE: standard_mpd(title), MASTER_FILE: master_playlist(title)}
     driven = {DRIVEN_FILE: driven_mpd, DRIVEN_MASTER_FILE: driven_master_playlist}
-    if len(title.ladders) == 1:
+    if not title.is_mixed:
         return files | {name: write(title) for name, write in driven.items()}
     writers = {MPD_FILE: standard_mpd, MASTER_FILE: master_playlist} | driven
     for each in title.by_ladder:
@@ -96,13 +99,20 @@ def standard_mpd(title: Title) -> bytes:
     mpd, period = _presentation(title)
     for place, ladder in enumerate(title.ladders):
         _ladder_set(title, period, ladder, number=_track_count(title) + place if place else 0)
+    for place, ladder in enumerate(title.hdr_ladders, _track_count(title) + len(title.ladders)):
+        _ladder_set(title, period, ladder, number=place, hdr=title.hdr)
     _track_sets(title, period, base=None)
     return xml(mpd)
 
 
-def _ladder_set(title: Title, period: Element, ladder: Sequence[Rendition], number: int) -> None:
+def _ladder_set(
+    title: Title, period: Element, ladder: Sequence[Rendition], number: int, hdr: Hdr | UnsetType = UNSET
+) -> None:
+    """hdr: of a ladder that is in it."""
     video = video_set(title, period, ladder[-1], number)
-    if not title.no_enhancement:
+    if title.hdr:
+        colour_properties(video, hdr.colour if hdr else None)
+    if not hdr and not title.no_enhancement:
         offer = ElementTree.Element("SupplementalProperty", schemeIdUri=ENHANCEMENT_URN, value=ENHANCEMENTS_FILE)
         video.insert(0, offer)  # the schema wants it before Role
     init_file = standalone_init_file(codec_of(ladder[-1].codecs))
@@ -136,9 +146,11 @@ def driven_mpd(title: Title) -> bytes:
 def master_playlist(title: Title) -> bytes:
     """The HLS playlist of all variants."""
     lines = master_head(title, base="", by_channels=True)
-    for rendition in title.renditions:
+    ranges = {each.id: title.hdr.colour.transfer.upper() for each in title.hdr.renditions} if title.hdr else {}
+    for rendition in title.files:
         peak_bps, uri = _peak_bps(title, rendition), f"{rendition.id}.m3u8"
-        lines += variant(title, as_standalone(rendition), peak_bps, uri, by_channels=True)
+        light = ranges.get(rendition.id, "SDR" if ranges else "")
+        lines += variant(title, as_standalone(rendition), peak_bps, uri, by_channels=True, light=light)
     return _master(title, lines, "")
 
 

@@ -15,6 +15,7 @@ from abr.media.languages import UNKNOWN, language_tag
 from abr.media.probe import SourceInfo, open_source
 from abr.records import Record
 from server.ingest.subtitles.cues import Cue, place_cues, read_cues
+from server.ingest.subtitles.ttml import is_ttml, loads_ttml
 from server.ingest.subtitles.webvtt import dumps_webvtt
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def subtitle_file(given: str) -> SubtitleFile:
     if rest and language == UNKNOWN:
         raise InputError(f"--subtitles {given!r}: {said!r} is no language; give one such as de=film.srt.")
     if not path.is_file():
-        raise InputError(f"There is no file {path}; give --subtitles the path of an SRT, WebVTT or ASS file.")
+        raise InputError(f"There is no file {path}; give --subtitles the path of an SRT, WebVTT, ASS or TTML file.")
     return SubtitleFile(path=str(path.absolute()), language=language, sha256=file_sha256(path))
 
 
@@ -87,22 +88,34 @@ def _of_source(source: Path, footage: SourceInfo, lasts_s: float) -> Iterator[_F
 def _of_files(files: Sequence[SubtitleFile], lasts_s: float) -> Iterator[_Found]:
     for each in files:
         path = Path(each.path)
-        with _open_file(path) as container:
-            cues = place_cues(read_cues(container, container.streams.subtitles[0].index), 0.0, lasts_s)
+        cues = place_cues(_cues_of_file(path), 0.0, lasts_s)
         if not cues:
             raise MediaError(f"{path.name} has no subtitles within the film's {lasts_s:.0f} s; is it of this film?")
         yield _Found(cues, each.language)
 
 
-@contextmanager
-def _open_file(path: Path) -> Iterator[InputContainer]:
-    import av
-
-    what = f"{path.name} cannot be read as subtitles; give an SRT, WebVTT or ASS file in UTF-8."
+def _cues_of_file(path: Path) -> list[Cue]:
     try:
         if path.stat().st_size > _FILE_BYTES_MAX:
             raise MediaError(f"{path.name} is larger than {_FILE_BYTES_MAX >> 20} MiB; subtitles are not.")
         written = path.read_bytes()
+    except OSError as error:
+        raise StorageError(f"Cannot read {path}: {error.strerror}.") from error
+    if is_ttml(written):
+        try:
+            return loads_ttml(written)
+        except MediaError as error:
+            raise MediaError(f"{path.name} cannot be read as subtitles. {error}") from error
+    with _open_file(path, written) as container:
+        return list(read_cues(container, container.streams.subtitles[0].index))
+
+
+@contextmanager
+def _open_file(path: Path, written: bytes) -> Iterator[InputContainer]:
+    import av
+
+    what = f"{path.name} cannot be read as subtitles; give an SRT, WebVTT, ASS or TTML file in UTF-8."
+    try:
         if not written.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             written.decode("utf-8")
         with av.open(f"file:{path}", mode="r", options={"format_whitelist": _FILE_FORMATS}) as container:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from abr.core.title import Count
 from abr.media.colour import is_full_range, matrix_of
 from abr.media.display_filters import PIXEL_FORMAT
-from abr.media.probe import SourceInfo, check_size, display_size, tidy_rate
+from abr.media.probe import SourceInfo, check_size, display_size
 from abr.media.survey import StreamSurvey
+from abr.media.timeline import tidy_rate
 from abr.media.tracks import SourceSound
 from server.live.source.opening import Opened
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec import structs
 
-from abr.core.device import Device, DeviceProfile, Measurement, Soak
+from abr.core.device import DecodeSpeed, Device, DeviceProfile, Measurement, Soak
 from abr.records import dumps, loads
 
 DEVICE = Device(name="here", processor="test", cores=2, memory_bytes=0)
@@ -81,3 +81,40 @@ def test_a_profile_of_an_earlier_version_reads_and_prices_as_it_did() -> None:
     best = old.best("it", 480, 270)
     assert best is not None and best.p95_ms == 9.0 * (480 * 270 / (320 * 180))
     assert b"runs" not in dumps(old), "and a server of that version reads what a browser measures"
+
+
+def decodes(sample_entry: str, width_px: int, height_px: int, p95_ms: float) -> DecodeSpeed:
+    return DecodeSpeed(
+        sample_entry=sample_entry, width_px=width_px, height_px=height_px, p50_ms=p95_ms / 2, p95_ms=p95_ms
+    )
+
+
+DECODER = structs.replace(
+    PROFILE,
+    decoding=(decodes("av01", 640, 360, 4.0), decodes("av01", 1280, 720, 10.0), decodes("avc3", 640, 360, 1.0)),
+)
+
+
+@pytest.mark.parametrize(
+    ("codec", "size_px", "frame_ms"),
+    [
+        ("av01", (640, 360), 4.0),
+        ("av01", (1280, 720), 10.0),
+        ("av01", (1280, 450), 4.0 + 6.0 * 1.5 / 3),  # on the line between both
+        ("av01", (320, 180), 1.0),
+        ("av01", (1920, 1080), 22.5),
+        ("avc3", (1280, 720), 4.0),
+        ("hev1", (640, 360), 0.0),  # not told
+    ],
+)
+def test_each_codec_takes_its_own_time_to_decode(codec: str, size_px: tuple[int, int], frame_ms: float) -> None:
+    assert DECODER.decode_s(codec, *size_px) * 1000 == pytest.approx(frame_ms)
+    warm = structs.replace(DECODER, soak=Soak(architecture="it", seconds=60, thermal_drop=0.5))
+    assert warm.decode_s(codec, *size_px) * 1000 == pytest.approx(2 * frame_ms)
+
+
+def test_profiles_from_before_decoding_was_timed_load_and_are_written_as_they_were() -> None:
+    written = dumps(PROFILE)
+    assert b"decoding" not in written
+    assert loads(written, DeviceProfile, what="profile") == PROFILE
+    assert loads(dumps(DECODER), DeviceProfile, what="profile") == DECODER

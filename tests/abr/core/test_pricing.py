@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 from titles import prepared_title
 
-from abr.core.device import Device, DeviceProfile, Measurement
+from abr.core.device import DecodeSpeed, Device, DeviceProfile, Measurement
 from abr.core.enhancement import Currency, EnhancementTable, EnhancerEntry, Family, Offer, Tier
 from abr.core.options import Choice
 from abr.core.pricing import TitleOptions, price
@@ -105,3 +105,36 @@ def test_a_title_without_a_panel_is_read_as_it_was_written() -> None:
     assert old.meter.panel_every_segments == 0
     assert all(quality.panel is None and quality.trusted == () for quality in old.plain_quality.values())
     assert json.loads(dumps(old)) == told
+
+
+def decoding(title: Title, p95_ms: float) -> DeviceProfile:
+    """PROFILE of a device that takes so long for a frame of the lowest rung."""
+    lowest = title.renditions[0]
+    speed = DecodeSpeed(
+        sample_entry=lowest.sample_entry,
+        width_px=lowest.width_px,
+        height_px=lowest.height_px,
+        p50_ms=p95_ms,
+        p95_ms=p95_ms,
+    )
+    return replace(PROFILE, decoding=(speed,))
+
+
+def test_a_lifted_frame_is_decoded_too_and_a_plain_one_costs_no_lift():
+    title, _ = prepared_title()
+    lowest = title.renditions[0]
+    table = table_of(title, lifted(title.plain_quality[lowest.id], None))
+    option = Choice(rendition=0, enhancer="generic-low")
+
+    def frame_ms(profile: DeviceProfile) -> float:
+        prices = price(title, table, profile)
+        plain = prices.compute_s[:, prices.choices.index(Choice(rendition=0))]
+        assert not plain.any()
+        return float(prices.compute_s[0, prices.choices.index(option)]) * 1000 / title.segment_frames[0]
+
+    alone_ms = frame_ms(PROFILE)
+    assert frame_ms(decoding(title, 2.5)) == pytest.approx(alone_ms + 2.5)
+    other = replace(decoding(title, 2.5).decoding[0], sample_entry="av01")
+    assert frame_ms(replace(PROFILE, decoding=(other,))) == alone_ms, "it comes in another codec"
+    too_slow = decoding(title, 950 / title.fps)
+    assert option not in price(title, table, too_slow).choices, "lifting leaves no time to decode"

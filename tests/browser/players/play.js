@@ -39,6 +39,11 @@ const LIBRARIES = {
 };
 const PLAYERS = { "dashjs-5": playDash, "dashjs-4": playDash, "shaka-5": playShaka, "shaka-4": playShaka, "hls.js": playHls };
 
+// How a viewer chooses while the film plays: sound(language, channels), text(language), and the chapters' beginnings.
+let choose = null;
+const picked = (tracks, language, channels, channelsOf) =>
+  tracks.find(track => language === (track.lang ?? track.language) && (!channels || channelsOf(track) === channels));
+
 const glassToGlassS = clockFps ? burntClock(video, clockFps) : null;
 let ownLatencyS = () => NaN;
 
@@ -72,6 +77,14 @@ function playDash() {
       tell(sounds.map(track => track.lang), texts.map(track => track.lang));
     });
   }
+  dash.on("streamInitialized", () => {
+    const channelsOf = track => Number(track.audioChannelConfiguration[0].value);
+    choose = {
+      sound: (language, channels) => dash.setCurrentTrack(picked(dash.getTracksFor("audio"), language, channels, channelsOf)),
+      text: language => dash.setTextTrack(dash.getTracksFor("text").findIndex(track => track.lang === language)),
+      chapters: async () => [], // dash.js knows of none
+    };
+  });
   if (thumbnailS >= 0) {
     dash.on("streamInitialized", () => dash.provideThumbnail(thumbnailS, ({ url, x, y, width, height }) => {
       seen.thumbnail = { url, x, y, width, height };
@@ -102,6 +115,14 @@ async function playShaka() {
     it.selectTextTrack(texts.find(track => track.language === text));
     await it.setTextTrackVisibility?.(true);
   }
+  choose = {
+    sound: (language, channels) => it.selectAudioTrack(picked(it.getAudioTracks(), language, channels, track => track.channelsCount)),
+    text: language => it.selectTextTrack(picked(it.getTextTracks(), language)),
+    chapters: async () => {
+      const [track] = it.getChaptersTracks();
+      return track ? (await it.getChaptersAsync(track.language)).map(({ startTime }) => startTime) : [];
+    },
+  };
   if (thumbnailS >= 0) {
     const [track] = it.getChaptersTracks();
     const chapters = track ? await it.getChaptersAsync(track.language) : [];
@@ -115,6 +136,7 @@ async function playShaka() {
 function playHls() {
   const buffer = bufferGoalS ? { maxBufferLength: bufferGoalS, maxMaxBufferLength: bufferGoalS } : {};
   const wishes = language ? { audioPreference: { lang: language }, subtitlePreference: { lang: text } } : {};
+  if (asked.get("hdr")) wishes.videoPreference = {}; // it asks for the display then
   const hls = new Hls({ ...buffer, ...wishes, maxLiveSyncPlaybackRate: catchUpRate, cmcd: cmcd === "off" ? undefined : { useHeaders: false } });
   hls.on(Hls.Events.ERROR, (_name, data) => {
     const stalled = ["bufferStalledError", "bufferNudgeOnStall"].includes(data.details); // watched for below
@@ -126,6 +148,17 @@ function playHls() {
       tell(sounds.map(track => track.lang), texts.map(track => track.lang));
     }
     video.play();
+  });
+  hls.on(Hls.Events.MANIFEST_LOADED, (_name, { sessionData }) => {
+    choose = {
+      sound: (lang, channels) => hls.setAudioOption({ lang, channels: String(channels) }),
+      text: lang => hls.setSubtitleOption({ lang }),
+      chapters: async () => {
+        const { URI } = sessionData["com.apple.hls.chapters"];
+        const chapters = await (await fetch(new URL(URI, source))).json();
+        return chapters.map(chapter => chapter["start-time"]);
+      },
+    };
   });
   ownLatencyS = () => hls.latency;
   hls.loadSource(source);

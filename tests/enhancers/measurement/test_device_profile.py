@@ -13,7 +13,7 @@ from msgspec import structs
 from networks import random_weights
 
 from abr.core.device import Device, DeviceProfile, EnergySource, Measurement, PowerModel
-from abr.records import load, loads
+from abr.records import dumps, load, loads
 from enhancers.cli.profile import profile
 from enhancers.measurement import device_profile as profiling
 from enhancers.networks.catalog import TIER_DEPTHS, architecture
@@ -75,6 +75,19 @@ def test_a_profile_in_the_cache_is_used_while_the_weights_are_the_same(
     monkeypatch.setattr(profiling, "weights_hash", lambda: "other")
     other, _ = profiling.profile_device(None, QUICK, quietly)
     assert other != first
+
+
+def test_a_profile_of_before_decoding_was_timed_is_completed_and_kept_as_it_is_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(profiling, "weights_hash", lambda: "")
+    path = tmp_path / "device.json"
+    path.write_bytes(dumps(DEVICE_PROFILE))
+    _, found = profiling.profile_device(path, QUICK, quietly)
+    assert structs.replace(found, decoding=()) == DEVICE_PROFILE
+    assert {each.sample_entry for each in found.decoding} == {"avc3", "hev1", "av01"}
+    assert load(path, DeviceProfile) == found
+    assert "decoding av1" in profiling.as_text(found)
 
 
 def test_a_damaged_cache_is_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

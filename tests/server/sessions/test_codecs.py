@@ -24,8 +24,10 @@ async def server(library: Library) -> AsyncIterator[str]:
         yield url
 
 
-async def opened(url: str, *codecs: str, status: int = 201) -> dict[str, str]:
-    wish = {"title": TITLE_ID} | ({"codecs": list(codecs)} if codecs else {})
+async def opened(url: str, *codecs: str, status: int = 201, profile: object = None) -> dict[str, str]:
+    wish = (
+        {"title": TITLE_ID} | ({"codecs": list(codecs)} if codecs else {}) | ({"profile": profile} if profile else {})
+    )
     async with aiohttp.ClientSession() as pool, pool.post(f"{url}sessions", json=wish) as answer:
         assert answer.status == status, await answer.text()
         told: dict[str, str] = await answer.json()
@@ -51,6 +53,33 @@ async def test_the_codec_is_the_one_of_least_bits_that_the_player_decodes(server
     session = await opened(server, *told)
     assert session["codec"] == codec
     assert (await get(f"{server}sessions/{session['id']}"))[1].count(f'"codec":"{codec}"'.encode()) == 1
+
+
+@pytest.mark.parametrize(
+    ("slow", "codec"),
+    [
+        ((), "av1"),
+        (("av01",), "hevc"),
+        (("av01", "hev1"), "h264"),
+        (("av01", "hev1", "avc3"), "h264"),  # none in time: the one that all devices are built for
+    ],
+)
+async def test_a_codec_that_the_device_decodes_too_slowly_is_left_to_others(server, library, slow, codec):
+    top = library.title(TITLE_ID).renditions[-1]
+    frame_ms = 1000 / library.title(TITLE_ID).fps
+    decoding = [
+        {
+            "sample_entry": entry,
+            "width_px": top.width_px,
+            "height_px": top.height_px,
+            "p50_ms": 1.0,
+            "p95_ms": frame_ms * (0.95 if entry in slow else 0.5),
+        }
+        for entry in ("avc3", "hev1", "av01")
+    ]
+    device = {"name": "it", "processor": "slow", "cores": 1, "memory_bytes": 0}
+    profile = {"device": device, "measurements": [], "decoding": decoding}
+    assert (await opened(server, "av1", "hevc", "h264", profile=profile))["codec"] == codec
 
 
 async def test_a_player_that_decodes_none_of_the_codecs_is_told_which_there_are(server):

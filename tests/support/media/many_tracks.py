@@ -31,19 +31,20 @@ END=9000
 GERMAN = ENGLISH.replace("Hello", "Hallo").replace("The end", "Schluss")
 
 
-def write_film(path: Path, *, seconds: float = 5.0) -> Path:
+def write_film(path: Path, *, seconds: float = 5.0, drawn: str = "null", sounds: tuple[str, ...] = ()) -> Path:
     """English, German in 5.1 with a name, a French commentary; English subtitles, German ones for who cannot hear.
 
-    Chapters from 0 and from 4 s on, the second without a name.
+    Chapters from 0 and from 4 s on, the second without a name. drawn: what a filter of FFmpeg's does to the pictures.
+    sounds: others than the tones, expressions of its aevalsrc with their layouts, in the order above.
     """
     english, german, chapters = (path.with_suffix(ending) for ending in (".en.srt", ".de.srt", ".chapters.txt"))
     chapters.write_text(CHAPTERS, encoding="utf-8")
     english.write_text(ENGLISH, encoding="utf-8")
     german.write_text(GERMAN, encoding="utf-8")
     first, second, third = (f"0.3*gte(t\\,1)*sin({hz}*2*PI*t)" for hz in TONES_HZ)
-    sounds = (f"{first}:c=mono", "|".join([f"({second})/1.5"] * 6) + ":c=5.1", f"{third}:c=mono")
+    sounds = sounds or (f"{first}:c=mono", "|".join([f"({second})/1.5"] * 6) + ":c=5.1", f"{third}:c=mono")
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y"]
-    command += ["-f", "lavfi", "-i", f"testsrc2=s=320x180:r=25:d={seconds}"]
+    command += ["-f", "lavfi", "-i", f"testsrc2=s=320x180:r=25:d={seconds},{drawn}"]
     for sound in sounds:
         command += ["-f", "lavfi", "-i", f"aevalsrc={sound}:s=48000:d={seconds}"]
     command += ["-i", str(english), "-i", str(german), "-i", str(chapters)]
