@@ -72,6 +72,7 @@ bench = LazyGroup(
         "opinions": Lazy(
             "abr.evaluation.bench_opinions:bench_opinions", "Learning from raters who disagree, on contents unseen."
         ),
+        "qoe": Lazy("abr.evaluation.bench_qoe:bench_qoe", "Controllers planned on what people say against VMAF."),
         "group": Lazy(
             "abr.evaluation.bench_group:bench_group", "Viewers on one link: decided together, alone, and by dash.js."
         ),

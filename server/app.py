@@ -19,6 +19,8 @@ from abr.controllers.toprung.plan_library import PlanLibrary, PlanMaker
 from abr.core.control import Controller
 from abr.core.enhancement import Currency
 from abr.errors import InputError, UnknownNameError
+from abr.opinions.fitted import load_qoe
+from abr.opinions.scales import CountedQuality, Rung, scale_of
 from abr.registry import Registry
 from server.clock import Clock
 from server.context import CONTEXT, SETTINGS, Context
@@ -88,6 +90,7 @@ def create_app(
     """
     controllers = _controllers(settings, registry)
     experiment = read_experiment(settings.experiment, controllers) if settings.experiment else None
+    counted_quality(settings)
     store = make_store(settings, clock) if store is None else store
     endpoints = [*ENDPOINTS, description(VERSION)]
     app = web.Application(middlewares=[RequestGuard(endpoints).middleware()], client_max_size=settings.body_bytes_max)
@@ -142,7 +145,7 @@ def _start_experiment(
     """Its tallies are kept where sessions are."""
     if experiment is None:
         return None
-    arms, key, ttl_s = len(experiment.arms), experiment.key(settings.quality), settings.session_ttl_s
+    arms, key, ttl_s = len(experiment.arms), experiment.key(counted_quality(settings).name), settings.session_ttl_s
     tallies: TallyStore
     if settings.redis_url:
         tallies = RedisTallies(settings.redis_url, key, arms, ttl_s=ttl_s, timeout_s=settings.redis_timeout_s)
@@ -171,8 +174,8 @@ def _make_context(
         open_files_max=descriptors.cached_files,
         media_base=settings.media_base,
     )
-    live_titles, currency = LiveTitles(library, clock), Currency(settings.quality)
-    pricing = PricingCache(title_cache, live_titles, repository, controllers.plans, currency)
+    live_titles = LiveTitles(library, clock)
+    pricing = PricingCache(title_cache, live_titles, repository, controllers.plans, counted_quality(settings))
     sessions = SessionService(
         repository=repository,
         pricing=pricing,
@@ -196,6 +199,14 @@ def _make_context(
         clock=clock,
         version=VERSION,
     )
+
+
+def counted_quality(settings: Settings) -> CountedQuality:
+    """What decisions and QoE count. Raises FormatError, InputError or StorageError for a QoE that cannot be used."""
+    qoe = load_qoe(Path(settings.qoe)) if settings.qoe else None
+    if qoe is not None:
+        scale_of(qoe, [Rung(vmaf=50.0, rate_kbps=1000.0, height_px=360.0)])  # else the first viewer would find out
+    return CountedQuality(Currency(settings.quality), qoe)
 
 
 async def _let_go(app: web.Application) -> None:

@@ -20,6 +20,7 @@ import click
 @click.option("--controller", help="Who decides when a viewer names nobody.  [default: toprung]")
 @click.option("--experiment", metavar="NAME=CONTROLLER,…", help="Draw viewers into arms: a=toprung,b=bola.")
 @click.option("--quality", type=click.Choice(["trusted", "vmaf"]), help="What decisions count.  [default: trusted]")
+@click.option("--qoe", type=click.Path(dir_okay=False), help="Count quality as people do: a file of `toprung qoe fit`.")
 @click.option(
     "--group-by",
     type=click.Choice(["address", "block"]),

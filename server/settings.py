@@ -51,6 +51,8 @@ class Settings:
     Empty: no experiment."""
     quality: str = "trusted"
     """What decisions and QoE count: trusted, the part of a lift that the panel attests, or vmaf."""
+    qoe: str = ""
+    """File of a QoE learnt from people (`toprung qoe fit`): quality then counts in its points. Empty: in VMAF's."""
     group_by: str = ""
     """Which viewers are decided for as sharing one link, beside those who tell their group: `address`, those at one
     IPv4 address or in one IPv6 /64, as behind a household's router; `block`, those in one IPv4 /24 or IPv6 /48. Empty:

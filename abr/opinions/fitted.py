@@ -106,6 +106,9 @@ def fit_qoe(
 ) -> FittedQoe:
     """Learn what people think of items from what is known of these.
 
+    Contents differ in how good they look at the same rate. Each gets an offset of its own while weights are learnt, so
+    that these say how items of one content differ, as the rungs of a title do; of a new one the offset is taken for 0.
+
     features: those to learn from; empty for all. expert: see `values_of`. Raises InputError where nothing can be.
     """
     values = values_of(opinions, expert=expert)
@@ -114,10 +117,13 @@ def fit_qoe(
             raise InputError(f"{name!r} is not known of all items of {opinions.name!r}; {', '.join(values)} are.")
     values = {name: column for name, column in values.items() if not features or name in features}
     design = design_of(values)
-    rater = METHODS[method](design.columns(values), opinions, design.directions)
+    offsets = (opinions.contents[:, None] == np.unique(opinions.contents)).astype(np.float64)
+    directions = np.append(design.directions, np.zeros(offsets.shape[1]))
+    rater = METHODS[method](np.hstack([design.columns(values), offsets]), opinions, directions)
     streams = rater.heads if isinstance(rater.heads, TwoStreams) else None
     classifier = streams.classifier if streams else rater.heads
     assert isinstance(classifier, Ordinal)
+    weights = len(design.directions)
     return FittedQoe(
         made_from=opinions.name,
         method=method,
@@ -125,8 +131,8 @@ def fit_qoe(
         raters=opinions.scores.shape[1],
         votes=int((~np.isnan(opinions.scores)).sum()),
         features=tuple(StoredFeature(name=each.name, knots=each.knots) for each in design.features),
-        classifier=_stored(classifier),
-        agreement=_stored(streams.agreement) if streams else None,
+        classifier=_stored(classifier, weights),
+        agreement=_stored(streams.agreement, weights) if streams else None,
         strength=streams.strength if streams else 0.0,
         cuts=() if rater.cuts is None else tuple(rater.cuts.tolist()),
     )
@@ -139,5 +145,6 @@ def load_qoe(path: Path) -> FittedQoe:
     return fitted
 
 
-def _stored(heads: Ordinal) -> StoredHeads:
-    return StoredHeads(weights=tuple(heads.weights.tolist()), thresholds=tuple(heads.thresholds.tolist()))
+def _stored(heads: Ordinal, weights: int) -> StoredHeads:
+    """Without the offsets of contents, which follow so many weights."""
+    return StoredHeads(weights=tuple(heads.weights[:weights].tolist()), thresholds=tuple(heads.thresholds.tolist()))

@@ -12,8 +12,9 @@ import numpy as np
 from abr.controllers.toprung.plan_library import FILES_MAX, PlanLibrary
 from abr.core.arrays import Floats, stored_bytes
 from abr.core.device import DeviceProfile
-from abr.core.enhancement import Currency, Family
+from abr.core.enhancement import Family
 from abr.core.options import PriceList
+from abr.opinions.scales import CountedQuality
 from server.concurrency.shared_call import SharedCalls
 from server.live_titles.cache import LiveTitles
 from server.lru_cache import LruCache
@@ -41,12 +42,12 @@ class PricingCache:
         live_titles: LiveTitles,
         repository: SessionRepository,
         plans: PlanLibrary,
-        currency: Currency,
+        counted: CountedQuality,
     ) -> None:
         """plans: what lies with a title goes in there, when it is first priced."""
-        self.live = LiveSessions(live_titles, repository, currency)
+        self.live = LiveSessions(live_titles, repository, counted)
         """The same for live titles."""
-        self._currency = currency
+        self._counted = counted
         self._title_cache = title_cache
         self._repository = repository
         self._pricings: SharedCalls[PriceList] = SharedCalls()
@@ -75,7 +76,7 @@ class PricingCache:
         if prices is None:
             profile = await self._repository.load_profile(state.profile)
             keep = partial(self._keep, key) if profile is not None or not state.profile else None
-            what = _price, loaded, state.codec, profile, state.families, self._currency
+            what = _price, loaded, state.codec, profile, state.families, self._counted
             pricings = self._pricings if state.profile else self._plain_pricings
             priced = await pricings.run((key, profile is None), *what, keep=keep)
             prices = self._prices.get(key) or priced
@@ -108,9 +109,9 @@ def _price(
     codec: str,
     profile: DeviceProfile | None,
     families: tuple[Family, ...],
-    currency: Currency,
+    counted: CountedQuality,
 ) -> PriceList:
-    prices = loaded.options(codec, currency).price(profile, families=families)
+    prices = loaded.options(codec, counted).price(profile, families=families)
     return replace(prices, compute_s=_repeated(prices.compute_s), lead_s=_repeated(prices.lead_s))
 
 
