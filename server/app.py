@@ -90,7 +90,6 @@ def create_app(
     """
     controllers = _controllers(settings, registry)
     experiment = read_experiment(settings.experiment, controllers) if settings.experiment else None
-    counted_quality(settings)
     store = make_store(settings, clock) if store is None else store
     endpoints = [*ENDPOINTS, description(VERSION)]
     app = web.Application(middlewares=[RequestGuard(endpoints).middleware()], client_max_size=settings.body_bytes_max)
@@ -120,9 +119,10 @@ async def _run(
         stack.push_async_callback(store.close)
         await asyncio.to_thread(page_files)  # else the first visitor would wait, and all with them
         await store.ping()
+        counted = await asyncio.to_thread(counted_quality, settings)
         secret = settings.secret or await store.shared_secret(secrets.token_urlsafe(32))
         ids, metrics = SessionIds(secret), Metrics(clock, VERSION)
-        running = _start_experiment(deciders.experiment, settings, ids, metrics, clock)
+        running = _start_experiment(deciders.experiment, settings, counted, ids, metrics, clock)
         if running:
             stack.push_async_callback(running.close)
         repository = SessionRepository(store, ids, clock, metrics)
@@ -130,7 +130,7 @@ async def _run(
         runner = ControllerRunner(deciders.controllers, settings.controller, metrics, plans)
         stack.callback(runner.close)
         groups = GroupNames(ids, settings.group_by, settings.trusted_peers)
-        context = app[CONTEXT] = _make_context(settings, repository, runner, metrics, clock, groups, running)
+        context = app[CONTEXT] = _make_context(settings, counted, repository, runner, metrics, clock, groups, running)
         await stack.enter_async_context(measuring_lag(context.metrics))
         await stack.enter_async_context(dropping_outlived(Path(settings.library)))
         if settings.redis_url:
@@ -140,12 +140,17 @@ async def _run(
 
 
 def _start_experiment(
-    experiment: Experiment | None, settings: Settings, ids: SessionIds, metrics: Metrics, clock: Clock
+    experiment: Experiment | None,
+    settings: Settings,
+    counted: CountedQuality,
+    ids: SessionIds,
+    metrics: Metrics,
+    clock: Clock,
 ) -> RunningExperiment | None:
     """Its tallies are kept where sessions are."""
     if experiment is None:
         return None
-    arms, key, ttl_s = len(experiment.arms), experiment.key(counted_quality(settings).name), settings.session_ttl_s
+    arms, key, ttl_s = len(experiment.arms), experiment.key(counted.name), settings.session_ttl_s
     tallies: TallyStore
     if settings.redis_url:
         tallies = RedisTallies(settings.redis_url, key, arms, ttl_s=ttl_s, timeout_s=settings.redis_timeout_s)
@@ -156,6 +161,7 @@ def _start_experiment(
 
 def _make_context(
     settings: Settings,
+    counted: CountedQuality,
     repository: SessionRepository,
     controllers: ControllerRunner,
     metrics: Metrics,
@@ -175,7 +181,7 @@ def _make_context(
         media_base=settings.media_base,
     )
     live_titles = LiveTitles(library, clock)
-    pricing = PricingCache(title_cache, live_titles, repository, controllers.plans, counted_quality(settings))
+    pricing = PricingCache(title_cache, live_titles, repository, controllers.plans, counted)
     sessions = SessionService(
         repository=repository,
         pricing=pricing,
