@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -44,6 +45,7 @@ from server.monitoring.feed_relay import relaying
 from server.monitoring.loop_lag import measuring_lag
 from server.monitoring.metrics import Metrics
 from server.open_files import budget, limit
+from server.opinions.opinion_box import OpinionBox
 from server.rate_limits import RateLimits
 from server.session_service import (
     ControllerRunner,
@@ -130,7 +132,9 @@ async def _run(
         runner = ControllerRunner(deciders.controllers, settings.controller, metrics, plans)
         stack.callback(runner.close)
         groups = GroupNames(ids, settings.group_by, settings.trusted_peers)
-        context = app[CONTEXT] = _make_context(settings, counted, repository, runner, metrics, clock, groups, running)
+        box = await asyncio.to_thread(OpinionBox, Path(settings.rate)) if settings.rate else None
+        context = _make_context(settings, counted, repository, runner, metrics, clock, groups, running)
+        context = app[CONTEXT] = replace(context, opinions=box)
         await stack.enter_async_context(measuring_lag(context.metrics))
         await stack.enter_async_context(dropping_outlived(Path(settings.library)))
         if settings.redis_url:
@@ -202,6 +206,7 @@ def _make_context(
         feed=feed,
         metrics=metrics,
         limits=RateLimits(settings, connections_max=descriptors.connections),
+        opinions=None,
         clock=clock,
         version=VERSION,
     )

@@ -21,6 +21,7 @@ import click
 @click.option("--experiment", metavar="NAME=CONTROLLER,…", help="Draw viewers into arms: a=toprung,b=bola.")
 @click.option("--quality", type=click.Choice(["trusted", "vmaf"]), help="What decisions count.  [default: trusted]")
 @click.option("--qoe", type=click.Path(dir_okay=False), help="Count quality as people do: a file of `toprung qoe fit`.")
+@click.option("--rate", type=click.Path(file_okay=False), help="Ask viewers what they think at /rate; keep it here.")
 @click.option(
     "--group-by",
     type=click.Choice(["address", "block"]),

@@ -13,6 +13,7 @@ from server.live_titles.cache import LiveTitles
 from server.media.title_cache import TitleCache
 from server.monitoring.event_feed import EventFeed
 from server.monitoring.metrics import Metrics
+from server.opinions.opinion_box import OpinionBox
 from server.rate_limits import RateLimits
 from server.session_service import SessionService
 from server.settings import Settings
@@ -31,6 +32,8 @@ class Context:
     feed: EventFeed
     metrics: Metrics
     limits: RateLimits
+    opinions: OpinionBox | None
+    """None: nobody is asked."""
     clock: Clock
     version: str
 

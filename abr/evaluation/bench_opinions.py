@@ -16,7 +16,8 @@ from rich.table import Table
 from abr.core.arrays import Floats
 from abr.evaluation.benchmark import track_quietly
 from abr.evaluation.sureal_scores import sureal_scores
-from abr.opinions.dataset import OpinionSet, read_opinions
+from abr.opinions.collected import read_opinions
+from abr.opinions.dataset import OpinionSet
 from abr.opinions.evaluation import (
     SplitFigures,
     judge_split,
@@ -114,7 +115,7 @@ def _over_splits(splits: Sequence[Mapping[str, SplitFigures]], method: str) -> M
     "ratings",
     nargs=-1,
     required=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=click.Path(exists=True, path_type=Path),
     metavar="RATINGS…",
 )
 @click.option("--splits", type=click.IntRange(2, 1000), default=32, help="Splits by content, a third held out.")

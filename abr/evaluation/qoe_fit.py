@@ -14,7 +14,8 @@ from rich.table import Table
 
 from abr.core.arrays import Floats
 from abr.files import write_atomically
-from abr.opinions.dataset import OpinionSet, join, read_opinions
+from abr.opinions.collected import read_opinions
+from abr.opinions.dataset import OpinionSet, join
 from abr.opinions.features import LOGARITHMIC, values_of
 from abr.opinions.fitted import FittedQoe, fit_qoe
 from abr.opinions.methods import DEFAULT, METHODS
@@ -34,8 +35,8 @@ def qoe_fit(
 ) -> None:
     """Learn from people who disagree what they think of a picture, as a QoE that `--qoe` takes.
 
-    RATINGS are files of opinion scores from 1 to 5, as the reference of file formats has them. Several files count as
-    one test in which nobody took part twice.
+    RATINGS are files of opinion scores from 1 to 5, as the reference of file formats has them, or folders in which
+    `toprung serve --rate` collected. Several count as one test in which nobody took part twice.
     """
     opinions = join([read_opinions(path) for path in ratings])
     chosen = tuple(name.strip() for name in features.split(",")) if features else ()

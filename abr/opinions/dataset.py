@@ -90,7 +90,7 @@ class OpinionSet:
         )
 
 
-def read_opinions(path: Path) -> OpinionSet:
+def read_file(path: Path) -> OpinionSet:
     """Raises StorageError when it cannot be read, FormatError when it holds no opinions on a scale of 1 to 5."""
     return parse_opinions(_read(path), what=str(path))
 

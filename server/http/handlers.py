@@ -54,12 +54,12 @@ async def index(request: web.Request) -> web.StreamResponse:
     at = url_prefix(request)
     links = {name: f"{at}/{name}" for name in ("titles", "metrics", "qoe")}
     version = get_context(request).version
-    return _json(schemas.Index(name="toprung", version=version, openapi=f"{at}/openapi.json", **links))
+    return answer_json(schemas.Index(name="toprung", version=version, openapi=f"{at}/openapi.json", **links))
 
 
 async def health(request: web.Request) -> web.Response:
     """Say that the process answers."""
-    return _json(schemas.Health(status="ok", version=get_context(request).version))
+    return answer_json(schemas.Health(status="ok", version=get_context(request).version))
 
 
 async def metrics(request: web.Request) -> web.Response:
@@ -76,7 +76,7 @@ async def qoe(request: web.Request) -> web.StreamResponse:
     """The live QoE page for browsers, an experiment's figures for programs that ask for JSON."""
     if JSON not in request.headers.get("Accept", ""):
         return await pages.qoe_page(request)
-    return _json(QoeView(experiment=await get_context(request).sessions.experiment()), headers={"Vary": "Accept"})
+    return answer_json(QoeView(experiment=await get_context(request).sessions.experiment()), headers={"Vary": "Accept"})
 
 
 async def titles(request: web.Request) -> web.Response:
@@ -94,7 +94,7 @@ async def titles(request: web.Request) -> web.Response:
         for title in found
     )
     next_url = f"{at}/titles?limit={count}&after={found[-1].id}" if has_more else None
-    return _json(schemas.TitleList(titles=lines, next_url=next_url))
+    return answer_json(schemas.TitleList(titles=lines, next_url=next_url))
 
 
 def _titles_count(limit: str | None) -> int | None:
@@ -142,7 +142,7 @@ async def open_session(request: web.Request) -> web.Response:
     context = get_context(request)
     if not context.limits.admit_session(request.remote or ""):
         raise RequestError(429, "Too many sessions opened from this address; wait a little.", {"Retry-After": "1"})
-    body = await _read(request, SessionRequest, "session request")
+    body = await read_json(request, SessionRequest, "session request")
     wait_s = read_wait_s(request.headers.get(PREFER, ""))
     session_id, state = await context.sessions.open(body, request.remote or "", wait_s)
     at = url_prefix(request)
@@ -158,8 +158,9 @@ async def open_session(request: web.Request) -> web.Response:
         codec=state.codec,
         expires_s=context.settings.session_ttl_s,
         controller=state.controller,
+        rate_url=f"{at}/rate" if context.opinions else "",
     )
-    return _json(opened, status=201, headers={"Location": session_url})
+    return answer_json(opened, status=201, headers={"Location": session_url})
 
 
 def _title_url(media_base: str, at: str, state: SessionState) -> str:
@@ -197,7 +198,7 @@ async def show_session(request: web.Request) -> web.Response:
         choices=choices,
         throughput_bps=state.throughput_bps(),
     )
-    return _json(view)
+    return answer_json(view)
 
 
 async def end_session(request: web.Request) -> web.Response:
@@ -270,7 +271,7 @@ async def session_log(request: web.Request) -> web.Response:
 
 async def post_events(request: web.Request) -> web.Response:
     """Take in what a player saw."""
-    batch = await _read(request, EventBatch, "event batch")
+    batch = await read_json(request, EventBatch, "event batch")
     await get_context(request).sessions.add_events(_session_id(request), batch.events)
     return web.Response(status=204)
 
@@ -321,7 +322,7 @@ async def _body(request: web.Request) -> bytes:
     return body
 
 
-async def _read(request: web.Request, kind: type[T], what: str) -> T:
+async def read_json(request: web.Request, kind: type[T], what: str) -> T:
     """The request's JSON body as `kind`; 415 when it is something else, 400 when it is not valid."""
     if request.content_type not in (JSON, "application/octet-stream"):  # the latter stands for an absent header
         raise RequestError(415, f"The {what} came as {request.content_type}; send it as {JSON}.")
@@ -343,6 +344,7 @@ def _with_integers(value: Any) -> Any:
     return {name: _with_integers(each) for name, each in value.items()} if isinstance(value, dict) else value
 
 
-def _json(record: object, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+def answer_json(record: object, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    """A record as JSON, which nobody keeps."""
     fixed = {"Cache-Control": "no-store"} | (headers or {})
     return web.Response(status=status, body=dumps(record), content_type=JSON, headers=fixed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import TypeAlias
@@ -13,6 +14,7 @@ from abr.controllers.toprung.plan_library import FILES_MAX, PlanLibrary
 from abr.core.arrays import Floats, stored_bytes
 from abr.core.device import DeviceProfile
 from abr.core.enhancement import Family
+from abr.core.events import Shown
 from abr.core.options import PriceList
 from abr.opinions.scales import CountedQuality
 from server.concurrency.shared_call import SharedCalls
@@ -20,6 +22,7 @@ from server.live_titles.cache import LiveTitles
 from server.lru_cache import LruCache
 from server.media.library import LoadedTitle
 from server.media.title_cache import TitleCache
+from server.monitoring.shown_quality import ShownQuality
 from server.session_service.live import LIST_BYTES, LiveSessions
 from server.session_service.repository import SessionRepository
 from server.sessions.decisions import PricedTitle
@@ -28,6 +31,8 @@ from server.sessions.state import SessionState
 
 PRICES_BYTES_MAX = 160 << 20
 PROFILES_MAX = 65_536
+
+QualityOf: TypeAlias = Callable[[Shown], ShownQuality | None]
 
 PricingKey: TypeAlias = tuple[str, str, str, str, bytes, tuple[Family, ...]]
 """Title, kept version, revision, codec, the device profile's id, enhancer families."""
@@ -81,6 +86,15 @@ class PricingCache:
             priced = await pricings.run((key, profile is None), *what, keep=keep)
             prices = self._prices.get(key) or priced
         return PricedTitle(loaded.in_codec(state.codec), prices)
+
+    def in_vmaf(self, quality_of: QualityOf) -> QualityOf:
+        """The same in VMAF's points, where quality counts in those of a QoE that was learnt from such."""
+
+        def of(event: Shown) -> ShownQuality | None:
+            seen = quality_of(event)
+            return seen if seen is None else replace(seen, quality=seen.vmaf)
+
+        return quality_of if self._counted.qoe is None else of
 
     def _keep(self, key: PricingKey, priced: PriceList) -> None:
         self._prices.put(key, priced, LIST_BYTES + self._table_bytes(priced))

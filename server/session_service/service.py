@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -18,6 +19,7 @@ from server.concurrency.keyed_lock import KeyedLock
 from server.errors import RequestError
 from server.experiments.report import ExperimentView
 from server.experiments.service import RunningExperiment
+from server.experiments.watched import WatchedSession, watched_session
 from server.monitoring.event_feed import EventFeed
 from server.monitoring.metrics import Metrics
 from server.monitoring.shown_quality import ShownQuality, quality_shown
@@ -246,6 +248,12 @@ class SessionService:
     async def experiment(self) -> ExperimentView | None:
         """What the running experiment has come to, over all workers; None where there is none."""
         return await self._experiment.report() if self._experiment else None
+
+    async def watched(self, session_id: str) -> WatchedSession:
+        """What a viewer has seen so far, in features. Raises RequestError 409 before a segment was shown."""
+        state = await self.state(session_id)
+        log, quality_of = await self._repository.log(store_key(session_id)), await self._quality_of(state)
+        return await asyncio.to_thread(watched_session, state.title, log, self._pricing.in_vmaf(quality_of))
 
     async def log(self, session_id: str) -> bytes:
         """The session log, one JSON object a line."""

@@ -115,6 +115,11 @@ export class Session {
     return this.answer.id;
   }
 
+  /** Where the viewer may say what it was like; "" where nobody is asked. */
+  get rateUrl() {
+    return this.answer.rate_url;
+  }
+
   /** Whether the server was told what this device can do. */
   get profiled() {
     return this.#profiled;

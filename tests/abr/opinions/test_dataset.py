@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from opinions import write_opinions
 
 from abr.errors import FormatError, InputError, StorageError
-from abr.opinions.dataset import FILE_BYTES_MAX, join, parse_opinions, read_opinions
+from abr.opinions.collected import read_opinions
+from abr.opinions.dataset import FILE_BYTES_MAX, join, parse_opinions
 from abr.opinions.features import design_of, values_of
 
 

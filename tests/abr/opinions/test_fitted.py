@@ -16,7 +16,8 @@ from opinions import RATES_KBPS, write_opinions
 from abr.cli import root
 from abr.errors import FormatError, InputError
 from abr.opinions.agreement_learning import fit_two_streams
-from abr.opinions.dataset import OpinionSet, parse_opinions, read_opinions
+from abr.opinions.collected import read_opinions
+from abr.opinions.dataset import OpinionSet, parse_opinions
 from abr.opinions.evaluation import judge_split, splits_of
 from abr.opinions.features import BEYOND, design_of, values_of
 from abr.opinions.fitted import FittedQoe, StoredFeature, StoredHeads, fit_qoe, load_qoe

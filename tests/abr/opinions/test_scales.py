@@ -19,7 +19,8 @@ from abr.controllers import make_controller
 from abr.core.qoe import experience
 from abr.core.quality_scale import QualityScale
 from abr.errors import FormatError, InputError
-from abr.opinions.dataset import parse_opinions, read_opinions
+from abr.opinions.collected import read_opinions
+from abr.opinions.dataset import parse_opinions
 from abr.opinions.fitted import FittedQoe, fit_qoe
 from abr.opinions.scales import Rung, in_points, list_scale, scale_of
 from abr.records import dumps

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from abr.opinions.rating_key import KEY_FILE, Clip, Comparison, RatingKey
+from abr.records import dumps
+
 RATES_KBPS = (375, 750, 1500, 3000, 6000)
 HEIGHT_PX = 1080
 
@@ -31,3 +34,21 @@ def write_opinions(path: Path, contents: int = 9, raters: int = 12, seed: int = 
     items = opinion_items(contents, raters, seed)
     path.write_text(json.dumps({"name": "small test", "scale": "1-5", "items": items}))
     return path
+
+
+def write_pairs(folder: Path, name: str = "a.mp4", data: bytes = b"a clip") -> Path:
+    """A folder as `toprung bench pairs` writes it: two clips, and a third of unknown quality."""
+
+    def clip(file: str, enhancer: str, quality: float | None) -> Clip:
+        return Clip(file=file, segment=3, rendition="90p", enhancer=enhancer, rate_bps=1e5, quality=quality)
+
+    clips = clip(name, "content-low", 61.5), clip("b.mp4", "none", 48.0), clip("c.mp4", "none", None)
+    comparisons = (
+        Comparison(lifted=name, plain="b.mp4", against="same rung"),
+        Comparison(lifted=name, plain="c.mp4", against="equal bits"),
+    )
+    key = RatingKey(set="s", title="bbb", source_sha256="0", clips=clips, comparisons=comparisons)
+    (folder / KEY_FILE).write_bytes(dumps(key))
+    for each in clips:
+        (folder / each.file).write_bytes(data)
+    return folder
