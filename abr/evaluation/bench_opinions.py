@@ -36,6 +36,8 @@ FIGURES = tuple(field.name for field in fields(SplitFigures))
 class MethodFigures(msgspec.Struct, frozen=True):
     """A method over all splits: means, and κ's deviation over splits. ahead: κ of the default less its own.
 
+    regularised: the share of splits in which agreement learning found a λ above 0 better than none.
+
     p: two-sided, of that difference being chance, signs of splits flipped at random.
     """
 
@@ -45,6 +47,7 @@ class MethodFigures(msgspec.Struct, frozen=True):
     srocc: float
     srocc_within: float
     ece: float
+    regularised: float
     ahead: float
     p: float
 
@@ -96,7 +99,7 @@ def judge(
 
 def _over_splits(splits: Sequence[Mapping[str, SplitFigures]], method: str) -> MethodFigures:
     table: Floats = np.array([[getattr(each[method], figure) for figure in FIGURES] for each in splits])
-    kappa, srocc, within, ece = (float(mean) for mean in np.nanmean(table, axis=0))
+    kappa, srocc, within, ece, _ = (float(mean) for mean in np.nanmean(table, axis=0))
     ahead = kappa_differences(splits, DEFAULT, method)
     return MethodFigures(
         method=method,
@@ -105,6 +108,7 @@ def _over_splits(splits: Sequence[Mapping[str, SplitFigures]], method: str) -> M
         srocc=srocc,
         srocc_within=within,
         ece=ece,
+        regularised=float((table[:, FIGURES.index("strength")] > 0).mean()),
         ahead=float(ahead.mean()),
         p=paired_p(ahead),
     )

@@ -35,13 +35,14 @@ class SplitFigures:
 
     kappa: mean over raters, quadratic. srocc: rank correlation of expected scores with reference scores, over all items
     and as the mean within contents. ece: expected calibration error of the stream that tells agreement (of the heads,
-    where there is none), against the shares of raters.
+    where there is none), against the shares of raters. strength: λ of agreement learning, 0 of other methods.
     """
 
     kappa: float
     srocc: float
     srocc_within: float
     ece: float
+    strength: float
 
 
 def splits_of(opinions: OpinionSet, count: int, raters: int, seed: int) -> Iterator[Split]:
@@ -79,6 +80,7 @@ def _figures(model: Rater, columns: Floats, held: OpinionSet, reference: Floats)
         srocc=rank_correlation(expected, reference),
         srocc_within=float(np.nanmean(within)),
         ece=calibration_error(streams.agreed(columns) if streams else model.heads.chances(columns), held.scores),
+        strength=streams.strength if streams else 0.0,
     )
 
 
