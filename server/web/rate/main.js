@@ -93,7 +93,8 @@ async function begin() {
   left = shuffle((await answer.json()).pairs);
   if (!left.length) return end("Watch a film first: its page asks you at the end.");
   clips = new TwoClips({ stage: $("stage"), buttons: [...$("shown").children], looked: ready });
-  $("help").textContent = "Look at both clips as often as you like, then give each a score. Sit as you would for a film.";
+  $("help").textContent =
+    "Look at both clips as often as you like, then give each a score. Sit as you would for a film.";
   $("begin").hidden = false;
   $("begin").addEventListener("click", () => next().catch(failed));
   document.addEventListener("keydown", ({ key, ctrlKey, metaKey, altKey }) => {
