@@ -8,8 +8,9 @@ from abr.core.events import EventBatch
 from abr.protocols import cmsd, session_api
 from abr.records import dumps
 from server.experiments.report import QoeView
-from server.http import handlers, opinions, pages, schemas
+from server.http import handlers, pages, schemas
 from server.http.openapi import JSON, Answer, Endpoint, Handler, document
+from server.http.rating import handlers as rating
 from server.session_service import SessionRequest
 
 _MEDIA = "*/*"  # as the file is: a manifest, a segment, JSON
@@ -133,7 +134,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         path="/rate/pairs",
         name="getRatingPairs",
         summary="The clips that are to be rated, two by two.",
-        handler=opinions.rating_pairs,
+        handler=rating.rating_pairs,
         answers={200: Answer(description="Pairs.", body=schemas.RatingPairs)},
         problems=(404,),
     ),
@@ -142,7 +143,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         path="/rate/clips/{file}",
         name="getRatingClip",
         summary="A clip that is to be rated.",
-        handler=opinions.rating_clip,
+        handler=rating.rating_clip,
         answers=_FILE_ANSWERS,
         problems=(404, 416),
         streams=True,
@@ -152,7 +153,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         path="/rate/opinions",
         name="postOpinion",
         summary="Hand in what somebody thinks, from the page itself. It is kept without who that was.",
-        handler=opinions.post_opinion,
+        handler=rating.post_opinion,
         body=schemas.OpinionPosted,
         answers={204: Answer(description="Kept.")},
         problems=(400, 403, 404, 409, 410, 413, 415, 422, 429, 503),
