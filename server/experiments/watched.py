@@ -1,29 +1,40 @@
-"""What a viewer saw of one session, in the features that a QoE is learnt from (`abr.opinions.features`)."""
+"""What a viewer saw of one film, in the features that a QoE is learnt from (`abr.opinions.features`)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from abr.core.events import Playing, Shown, loads_log
+from abr.core.events import AnyEvent, Playing, Shown, loads_log
 from server.errors import RequestError
 from server.experiments.visit import Visit
 from server.monitoring.shown_quality import ShownQuality
 
 
-class WatchedSession(NamedTuple):
+class WatchedFilm(NamedTuple):
     """title: its id. features: by name."""
 
     title: str
     features: dict[str, float]
 
 
-def watched_session(title: str, log: bytes, quality_of: Callable[[Shown], ShownQuality | None]) -> WatchedSession:
-    """Of a session's log. Raises RequestError 409 before a segment was shown."""
-    events = loads_log(log)
-    visit = Visit().after(events, quality_of)
+class LoggedSession(NamedTuple):
+    """The log of a session, and what knows its title."""
+
+    log: bytes
+    quality_of: Callable[[Shown], ShownQuality | None]
+
+
+def watched_film(title: str, sessions: Sequence[LoggedSession]) -> WatchedFilm:
+    """Of the sessions of one viewing, in their order. Raises RequestError 409 before a segment was shown."""
+    events: list[AnyEvent] = []
+    visit = Visit()
+    for session in sessions:
+        told = loads_log(session.log)
+        visit = visit.after(told, session.quality_of)
+        events += told
     if not visit.segments or visit.shown_s <= 0:
-        raise RequestError(409, "Nothing of this session has been shown yet; watch first.")
+        raise RequestError(409, "Nothing has been shown yet; watch first.")
     shown = [event for event in events if isinstance(event, Shown)]
     frames = sum(event.frames for event in shown)
     features = {
@@ -33,4 +44,4 @@ def watched_session(title: str, log: bytes, quality_of: Callable[[Shown], ShownQ
         "startup_s": next((event.startup_s for event in events if isinstance(event, Playing)), 0.0),
         "enhanced_share": sum(event.enhanced_frames for event in shown) / frames if frames else 0.0,
     }
-    return WatchedSession(title, {name: round(value, 3) for name, value in features.items()})
+    return WatchedFilm(title, {name: round(value, 3) for name, value in features.items()})

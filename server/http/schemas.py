@@ -133,9 +133,12 @@ class ClipScore(Record, frozen=True):
 
 
 class OpinionPosted(Record, frozen=True):
-    """Body of POST /rate/opinions: of one or two clips, or of a session. sitting: drawn at random by the page."""
+    """Body of POST /rate/opinions: of one or two clips, or of a film. sitting: drawn at random by the page.
+
+    sessions: those in which the viewer watched it, in order.
+    """
 
     sitting: Sitting
     clips: Annotated[tuple[ClipScore, ...], Meta(max_length=2)] = ()
-    session: Annotated[str, Meta(max_length=256)] = ""
+    sessions: Annotated[tuple[Annotated[str, Meta(max_length=256)], ...], Meta(max_length=8)] = ()
     score: Score | None = None

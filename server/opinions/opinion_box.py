@@ -48,20 +48,24 @@ class OpinionBox:
             items.append(RatedItem(file=name, content=content[:128], score=score, features=_clip_features(clip)))
         self._keep(CollectedOpinion(sitting=sitting, items=tuple(items)))
 
-    def keep_session(self, key: str, title: str, sitting: str, score: int, features: Mapping[str, float]) -> None:
-        """What somebody thinks of a session, once. key: tells sessions apart, and is not kept on the disk.
+    def keep_film(
+        self, keys: Sequence[str], title: str, sitting: str, score: int, features: Mapping[str, float]
+    ) -> None:
+        """What somebody thinks of a film, once. keys: tell its sessions apart, and are not kept on the disk.
 
         Raises RequestError 409 for a second opinion, StorageError.
         """
-        if self._rated.get(key):
-            raise RequestError(409, "This session has been rated already; thank you.")
-        self._rated.put(key, True)  # before it is written, so that of two at once one is refused
-        name = f"session {secrets.token_hex(8)}"
+        if any(self._rated.get(key) for key in keys):
+            raise RequestError(409, "You have said so already; thank you.")
+        for key in keys:  # before it is written, so that of two at once one is refused
+            self._rated.put(key, True)
+        name = f"film {secrets.token_hex(8)}"
         item = RatedItem(file=name, content=title[:128], score=score, features=dict(features))
         try:
             self._keep(CollectedOpinion(sitting=sitting, items=(item,)))
         except Exception:
-            self._rated.drop(key)
+            for key in keys:
+                self._rated.drop(key)
             raise
 
     def _keep(self, opinion: CollectedOpinion) -> None:

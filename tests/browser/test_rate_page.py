@@ -77,9 +77,3 @@ async def test_who_watched_to_the_end_says_what_it_was_like(library: str, tmp_pa
         assert 0 < item["features"]["quality"] <= 100
         assert item["features"]["startup_s"] > 0
         assert page.complaints == []
-
-
-async def test_the_player_does_not_ask_where_nobody_wants_to_know(library: str):
-    async with serving(library) as url, chromium() as browser:
-        page = await browser.open(f"{url}rate")
-        assert "asks nobody" in await page.tab.inner_text("body")

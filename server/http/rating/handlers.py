@@ -30,18 +30,18 @@ async def rating_clip(request: web.Request) -> web.StreamResponse:
 
 
 async def post_opinion(request: web.Request) -> web.Response:
-    """Keep an opinion of one or two clips, or of a session by who watched it."""
+    """Keep an opinion of one or two clips, or of a film by who watched it."""
     box, context = opinion_box(request), get_context(request)
     _check_same_origin(request)
     if not context.limits.admit_opinion(request.remote or ""):
         raise RequestError(429, "Too many opinions from this address; wait a little.", {"Retry-After": "1"})
     opinion = await read_json(request, OpinionPosted, "opinion")
-    if bool(opinion.clips) == bool(opinion.session) or (opinion.score is None) != (not opinion.session):
-        raise RequestError(422, "An opinion is of clips, each with its score, or of a session, with one score.")
-    if opinion.session:
-        watched = await context.sessions.watched(opinion.session)
-        key, score = store_key(opinion.session), opinion.score or 0
-        await asyncio.to_thread(box.keep_session, key, watched.title, opinion.sitting, score, watched.features)
+    if bool(opinion.clips) == bool(opinion.sessions) or (opinion.score is None) != (not opinion.sessions):
+        raise RequestError(422, "An opinion is of clips, each with its score, or of sessions, with one score.")
+    if opinion.score is not None:
+        watched = await context.sessions.watched(opinion.sessions)
+        keys = [store_key(session) for session in opinion.sessions]
+        await asyncio.to_thread(box.keep_film, keys, watched.title, opinion.sitting, opinion.score, watched.features)
     else:
         scores = [(each.clip, each.score) for each in opinion.clips]
         await asyncio.to_thread(box.keep_clips, opinion.sitting, scores)

@@ -57,6 +57,7 @@ const open = ({ title, codecs, measured }, lifts) =>
 
 export class Session {
   enhancer = null;
+  ids = []; // of all sessions at the server in which this was watched
   #over = false;
   #profiled = false;
 
@@ -198,6 +199,7 @@ export class Session {
   #begin(answer) {
     this.#profiled = Boolean(this.loaded.measured);
     this.answer = answer;
+    this.ids.push(answer.id);
     this.telemetry = new Telemetry(at(`sessions/${answer.id}`));
     this.telemetry.playedS = () => this.stream.positionS;
     this.telemetry.ending = () => this.stream?.endStall();

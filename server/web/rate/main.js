@@ -1,4 +1,4 @@
-// The page that asks what people think: of two clips, each on the scale of five, or of the session that they watched.
+// The page that asks what people think: of two clips, each on the scale of five, or of the film that they watched.
 
 import { at } from "../parts/root.js";
 import { TwoClips, shuffle } from "./two_clips.js";
@@ -8,7 +8,7 @@ const SCALE = ["Bad", "Poor", "Fair", "Good", "Excellent"]; // absolute category
 const $ = (id) => document.getElementById(id);
 const hex = (bytes) => [...crypto.getRandomValues(new Uint8Array(bytes))].map((b) => b.toString(16).padStart(2, "0"));
 const sitting = hex(8).join(""); // of this page, and forgotten with it
-const session = location.hash.slice(1);
+const sessions = location.hash.slice(1).split(",").filter(Boolean);
 let left = [];
 let names = []; // of the clips that are shown, in the order of the scales
 let clips = null;
@@ -67,7 +67,7 @@ async function submit(event) {
   $("send").disabled = true;
   const opinion = clips
     ? { clips: names.map((clip, index) => ({ clip, score: [a, b][index] })) }
-    : { session, score: a };
+    : { sessions, score: a };
   const problem = await send(opinion);
   if (problem) {
     $("state").textContent = problem;
@@ -82,7 +82,7 @@ async function submit(event) {
 async function begin() {
   $("form").addEventListener("change", ready);
   $("form").addEventListener("submit", (event) => submit(event).catch(failed));
-  if (session) {
+  if (sessions.length) {
     $("help").textContent = "Think of all that you just watched: the picture, waiting for it, and whether it changed.";
     $("scales").replaceChildren(scale("The whole of it was", "a"));
     $("form").hidden = false;

@@ -102,7 +102,7 @@ async def test_a_viewer_rates_the_session_that_was_watched_once(client: TestClie
     async with client.post("/sessions", data=b'{"title": "bbb"}', headers=JSON) as answer:
         opened = await answer.json()
     assert opened["rate_url"] == "/rate"
-    opinion = {"sitting": SITTING, "session": opened["id"], "score": 3}
+    opinion = {"sitting": SITTING, "sessions": [opened["id"]], "score": 3}
     status, text = await post(client, opinion)
     assert (status, "watch first" in text) == (409, True)
     rung = title.renditions[0].id
@@ -125,7 +125,28 @@ async def test_a_viewer_rates_the_session_that_was_watched_once(client: TestClie
         "startup_s": 1.5,
         "enhanced_share": 0.0,
     }
-    assert (await post(client, opinion | {"session": "x" * 40}))[0] == 404
+    assert (await post(client, opinion | {"sessions": ["x" * 40]}))[0] == 404
+
+
+async def test_what_was_watched_in_two_sessions_is_one_film(client: TestClient, folder: Path, title: Title):
+    """A player opens another session once its device is measured."""
+    opened = []
+    for _ in range(2):
+        async with client.post("/sessions", data=b'{"title": "bbb"}', headers=JSON) as answer:
+            opened.append((await answer.json())["id"])
+    rungs = [title.renditions[0].id, title.renditions[-1].id]
+    for number, (session, rung) in enumerate(zip(opened, rungs, strict=True)):
+        shown = replace(WATCHED[1], rendition=rung, segment=number)
+        body = dumps(EventBatch(events=(shown,) if number else (WATCHED[0], shown)))
+        async with client.post(f"/sessions/{session}/events", data=body, headers=JSON) as answer:
+            assert answer.status == 204
+    assert (await post(client, {"sitting": SITTING, "sessions": opened, "score": 2}))[0] == 204
+    (item,) = json.loads(kept(folder)[0].read_text())["items"]
+    vmaf = [title.plain_quality[rung].vmaf[number] for number, rung in enumerate(rungs)]
+    assert item["features"]["quality"] == pytest.approx(sum(vmaf) / 2, abs=1e-3)
+    assert item["features"]["change"] == pytest.approx(abs(vmaf[1] - vmaf[0]), abs=1e-3)
+    assert item["features"]["startup_s"] == 1.5
+    assert (await post(client, {"sitting": SITTING, "sessions": opened[1:], "score": 2}))[0] == 409
 
 
 @pytest.mark.parametrize(
@@ -154,8 +175,9 @@ async def test_no_other_site_speaks_for_its_visitors(
     ("body", "status"),
     [
         ({"sitting": SITTING}, 422),
-        ({"sitting": SITTING, "clips": [{"clip": "a.mp4", "score": 3}], "session": "x", "score": 3}, 422),
-        ({"sitting": SITTING, "session": "x"}, 422),
+        ({"sitting": SITTING, "clips": [{"clip": "a.mp4", "score": 3}], "sessions": ["x"], "score": 3}, 422),
+        ({"sitting": SITTING, "sessions": ["x"]}, 422),
+        ({"sitting": SITTING, "sessions": ["x"] * 9, "score": 3}, 400),
         ({"sitting": SITTING, "clips": [{"clip": "a.mp4", "score": 6}]}, 400),
         ({"sitting": SITTING, "clips": [{"clip": "a.mp4", "score": 2.5}]}, 400),
         ({"sitting": "me@example.com", "clips": [{"clip": "a.mp4", "score": 3}]}, 400),
