@@ -169,7 +169,7 @@ def test_a_fitted_qoe_is_read_as_it_was_written(fitted: FittedQoe):
 def test_a_file_that_contradicts_itself_is_refused(
     opinions: OpinionSet, tmp_path: Path, changed: dict[str, object], sentence: str
 ):
-    fitted = fit_qoe(opinions, features=("rate_kbps",))
+    fitted = fit_qoe(opinions, features=("rate_kbps",), method="every-rater")
     path = tmp_path / "qoe.json"
     path.write_bytes(dumps(msgspec.structs.replace(fitted, **changed)))
     with pytest.raises(FormatError, match=sentence):
@@ -180,7 +180,7 @@ def test_features_that_are_not_there_are_named(opinions: OpinionSet):
     with pytest.raises(InputError, match="'stall_s' is not known"):
         fit_qoe(opinions, features=("stall_s",))
     with pytest.raises(InputError, match="weighs 'rate_kbps'"):
-        fit_qoe(opinions, features=("rate_kbps",)).points({"height_px": np.ones(1)})
+        fit_qoe(opinions, features=("rate_kbps",), method="every-rater").points({"height_px": np.ones(1)})
 
 
 def run(*arguments: str):

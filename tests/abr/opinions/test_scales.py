@@ -24,6 +24,7 @@ from abr.opinions.dataset import parse_opinions
 from abr.opinions.fitted import FittedQoe, fit_qoe
 from abr.opinions.scales import Rung, in_points, list_scale, scale_of
 from abr.records import dumps
+from abr.simulation.benchmark_data import load_title
 from abr.simulation.simulator import simulate
 from abr.simulation.traces import constant
 
@@ -31,7 +32,7 @@ from abr.simulation.traces import constant
 @pytest.fixture(scope="module")
 def by_rate(tmp_path_factory: pytest.TempPathFactory) -> FittedQoe:
     path = write_opinions(tmp_path_factory.mktemp("opinions") / "small.json")
-    return fit_qoe(read_opinions(path), features=("rate_kbps",))
+    return fit_qoe(read_opinions(path), features=("rate_kbps",), method="every-rater")
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ def by_quality() -> FittedQoe:
         {**item, "features": {"quality": 20.0 + 19 * (number % 5), "stall_s": float(number % 2)}}
         for number, item in enumerate(opinion_items(8, 6))
     ]
-    return fit_qoe(parse_opinions(json.dumps({"items": items}).encode(), what="clips"))
+    return fit_qoe(parse_opinions(json.dumps({"items": items}).encode(), what="clips"), method="every-rater")
 
 
 RUNGS = [Rung(vmaf=40.0, rate_kbps=400), Rung(vmaf=70.0, rate_kbps=1200), Rung(vmaf=90.0, rate_kbps=4000)]
@@ -136,7 +137,7 @@ def test_what_a_title_does_not_tell_is_named(by_rate: FittedQoe, tmp_path: Path)
         }
     )
     with pytest.raises(InputError, match="level"):
-        scale_of(fit_qoe(parse_opinions(level.encode(), what="t")), RUNGS)
+        scale_of(fit_qoe(parse_opinions(level.encode(), what="t"), method="every-rater"), RUNGS)
     with pytest.raises(FormatError, match="never fall"):
         QualityScale((0.0, 1.0), (5.0, 4.0))
 
@@ -171,12 +172,14 @@ def run(*arguments: object):
 
 
 @pytest.mark.parametrize(("command", "traces"), [("simulate", "--trace"), ("compare", "--traces")])
-def test_commands_count_in_the_points_of_a_qoe(data: Path, command: str, traces: str):
+def test_commands_count_in_the_points_of_a_qoe(data: Path, by_rate: FittedQoe, command: str, traces: str):
     asked = [command, data / "video_x.json", traces, data / "slow.json"]
     asked += ["--controller" if command == "simulate" else "--controllers", "lowest"]
     (plain,), (counted,) = (run(*asked, *more)["means"].values() for more in ((), ("--qoe", data / "qoe.json")))
     assert counted["vmaf"] == plain["vmaf"] == plain["quality"]
-    assert counted["quality"] < plain["quality"], "people think less of 400 kbit/s than its place on the ladder says"
+    expected = list_scale(by_rate, load_title(data / "video_x.json")).of(np.array(plain["quality"]))
+    assert counted["quality"] == pytest.approx(float(expected))
+    assert counted["quality"] != pytest.approx(plain["quality"], abs=0.5)
 
 
 def test_bench_abr_counts_in_points_and_refuses_what_has_none(data: Path):

@@ -19,7 +19,11 @@ from abr.records import dumps
 from client_player.session.archive import open_archive
 from client_player.session.summary import summarise
 
-QOE = fit_qoe(parse_opinions(json.dumps({"items": opinion_items(6, 5)}).encode(), what="t"), features=("rate_kbps",))
+QOE = fit_qoe(
+    parse_opinions(json.dumps({"items": opinion_items(6, 5)}).encode(), what="t"),
+    features=("rate_kbps",),
+    method="every-rater",
+)
 TITLE, FOLDER = prepared_title()
 SCALE = title_scale(QOE, TITLE)
 RUNG = TITLE.renditions[0].id

@@ -21,7 +21,11 @@ from abr.records import dumps
 from server.app import create_app
 from server.settings import Settings
 
-QOE = fit_qoe(parse_opinions(json.dumps({"items": opinion_items(6, 5)}).encode(), what="t"), features=("rate_kbps",))
+QOE = fit_qoe(
+    parse_opinions(json.dumps({"items": opinion_items(6, 5)}).encode(), what="t"),
+    features=("rate_kbps",),
+    method="every-rater",
+)
 
 
 @pytest.fixture
