@@ -1,13 +1,15 @@
 """Agreement learning: one stream fits every rater, another learns where raters agree and regularises the first.
 
 After Wang et al., "Learn2Agree: Fitting with Multiple Annotators without Objective Ground Truth" (arXiv 2109.03596).
-The classifier stream gives p, the chance that a score reaches τ. The agreement stream gives ŷ, how far raters, each
-counted by his or her κ with the others, agree that it does. The classifier is trained and used as regularised by it:
+Its abstract says that there are the two streams, and that what the second learns tunes the first one's decision. How
+that is done here is our reading of it, and not held against the paper's equations. The classifier stream gives p, the
+chance that a score reaches τ. The agreement stream gives ŷ, how far raters, each counted by his or her κ with the
+others, agree that it does. The classifier is trained and used as regularised by it:
 
     p̃ = p·exp(λ(ŷ − ½)) / (p·exp(λ(ŷ − ½)) + (1 − p)·exp(λ(½ − ŷ))),  so  logit p̃ = logit p + 2λ(ŷ − ½).
 
-The paper's streams are networks over sensor data and pictures, for labels of two classes. Here each is a set of ordinal
-heads over a few features, one class boundary a head. ŷ and p rise with the same features, so p̃ does, for every λ.
+The paper's streams are networks over sensor data and pictures. Here each is a set of ordinal heads over a few features,
+one class boundary a head. ŷ and p rise with the same features, so p̃ does, for every λ.
 """
 
 from __future__ import annotations
