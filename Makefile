@@ -43,8 +43,8 @@ node_modules/.installed: package-lock.json
 	@touch $@
 
 lint-web: node_modules/.installed  ## lint and layout of the pages' scripts and styles (npm comes by apt when it is missing)
-	node_modules/.bin/eslint --max-warnings 0 server/web
-	node_modules/.bin/prettier --check --log-level warn server/web
+	node_modules/.bin/eslint --max-warnings 0 server/web abr/opinions
+	node_modules/.bin/prettier --check --log-level warn server/web "abr/opinions/*.js"
 
 check: $(VENV)/.developing lint-web docs  ## lint, types, directions of imports, the documentation
 	$(BIN)/ruff format --check .

@@ -6,7 +6,7 @@ import globals from "globals";
 export default [
   { ignores: ["server/web/vendor/"] },
   {
-    files: ["server/web/**/*.js"],
+    files: ["server/web/**/*.js", "abr/opinions/*.js"],
     ...js.configs.recommended,
     languageOptions: { globals: globals.browser },
     linterOptions: { reportUnusedDisableDirectives: "error" },

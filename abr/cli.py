@@ -69,6 +69,10 @@ bench = LazyGroup(
         "abr": Lazy(
             "abr.evaluation.bench_abr:bench_abr", "Every controller on every trace set, against the offline optimum."
         ),
+        "opinions": Lazy(
+            "abr.evaluation.bench_opinions:bench_opinions", "Learning from raters who disagree, on contents unseen."
+        ),
+        "qoe": Lazy("abr.evaluation.bench_qoe:bench_qoe", "Controllers planned on what people say against VMAF."),
         "group": Lazy(
             "abr.evaluation.bench_group:bench_group", "Viewers on one link: decided together, alone, and by dash.js."
         ),
@@ -80,6 +84,14 @@ bench = LazyGroup(
     },
     name="bench",
     help="Measure Toprung against named peers, in one run.",
+)
+
+qoe = LazyGroup(
+    {
+        "fit": Lazy("abr.evaluation.qoe_fit:qoe_fit", "Learn from people's opinions what a picture is worth to them."),
+    },
+    name="qoe",
+    help="A quality of experience learnt from people.",
 )
 
 root = LazyGroup(
@@ -105,6 +117,7 @@ root = LazyGroup(
         "emulate": Lazy("client_player.emulate.cli:emulate", "Put a network link in front of a server, by a trace."),
         "simulate": Lazy("abr.evaluation.compare:simulate", "Run one controller over traces in the simulator."),
         "compare": Lazy("abr.evaluation.compare:compare", "Compare controllers over traces in the simulator."),
+        "qoe": Lazy("abr.cli:qoe", "A quality of experience learnt from people."),
         "edge": Lazy("client_player.edge.cli:edge", "Mirror an origin over a thin line, lift here, serve any player."),
         "report": Lazy("client_player.cli:report", "Make the HTML report of a session log."),
         "doctor": Lazy("client_player.doctor:doctor", "Check that this machine has all that Toprung needs."),

@@ -44,6 +44,9 @@ _INTERRUPTED = 130
     default="trusted",
     help="What counts, with --local.",
 )
+@click.option(
+    "--qoe", "qoe_file", type=FILE, help="Count quality as people do: a file of `toprung qoe fit`, the server's own."
+)
 @click.option("--controller", default="", help="Who decides, by its name on the server.  [default: the server's]")
 @click.option("--group", default="", help="Name of the link that you share: the server decides for all who tell it.")
 @click.option("--language", default="", help="Sound in this language, such as de.  [default: the title's first]")
@@ -72,6 +75,7 @@ def play(
     title: str,
     families: str,
     currency: str,
+    qoe_file: Path | None,
     controller: str,
     group: str,
     language: str,
@@ -95,6 +99,7 @@ def play(
     Ctrl-C stops and still writes what was seen.
     """
     from abr.core.enhancement import Currency
+    from abr.opinions.fitted import load_qoe
     from abr.simulation.trace_formats import read_trace
     from client_player.session.request import PlayRequest
 
@@ -111,6 +116,7 @@ def play(
         profile=_with_wish(own_profile(profile), energy) if enhancing else None,
         families=allowed,
         currency=Currency(currency),
+        qoe=load_qoe(qoe_file) if qoe_file else None,
         controller=controller,
         group=group,
         language=language,
@@ -144,16 +150,21 @@ def play(
 @click.option("--library", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Library of the title.")
 @click.option("--title-url", default="", help="URL of the title's folder on a server, instead.")
 @click.option("--trace", type=FILE, help="Network trace to draw.  [default: the trace.json beside the log]")
+@click.option("--qoe", "qoe_file", type=FILE, help="The file of `toprung qoe fit` that the session counted quality by.")
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), default=Path("report.html"))
-def report(log: Path, library: Path | None, title_url: str, trace: Path | None, output: Path) -> None:
+def report(
+    log: Path, library: Path | None, title_url: str, trace: Path | None, qoe_file: Path | None, output: Path
+) -> None:
     """Make the HTML report of a session log: one self-contained page.
 
     Title and measured quality are those that `toprung play --out` left beside the log, unless you say otherwise.
     """
+    from abr.opinions.fitted import load_qoe
     from client_player.session.archive import open_archive
     from client_player.session.report import write_report
 
-    write_report(open_archive(log, library=library, title_url=title_url, trace=trace), output)
+    qoe = load_qoe(qoe_file) if qoe_file else None
+    write_report(open_archive(log, library=library, title_url=title_url, trace=trace, qoe=qoe), output)
     click.echo(output)
 
 

@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +20,8 @@ from abr.controllers.toprung.plan_library import PlanLibrary, PlanMaker
 from abr.core.control import Controller
 from abr.core.enhancement import Currency
 from abr.errors import InputError, UnknownNameError
+from abr.opinions.fitted import load_qoe
+from abr.opinions.scales import CountedQuality, Rung, scale_of
 from abr.private_telemetry.layout import TELEMETRY
 from abr.registry import Registry
 from abr.secure_aggregation.secrets import load_libraries
@@ -44,6 +47,7 @@ from server.monitoring.feed_relay import relaying
 from server.monitoring.loop_lag import measuring_lag
 from server.monitoring.metrics import Metrics
 from server.open_files import budget, limit
+from server.opinions.opinion_box import OpinionBox
 from server.private.rounds import Channel, Pace, PrivateRounds
 from server.rate_limits import RateLimits
 from server.session_service import (
@@ -126,9 +130,10 @@ async def _run(
         stack.push_async_callback(store.close)
         await asyncio.to_thread(page_files)  # else the first visitor would wait, and all with them
         await store.ping()
+        counted = await asyncio.to_thread(counted_quality, settings)
         secret = settings.secret or await store.shared_secret(secrets.token_urlsafe(32))
         ids, metrics = SessionIds(secret), Metrics(clock, VERSION)
-        running = _start_experiment(deciders.experiment, settings, ids, metrics, clock)
+        running = _start_experiment(deciders.experiment, settings, counted, ids, metrics, clock)
         if running:
             stack.push_async_callback(running.close)
         repository = SessionRepository(store, ids, clock, metrics)
@@ -136,10 +141,10 @@ async def _run(
         runner = ControllerRunner(deciders.controllers, settings.controller, metrics, plans)
         stack.callback(runner.close)
         groups = GroupNames(ids, settings.group_by, settings.trusted_peers)
+        box = await asyncio.to_thread(OpinionBox, Path(settings.rate)) if settings.rate else None
         private_rounds = await _start_private_rounds(settings, channel, metrics, clock)
-        context = app[CONTEXT] = _make_context(
-            settings, repository, runner, metrics, clock, groups, running, private_rounds
-        )
+        context = _make_context(settings, counted, repository, runner, metrics, clock, groups, running)
+        context = app[CONTEXT] = replace(context, opinions=box, private_rounds=private_rounds)
         await stack.enter_async_context(measuring_lag(context.metrics))
         await stack.enter_async_context(dropping_outlived(Path(settings.library)))
         if settings.redis_url:
@@ -149,12 +154,17 @@ async def _run(
 
 
 def _start_experiment(
-    experiment: Experiment | None, settings: Settings, ids: SessionIds, metrics: Metrics, clock: Clock
+    experiment: Experiment | None,
+    settings: Settings,
+    counted: CountedQuality,
+    ids: SessionIds,
+    metrics: Metrics,
+    clock: Clock,
 ) -> RunningExperiment | None:
     """Its tallies are kept where sessions are."""
     if experiment is None:
         return None
-    arms, key, ttl_s = len(experiment.arms), experiment.key(settings.quality), settings.session_ttl_s
+    arms, key, ttl_s = len(experiment.arms), experiment.key(counted.name), settings.session_ttl_s
     tallies: TallyStore
     if settings.redis_url:
         tallies = RedisTallies(settings.redis_url, key, arms, ttl_s=ttl_s, timeout_s=settings.redis_timeout_s)
@@ -182,13 +192,13 @@ async def _start_private_rounds(
 
 def _make_context(
     settings: Settings,
+    counted: CountedQuality,
     repository: SessionRepository,
     controllers: ControllerRunner,
     metrics: Metrics,
     clock: Clock,
     groups: GroupNames,
     experiment: RunningExperiment | None,
-    private_rounds: PrivateRounds | None,
 ) -> Context:
     feed = EventFeed(clock, is_shared=bool(settings.redis_url))
     descriptors = budget(limit())
@@ -201,8 +211,8 @@ def _make_context(
         open_files_max=descriptors.cached_files,
         media_base=settings.media_base,
     )
-    live_titles, currency = LiveTitles(library, clock), Currency(settings.quality)
-    pricing = PricingCache(title_cache, live_titles, repository, controllers.plans, currency)
+    live_titles = LiveTitles(library, clock)
+    pricing = PricingCache(title_cache, live_titles, repository, controllers.plans, counted)
     sessions = SessionService(
         repository=repository,
         pricing=pricing,
@@ -223,10 +233,19 @@ def _make_context(
         feed=feed,
         metrics=metrics,
         limits=RateLimits(settings, connections_max=descriptors.connections),
-        private_rounds=private_rounds,
+        private_rounds=None,
+        opinions=None,
         clock=clock,
         version=VERSION,
     )
+
+
+def counted_quality(settings: Settings) -> CountedQuality:
+    """What decisions and QoE count. Raises FormatError, InputError or StorageError for a QoE that cannot be used."""
+    qoe = load_qoe(Path(settings.qoe)) if settings.qoe else None
+    if qoe is not None:
+        scale_of(qoe, [Rung(vmaf=50.0, rate_kbps=1000.0, height_px=360.0)])  # else the first viewer would find out
+    return CountedQuality(Currency(settings.quality), qoe)
 
 
 async def _let_go(app: web.Application) -> None:

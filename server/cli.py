@@ -24,6 +24,8 @@ import click
 @click.option("--private-period-s", type=float, help="So long players may join a cohort.  [default: 300]")
 @click.option("--private-cohort", type=int, help="Players that a cohort needs, at least 5.  [default: 20]")
 @click.option("--quality", type=click.Choice(["trusted", "vmaf"]), help="What decisions count.  [default: trusted]")
+@click.option("--qoe", type=click.Path(dir_okay=False), help="Count quality as people do: a file of `toprung qoe fit`.")
+@click.option("--rate", type=click.Path(file_okay=False), help="Ask viewers what they think at /rate; keep it here.")
 @click.option(
     "--group-by",
     type=click.Choice(["address", "block"]),

@@ -13,6 +13,7 @@ from server.live_titles.cache import LiveTitles
 from server.media.title_cache import TitleCache
 from server.monitoring.event_feed import EventFeed
 from server.monitoring.metrics import Metrics
+from server.opinions.opinion_box import OpinionBox
 from server.private.rounds import PrivateRounds
 from server.rate_limits import RateLimits
 from server.session_service import SessionService
@@ -34,6 +35,8 @@ class Context:
     limits: RateLimits
     private_rounds: PrivateRounds | None
     """None where private telemetry is off."""
+    opinions: OpinionBox | None
+    """None: nobody is asked."""
     clock: Clock
     version: str
 

@@ -44,6 +44,7 @@ class RateLimits:
         self._all = 0
         self._requests = TokenBucket(settings.peer_requests_per_s)
         self._sessions = TokenBucket(settings.peer_sessions_per_s)
+        self._opinions = TokenBucket(settings.peer_opinions_per_s)
         self._posted_bytes = TokenBucket(settings.peer_posted_bytes_per_s)
 
     def is_trusted(self, peer: str) -> bool:
@@ -74,6 +75,10 @@ class RateLimits:
     def admit_session(self, peer: str) -> bool:
         """Whether `peer` may open one more session."""
         return peer in self._trusted or self._sessions.take(peer, time.monotonic())
+
+    def admit_opinion(self, peer: str) -> bool:
+        """Whether `peer` may hand in one more opinion."""
+        return peer in self._trusted or self._opinions.take(peer, time.monotonic())
 
     def admit_body(self, peer: str, size_bytes: int) -> bool:
         """Whether a request body of `peer` is taken in: what it says may be kept for an hour."""

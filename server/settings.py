@@ -66,6 +66,11 @@ class Settings:
     """A player that does not answer a step of the protocol for this long is left out."""
     quality: str = "trusted"
     """What decisions and QoE count: trusted, the part of a lift that the panel attests, or vmaf."""
+    qoe: str = ""
+    """File of a QoE learnt from people (`toprung qoe fit`): quality then counts in its points. Empty: in VMAF's."""
+    rate: str = ""
+    """Folder in which /rate keeps what people think, without who they were; with the clips of `toprung bench pairs`, if
+    these are to be rated. Empty: the page is closed."""
     group_by: str = ""
     """Which viewers are decided for as sharing one link, beside those who tell their group: `address`, those at one
     IPv4 address or in one IPv6 /64, as behind a household's router; `block`, those in one IPv4 /24 or IPv6 /48. Empty:
@@ -105,6 +110,8 @@ class Settings:
     """Requests that one address may make, with a burst of five seconds' worth; 0 for no limit."""
     peer_sessions_per_s: float = 10.0
     """Sessions that one address may open, with a burst of five seconds' worth; 0 for no limit."""
+    peer_opinions_per_s: float = 1.0
+    """Opinions that one address may hand in, with a burst of five seconds' worth; 0 for no limit."""
     peer_posted_bytes_per_s: float = 256 << 10
     """Bytes of request bodies that one address may send, with a burst of five seconds' worth; 0 for no limit."""
     trusted_peers: tuple[str, ...] = ("127.0.0.1", "::1")
@@ -188,7 +195,7 @@ def _is_address(text: str) -> bool:
     return True
 
 
-_RATES = ("peer_requests_per_s", "peer_sessions_per_s", "peer_posted_bytes_per_s")
+_RATES = ("peer_requests_per_s", "peer_sessions_per_s", "peer_opinions_per_s", "peer_posted_bytes_per_s")
 _ORIGIN = re.compile(r"[!-~]*")
 _LOCATION = re.compile(r"/[A-Za-z0-9._-]{1,64}/")
 _MEDIA_BASE = re.compile(r"https?://[A-Za-z0-9._:\[\]-]{1,255}(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]{1,64}){0,8}/?")

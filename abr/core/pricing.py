@@ -19,6 +19,7 @@ from abr.core.device import DeviceProfile
 from abr.core.energy import frame_energy_j, price_points
 from abr.core.enhancement import Currency, EnhancementTable, Family, Offer, PlanOffer
 from abr.core.options import FAMILIES, VMAF_MAX, Choice, PriceList, counted_quality
+from abr.core.quality_scale import QualityScale
 from abr.core.title import Rendition, Title
 from abr.errors import FormatError
 
@@ -31,9 +32,10 @@ def price(
     families: Collection[Family] = FAMILIES,
     load_max: float = 0.9,
     currency: Currency = Currency.TRUSTED,
+    scale: QualityScale | None = None,
 ) -> PriceList:
     """`TitleOptions.price` for a single list."""
-    return TitleOptions(title, table, currency).price(profile, families=families, load_max=load_max)
+    return TitleOptions(title, table, currency, scale).price(profile, families=families, load_max=load_max)
 
 
 PLAN_WORTH = 0.5
@@ -62,16 +64,22 @@ def plan_frame_cost(plan: PlanOffer, profile: DeviceProfile, rendition: Renditio
 class TitleOptions:
     """All that a title may offer, its quality in one currency; plain playback's is VMAF in either.
 
+    Where there is a scale, quality then goes through that.
     Of a title in several codecs it is what the first of its ladders offers: viewers keep to one.
     """
 
     def __init__(
-        self, title: Title, table: EnhancementTable | None = None, currency: Currency = Currency.TRUSTED
+        self,
+        title: Title,
+        table: EnhancementTable | None = None,
+        currency: Currency = Currency.TRUSTED,
+        scale: QualityScale | None = None,
     ) -> None:
         """Raises FormatError when the title does not tell the quality of its renditions."""
         self._title = title = title.by_ladder[0]
         self._table = table
         self._currency = currency
+        self._scale = scale
         self._frames = np.asarray(title.segment_frames, dtype=np.float64)[:, None]
         self._duration_s = np.asarray(title.segment_duration_s, dtype=np.float64)
         self._sound = _audio_bytes(title)
@@ -149,7 +157,7 @@ class TitleOptions:
                 f"Title {self._title.id!r} tells no quality of its rendition {rendition.id!r}; prepare it again."
             )
         vmaf = _points(known.vmaf, len(sizes), f"Rendition {rendition.id!r}")
-        return _Column(Choice(rendition=index), sizes, vmaf, vmaf, {})
+        return _Column(Choice(rendition=index), sizes, self._scaled(vmaf), vmaf, {})
 
     def _lift_column(self, plain: _Column, name: str, offer: Offer) -> _Column | None:
         """None when it does not beat plain playback."""
@@ -157,11 +165,14 @@ class TitleOptions:
         if choice not in self._lifts:
             what = f"Enhancer {name!r} of rendition {offer.rendition!r}"
             vmaf = _points(offer.quality.vmaf, len(plain.sizes), what)
-            quality = _points(counted_quality(offer.quality, self._currency), len(plain.sizes), what)
+            quality = self._scaled(_points(counted_quality(offer.quality, self._currency), len(plain.sizes), what))
             chunks = {chunk.sha256: chunk.size_bytes for chunk in offer.chunks}
             wins = np.nansum(np.subtract(quality, plain.quality)) > 0
             self._lifts[choice] = _Column(choice, plain.sizes, quality, vmaf, chunks) if wins else None
         return self._lifts[choice]
+
+    def _scaled(self, quality: tuple[float, ...]) -> tuple[float, ...]:
+        return quality if self._scale is None else self._scale.of_each(quality)
 
     def _shared(self, name: str, columns: tuple[_Column, ...], points: Callable[[_Column], Sequence[float]]) -> Floats:
         """(S, O), made once for as long as a list has it."""

@@ -15,15 +15,18 @@ from abr.evaluation.benchmark import (
     Benchmark,
     ControllerResult,
     chosen_makers,
+    in_opinions,
     interval,
     read_benchmark,
     read_classic_benchmark,
     run,
     track_quietly,
 )
+from abr.evaluation.compare import qoe_option
 from abr.evaluation.controller_failures import raise_for_failures
 from abr.evaluation.plots import cdf_panels
 from abr.files import write_file
+from abr.opinions.fitted import load_qoe
 from abr.records import dumps_pretty
 from abr.simulation.offline_optimum import optimum
 
@@ -63,6 +66,7 @@ profile_option = click.option(
 @click.option(
     "--beam", default=1500, show_default=True, type=click.IntRange(10), help="Effort of the optimum's search."
 )
+@qoe_option
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Write the distribution of QoE as .svg.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def bench_abr(
@@ -73,6 +77,7 @@ def bench_abr(
     controllers: str | None,
     no_optimum: bool,
     beam: int,
+    qoe_file: Path | None,
     plot: Path | None,
     as_json: bool,
 ) -> None:
@@ -81,6 +86,8 @@ def bench_abr(
     Segment 0 is the lowest rung for all, as published benchmarks have it: no controller is asked.
     """
     benchmark = read_classic_benchmark(folder) if classic else read_benchmark(folder, profile, scaled)
+    if qoe_file is not None:
+        benchmark = in_opinions(benchmark, load_qoe(qoe_file))
     chosen = chosen_makers(controllers, benchmark.profile, WITHOUT_ENHANCEMENT if classic else PUBLISHED)
     results = {name: run(benchmark, make()) for name, make in track_quietly(chosen.items(), "controllers")}
     best = None if no_optimum else _optimum(benchmark, beam)

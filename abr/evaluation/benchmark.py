@@ -6,7 +6,7 @@ import hashlib
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -23,6 +23,8 @@ from abr.core.options import PriceList
 from abr.core.qoe import Experience
 from abr.errors import InputError, UnknownNameError
 from abr.evaluation.controller_failures import ControllerFailures, quiet_guard
+from abr.opinions.fitted import FittedQoe
+from abr.opinions.scales import in_points, list_scale
 from abr.simulation.batch_simulator import simulate_many
 from abr.simulation.benchmark_data import classic_prices, load_benchmark
 from abr.simulation.simulator import simulate
@@ -72,6 +74,13 @@ def read_classic_benchmark(folder: Path) -> Benchmark:
         raise InputError(f"{folder} holds no folders of traces: give a folder of them with --data.")
     sets = {path.name: read_traces(path) for path in folders}
     return Benchmark(profile=CLASSIC, prices=classic_prices(), sets=sets, point=CLASSIC_POINT)
+
+
+def in_opinions(benchmark: Benchmark, qoe: FittedQoe) -> Benchmark:
+    """The same, quality in the points of a QoE learnt from people. Raises InputError for one that it does not fit."""
+    if benchmark.profile == CLASSIC:
+        raise InputError("Pensieve's QoE_lin counts Mbit/s: leave out --classic or --qoe.")
+    return replace(benchmark, prices=in_points(benchmark.prices, list_scale(qoe, benchmark.prices)))
 
 
 def held_out(trace: Trace) -> bool:

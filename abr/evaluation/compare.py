@@ -24,6 +24,7 @@ from abr.evaluation.device_choice import choose_profile
 from abr.evaluation.plots import cdf_panels
 from abr.files import write_file
 from abr.finite_range import FiniteRange
+from abr.opinions.fitted import load_qoe
 from abr.records import dumps_pretty
 from abr.simulation.batch_simulator import Sessions, simulate_many
 from abr.simulation.benchmark_data import load_title
@@ -114,6 +115,12 @@ _quality = click.option(
     show_default=True,
     help="What counts: VMAF, or the part of a lift that the panel attests.",
 )
+qoe_option = click.option(
+    "--qoe",
+    "qoe_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Count quality in the points of a QoE learnt from people (`toprung qoe fit`).",
+)
 _energy = click.option(
     "--energy",
     "wish",
@@ -144,6 +151,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @_profile
 @_plain
 @_quality
+@qoe_option
 @_energy
 @_buffer
 @click.option(
@@ -157,6 +165,7 @@ def simulate(
     profile: Path | None,
     plain: bool,
     currency: str,
+    qoe_file: Path | None,
     wish: str | None,
     buffer_max_s: float,
     log: Path | None,
@@ -168,7 +177,7 @@ def simulate(
     is 1.
     """
     device = choose_profile(title, profile, plain=plain, say=_warn)
-    prices = load_title(title, device, Currency(currency), Wish(wish) if wish else None)
+    prices = _prices(title, device, currency, wish, qoe_file)
     traces, chosen = read_traces(trace_path, _warn), make_controller(controller)
     rows, failures = compare_all(prices, traces, {controller: chosen}, buffer_max_s)
     if log is not None:
@@ -195,6 +204,7 @@ def simulate(
 @_profile
 @_plain
 @_quality
+@qoe_option
 @_energy
 @_buffer
 @click.option(
@@ -209,6 +219,7 @@ def compare(
     profile: Path | None,
     plain: bool,
     currency: str,
+    qoe_file: Path | None,
     wish: str | None,
     buffer_max_s: float,
     plot: Path | None,
@@ -221,7 +232,7 @@ def compare(
     """
     names = (*own, *_names(controllers))
     device = choose_profile(title, profile, plain=plain, say=_warn)
-    prices = load_title(title, device, Currency(currency), Wish(wish) if wish else None)
+    prices = _prices(title, device, currency, wish, qoe_file)
     traces = [trace for path in trace_paths for trace in read_traces(path, _warn)]
     chosen = {name: make_controller(name) for name in dict.fromkeys(names)}
     rows, failures = compare_all(prices, traces, chosen, buffer_max_s)
@@ -229,6 +240,11 @@ def compare(
         write_file(plot, plot_text(rows, plot.suffix).encode())
     _show(rows, device, as_json)
     raise_for_failures(failures)
+
+
+def _prices(title: Path, device: Path | None, currency: str, wish: str | None, qoe_file: Path | None) -> PriceList:
+    qoe = load_qoe(qoe_file) if qoe_file else None
+    return load_title(title, device, Currency(currency), Wish(wish) if wish else None, qoe)
 
 
 def _warn(sentence: str) -> None:

@@ -13,9 +13,10 @@ from abr.core.arrays import Floats
 from abr.core.device import DeviceProfile, Wish
 from abr.core.enhancement import ENHANCEMENTS_FILE, Currency, EnhancementTable
 from abr.core.options import VMAF_MAX, Choice, PriceList
-from abr.core.pricing import price
 from abr.core.title import TITLE_FILE, Title
 from abr.errors import FormatError, InputError
+from abr.opinions.fitted import FittedQoe
+from abr.opinions.scales import CountedQuality, in_points, list_scale
 from abr.records import load
 
 Rate = Annotated[float, Meta(gt=0, le=1e9)]
@@ -48,23 +49,25 @@ class Enhance(msgspec.Struct, frozen=True):
 
 
 def load_title(
-    path: Path, profile: Path | None = None, currency: Currency = Currency.TRUSTED, wish: Wish | None = None
+    path: Path,
+    profile: Path | None = None,
+    currency: Currency = Currency.TRUSTED,
+    wish: Wish | None = None,
+    qoe: FittedQoe | None = None,
 ) -> PriceList:
     """Price a title folder (for the device of a profile file, if given) or a Sabre movie JSON, which is plain.
 
-    wish: how the viewer wants energy spent, in the place of what the profile says.
+    wish: how the viewer wants energy spent, in the place of what the profile says. qoe: learnt from people, to price
+    quality in its points.
     """
     if not path.is_dir():
-        return movie_prices(load(path, Movie), path.name)
+        prices = movie_prices(load(path, Movie), path.name)
+        return prices if qoe is None else in_points(prices, list_scale(qoe, prices))
     table, device = path / ENHANCEMENTS_FILE, load(profile, DeviceProfile) if profile else None
     if device is not None and wish is not None:
         device = msgspec.structs.replace(device, wish=wish)
-    return price(
-        load(path / TITLE_FILE, Title),
-        load(table, EnhancementTable) if table.is_file() else None,
-        device,
-        currency=currency,
-    )
+    counted, enhancements = CountedQuality(currency, qoe), load(table, EnhancementTable) if table.is_file() else None
+    return counted.options(load(path / TITLE_FILE, Title), enhancements).price(device)
 
 
 def movie_prices(movie: Movie, name: str) -> PriceList:

@@ -10,6 +10,8 @@ from abr.core.enhancement import ENHANCEMENTS_FILE, EnhancementTable
 from abr.core.events import AnyEvent, Decided, Started, loads_log
 from abr.core.title import TITLE_FILE, Quality, Title
 from abr.errors import InputError, StorageError
+from abr.opinions.fitted import FittedQoe
+from abr.opinions.scales import CountedQuality
 from abr.records import load, loads
 from abr.simulation.trace_formats import read_trace
 from abr.virtual_time import SessionClock
@@ -24,8 +26,12 @@ LOG_FILE, SUMMARY_FILE, SEEN_FILE, TRACE_FILE = "session.jsonl", "summary.json",
 _LOG_MAX_BYTES = 256 << 20
 
 
-def open_archive(log: Path, *, library: Path | None, title_url: str, trace: Path | None) -> ReportData:
+def open_archive(
+    log: Path, *, library: Path | None, title_url: str, trace: Path | None, qoe: FittedQoe | None = None
+) -> ReportData:
     """A log with what lies beside it. Title and table come from the library or the URL if one is given.
+
+    qoe: learnt from people, in whose points decisions counted quality.
 
     Raises InputError, FormatError, StorageError.
     """
@@ -39,7 +45,13 @@ def open_archive(log: Path, *, library: Path | None, title_url: str, trace: Path
     return ReportData(
         events=events,
         title=title,
-        summary=summarise(events, title, seen, earlier_summary.sound_apart_ms / 1000 if earlier_summary else 0.0),
+        summary=summarise(
+            events,
+            title,
+            seen,
+            earlier_summary.sound_apart_ms / 1000 if earlier_summary else 0.0,
+            CountedQuality(qoe=qoe).scale(title),
+        ),
         table=table,
         seen=seen,
         trace=read_trace(trace or trace_file) if trace or trace_file.is_file() else None,

@@ -17,6 +17,7 @@ from abr.core.enhancement import Currency, Family
 from abr.core.events import Started
 from abr.core.title import Title
 from abr.media.video_codecs import VideoCodec
+from abr.opinions.fitted import FittedQoe
 from abr.simulation.traces import Trace
 from client_player.decoder import decoded_codecs
 from client_player.playback.sink import ChromaSink, RawSink, Sink, open_sink
@@ -43,6 +44,9 @@ class PlayRequest:
     virtual_time: bool = True
     currency: Currency = Currency.TRUSTED
     """What counts as quality where the player decides, and in the session's QoE."""
+    qoe: FittedQoe | None = None
+    """Learnt from people: quality and the session's QoE then count in its points. The server's own, where it decides
+    by one."""
     group: str = ""
     """Names the link that the viewer shares with others, for the server to decide for all of them; empty: none."""
     language: str = ""
@@ -86,6 +90,7 @@ def to_local_request(request: PlayRequest, manifest_url: str) -> LocalRequest:
         profile=request.profile,
         families=request.families,
         currency=request.currency,
+        qoe=request.qoe,
         codecs=request.codecs,
     )
 

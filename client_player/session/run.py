@@ -23,6 +23,7 @@ from abr.core.live.learning import LiveLearning
 from abr.core.title import Quality, Rendition, Title
 from abr.errors import InputError, StorageError, ToprungError
 from abr.files import file_sha256
+from abr.opinions.scales import CountedQuality
 from abr.private_telemetry.tally import SessionTally
 from abr.records import dumps, dumps_pretty
 from abr.virtual_time import SessionClock, VirtualTimeLoop
@@ -324,7 +325,8 @@ def finish(
     stopped = any(isinstance(event, Ended) and event.reason == STOPPED for event in played.events[-4:])
     source_file = None if stopped else request.source_file
     seen = measure_seen_quality(luma, source_file, played.title, advance=on_measured) if source_file else None
-    summary = summarise(played.events, played.title, seen, played.audio_offset_max_s)
+    scale = CountedQuality(request.currency, request.qoe).scale(played.title)
+    summary = summarise(played.events, played.title, seen, played.audio_offset_max_s, scale)
     if request.out is not None:
         write_files(request.out, {SUMMARY_FILE: dumps_pretty(summary)} | ({SEEN_FILE: dumps(seen)} if seen else {}))
         write_report(

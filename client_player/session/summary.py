@@ -14,6 +14,7 @@ from abr.core.device import EnergySource, Wish
 from abr.core.enhancement import PLAIN
 from abr.core.events import AnyEvent, Decided, Downloaded, Ended, Failed, Playing, Shown, Stalled, Started, Stepped
 from abr.core.qoe import experience, switches_per_minute
+from abr.core.quality_scale import QualityScale
 from abr.core.title import PanelFigures, Quality, Title
 from abr.records import Record
 
@@ -79,9 +80,16 @@ class Summary(Record, frozen=True):
 
 
 def summarise(
-    events: Sequence[AnyEvent], title: Title, seen: Quality | None = None, audio_offset_max_s: float = 0.0
+    events: Sequence[AnyEvent],
+    title: Title,
+    seen: Quality | None = None,
+    audio_offset_max_s: float = 0.0,
+    scale: QualityScale | None = None,
 ) -> Summary:
-    """Sum a session up. `seen` has one entry for each segment that was shown, in order."""
+    """Sum a session up. `seen` has one entry for each segment that was shown, in order.
+
+    scale: what decisions counted quality by, if not by VMAF's points.
+    """
     started = next((event for event in events if isinstance(event, Started)), None)
     ended = next((event for event in reversed(events) if isinstance(event, Ended)), None)
     shown = [event for event in events if isinstance(event, Shown)]
@@ -92,7 +100,7 @@ def summarise(
     weights = [event.frames for event in shown]
     promises = [decided.get(event.segment) for event in shown]
     by_segment = [
-        quality_seen(event, choice, title, seen.vmaf[place] if seen and place < len(seen.vmaf) else None)
+        quality_seen(event, choice, title, seen.vmaf[place] if seen and place < len(seen.vmaf) else None, scale)
         for place, (event, choice) in enumerate(zip(shown, promises, strict=True))
     ]
     latencies = [event.latency_s for event in shown if not isinstance(event.latency_s, UnsetType)]
@@ -191,20 +199,27 @@ def as_dict(summary: Summary) -> dict[str, object]:
     return msgspec.structs.asdict(summary)
 
 
-def quality_seen(event: Shown, decided: Decided | None, title: Title, vmaf: float | None) -> float:
+def quality_seen(
+    event: Shown, decided: Decided | None, title: Title, vmaf: float | None, scale: QualityScale | None = None
+) -> float:
     """A shown segment in what decisions count. vmaf: as measured on its frames; None takes the tables' word.
 
     Of what was measured, that part of the lift is taken off which the tables say that the panel does not attest.
+    scale: what decisions counted by; VMAF goes through it.
     """
     if decided is None or event.frames == 0:
-        return decided.quality if decided and vmaf is None else vmaf or 0.0
+        return decided.quality if decided and vmaf is None else _points(vmaf or 0.0, scale)
     share = 0.0 if event.enhancer == PLAIN else event.enhanced_frames / event.frames
     if vmaf is not None:
-        return vmaf - share * (decided.promised_vmaf - decided.quality)
+        return _points(vmaf, scale) - share * (_points(decided.promised_vmaf, scale) - decided.quality)
     if event.enhancer == PLAIN:
         return decided.quality
-    plain = title.plain_quality[event.rendition].vmaf[event.segment]
+    plain = _points(title.plain_quality[event.rendition].vmaf[event.segment], scale)
     return plain + share * (decided.quality - plain)
+
+
+def _points(vmaf: float, scale: QualityScale | None) -> float:
+    return vmaf if scale is None else scale.of_each((vmaf,))[0]
 
 
 def _panel_means(panel: PanelFigures) -> dict[str, float]:

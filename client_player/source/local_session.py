@@ -19,9 +19,10 @@ from abr.core.device import DeviceProfile
 from abr.core.enhancement import ENHANCEMENTS_FILE, PLAIN, Currency, EnhancementTable, Family
 from abr.core.events import Decided, EventBatch, seen_of
 from abr.core.options import Choice, PriceList, menu_of
-from abr.core.pricing import price
 from abr.core.title import TITLE_FILE, Title
 from abr.errors import FormatError
+from abr.opinions.fitted import FittedQoe
+from abr.opinions.scales import CountedQuality
 from abr.records import loads
 from client_player.decoder import count_frames
 from client_player.source.assumed_title import assume_title
@@ -54,6 +55,8 @@ class LocalRequest:
     profile: DeviceProfile | None
     families: Sequence[Family]
     currency: Currency = Currency.TRUSTED
+    qoe: FittedQoe | None = None
+    """Learnt from people; quality then counts in its points."""
     codecs: Sequence[str] = ()
     """Which the player decodes; empty: all."""
 
@@ -89,7 +92,8 @@ class LocalSource:
 
     def _priced(self) -> PriceList:
         request = self.request
-        return price(self.title, self.table, self._profile, families=request.families, currency=request.currency)
+        options = CountedQuality(request.currency, request.qoe).options(self.title, self.table)
+        return options.price(self._profile, families=request.families)
 
     def _correct(self, frame_ms: Mapping[str, float]) -> str:
         """Price anew what takes another time than was thought. Returns what that is, in words."""

@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 from random import Random
-from typing import Literal
 
 import msgspec
 import numpy as np
@@ -25,11 +24,12 @@ from abr.core.options import counted_quality
 from abr.core.title import Rendition, Title
 from abr.errors import InputError
 from abr.files import write_atomically, write_file
+from abr.opinions.rating_key import KEY_FILE, Against, Attested, Clip, Comparison, RatingKey, two_clips_script
 from abr.progress import ShareListener
 from abr.quality.panel import Role
 from abr.quality.segment_figures import figures_by_segment
 from abr.quality.trusted import group_medians
-from abr.records import Record, dumps_pretty
+from abr.records import dumps_pretty
 from enhancers.bench.squeeze import Squeezer
 from enhancers.measurement.ladder_planner import TITLE_S, read_chunks
 from enhancers.prepared_title import PreparedTitle, TitleFolder
@@ -37,67 +37,10 @@ from enhancers.runtime.encode import compress
 from enhancers.runtime.enhancer import Enhancer, PlainScaler
 from enhancers.runtime.loader import open_enhancer
 
-KEY_FILE, PAGE_FILE = "key.json", "index.html"
+PAGE_FILE = "index.html"
 _CRF = 8.0
 """Of the clips that people see: coarse enough to play everywhere, and so fine that nobody sees it."""
-_PAIRS_MARK = "/* PAIRS */"
-
-Against = Literal["same rung", "next rung", "equal bits"]
-
-
-class Clip(Record, frozen=True):
-    """What one file of the folder shows. rate_bps: of the rung, without weights.
-
-    squeezed_to: the lifted rung to whose bytes, at most `bytes_max`, a plain picture of this size was compressed;
-    empty for a title's own.
-    """
-
-    file: str
-    segment: int
-    rendition: str
-    enhancer: str
-    rate_bps: float
-    squeezed_to: str = ""
-    bytes_max: int = 0
-
-    @property
-    def condition(self) -> str:
-        """Rung and enhancer: what votes over all segments count for."""
-        return f"{self.rendition} {self.enhancer}" + (f" as {self.squeezed_to}" if self.squeezed_to else "")
-
-
-class Attested(Record, frozen=True):
-    """What meters say of a lifted picture: the medians of `abr.quality.trusted`, VMAF of the step and of the lift."""
-
-    fidelity: float
-    detail: float
-    step: float
-    lift: float
-
-
-class Comparison(Record, frozen=True):
-    """Two files that are shown against each other. attested: None where the title tells too little of a panel."""
-
-    lifted: str
-    plain: str
-    against: Against
-    attested: Attested | None = None
-
-    @property
-    def pair(self) -> frozenset[str]:
-        """The two files."""
-        return frozenset((self.lifted, self.plain))
-
-
-class RatingKey(Record, frozen=True):
-    """What the page does not tell: which file is what. `set` names these clips, in votes too."""
-
-    set: str
-    title: str
-    source_sha256: str
-    clips: tuple[Clip, ...]
-    comparisons: tuple[Comparison, ...]
-    schema: int = 1
+_PAIRS_MARK, _SCRIPT_MARK = "/* PAIRS */", "/* TWO_CLIPS */"
 
 
 def write_pairs(
@@ -124,7 +67,8 @@ def write_pairs(
         write_file(out / clip.file, _render(title_folder, table, clip, squeezer))
     page = (files("enhancers.bench") / "rating_page.html").read_text("utf-8")
     pairs = {"set": key.set, "pairs": [(each.lifted, each.plain) for each in key.comparisons]}
-    write_atomically(out / PAGE_FILE, page.replace(_PAIRS_MARK, json.dumps(pairs)).encode())
+    page = page.replace(_SCRIPT_MARK, two_clips_script()).replace(_PAIRS_MARK, json.dumps(pairs))
+    write_atomically(out / PAGE_FILE, page.encode())
     write_atomically(out / KEY_FILE, dumps_pretty(key))
     return key
 
@@ -143,11 +87,13 @@ def plan_pairs(
 
     for segment in sorted(segments):
         for rendition, above, entry in _lifted_rungs(title, table):
-            lifted = _clip(title, rendition, entry.name, segment, seed)
+            lifted = _told(title, table, _clip(title, rendition, entry.name, segment, seed))
             attested = _attested(title, entry, rendition, above, segment)
-            compare(lifted, _clip(title, rendition, PLAIN, segment, seed), "same rung", attested)
+            plain = _told(title, table, _clip(title, rendition, PLAIN, segment, seed))
+            compare(lifted, plain, "same rung", attested)
             if above is not None:
-                compare(lifted, _clip(title, above, PLAIN, segment, seed), "next rung", attested)
+                plain = _told(title, table, _clip(title, above, PLAIN, segment, seed))
+                compare(lifted, plain, "next rung", attested)
             if above is not None and equal_bits:
                 compare(lifted, _squeezed(title, above, entry, rendition, segment, seed), "equal bits")
     if not comparisons:
@@ -211,6 +157,14 @@ def _squeezed(
         squeezed_to=lifted.id,
         bytes_max=lifted.segment_bytes[segment] + round(weights_bytes * share),
     )
+
+
+def _told(title: Title, table: EnhancementTable, clip: Clip) -> Clip:
+    """With its quality, by the title's tables."""
+    quality = title.plain_quality[clip.rendition]
+    if clip.enhancer != PLAIN and (offer := table.entry(clip.enhancer).offer(clip.rendition)) is not None:
+        quality = offer.quality
+    return msgspec.structs.replace(clip, quality=counted_quality(quality, Currency.TRUSTED)[clip.segment])
 
 
 def _clip(title: Title, rendition: Rendition, enhancer: str, segment: int, seed: int) -> Clip:

@@ -11,10 +11,10 @@ from msgspec import Meta
 
 from abr.core.enhancement import PLAIN
 from abr.errors import FormatError
+from abr.opinions.rating_key import Against, RatingKey
 from abr.quality.preferences import Estimate, Preference, bradley_terry, preferred_share
 from abr.quality.weight_fit import LiftVote, fit_weight
 from abr.records import Record, load
-from enhancers.bench.pairs import KEY_FILE, Against, RatingKey
 
 _COMPARED: tuple[Against, ...] = ("same rung", "next rung", "equal bits")
 
@@ -119,11 +119,6 @@ def read_ballots(paths: Iterable[Path], key: RatingKey) -> list[Ballot]:
                 raise FormatError(f"{path} has a vote on {vote.better!r} and {vote.worse!r}, which are no pair.")
         ballots.append(ballot)
     return ballots
-
-
-def read_key(folder: Path) -> RatingKey:
-    """The key of a folder of pairs. Raises FormatError or StorageError."""
-    return load(folder / KEY_FILE, RatingKey)
 
 
 def sum_up(key: RatingKey, ballots: Sequence[Ballot]) -> RatingResult:

@@ -47,7 +47,8 @@ def bench_ratings(folder: Path, votes: tuple[Path, ...], as_json: bool) -> None:
     which weight of the two medians of trusted quality explains the votes best.
     """
     require("Counting ratings", "player")
-    from enhancers.bench.ratings import read_ballots, read_key, sum_up
+    from abr.opinions.rating_key import read_key
+    from enhancers.bench.ratings import read_ballots, sum_up
 
     key = read_key(folder)
     result = sum_up(key, read_ballots(votes, key))

@@ -52,8 +52,9 @@ _FIXED_HEADERS = {
     "Timing-Allow-Origin": "*",
     "Access-Control-Expose-Headers": EXPOSE_HEADERS,
 }
-_OPERATORS = re.compile(r"/+(?:qoe|metrics)(?:/.*)?", re.DOTALL)
-"""What tells of all viewers: a site that the operator visits must not read it through the operator's browser."""
+_OWN_PAGES = re.compile(r"/+(?:qoe|metrics|rate)(?:/.*)?", re.DOTALL)
+"""What tells of all viewers, and where these say what they think: another site must neither read it through a
+visitor's browser nor speak for the visitor."""
 _OPEN_TO_OTHER_SITES = ("Access-Control-Allow-Origin", "Access-Control-Expose-Headers", "Timing-Allow-Origin")
 _ABOUT_BODIES = (
     "X-Content-Type-Options",
@@ -151,7 +152,7 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     """Goes with every answer, errors included; a signal, since media is on its way before the middleware sees it."""
     settings = get_context(request).settings
     fixed = redirect_headers(settings) if response.status == 307 else fixed_headers(settings)
-    if _OPERATORS.fullmatch(request.path):
+    if _OWN_PAGES.fullmatch(request.path):
         fixed = {name: value for name, value in fixed.items() if name not in _OPEN_TO_OTHER_SITES}
         fixed["Cross-Origin-Resource-Policy"] = "same-origin"
     if "Vary" in fixed:
@@ -177,11 +178,11 @@ def redirect_headers(settings: Settings) -> dict[str, str]:
 
 
 def _preflight(request: web.Request) -> web.Response:
-    """Answers every OPTIONS, known path or not. Other sites may ask for all but what is the operator's."""
+    """Answers every OPTIONS, known path or not. Other sites may ask for all but our own pages'."""
     refused = request.match_info.http_exception
     here = refused.allowed_methods if isinstance(refused, web.HTTPMethodNotAllowed) else ()
     allow = {"Allow": ", ".join(sorted({*here, "OPTIONS"}))}
-    if _OPERATORS.fullmatch(request.path):
+    if _OWN_PAGES.fullmatch(request.path):
         return web.Response(status=204, headers=allow)
     headers = allow | {
         "Access-Control-Allow-Methods": ALLOW_METHODS,

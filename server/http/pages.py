@@ -15,14 +15,18 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from abr.core.events import dumps_line, loads_log
+from abr.opinions.rating_key import SCRIPT_FILE
 from abr.protocols.session_api import PUBLIC_ID_CHARACTERS
 from server.context import get_context
 from server.errors import RequestError
 from server.http.file_response import patience
 from server.media.conditional_requests import Validators, evaluate, takes_gzip
 from server.monitoring.event_feed import ALONE, TOGETHER, without_id
+from server.opinions.opinion_box import OpinionBox
 
 WEB = Path(str(files("server"))) / "web"
+TWO_CLIPS = Path(str(files("abr"))) / "opinions" / SCRIPT_FILE
+"""What shows two clips, shared with the pages that `toprung bench pairs` writes."""
 GENERIC = WEB.parents[1] / "enhancers" / "weights"
 """The generic networks' weights: a client has them with the program, a page gets them from here as /web/generic/."""
 POLICY = (
@@ -60,6 +64,7 @@ class PageFile:
 def page_files() -> dict[str, PageFile]:
     """All files of the pages by their path under /web/, read and packed once."""
     found = {path.relative_to(WEB).as_posix(): path for path in sorted(WEB.rglob("*")) if path.suffix in _TYPES}
+    found["rate/two_clips.js"] = TWO_CLIPS
     found |= {f"generic/{path.name}": path for path in sorted(GENERIC.glob("*.safetensors"))}
     return {name: _page_file(path) for name, path in found.items() if path.is_file()}
 
@@ -72,6 +77,14 @@ def _page_file(path: Path) -> PageFile:
         etag=hashlib.sha256(body).hexdigest()[:20],
         content_type=_TYPES[path.suffix],
     )
+
+
+def opinion_box(request: web.Request) -> OpinionBox:
+    """Raises RequestError 404 where nobody is asked."""
+    box = get_context(request).opinions
+    if box is None:
+        raise RequestError(404, "This server asks nobody what they think; its operator can, with --rate.")
+    return box
 
 
 def wants_page(request: web.Request) -> bool:
@@ -87,6 +100,12 @@ async def player_page(request: web.Request) -> web.StreamResponse:
 async def qoe_page(request: web.Request) -> web.StreamResponse:
     """The live QoE page."""
     return _answer(request, "qoe.html")
+
+
+async def rate_page(request: web.Request) -> web.StreamResponse:
+    """The page that asks what people think, where there is one."""
+    opinion_box(request)
+    return _answer(request, "rate.html")
 
 
 async def session_page(request: web.Request) -> web.StreamResponse:

@@ -11,6 +11,7 @@ from server.experiments.report import QoeView
 from server.http import handlers, pages, schemas
 from server.http.openapi import JSON, Answer, Endpoint, Handler, document
 from server.http.private.routes import PRIVATE_ENDPOINTS
+from server.http.rating import handlers as rating
 from server.session_service import SessionRequest
 
 _MEDIA = "*/*"  # as the file is: a manifest, a segment, JSON
@@ -119,6 +120,44 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         handler=pages.session_lines,
         answers={200: Answer(description="The log.", content_type=pages.JSONL)},
         problems=(404, 503),
+    ),
+    Endpoint(
+        method="GET",
+        path="/rate",
+        name="ratePage",
+        summary="The page that asks what people think of two clips, or of the session that they watched.",
+        handler=pages.rate_page,
+        answers=_PAGE,
+        problems=(404,),
+    ),
+    Endpoint(
+        method="GET",
+        path="/rate/pairs",
+        name="getRatingPairs",
+        summary="The clips that are to be rated, two by two.",
+        handler=rating.rating_pairs,
+        answers={200: Answer(description="Pairs.", body=schemas.RatingPairs)},
+        problems=(404,),
+    ),
+    Endpoint(
+        method="GET",
+        path="/rate/clips/{file}",
+        name="getRatingClip",
+        summary="A clip that is to be rated.",
+        handler=rating.rating_clip,
+        answers=_FILE_ANSWERS,
+        problems=(404, 416),
+        streams=True,
+    ),
+    Endpoint(
+        method="POST",
+        path="/rate/opinions",
+        name="postOpinion",
+        summary="Hand in what somebody thinks, from the page itself. It is kept without who that was.",
+        handler=rating.post_opinion,
+        body=schemas.OpinionPosted,
+        answers={204: Answer(description="Kept.")},
+        problems=(400, 403, 404, 409, 410, 413, 415, 422, 429, 503),
     ),
     Endpoint(
         method="GET",

@@ -5,7 +5,12 @@ Requests are SessionRequest (server.session_service) and EventBatch (abr.core.ev
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from msgspec import Meta
+
 from abr.core.enhancement import Family
+from abr.opinions.collected import Score, Sitting
 from abr.records import Record
 from server.media.live_title import State
 
@@ -63,6 +68,8 @@ class SessionOpened(Record, frozen=True):
     live: bool = False
     codec: str = ""
     """Of all pictures that the session sends: h264, hevc or av1. Empty for a title whose codec the server knows not."""
+    rate_url: str = ""
+    """Where the viewer may say what it was like; empty where nobody is asked."""
 
 
 class DecidedSegment(Record, frozen=True):
@@ -109,3 +116,29 @@ class SessionView(Record, frozen=True):
     """Choices that are still remembered, by segment."""
     throughput_bps: float | None
     """Of the downloads remembered, bytes over time; None before the first."""
+
+
+class RatingPairs(Record, frozen=True):
+    """Answer to GET /rate/pairs: files below /rate/clips/, to be shown two by two."""
+
+    set: str
+    pairs: tuple[tuple[str, str], ...]
+
+
+class ClipScore(Record, frozen=True):
+    """A clip and its score, 1 bad to 5 excellent."""
+
+    clip: Annotated[str, Meta(max_length=64)]
+    score: Score
+
+
+class OpinionPosted(Record, frozen=True):
+    """Body of POST /rate/opinions: of one or two clips, or of a film. sitting: drawn at random by the page.
+
+    sessions: those in which the viewer watched it, in order.
+    """
+
+    sitting: Sitting
+    clips: Annotated[tuple[ClipScore, ...], Meta(max_length=2)] = ()
+    sessions: Annotated[tuple[Annotated[str, Meta(max_length=256)], ...], Meta(max_length=8)] = ()
+    score: Score | None = None

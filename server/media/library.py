@@ -13,12 +13,13 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from abr.core.enhancement import ENHANCEMENTS_FILE, Currency, EnhancementTable
+from abr.core.enhancement import ENHANCEMENTS_FILE, EnhancementTable
 from abr.core.pricing import TitleOptions
 from abr.core.title import TITLE_FILE, Title
 from abr.errors import StorageError, ToprungError, UnknownNameError
 from abr.files import fsync_path, fsync_tree
 from abr.media.ladders import in_codec
+from abr.opinions.scales import CountedQuality
 from abr.records import load
 from server.media.kept_versions import drop, drop_outlived, kept_folder, note_replaced
 from server.media.live_title import LIVE_FILE, load_live
@@ -43,7 +44,7 @@ class LoadedTitle:
     """Its version when a newer one has replaced it, else nothing."""
     memory_bytes: int
     """About what it takes."""
-    _options: dict[tuple[str, Currency], TitleOptions] = field(default_factory=dict)
+    _options: dict[tuple[str, CountedQuality], TitleOptions] = field(default_factory=dict)
     _in_codec: dict[str, Title] = field(default_factory=dict)
 
     def in_codec(self, codec: str) -> Title:
@@ -55,11 +56,11 @@ class LoadedTitle:
         """The file that sessions of that codec find under a name: manifests are of their ladder alone."""
         return ladder_file(relative, codec) if self.title.is_mixed else relative
 
-    def options(self, codec: str, currency: Currency) -> TitleOptions:
+    def options(self, codec: str, counted: CountedQuality) -> TitleOptions:
         """What it may offer in sessions of that codec; made once."""
-        key = codec, currency
+        key = codec, counted
         known = self._options.get(key)
-        return known or self._options.setdefault(key, TitleOptions(self.in_codec(codec), self.table, currency))
+        return known or self._options.setdefault(key, counted.options(self.in_codec(codec), self.table))
 
 
 class Library:

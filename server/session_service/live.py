@@ -14,11 +14,11 @@ from typing import NamedTuple, TypeAlias
 import msgspec
 
 from abr.core.arrays import stored_bytes
-from abr.core.enhancement import Currency, Family
+from abr.core.enhancement import Family
 from abr.core.events import AnyEvent, Shown
 from abr.core.live.learning import LiveLearning
 from abr.core.options import PriceList
-from abr.core.pricing import TitleOptions
+from abr.opinions.scales import CountedQuality
 from server.errors import RequestError
 from server.live_titles.cache import LiveTitles, absence
 from server.live_titles.outlook import ASKED, Outlook, list_around, planned_list, title_around
@@ -80,9 +80,9 @@ class LiveView(NamedTuple):
 class LiveSessions:
     """What live titles offer the devices of sessions. Raises RequestError as `LiveTitles` does."""
 
-    def __init__(self, titles: LiveTitles, repository: SessionRepository, currency: Currency) -> None:
+    def __init__(self, titles: LiveTitles, repository: SessionRepository, counted: CountedQuality) -> None:
         self.titles = titles
-        self._repository, self._currency = repository, currency
+        self._repository, self._counted = repository, counted
         self._typical: LruCache[_Offered, PriceList] = LruCache(LISTS_BYTES_MAX)
         self._planned: LruCache[tuple[_Offered, bytes], PriceList] = LruCache(LISTS_BYTES_MAX)
         self._lists: LruCache[tuple[_Offered, int, int, int, bytes], PricedTitle] = LruCache(LISTS_BYTES_MAX)
@@ -145,7 +145,7 @@ class LiveSessions:
         if prices is None:
             profile = await self._repository.load_profile(state.profile)
             tables = outlook.tables
-            options = TitleOptions(tables.typical, tables.enhancements, self._currency)
+            options = self._counted.options(tables.typical, tables.enhancements)
             prices = options.price(profile, families=state.families)
             if profile is not None or not state.profile:
                 self._typical.put(key, prices, _list_bytes(prices))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import TypeAlias
@@ -12,13 +13,16 @@ import numpy as np
 from abr.controllers.toprung.plan_library import FILES_MAX, PlanLibrary
 from abr.core.arrays import Floats, stored_bytes
 from abr.core.device import DeviceProfile
-from abr.core.enhancement import Currency, Family
+from abr.core.enhancement import Family
+from abr.core.events import Shown
 from abr.core.options import PriceList
+from abr.opinions.scales import CountedQuality
 from server.concurrency.shared_call import SharedCalls
 from server.live_titles.cache import LiveTitles
 from server.lru_cache import LruCache
 from server.media.library import LoadedTitle
 from server.media.title_cache import TitleCache
+from server.monitoring.shown_quality import ShownQuality
 from server.session_service.live import LIST_BYTES, LiveSessions
 from server.session_service.repository import SessionRepository
 from server.sessions.decisions import PricedTitle
@@ -27,6 +31,8 @@ from server.sessions.state import SessionState
 
 PRICES_BYTES_MAX = 160 << 20
 PROFILES_MAX = 65_536
+
+QualityOf: TypeAlias = Callable[[Shown], ShownQuality | None]
 
 PricingKey: TypeAlias = tuple[str, str, str, str, bytes, tuple[Family, ...]]
 """Title, kept version, revision, codec, the device profile's id, enhancer families."""
@@ -41,12 +47,12 @@ class PricingCache:
         live_titles: LiveTitles,
         repository: SessionRepository,
         plans: PlanLibrary,
-        currency: Currency,
+        counted: CountedQuality,
     ) -> None:
         """plans: what lies with a title goes in there, when it is first priced."""
-        self.live = LiveSessions(live_titles, repository, currency)
+        self.live = LiveSessions(live_titles, repository, counted)
         """The same for live titles."""
-        self._currency = currency
+        self._counted = counted
         self._title_cache = title_cache
         self._repository = repository
         self._pricings: SharedCalls[PriceList] = SharedCalls()
@@ -75,11 +81,20 @@ class PricingCache:
         if prices is None:
             profile = await self._repository.load_profile(state.profile)
             keep = partial(self._keep, key) if profile is not None or not state.profile else None
-            what = _price, loaded, state.codec, profile, state.families, self._currency
+            what = _price, loaded, state.codec, profile, state.families, self._counted
             pricings = self._pricings if state.profile else self._plain_pricings
             priced = await pricings.run((key, profile is None), *what, keep=keep)
             prices = self._prices.get(key) or priced
         return PricedTitle(loaded.in_codec(state.codec), prices)
+
+    def in_vmaf(self, quality_of: QualityOf) -> QualityOf:
+        """The same in VMAF's points, where quality counts in those of a QoE that was learnt from such."""
+
+        def of(event: Shown) -> ShownQuality | None:
+            seen = quality_of(event)
+            return seen if seen is None else replace(seen, quality=seen.vmaf)
+
+        return quality_of if self._counted.qoe is None else of
 
     def _keep(self, key: PricingKey, priced: PriceList) -> None:
         self._prices.put(key, priced, LIST_BYTES + self._table_bytes(priced))
@@ -108,9 +123,9 @@ def _price(
     codec: str,
     profile: DeviceProfile | None,
     families: tuple[Family, ...],
-    currency: Currency,
+    counted: CountedQuality,
 ) -> PriceList:
-    prices = loaded.options(codec, currency).price(profile, families=families)
+    prices = loaded.options(codec, counted).price(profile, families=families)
     return replace(prices, compute_s=_repeated(prices.compute_s), lead_s=_repeated(prices.lead_s))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -18,6 +19,7 @@ from server.concurrency.keyed_lock import KeyedLock
 from server.errors import RequestError
 from server.experiments.report import ExperimentView
 from server.experiments.service import RunningExperiment
+from server.experiments.watched import LoggedSession, WatchedFilm, watched_film
 from server.monitoring.event_feed import EventFeed
 from server.monitoring.metrics import Metrics
 from server.monitoring.shown_quality import ShownQuality, quality_shown
@@ -246,6 +248,21 @@ class SessionService:
     async def experiment(self) -> ExperimentView | None:
         """What the running experiment has come to, over all workers; None where there is none."""
         return await self._experiment.report() if self._experiment else None
+
+    async def watched(self, session_ids: Sequence[str]) -> WatchedFilm:
+        """What a viewer has seen so far, in features, in the sessions of one viewing; at least one.
+
+        Raises RequestError: 409 before a segment was shown, 422 for sessions of several titles.
+        """
+        titles, sessions = set(), []
+        for session_id in session_ids:
+            state = await self.state(session_id)
+            titles.add(state.title)
+            quality_of = self._pricing.in_vmaf(await self._quality_of(state))
+            sessions.append(LoggedSession(await self._repository.log(store_key(session_id)), quality_of))
+        if len(titles) > 1:
+            raise RequestError(422, "An opinion is of one film; these sessions are of several.")
+        return await asyncio.to_thread(watched_film, titles.pop(), sessions)
 
     async def log(self, session_id: str) -> bytes:
         """The session log, one JSON object a line."""

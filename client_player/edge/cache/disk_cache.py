@@ -55,7 +55,7 @@ class DiskCache:
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._memory = LruCache[str, bytes](MEMORY_BYTES_MAX)
         self._turns = WeakValueDictionary[str, asyncio.Lock]()
-        """Of keys that are being written: one at a time, or each would take the other's half-written file for its own."""
+        """Of keys that are being written: one after the other, or each would take the other's half file for its own."""
         self.size_bytes = 0
         self.damaged = self.evicted = self.refused = 0
 

@@ -312,6 +312,13 @@ function say() {
   $("retry").hidden = !now.retry;
   if (now.retry) text("retry", now.retry);
   $("begin").hidden = asked;
+  offerRating(now.name === "ended" ? showing.session : null);
+}
+
+/** Who has watched to the end may say what it was like, where the server asks. The page learns the sessions alone. */
+function offerRating(session) {
+  $("rate").hidden = !session?.rateUrl;
+  if (session?.rateUrl) $("rate").firstElementChild.href = `${session.rateUrl}#${session.ids.slice(-8).join()}`;
 }
 
 function tick() {

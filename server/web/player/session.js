@@ -57,6 +57,7 @@ const open = ({ title, codecs, measured }, lifts) =>
 
 export class Session {
   enhancer = null;
+  ids = []; // of all sessions at the server in which this was watched
   #over = false;
   #profiled = false;
 
@@ -113,6 +114,11 @@ export class Session {
 
   get id() {
     return this.answer.id;
+  }
+
+  /** Where the viewer may say what it was like; "" where nobody is asked. */
+  get rateUrl() {
+    return this.answer.rate_url;
   }
 
   /** Whether the server was told what this device can do. */
@@ -193,6 +199,7 @@ export class Session {
   #begin(answer) {
     this.#profiled = Boolean(this.loaded.measured);
     this.answer = answer;
+    this.ids.push(answer.id);
     this.telemetry = new Telemetry(at(`sessions/${answer.id}`));
     this.telemetry.playedS = () => this.stream.positionS;
     this.telemetry.ending = () => this.stream?.endStall();

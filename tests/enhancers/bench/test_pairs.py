@@ -17,8 +17,9 @@ from abr.cli import root
 from abr.core.enhancement import ENHANCEMENTS_FILE, EnhancementTable, EnhancerEntry, Family, Offer, Tier
 from abr.core.title import Title
 from abr.errors import FormatError, InputError
+from abr.opinions.rating_key import KEY_FILE, Attested, Clip, Comparison, RatingKey
 from abr.records import dumps, load
-from enhancers.bench.pairs import KEY_FILE, PAGE_FILE, Attested, Clip, Comparison, RatingKey, write_pairs
+from enhancers.bench.pairs import PAGE_FILE, write_pairs
 from enhancers.bench.ratings import Ballot, Vote, read_ballots, sum_up
 from enhancers.bench.squeeze import find_crf
 from enhancers.networks import catalog

@@ -35,6 +35,7 @@ async def serving(
     *,
     experiment: str = "",
     media_base: str = "",
+    rate: str = "",
     port: int = 0,
 ) -> AsyncIterator[str]:
     """Toprung's server over a library; yields its base URL. The first of the controllers is the default."""
@@ -43,6 +44,7 @@ async def serving(
         controller=next(iter(controllers)),
         experiment=experiment,
         media_base=media_base,
+        rate=rate,
         shutdown_timeout_s=0.1,
     )
     async with listener.listening(create_app(settings, registry=controllers), "127.0.0.1", port) as port:
