@@ -173,7 +173,7 @@ def test_huge_pictures_wait_outside(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_a_source_that_falls_silent_ends_its_stream_with_what_there_is(tmp_path: Path):
     data = transport_stream(tmp_path / "a.ts", 10)
     reader, writer = os.pipe()
-    command = [*SMALLER, *WHOLE, "--silence", "5s"]
+    command = [*SMALLER, *WHOLE, "--silence", "3s"]
     process = subprocess.Popen(
         [*LIVE, "-", *command, "--library", str(tmp_path)],
         stdin=reader,
@@ -186,7 +186,7 @@ def test_a_source_that_falls_silent_ends_its_stream_with_what_there_is(tmp_path:
     out, said = process.communicate(timeout=120)  # the pipe stays open all the while
     os.close(writer)
     assert process.returncode == 0, said
-    assert b"has sent nothing for 5 s" in said and b"is complete with" in said
+    assert b"has sent nothing for 3 s" in said and b"is complete with" in said
     assert json.loads(out)["frames"] > RATE
     check_whole(tmp_path, json.loads(out)["frames"])
 
@@ -333,8 +333,8 @@ def test_an_address_that_cannot_be_listened_at_is_told_at_once(tmp_path: Path):
 
 def test_pictures_that_stop_while_sound_goes_on_end_the_stream(tmp_path: Path):
     place = "testsrc2=size=192x108:rate=25:duration=2[out0];sine[out1]"
-    done = run(tmp_path, place, "--format", "lavfi", "--pace", "--silence", "5s", *SMALLER, *WHOLE)
-    assert done.returncode == 0 and "has sent no picture for 5 s" in done.stderr, done.stderr
+    done = run(tmp_path, place, "--format", "lavfi", "--pace", "--silence", "3s", *SMALLER, *WHOLE)
+    assert done.returncode == 0 and "has sent no picture for 3 s" in done.stderr, done.stderr
     check_whole(tmp_path, 50)
 
 
