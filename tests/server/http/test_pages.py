@@ -12,7 +12,7 @@ from serving import device_profile
 from abr.core.events import Ended, EventBatch, Stalled, loads_log
 from abr.records import dumps
 from server.context import CONTEXT
-from server.http.pages import GENERIC, WEB, page_files
+from server.http.pages import GENERIC, TWO_CLIPS, WEB, page_files
 
 JSON = {"Content-Type": "application/json"}
 
@@ -47,6 +47,8 @@ async def test_every_page_file_comes_with_a_strict_policy_and_is_asked_for_again
     assert policy.startswith("default-src 'none'") and "unsafe" not in policy and "http" not in policy
     if path.startswith("/web/generic/"):
         assert await answer.read() == (GENERIC / path.removeprefix("/web/generic/")).read_bytes()
+    elif path == "/web/rate/two_clips.js":
+        assert await answer.read() == TWO_CLIPS.read_bytes()
     elif not path.startswith("/web/vendor"):
         assert (
             await answer.read() == (WEB / ("qoe.html" if path == "/qoe" else path.removeprefix("/web/"))).read_bytes()
