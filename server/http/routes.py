@@ -141,7 +141,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         method="GET",
-        path="/rate/clips/{file}",
+        path="/rate/clips/{clip}",
         name="getRatingClip",
         summary="A clip that is to be rated.",
         handler=rating.rating_clip,

@@ -106,6 +106,11 @@ class PrivateRounds:
         self.advance()
         return member, token
 
+    def check(self, round_id: str, token: str) -> None:
+        """Raises RefusedError for who is no member of the round, before anything is read of what they send."""
+        self.advance()
+        self._identify(round_id, token)
+
     def take(self, round_id: str, token: str, answer: Shares | Openings | bytes) -> None:
         """A member's answer to what it was asked; bytes are its masked vector. Raises RefusedError."""
         self.advance()

@@ -91,16 +91,19 @@ async def get_message(request: web.Request) -> web.Response:
 
 async def post_shares(request: web.Request) -> web.Response:
     """Take in sealed shares."""
+    _check_member(request)
     return _take(request, await read_record(request, Shares, "shares"))
 
 
 async def post_openings(request: web.Request) -> web.Response:
     """Take in opened shares."""
+    _check_member(request)
     return _take(request, await read_record(request, Openings, "openings"))
 
 
 async def post_masked(request: web.Request) -> web.Response:
     """Take in a masked vector."""
+    _check_member(request)
     if request.content_type != OCTETS:
         raise RequestError(415, f"The masked vector came as {request.content_type}; send it as {OCTETS}.")
     size_bytes = _rounds(request).channel.words * WORD_BYTES
@@ -113,6 +116,13 @@ def _take(request: web.Request, answer: Shares | Openings | bytes) -> web.Respon
     except RefusedError as error:
         raise _problem(error) from error
     return web.Response(status=204)
+
+
+def _check_member(request: web.Request) -> None:
+    try:
+        _rounds(request).check(request.match_info["round"], _token(request))
+    except RefusedError as error:
+        raise _problem(error) from error
 
 
 def _rounds(request: web.Request) -> PrivateRounds:

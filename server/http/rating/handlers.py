@@ -23,7 +23,7 @@ async def rating_pairs(request: web.Request) -> web.Response:
 
 async def rating_clip(request: web.Request) -> web.StreamResponse:
     """A clip, or a part of it."""
-    path = opinion_box(request).clip(request.match_info["file"])
+    path = opinion_box(request).clip(request.match_info["clip"])
     if not await asyncio.to_thread(path.is_file):
         raise RequestError(404, "This clip is no longer there.")
     return web.FileResponse(path, headers={"Cache-Control": "private, max-age=3600", "Content-Type": "video/mp4"})

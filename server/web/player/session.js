@@ -202,7 +202,7 @@ export class Session {
     this.ids.push(answer.id);
     this.telemetry = new Telemetry(at(`sessions/${answer.id}`));
     this.telemetry.playedS = () => this.stream.positionS;
-    this.telemetry.ending = () => this.stream?.endStall();
+    this.telemetry.ending = () => this.stream?.endTelling();
     this.telemetry.tell("started", {
       session: this.shownId,
       title: this.loaded.title.id,

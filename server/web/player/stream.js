@@ -176,7 +176,7 @@ export class Stream {
 
   /** To be called now and then: sees a standstill that the browser does not tell of. */
   watch() {
-    if (this.live) this.#noteShown();
+    this.#noteShown();
     const { currentTime: atS, paused, ended, readyState } = this.video;
     if (paused || ended || (atS !== this.#moved.atS && readyState > 2)) {
       this.#moved = { atS, atMs: performance.now() };
@@ -186,26 +186,41 @@ export class Stream {
     }
   }
 
-  /** A page that lifts nothing tells itself what was shown of a live stream, and how late. */
+  /** A page that lifts nothing tells itself what was shown, and of a live stream how late. */
   #noteShown() {
     const segment = this.segmentAt(this.video.currentTime);
-    const { totalVideoFrames: frames = 0 } = this.video.getVideoPlaybackQuality?.() ?? {};
+    if (this.#onScreen?.segment === segment) return;
+    this.#tellShown();
+    this.#onScreen = { segment, frames: this.#framesShown };
+  }
+
+  #tellShown() {
     const before = this.#onScreen;
-    if (before?.segment === segment) return;
-    this.#onScreen = { segment, frames };
+    this.#onScreen = null;
     const decision = before && this.decisions.get(before.segment);
-    if (!decision || this.lifting || frames <= before.frames) return;
+    const frames = this.#framesShown - (before?.frames ?? 0);
+    if (!decision || this.lifting || frames <= 0) return;
     this.telemetry.tell("shown", {
       segment: before.segment,
       rendition: decision.rendition,
       enhancer: decision.enhancer,
-      frames: frames - before.frames,
+      frames,
       enhanced_frames: 0,
-      plain_frames: frames - before.frames,
+      plain_frames: frames,
       late_frames: 0,
       buffer_s: this.bufferS,
       ...this.behind,
     });
+  }
+
+  get #framesShown() {
+    return this.video.getVideoPlaybackQuality?.().totalVideoFrames ?? 0;
+  }
+
+  /** Tell of what is not over yet as if it were: the standstill of now, and the segment on the screen. */
+  endTelling() {
+    this.endStall();
+    this.#tellShown();
   }
 
   /** What a "shown" event tells beside: how far behind the live edge. */

@@ -152,7 +152,9 @@ async def test_a_person_chooses_and_the_votes_are_counted(pairs: Path, tmp_path:
         page = await browser.open((pairs / PAGE_FILE).as_uri(), width_px=1400, height_px=900)
         await page.tab.click("text=Begin")
         for done in range(4):
-            await page.tab.wait_for_function("!document.getElementById('stage').hidden && videos[1].readyState > 1")
+            await page.tab.wait_for_function(
+                "!document.getElementById('stage').hidden && document.querySelectorAll('video')[1].readyState > 1"
+            )
             await page.tab.wait_for_function(f"document.getElementById('state').textContent.startsWith('{done} of 4')")
             assert await page.tab.is_disabled("text=A looks better"), "B was not looked at"
             await page.tab.press("body", "2")
