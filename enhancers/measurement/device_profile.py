@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -22,7 +23,7 @@ from abr.records import dumps_pretty, load
 from enhancers.networks import catalog
 from enhancers.networks.imported import ImportedNetwork
 from enhancers.profiling.decoding import describe_decoding, measure_decoding
-from enhancers.profiling.machine import cores, this_device, thread_counts
+from enhancers.profiling.machine import busy_cores, cores, this_device, thread_counts
 from enhancers.profiling.schedule import Plan, Schedule, Sizes
 from enhancers.profiling.soak import soak_device
 from enhancers.profiling.worker import Job, MeasuringProcess
@@ -40,6 +41,8 @@ PROFILE_S, QUICK_S = 45.0, 16.0
 """Of measuring. What is under way is finished, and processes have to start: a minute in all, or 20 s."""
 RUNS, QUICK_RUNS = 60, 24
 CELL_S, QUICK_CELL_S = 0.2, 0.1
+BUSY_CORES_MAX = 0.5
+"""What more is kept busy by other programs is told."""
 _METHOD = 5
 """Counts the ways in which enhancers were run and measured: profiles of another are measured again."""
 
@@ -80,6 +83,12 @@ def profile_device(
                 write_atomically(path, dumps_pretty(kept))
             return path, kept
     click.echo("Measuring this device: a minute at most, or about 20 s with --quick.", err=True)
+    if (busy := busy_cores()) > BUSY_CORES_MAX:
+        click.echo(
+            f"Other programs keep {busy:.1f} of {os.cpu_count()} cores busy, so it will look slower than it is. "
+            "Measure it again when they rest: toprung profile --force.",
+            err=True,
+        )
     profile = measure_device(request, key, progress)
     write_atomically(path, dumps_pretty(profile))
     return path, profile

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import platform
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from abr.core.device import Device, Wish
 
 POWER_SUPPLIES = Path("/sys/class/power_supply")
+PROCESSOR_TIMES = Path("/proc/stat")
+_LOOK_S = 0.3
 _LOW_PERCENT = 30.0
 
 
@@ -31,6 +35,25 @@ def cores() -> int:
 def thread_counts() -> tuple[int, ...]:
     """One thread, half as many as there are cores to use, and all of them."""
     return tuple(sorted({1, max(1, cores() // 2), cores()}))
+
+
+def busy_cores(times: Path = PROCESSOR_TIMES, sleep: Callable[[float], None] = time.sleep) -> float:
+    """How many cores other programs keep busy, as seen for a moment in which this one rests; 0 where none can tell."""
+    before = _busy_and_all(times)
+    sleep(_LOOK_S)
+    after = _busy_and_all(times)
+    if before is None or after is None or after[1] <= before[1]:
+        return 0.0
+    return max(0.0, after[0] - before[0]) / (after[1] - before[1]) * (os.cpu_count() or 1)
+
+
+def _busy_and_all(times: Path) -> tuple[int, int] | None:
+    """Ticks of all cores since the machine started: at work, and in all (proc(5): user nice system idle iowait …)."""
+    try:
+        ticks = [int(each) for each in times.read_text().partition("\n")[0].split()[1:9]]
+        return sum(ticks) - ticks[3] - ticks[4], sum(ticks)
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def processor_name() -> str:
