@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 
@@ -65,8 +66,8 @@ async def test_the_codec_is_the_one_of_least_bits_that_the_player_decodes(server
     ],
 )
 async def test_a_codec_that_the_device_decodes_too_slowly_is_left_to_others(server, library, slow, codec):
-    top = library.title(TITLE_ID).renditions[-1]
-    frame_ms = 1000 / library.title(TITLE_ID).fps
+    title = await asyncio.to_thread(library.title, TITLE_ID)
+    top, frame_ms = title.renditions[-1], 1000 / title.fps
     decoding = [
         {
             "sample_entry": entry,
