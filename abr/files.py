@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from abr.errors import InputError, StorageError
+from abr.errors import FormatError, InputError, StorageError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -29,6 +29,21 @@ def file_sha256(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise StorageError(f"Cannot read {path}: {error.strerror}.") from error
+
+
+def read_bounded(path: Path, bytes_max: int, *, what: str) -> bytes:
+    """A file of at most so many bytes. what: it is supposed to be, such as "file of opinions".
+
+    Raises StorageError when it cannot be read, FormatError when it is longer.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(bytes_max + 1)
+    except OSError as error:
+        raise StorageError(f"Cannot read {path}: {error.strerror}.") from error
+    if len(data) > bytes_max:
+        raise FormatError(f"{path} has more than {bytes_max:,} bytes; that is no {what}.")
+    return data
 
 
 def write_file(path: Path, data: bytes) -> None:

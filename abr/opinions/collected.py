@@ -16,8 +16,8 @@ from typing import Annotated
 import numpy as np
 from msgspec import Meta
 
-from abr.errors import FormatError, InputError, StorageError
-from abr.files import write_atomically
+from abr.errors import InputError, StorageError
+from abr.files import read_bounded, write_atomically
 from abr.opinions.dataset import FEATURES_MAX, RATERS_MAX, OpinionSet, Value, read_file
 from abr.opinions.raters import SHARED_MIN
 from abr.records import Record, dumps, loads
@@ -125,11 +125,4 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _read(path: Path) -> CollectedOpinion:
-    try:
-        with path.open("rb") as file:
-            data = file.read(FILE_BYTES_MAX + 1)
-    except OSError as error:
-        raise StorageError(f"Cannot read {path}: {error.strerror}.") from error
-    if len(data) > FILE_BYTES_MAX:
-        raise FormatError(f"{path} has more than {FILE_BYTES_MAX} bytes; that is no opinion.")
-    return loads(data, CollectedOpinion, what=str(path))
+    return loads(read_bounded(path, FILE_BYTES_MAX, what="opinion"), CollectedOpinion, what=str(path))

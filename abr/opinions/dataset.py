@@ -18,7 +18,8 @@ import numpy as np
 from msgspec import Meta
 
 from abr.core.arrays import Floats, Indices
-from abr.errors import FormatError, InputError, StorageError
+from abr.errors import FormatError, InputError
+from abr.files import read_bounded
 from abr.records import loads
 
 FILE_BYTES_MAX = 32 << 20
@@ -92,7 +93,7 @@ class OpinionSet:
 
 def read_file(path: Path) -> OpinionSet:
     """Raises StorageError when it cannot be read, FormatError when it holds no opinions on a scale of 1 to 5."""
-    return parse_opinions(_read(path), what=str(path))
+    return parse_opinions(read_bounded(path, FILE_BYTES_MAX, what="file of opinions"), what=str(path))
 
 
 def parse_opinions(data: bytes, *, what: str) -> OpinionSet:
@@ -143,17 +144,6 @@ def join(sets: Sequence[OpinionSet]) -> OpinionSet:
         files=tuple(file for each in sets for file in each.files),
         features=tuple(known for each in sets for known in each.features),
     )
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(FILE_BYTES_MAX + 1)
-    except OSError as error:
-        raise StorageError(f"Cannot read {path}: {error.strerror}.") from error
-    if len(data) > FILE_BYTES_MAX:
-        raise FormatError(f"{path} has more than {FILE_BYTES_MAX >> 20} MB; that is no file of opinions.")
-    return data
 
 
 def _subjects(items: Iterable[Item], what: str) -> list[int] | list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from threading import Lock
 
 from abr.core.enhancement import PLAIN
 from abr.opinions.collected import FILES_MAX, CollectedOpinion, RatedItem, count_opinions, keep_opinion
@@ -31,6 +32,8 @@ class OpinionBox:
         """Names of clips to be shown together."""
         self._files = count_opinions(folder / OPINIONS_FOLDER)
         self._rated: LruCache[str, bool] = LruCache(RATED_MAX)
+        self._lock = Lock()
+        """Of the two above."""
 
     def clip(self, name: str) -> Path:
         """The file of a clip. Raises RequestError 404 for a name that is none's."""
@@ -55,24 +58,27 @@ class OpinionBox:
 
         Raises RequestError 409 for a second opinion, StorageError.
         """
-        if any(self._rated.get(key) for key in keys):
-            raise RequestError(409, "You have said so already; thank you.")
-        for key in keys:  # before it is written, so that of two at once one is refused
-            self._rated.put(key, True)
+        with self._lock:  # before it is written, so that of two at once one is refused
+            if any(self._rated.get(key) for key in keys):
+                raise RequestError(409, "You have said so already; thank you.")
+            for key in keys:
+                self._rated.put(key, True)
         name = f"film {secrets.token_hex(8)}"
         item = RatedItem(file=name, content=title[:128], score=score, features=dict(features))
         try:
             self._keep(CollectedOpinion(sitting=sitting, items=(item,)))
         except Exception:
-            for key in keys:
-                self._rated.drop(key)
+            with self._lock:
+                for key in keys:
+                    self._rated.drop(key)
             raise
 
     def _keep(self, opinion: CollectedOpinion) -> None:
-        if self._files >= self._files_max:
-            raise RequestError(503, "This server has all the opinions that it keeps; thank you all the same.")
-        keep_opinion(self._folder / OPINIONS_FOLDER, opinion)
-        self._files += 1
+        with self._lock:
+            if self._files >= self._files_max:
+                raise RequestError(503, "This server has all the opinions that it keeps; thank you all the same.")
+            keep_opinion(self._folder / OPINIONS_FOLDER, opinion)
+            self._files += 1
 
 
 def _rateable(key: RatingKey) -> dict[str, Clip]:

@@ -31,6 +31,16 @@ STYLES = (
 
 MANY_SPANS = "".join(f'<span begin="{n}ms">x</span>' for n in range(1100))
 
+TIMED = "".join(f'<span begin="{n}ms" end="{n + 2}ms">x</span>' for n in range(400))
+LOUD = f'<p end="1s">{"word " * 50_000}{TIMED}</p>'
+FRAYED = f'<p end="1s">{"x<br/>" * 60_000}{TIMED}</p>'
+
+
+def chained(styles: int, refers: str) -> str:
+    """A head of styles, each of which refers to the next one, and a paragraph in the first."""
+    found = [f'<style xml:id="s{n}" style="{refers.format(n + 1)}" tts:fontStyle="italic"/>' for n in range(styles)]
+    return f'<head><styling>{"".join(found)}</styling></head><body><p end="1s" style="s0">x</p></body>'
+
 
 def cues(body: str, parameters: str = "") -> list[tuple[float, float, str]]:
     document = f"<?xml version='1.0' encoding='UTF-8'?>\n<tt {NAMES} {parameters}>{STYLES}{body}</tt>"
@@ -117,6 +127,9 @@ lines</p><p end="1s" tts:display="none">x</p><p end="1s">a<span tts:visibility="
             f"<tt {NAMES}><body><p>{MANY_SPANS}</p></body></tt>",
             "more than 500 spans",
         ),
+        (f"<tt {NAMES}><body>{LOUD}</body></tt>", "more than 16 million characters"),
+        (f"<tt {NAMES}><body>{FRAYED}</body></tt>", "change too often"),
+        (f"<tt {NAMES}>{chained(2000, 's{}')}</tt>", "nested"),
     ],
 )
 def test_what_is_no_subtitles_is_one_clear_sentence(document: str, told: str) -> None:
@@ -153,6 +166,11 @@ def test_any_words_come_back_as_webvtt_and_stay_inside_their_times(spoken: list[
         if words.strip()
     ]
     assert all("-->" not in words and "<" not in words and "\n\n" not in words for *_, words in found)
+
+
+def test_styles_that_fan_out_are_each_looked_at_once() -> None:
+    (cue,) = loads_ttml(f"<tt {NAMES}>{chained(60, 's{0} s{0} s{0}')}</tt>".encode())
+    assert cue.text == "<i>x</i>"
 
 
 @given(st.binary(max_size=200))

@@ -23,6 +23,9 @@ _OFFSET = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)(h|ms|m|s|f|t)")
 _DEPTH_MAX = 64
 _SPANS_MAX = 500
 """Of one paragraph that have times of their own."""
+_STEPS_MAX, _TEXT_MAX = 20_000_000, 16 << 20
+"""Of one document: pieces of text looked at for the moments at which something changes, and characters of all cues.
+A paragraph is told anew at each such moment, so that a small file could ask for a very large one."""
 _MARKS = {"i": ("fontStyle", ("italic", "oblique")), "b": ("fontWeight", ("bold",)), "u": ("textDecoration", ())}
 """WebVTT's tags, and what of TTML's styles they stand for."""
 _OLDER = re.compile(r"http://www\.w3\.org/2006/(?:02|04|10)/ttaf1(#[a-z]+)?")
@@ -68,6 +71,9 @@ class _Reader:
     clock: _Clock
     styles: Mapping[str, Element]
     cues: list[Cue] = field(default_factory=list)
+    _resolved: dict[str, Style] = field(default_factory=dict)
+    _steps: int = 0
+    _characters: int = 0
 
     def read(self, element: Element, parent: _Times, style: Style, depth: int = 0) -> _Times:
         """Find the paragraphs in a body, a division or a paragraph. Returns when it is there."""
@@ -76,8 +82,7 @@ class _Reader:
         if _is_hidden(style):
             return times
         if element.tag == f"{_TTML}p":
-            runs = list(self._runs(element, times, style, depth))
-            self.cues += _cues(runs, times)
+            self._add(list(self._runs(element, times, style, depth)), times)
             return times
         one_by_one, begin = element.get("timeContainer") == "seq", times[0]
         for child in element:
@@ -130,17 +135,34 @@ class _Reader:
         """Styles that are inherited, then those that are referred to, then the element's own."""
         own = {name.removeprefix(_STYLING): value for name, value in element.items() if name.startswith(_STYLING)}
         space = {"space": space} if (space := element.get(f"{_XML}space")) else {}
-        return {**inherited, **self._referred(element, set()), **own, **space}
+        return {**inherited, **self._referred(element, 0), **own, **space}
 
-    def _referred(self, element: Element, seen: set[str]) -> Style:
+    def _referred(self, element: Element, depth: int) -> Style:
+        """Each style is resolved once, however many lead to it; one that leads to itself adds nothing more."""
+        _check_depth(depth)
         found: dict[str, str] = {}
         for name in element.get("style", "").split():
             style = self.styles.get(name)
-            if style is None or name in seen:
+            if style is None:
                 continue
-            found |= self._referred(style, seen | {name})
-            found |= {key.removeprefix(_STYLING): value for key, value in style.items() if key.startswith(_STYLING)}
+            if name not in self._resolved:
+                self._resolved[name] = {}
+                own = {key.removeprefix(_STYLING): value for key, value in style.items() if key.startswith(_STYLING)}
+                self._resolved[name] = {**self._referred(style, depth + 1), **own}
+            found |= self._resolved[name]
         return found
+
+    def _add(self, runs: list[_Run], times: _Times) -> None:
+        """The cues of a paragraph. Raises MediaError where those of the document come to too much."""
+        moments = _moments(runs, times)
+        self._steps += len(moments) * len(runs)
+        if self._steps > _STEPS_MAX:
+            raise MediaError("The paragraphs of this TTML change too often in too many places.")
+        for cue in _cues(runs, times, moments):
+            self._characters += len(cue.text)
+            if self._characters > _TEXT_MAX:
+                raise MediaError(f"The cues of this TTML come to more than {_TEXT_MAX >> 20} million characters.")
+            self.cues.append(cue)
 
 
 def is_ttml(data: bytes) -> bool:
@@ -194,12 +216,17 @@ def _clock(root: Element) -> _Clock:
     return _Clock(frame_rate=Fraction(frame_rate), tick_rate=number("tickRate") or usual)
 
 
-def _cues(runs: list[_Run], times: _Times) -> Iterator[Cue]:
-    """One for each time between which the same words are there: spans may come and go by themselves."""
-    begins, ends = times
-    moments = sorted({begins, *(moment for run in runs for moment in run.times if moment is not None)})
-    if len(moments) > 2 * _SPANS_MAX:
+def _moments(runs: list[_Run], times: _Times) -> list[Fraction]:
+    """At which a paragraph begins or some of its words come or go, in order."""
+    found = sorted({times[0], *(moment for run in runs for moment in run.times if moment is not None)})
+    if len(found) > 2 * _SPANS_MAX:
         raise MediaError(f"A paragraph of this TTML has more than {_SPANS_MAX} spans with times of their own.")
+    return found
+
+
+def _cues(runs: list[_Run], times: _Times, moments: list[Fraction]) -> Iterator[Cue]:
+    """One for each time between which the same words are there: spans may come and go by themselves."""
+    _, ends = times
     for place, start in enumerate(moments):
         end = moments[place + 1] if place + 1 < len(moments) else None
         shown = [run for run in runs if run.times[0] <= start and (run.times[1] is None or run.times[1] > start)]
@@ -213,13 +240,10 @@ def _text(runs: list[_Run]) -> str:
     text = ""
     for run in runs:
         words = escape(run.text, quote=False)
-        before, after = ("".join(f"<{slash}{tag}>" for tag in tags) for slash, tags in _nested(run.marks))
+        before = "".join(f"<{tag}>" for tag in run.marks)
+        after = "".join(f"</{tag}>" for tag in reversed(run.marks))
         text += f"{before}{words}{after}" if run.text.strip() else words
     return "\n".join(line for each in text.split("\n") if (line := each.strip()))
-
-
-def _nested(marks: tuple[str, ...]) -> tuple[tuple[str, tuple[str, ...]], tuple[str, tuple[str, ...]]]:
-    return ("", marks), ("/", marks[::-1])
 
 
 def _has(value: str, wanted: tuple[str, ...]) -> bool:

@@ -86,7 +86,7 @@ def test_what_is_no_opinion_is_told(tmp_path: Path):
     with pytest.raises(InputError, match="no opinions"):
         read_opinions(tmp_path)
     (tmp_path / f"x{SUFFIX}").write_bytes(b" " * (FILE_BYTES_MAX + 1))
-    with pytest.raises(FormatError, match="more than 4096 bytes"):
+    with pytest.raises(FormatError, match="more than 4,096 bytes"):
         read_opinions(tmp_path)
     (tmp_path / f"x{SUFFIX}").write_bytes(dumps(opinion(1, ("a", 1))).replace(b'"score":1', b'"score":9'))
     with pytest.raises(FormatError, match="score"):

@@ -59,7 +59,7 @@ def test_files_that_cannot_be_are_refused(tmp_path):
     huge = tmp_path / "huge.json"
     with huge.open("wb") as file:
         file.truncate(FILE_BYTES_MAX + 1)
-    with pytest.raises(FormatError, match="32 MB"):
+    with pytest.raises(FormatError, match="33,554,432 bytes"):
         read_opinions(huge)
 
 
