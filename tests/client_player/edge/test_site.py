@@ -14,12 +14,12 @@ import pytest
 import redis
 from edge_nodes import Answer, fetch
 from edge_process import edge_process
-from film import film_version, measured_device, small_film_library
+from film import film_library, film_version, measured_device, small_film_library
 from redis_server import redis_in, running_redis
-from serve_process import counted, served
+from serve_process import ask, counted, served
 from waiting import wait_until
 
-from abr.core.title import TITLE_FILE
+from abr.core.title import TITLE_FILE, load_title
 from abr.virtual_time import SessionClock
 from client_player.edge.cache.cached_file import Label, pack
 from client_player.edge.site import redis_site
@@ -107,6 +107,47 @@ def test_two_nodes_lift_each_segment_once_and_each_for_itself_while_redis_is_gon
                 wait_for_site(urls, 1)
                 asyncio.run(watch_all(urls, library, "third", 3))
                 assert total(urls, lifted) == 2 + 2 + 1, "shared again"
+
+
+def forget_node(redis_url: str, url: str) -> None:
+    """As if the node had not been heard of for longer than a node may be silent."""
+    with redis.Redis.from_url(redis_url) as client:
+        for key in client.scan_iter("toprung:edge:node:*"):
+            if client.get(key) == url.encode():
+                client.delete(key)
+
+
+def test_when_a_node_dies_in_the_middle_of_a_lift_the_other_sends_the_film_and_lifts_it(tmp_path: Path) -> None:
+    library = film_library(tmp_path)
+    version = film_version(library)
+    folders = [tmp_path / name for name in ("bow", "stern")]
+    for folder in folders:
+        measured_device(folder / "cache", times=0.05)
+    with served("--library", str(library)) as origin, redis_in(tmp_path) as (redis_url, _):
+        options = ("--redis-url", redis_url)
+        with (
+            edge_process(origin, folders[0], *options) as (bow, dying),
+            edge_process(origin, folders[1], *options) as (stern, _),
+        ):
+            segments = range(1, len(load_title(library / "film").segment_duration_s) + 1)
+            for number in segments:
+                ask(f"{bow}titles/film/v-{version}/edge/{number}.m4s", User_Agent="tv")
+                if counted(bow, "toprung_edge_lift_queue_length"):
+                    break
+            else:
+                pytest.fail("no lift was under way")
+            dying.kill()
+            dying.wait()
+            urls = [f"{stern}titles/film/v-{version}/edge/{number}.m4s" for number in segments]
+            for status, body, headers in (ask(url, User_Agent="tv") for url in urls):
+                assert status == 200 and len(body) == int(headers["Content-Length"]) and body[4:8] == b"styp"
+
+            forget_node(redis_url, bow)
+
+            def all_lifted() -> bool:
+                return all(ask(url, User_Agent="tv")[2]["Toprung-Enhancer"] == "generic-low" for url in urls)
+
+            wait_until(all_lifted, "what the dead node had begun")
 
 
 KEY = "film/v-0123456789abcdef/edge/seg-00001.m4s"
