@@ -177,6 +177,8 @@ class DeviceProfile(Record, frozen=True, omit_defaults=True):
     wish: Wish = Wish.QUALITY
     decoding: Annotated[tuple[DecodeSpeed, ...], Meta(max_length=64)] = ()
     """Of each codec that the device was seen to decode; none in profiles of devices that were not asked."""
+    busy_cores: Annotated[float, Meta(ge=0, le=1e6)] = 0.0
+    """Cores that other programs kept busy when it was measured, which made it look slower than it is."""
 
     def decode_s(self, sample_entry: str, width_px: int, height_px: int) -> float:
         """Seconds (the 95th percentile) that a frame takes to decode; 0 where the profile does not tell of the codec.

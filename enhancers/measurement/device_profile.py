@@ -42,7 +42,7 @@ PROFILE_S, QUICK_S = 45.0, 16.0
 RUNS, QUICK_RUNS = 60, 24
 CELL_S, QUICK_CELL_S = 0.2, 0.1
 BUSY_CORES_MAX = 0.5
-"""What more is kept busy by other programs is told."""
+"""Where other programs keep more of them busy, a device is measured, but not for good."""
 _METHOD = 5
 """Counts the ways in which enhancers were run and measured: profiles of another are measured again."""
 
@@ -66,15 +66,15 @@ def profile_device(
 ) -> tuple[Path, DeviceProfile]:
     """Measure this device, unless a profile that is still valid is kept. Returns its path and the profile.
 
-    It is kept in the user's cache, or in `output`, where a kept one is written to as well. tell: say when a kept one
-    was measured. Raises StorageError.
+    It is kept in the user's cache, or in `output`, where a kept one is written to as well. One of a busy machine is
+    valid until the machine rests. tell: say when a kept one was measured. Raises StorageError.
     """
     key = weights_hash()
     cached = cache_folder() / f"device-{key[:16]}.json"
     path = output or cached
     for candidate in () if request.force else (path, cached):
         kept = _valid_profile(candidate, key)
-        if kept is not None and _answers(kept, request):
+        if kept is not None and _answers(kept, request) and not _was_busier(kept):
             kept = _completed(kept, candidate)
             if tell:
                 measured = time.strftime("%Y-%m-%d %H:%M", time.localtime(candidate.stat().st_mtime))
@@ -86,10 +86,10 @@ def profile_device(
     if (busy := busy_cores()) > BUSY_CORES_MAX:
         click.echo(
             f"Other programs keep {busy:.1f} of {os.cpu_count()} cores busy, so it will look slower than it is. "
-            "Measure it again when they rest: toprung profile --force.",
+            "It is measured again the next time that it is asked for while they rest.",
             err=True,
         )
-    profile = measure_device(request, key, progress)
+    profile = msgspec.structs.replace(measure_device(request, key, progress), busy_cores=round(busy, 1))
     write_atomically(path, dumps_pretty(profile))
     return path, profile
 
@@ -138,6 +138,11 @@ def _completed(kept: DeviceProfile, path: Path) -> DeviceProfile:
 def _answers(kept: DeviceProfile, request: ProfileRequest) -> bool:
     """Whether a kept profile tells what is asked for."""
     return (kept.soak is not None or not request.soak_s) and request.power in (None, kept.power)
+
+
+def _was_busier(kept: DeviceProfile) -> bool:
+    """Whether other programs kept the machine busy when it was measured, and no longer do."""
+    return kept.busy_cores > BUSY_CORES_MAX >= busy_cores()
 
 
 def profile_networks(

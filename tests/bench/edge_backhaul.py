@@ -7,6 +7,7 @@ and begin one after the other, each watching a whole title. Those behind nginx c
 rule (Dynamic, as abr.controllers has it) from the origin's manifest; the node's manifest leaves nothing to choose.
 What they got is decoded afterwards, upscaled as a player does, and measured against the source. Trusted quality: of a
 lifted segment, less what the title's table does not trust of its VMAF. Line bytes are those that the origin sent.
+What lifting took and saved is told by the node itself: its metrics, and the energy's source.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
+from typing import NamedTuple
 
 import aiohttp
 import click
@@ -159,7 +161,10 @@ class Viewer:
 
 
 class Outcome(Record, frozen=True):
-    """What the viewers of one run saw, in the mean. lifted: share of their segments. load: of the machine, a minute."""
+    """What the viewers of one run saw, in the mean. lifted: share of their segments. load: of the machine, a minute.
+
+    lift_*: of all lifts, whose segments have lift_media_s; saved_mb: what the ladder would have taken more.
+    """
 
     line: str
     way: str
@@ -170,8 +175,25 @@ class Outcome(Record, frozen=True):
     stall_s: float
     startup_s: float
     line_mb: float
+    lift_media_s: float
     lift_cpu_s: float
+    lift_energy_kj: float
+    saved_mb: float
     load: float
+
+
+class Lifting(NamedTuple):
+    """What a node tells of its lifts."""
+
+    media_s: float = 0.0
+    cpu_s: float = 0.0
+    energy_j: float = 0.0
+    saved_bytes: float = 0.0
+
+    @classmethod
+    def told_by(cls, url: str) -> Lifting:
+        names = ("lifted_media_seconds", "lift_cpu_seconds", "lift_energy_joules", "saved_bytes")
+        return cls(*(counted(url, f"toprung_edge_{name}_total") for name in names))
 
 
 @dataclass(frozen=True)
@@ -182,7 +204,7 @@ class Run:
     way: str
     viewers: Sequence[Viewer]
     line_bytes: float
-    lift_cpu_s: float
+    lifting: Lifting
     load: float
 
 
@@ -238,9 +260,9 @@ async def run(line: Trace, way: str, library: Path, titles: Sequence[Title], vie
 
             await asyncio.gather(*(begin(number, viewer) for number, viewer in enumerate(audience)))
             load, *_ = os.getloadavg()
-            cpu_s = 0.0 if way == NGINX else await asyncio.to_thread(counted, url, "toprung_edge_lift_cpu_seconds")
+            lifting = Lifting() if way == NGINX else await asyncio.to_thread(Lifting.told_by, url)
             sent = await asyncio.to_thread(counted, origin, "toprung_http_response_bytes")
-            return Run(line.name, way, audience, sent, cpu_s, load)
+            return Run(line.name, way, audience, sent, lifting, load)
 
 
 def judge(runs: Sequence[Run], library: Path, sources: dict[str, Path]) -> Iterator[Outcome]:
@@ -280,7 +302,10 @@ def _outcome(
         stall_s=round(fmean(viewer.playback.stall_s for viewer in one.viewers), 2),
         startup_s=round(fmean(viewer.playback.startup_s for viewer in one.viewers), 2),
         line_mb=round(one.line_bytes / 1e6, 3),
-        lift_cpu_s=round(one.lift_cpu_s, 1),
+        lift_media_s=round(one.lifting.media_s, 1),
+        lift_cpu_s=round(one.lifting.cpu_s, 1),
+        lift_energy_kj=round(one.lifting.energy_j / 1e3, 2),
+        saved_mb=round(one.lifting.saved_bytes / 1e6, 3),
         load=round(one.load, 1),
     )
 
