@@ -102,9 +102,7 @@ class OnlineTrainer:
             return
         torch.set_num_threads(self._run.recipe.threads)
         for _ in range(steps):
-            warmth = min(1.0, (self._run.steps + 1) / WARM_UP_STEPS)
-            for group in self._run.optimizer.param_groups:
-                group["lr"] = RATE * warmth
+            self._run.optimizer.rate = RATE * min(1.0, (self._run.steps + 1) / WARM_UP_STEPS)
             self._run.step(self._buffer.batch(self._run.steps, self._run.recipe.batch))
             self._run.steps += 1
             rest()

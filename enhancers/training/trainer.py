@@ -19,6 +19,7 @@ from torch.nn import functional
 from abr.files import write_atomically
 from enhancers.networks.plain_torch import PlainTrunk
 from enhancers.training.detail_loss import DetailLoss
+from enhancers.training.optimizer import AdamW
 from enhancers.training.patches import PatchBatch, PatchSampler, Stack
 from enhancers.training.structure_loss import StructureLoss
 
@@ -129,9 +130,7 @@ class TrainingRun(ABC, Generic[Trunk, Batch]):
         self.trunk = trunk.to(device)
         self.parameters = list(trunk.parameters())
         self.average = [parameter.detach().clone() for parameter in self.parameters]
-        self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=recipe.rate, betas=(0.9, 0.99), weight_decay=0.0, fused=True
-        )
+        self.optimizer = AdamW(self.parameters, recipe.rate)
         self.steps = 0
         self.seconds = 0.0
 
@@ -160,8 +159,7 @@ class TrainingRun(ABC, Generic[Trunk, Batch]):
     def _train(self, sampler: Sampler[Batch], state: Path | None, report: Callable[[float, float], None]) -> None:
         last, saved_s = time.perf_counter(), self.seconds
         while (progress := self.recipe.progress(self.steps, self.seconds)) < 1.0:
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.recipe.rate_at(progress)
+            self.optimizer.rate = self.recipe.rate_at(progress)
             loss = self.step(sampler.batch(self.steps, self.recipe.batch))
             self.steps += 1
             now = time.perf_counter()
@@ -177,7 +175,7 @@ class TrainingRun(ABC, Generic[Trunk, Batch]):
     def step(self, batch: Batch) -> Tensor:
         """Train on one batch. Returns what is reported of it."""
         loss, reported = self.loss(batch)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.optimizer.step()
@@ -209,7 +207,7 @@ class TrainingRun(ABC, Generic[Trunk, Batch]):
         for index, parameter in enumerate(self.parameters):
             tensors[f"parameter{index}"] = parameter.detach().contiguous()
             tensors[f"average{index}"] = self.average[index].contiguous()
-            for name, value in self.optimizer.state[parameter].items():
+            for name, value in self.optimizer.state.get(parameter, {}).items():
                 tensors[f"{name}{index}"] = value.contiguous()
         write_atomically(path, save(tensors, {"steps": str(self.steps), "seconds": repr(self.seconds)}))
 

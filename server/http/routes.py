@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from aiohttp import web
 
 from abr.core.events import EventBatch
@@ -316,8 +318,9 @@ ENDPOINTS: tuple[Endpoint, ...] = (
 )
 
 
+@cache
 def description(version: str) -> Endpoint:
-    """The route of /openapi.json, which describes itself as well."""
+    """The route of /openapi.json, which describes itself as well; made once a process."""
     body = b""
 
     async def openapi(_request: web.Request) -> web.Response:
