@@ -161,7 +161,7 @@ class TrainingRun(ABC, Generic[Trunk, Batch]):
         last, saved_s = time.perf_counter(), self.seconds
         while (progress := self.recipe.progress(self.steps, self.seconds)) < 1.0:
             for group in self.optimizer.param_groups:
-                group["lr"] = self.recipe.rate_at(progress)
+                group["lr"] = self.recipe.rate_at(progress) * group.get("rate_times", 1.0)
             loss = self.step(sampler.batch(self.steps, self.recipe.batch))
             self.steps += 1
             now = time.perf_counter()
