@@ -26,12 +26,17 @@ from abr.private_telemetry.layout import TELEMETRY
 from abr.registry import Registry
 from abr.secure_aggregation.secrets import load_libraries
 from server.clock import Clock
+from server.concurrency.background import in_background
 from server.context import CONTEXT, SETTINGS, Context
 from server.experiments.experiment import Experiment, read_experiment
 from server.experiments.memory_tallies import MemoryTallies
 from server.experiments.redis_tallies import RedisTallies
 from server.experiments.service import RunningExperiment
 from server.experiments.tally import TallyStore
+from server.fleet.memory_days import MemoryDays
+from server.fleet.redis_days import RedisDays
+from server.fleet.service import Fleet
+from server.fleet.tally import DayStore
 from server.http.middleware import RequestGuard, add_headers
 from server.http.pages import page_files
 from server.http.routes import ENDPOINTS, description
@@ -57,6 +62,7 @@ from server.session_service import (
     SessionOpener,
     SessionRepository,
     SessionService,
+    Watchers,
 )
 from server.sessions.memory_store import MemoryStore
 from server.sessions.redis_store import RedisStore
@@ -143,7 +149,11 @@ async def _run(
         groups = GroupNames(ids, settings.group_by, settings.trusted_peers)
         box = await asyncio.to_thread(OpinionBox, Path(settings.rate)) if settings.rate else None
         private_rounds = await _start_private_rounds(settings, channel, metrics, clock)
-        context = _make_context(settings, counted, repository, runner, metrics, clock, groups, running)
+        fleet = Fleet(_fleet_days(settings), clock, metrics.fleet, repository.load_profile)
+        stack.push_async_callback(fleet.close)
+        await stack.enter_async_context(in_background(fleet.keep_flushing()))
+        watchers = Watchers(fleet=fleet, experiment=running)
+        context = _make_context(settings, counted, repository, runner, metrics, clock, groups, watchers)
         context = app[CONTEXT] = replace(context, opinions=box, private_rounds=private_rounds)
         await stack.enter_async_context(measuring_lag(context.metrics))
         await stack.enter_async_context(dropping_outlived(Path(settings.library)))
@@ -151,6 +161,13 @@ async def _run(
             relay = relaying(settings.redis_url, context.feed, timeout_s=settings.redis_timeout_s)
             await stack.enter_async_context(relay)
         yield
+
+
+def _fleet_days(settings: Settings) -> DayStore:
+    """Kept where sessions are."""
+    if settings.redis_url:
+        return RedisDays(settings.redis_url, timeout_s=settings.redis_timeout_s)
+    return MemoryDays()
 
 
 def _start_experiment(
@@ -198,7 +215,7 @@ def _make_context(
     metrics: Metrics,
     clock: Clock,
     groups: GroupNames,
-    experiment: RunningExperiment | None,
+    watchers: Watchers,
 ) -> Context:
     feed = EventFeed(clock, is_shared=bool(settings.redis_url))
     descriptors = budget(limit())
@@ -217,11 +234,11 @@ def _make_context(
         repository=repository,
         pricing=pricing,
         controllers=controllers,
-        opener=SessionOpener(title_cache, repository, pricing, controllers, clock, groups, experiment),
+        opener=SessionOpener(title_cache, repository, pricing, controllers, clock, groups, watchers.experiment),
         clock=clock,
         metrics=metrics,
         feed=feed,
-        experiment=experiment,
+        watchers=watchers,
     )
     return Context(
         settings=settings,

@@ -77,6 +77,11 @@ async def qoe(request: web.Request) -> web.StreamResponse:
     return json_answer(QoeView(experiment=await get_context(request).sessions.experiment()), headers={"Vary": "Accept"})
 
 
+async def devices(request: web.Request) -> web.Response:
+    """Tell which devices there were lately, and which tiers pay on them."""
+    return json_answer(await get_context(request).sessions.devices())
+
+
 async def titles(request: web.Request) -> web.Response:
     """List the titles: all of them, or a page."""
     count, at = _titles_count(request.query.get("limit")), url_prefix(request)

@@ -52,7 +52,7 @@ _FIXED_HEADERS = {
     "Timing-Allow-Origin": "*",
     "Access-Control-Expose-Headers": EXPOSE_HEADERS,
 }
-_OWN_PAGES = re.compile(r"/+(?:qoe|metrics|rate)(?:/.*)?", re.DOTALL)
+_OWN_PAGES = re.compile(r"/+(?:devices|qoe|metrics|rate)(?:/.*)?", re.DOTALL)
 """What tells of all viewers, and where these say what they think: another site must neither read it through a
 visitor's browser nor speak for the visitor."""
 _OPEN_TO_OTHER_SITES = ("Access-Control-Allow-Origin", "Access-Control-Expose-Headers", "Timing-Allow-Origin")

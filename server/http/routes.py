@@ -10,6 +10,7 @@ from abr.core.events import EventBatch
 from abr.protocols import cmsd, session_api
 from abr.records import dumps
 from server.experiments.report import QoeView
+from server.fleet.report import DevicesView
 from server.http import handlers, pages, schemas
 from server.http.openapi import JSON, Answer, Endpoint, Handler, document
 from server.http.private.routes import PRIVATE_ENDPOINTS
@@ -122,6 +123,16 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         handler=pages.session_lines,
         answers={200: Answer(description="The log.", content_type=pages.JSONL)},
         problems=(404, 503),
+    ),
+    Endpoint(
+        method="GET",
+        path="/devices",
+        name="devices",
+        operator=True,
+        summary="Classes of viewers' devices in the last days, and what each tier takes and brings on them.",
+        handler=handlers.devices,
+        answers={200: Answer(description="Classes, slowest first.", body=DevicesView)},
+        problems=(503,),
     ),
     Endpoint(
         method="GET",

@@ -16,8 +16,8 @@ from abr.core.options import PriceList
 class ShownQuality:
     """One shown segment. enhancer: the one that was decided, a name from the title's table.
 
-    quality: in what decisions count. vmaf: beside it. energy_j: that enhancing took, as the player tells; or else by
-    the device profile, for the frames that were enhanced.
+    quality: in what decisions count. gained: of it, above plain playback. vmaf: beside it. energy_j: that enhancing
+    took, as the player tells; or else by the device profile, for the frames that were enhanced.
     """
 
     quality: float
@@ -25,6 +25,7 @@ class ShownQuality:
     energy_j: float
     duration_s: float
     enhancer: str
+    gained: float = 0.0
 
 
 def quality_shown(event: Shown, prices: PriceList) -> ShownQuality | None:
@@ -42,8 +43,10 @@ def quality_shown(event: Shown, prices: PriceList) -> ShownQuality | None:
         return before + share * (of(event.segment, enhanced) - before)
 
     share = min(1.0, event.enhanced_frames / event.frames) if event.frames else 0.0
+    quality = shown(prices.shown_quality)
     return ShownQuality(
-        quality=shown(prices.shown_quality),
+        quality=quality,
+        gained=quality - prices.shown_quality(event.segment, plain),
         vmaf=shown(lambda segment, option: float(prices.vmaf[segment, option])),
         energy_j=share * prices.energy_j(event.segment, enhanced) if event.energy_j is UNSET else event.energy_j,
         duration_s=float(prices.duration_s[event.segment]),

@@ -18,8 +18,8 @@ from server.clock import Clock
 from server.concurrency.keyed_lock import KeyedLock
 from server.errors import RequestError
 from server.experiments.report import ExperimentView
-from server.experiments.service import RunningExperiment
 from server.experiments.watched import LoggedSession, WatchedFilm, watched_film
+from server.fleet.report import DevicesView
 from server.monitoring.event_feed import EventFeed
 from server.monitoring.metrics import Metrics
 from server.monitoring.shown_quality import ShownQuality, quality_shown
@@ -28,6 +28,7 @@ from server.session_service.live import LiveView
 from server.session_service.opening import SessionOpener, SessionRequest
 from server.session_service.pricing import PricingCache
 from server.session_service.repository import ATTEMPTS, SessionRepository, contended_session, unknown_session
+from server.session_service.watchers import Watchers
 from server.sessions.cmcd_reports import DeliveryReport, note_reports
 from server.sessions.decisions import PricedTitle, SegmentDecision, fingerprint, record_decision, repeat_decision
 from server.sessions.observation import ClientHints, observe
@@ -63,12 +64,12 @@ class SessionService:
         clock: Clock,
         metrics: Metrics,
         feed: EventFeed,
-        experiment: RunningExperiment | None = None,
+        watchers: Watchers,
     ) -> None:
         self._clock = clock
         self._metrics = metrics
         self._feed = feed
-        self._experiment = experiment
+        self._watchers = watchers
         self._locks = KeyedLock()
         self._controllers = controllers
         self._repository = repository
@@ -96,8 +97,7 @@ class SessionService:
             arm=state.arm,
         )
         self._feed.publish(session_id, state.title, [started])
-        if self._experiment:
-            await self._experiment.count_session(state)
+        await self._watchers.count_session(state, request.profile, await self.prices(state))
         return session_id, state
 
     async def state(self, session_id: str) -> SessionState:
@@ -232,8 +232,7 @@ class SessionService:
         self._feed.publish(session_id, state.title, kept)
         quality_of = await self._quality_of(state)
         self._metrics.viewers.observe(kept, session_id, quality_of)
-        if self._experiment:
-            await self._experiment.note(state, kept, quality_of)
+        await self._watchers.note(state, kept, quality_of)
         if any(isinstance(event, Ended) for event in kept):
             self._metrics.count_end(store_key(session_id))
             self._controllers.leave(state, store_key(session_id))
@@ -247,7 +246,12 @@ class SessionService:
 
     async def experiment(self) -> ExperimentView | None:
         """What the running experiment has come to, over all workers; None where there is none."""
-        return await self._experiment.report() if self._experiment else None
+        running = self._watchers.experiment
+        return await running.report() if running else None
+
+    async def devices(self) -> DevicesView:
+        """Which devices there were lately, and which tiers pay on them, over all workers. Raises StoreError."""
+        return await self._watchers.fleet.report()
 
     async def watched(self, session_ids: Sequence[str]) -> WatchedFilm:
         """What a viewer has seen so far, in features, in the sessions of one viewing; at least one.

@@ -1,31 +1,37 @@
 // The `plain` family of networks, as enhancers/networks/plain.py describes it: 3×3 convolutions with ReLU at low
 // resolution, then pixel shuffle over an interpolated skip.
 
-const PATTERN = /^plain-m(\d{1,2})c(\d{1,3})x(1\.5|2|3|4)(d2)?$/;
+const PATTERN = /^plain-m(\d{1,2})c(\d{1,3}(?:-\d{1,3})*)x(1\.5|2|3|4)(d2)?$/;
 const DEPTH_MAX = 64,
   WIDTH_MAX = 256;
 const SHUFFLES = [2, 3, 4];
 const USUAL_CHROMA = "m3c24"; // as enhancers/networks/catalog.py has it
 
 /**
- * `plain-m4c32x2d2` → {name, depth, width, scale, squeeze, shuffle, layers}; throws for what this page does not run.
+ * `plain-m4c32x2d2` → {name, depth, channels, width, scale, squeeze, shuffle, layers}; throws for what this
+ * page does not run.
  *
+ * channels: of the head and of each block; `plain-m2c24-16-12x4` has others in each. width: the most of them.
  * A position of the working grid stands for squeeze × squeeze samples of the input, shuffle × shuffle of the output.
  */
 export function architecture(name) {
   const found = PATTERN.exec(name);
-  const [depth, width, scale] = found ? found.slice(1, 4).map(Number) : [0, 0, 0];
+  const [depth, scale] = found ? [Number(found[1]), Number(found[3])] : [0, 0];
+  const told = found ? found[2].split("-").map(Number) : [];
+  const channels = told.length === 1 ? Array(depth + 1).fill(told[0]) : told;
   const squeeze = found?.[4] ? 2 : 1;
   const shuffle = squeeze * scale;
-  if (!(depth >= 1 && depth <= DEPTH_MAX && width >= 1 && width <= WIDTH_MAX && SHUFFLES.includes(shuffle))) {
+  const isSound = depth >= 1 && depth <= DEPTH_MAX && channels.length === depth + 1;
+  if (!(isSound && channels.every((each) => each >= 1 && each <= WIDTH_MAX) && SHUFFLES.includes(shuffle))) {
     throw new Error(`${name} is not a network that this page runs`);
   }
+  const blocks = channels.slice(1).map((outputs, at) => ({ name: `block${at + 1}`, inputs: channels[at], outputs }));
   const layers = [
-    { name: "head", inputs: squeeze ** 2, outputs: width },
-    ...Array.from({ length: depth }, (_, index) => ({ name: `block${index + 1}`, inputs: width, outputs: width })),
-    { name: `tail${depth}`, inputs: width, outputs: shuffle ** 2 },
+    { name: "head", inputs: squeeze ** 2, outputs: channels[0] },
+    ...blocks,
+    { name: `tail${depth}`, inputs: channels[depth], outputs: shuffle ** 2 },
   ];
-  return { name, depth, width, scale, squeeze, shuffle, layers };
+  return { name, depth, channels, width: Math.max(...channels), scale, squeeze, shuffle, layers };
 }
 
 const CHROMA = /^m([1-9]\d?)c([1-9]\d{0,2})$/;

@@ -23,7 +23,7 @@ export function readChunks(chunks, strength = 1) {
     const { metadata, entry } = open(chunk);
     const made = architecture(metadata.architecture);
     const after = before ? before.depth : 0;
-    const sameTrunk = !before || (made.width === before.width && made.shuffle === before.shuffle);
+    const sameTrunk = !before || (goesOn(made.channels, before.channels) && made.shuffle === before.shuffle);
     if (metadata.from !== after || made.depth <= after || !sameTrunk) {
       throw new Error(`chunk ${index + 1} of the weights does not continue the one before`);
     }
@@ -45,6 +45,9 @@ export function readChunks(chunks, strength = 1) {
   }
   return { architecture: before, chroma, tensors };
 }
+
+/** Whether a trunk of these channels begins as the one before it. */
+const goesOn = (channels, before) => before.every((each, at) => channels[at] === each);
 
 /** Whether a layer is in the chunk that comes after exit `after`. */
 function belongs(name, after) {

@@ -125,7 +125,7 @@ async def test_a_session_that_the_store_has_lost_keeps_its_arm_and_is_not_counte
     seed = context.sessions._repository._ids.read(path.removeprefix("/sessions/"))
     assert seed is not None and (seed.arm, seed.controller, seed.state().visit) == (arm, controller, b"")
     events = [shown(title, 1)]
-    await context.sessions._experiment.note(seed.state(), events, lambda _: None)
+    await context.sessions._watchers.experiment.note(seed.state(), events, lambda _: None)
     assert sum(each["visits"] for each in (await told(client))["arms"]) == 1
 
 

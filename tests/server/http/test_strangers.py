@@ -88,7 +88,7 @@ def test_the_fast_path_reads_no_odd_character(byte):
     assert read_fast_request(b"GET /sessions/abc/video/1.m4s?CMCD=bl%%3D%c HTTP/1.1\r\nHost: a\r\n\r\n" % byte) is None
 
 
-@pytest.mark.parametrize("path", ["/qoe", "/qoe/feed", "/qoe/AAAAAAAAAAAAAAAA/log", "/metrics", "/%71oe"])
+@pytest.mark.parametrize("path", ["/qoe", "/qoe/feed", "/qoe/AAAAAAAAAAAAAAAA/log", "/metrics", "/devices", "/%71oe"])
 async def test_what_is_the_operators_is_closed_to_other_sites(client, path):
     headers = {"Origin": "https://evil.example", "Access-Control-Request-Method": "GET"}
     for answer in (await client.head(path), await client.options(path, headers=headers)):
