@@ -94,6 +94,20 @@ qoe = LazyGroup(
     help="A quality of experience learnt from people.",
 )
 
+federate = LazyGroup(
+    {
+        "serve": Lazy("server.cli:federate_serve", "Keep a network's versions, and hold rounds in which it is tuned."),
+        "join": Lazy(
+            "client_player.federation.cli:join", "Tune the network with other players, on films as they came."
+        ),
+        "report": Lazy(
+            "enhancers.cli.federation:report", "Say whether devices may train at all, and what stands against it."
+        ),
+    },
+    name="federate",
+    help="A network that players tune together, without showing anybody what they watch.",
+)
+
 root = LazyGroup(
     {
         "prepare": Lazy("server.ingest.cli:prepare", "Encode a source once into a bitrate ladder: a title."),
@@ -118,6 +132,7 @@ root = LazyGroup(
         "simulate": Lazy("abr.evaluation.compare:simulate", "Run one controller over traces in the simulator."),
         "compare": Lazy("abr.evaluation.compare:compare", "Compare controllers over traces in the simulator."),
         "qoe": Lazy("abr.cli:qoe", "A quality of experience learnt from people."),
+        "federate": Lazy("abr.cli:federate", "A network that players tune together, in private."),
         "edge": Lazy("client_player.edge.cli:edge", "Mirror an origin over a thin line, lift here, serve any player."),
         "report": Lazy("client_player.cli:report", "Make the HTML report of a session log."),
         "doctor": Lazy("client_player.doctor:doctor", "Check that this machine has all that Toprung needs."),

@@ -33,6 +33,9 @@ from server.experiments.memory_tallies import MemoryTallies
 from server.experiments.redis_tallies import RedisTallies
 from server.experiments.service import RunningExperiment
 from server.experiments.tally import TallyStore
+from server.federation.judge import Judge
+from server.federation.plan import FederationPlan
+from server.federation.tuning import Tuning
 from server.fleet.memory_days import MemoryDays
 from server.fleet.redis_days import RedisDays
 from server.fleet.service import Fleet
@@ -85,6 +88,13 @@ class Deciders(NamedTuple):
     make_plan: PlanMaker | None
 
 
+class Private(NamedTuple):
+    """What rounds of secure aggregation are about, where not as usual, and the network that is tuned by some."""
+
+    channel: Channel | None
+    federation: FederationPlan | None
+
+
 def create_app(
     settings: Settings,
     *,
@@ -93,12 +103,14 @@ def create_app(
     clock: Clock = time.time,
     make_plan: PlanMaker | None = None,
     channel: Channel | None = None,
+    federation: FederationPlan | None = None,
 ) -> web.Application:
     """The server as an aiohttp application.
 
     The store defaults to the one that the settings name, and is closed with the app. make_plan: called in a thread; by
-    default plans are computed there. channel: what private rounds sum, by default telemetry. Raises InputError for a
-    controller that is not there; starting the app raises it for the library.
+    default plans are computed there. channel: what private rounds sum, by default telemetry. federation: a network that
+    players tune together. Raises InputError for a controller that is not there; starting the app raises it for the
+    library.
     """
     controllers = _controllers(settings, registry)
     experiment = read_experiment(settings.experiment, controllers) if settings.experiment else None
@@ -114,7 +126,7 @@ def create_app(
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(_let_go)
     deciders = Deciders(controllers, experiment, make_plan)
-    app.cleanup_ctx.append(lambda app: _run(app, settings, store, deciders, clock, channel))
+    app.cleanup_ctx.append(lambda app: _run(app, settings, store, deciders, clock, Private(channel, federation)))
     return app
 
 
@@ -124,7 +136,7 @@ async def _run(
     store: SessionStore,
     deciders: Deciders,
     clock: Clock,
-    channel: Channel | None,
+    private: Private,
 ) -> AsyncIterator[None]:
     """Makes the context that requests use.
 
@@ -148,13 +160,14 @@ async def _run(
         stack.callback(runner.close)
         groups = GroupNames(ids, settings.group_by, settings.trusted_peers)
         box = await asyncio.to_thread(OpinionBox, Path(settings.rate)) if settings.rate else None
-        private_rounds = await _start_private_rounds(settings, channel, metrics, clock)
+        private_rounds = await _start_private_rounds(settings, private.channel, metrics, clock)
+        tuning = await _start_tuning(private.federation, metrics, clock, stack)
         fleet = Fleet(_fleet_days(settings), clock, metrics.fleet, repository.load_profile)
         stack.push_async_callback(fleet.close)
         await stack.enter_async_context(in_background(fleet.keep_flushing()))
         watchers = Watchers(fleet=fleet, experiment=running)
         context = _make_context(settings, counted, repository, runner, metrics, clock, groups, watchers)
-        context = app[CONTEXT] = replace(context, opinions=box, private_rounds=private_rounds)
+        context = app[CONTEXT] = replace(context, opinions=box, private_rounds=private_rounds, tuning=tuning)
         await stack.enter_async_context(measuring_lag(context.metrics))
         await stack.enter_async_context(dropping_outlived(Path(settings.library)))
         if settings.redis_url:
@@ -204,7 +217,25 @@ async def _start_private_rounds(
         cohort=settings.private_cohort,
         members_max=settings.private_cohort_max,
     )
-    return PrivateRounds(channel, pace, time.monotonic if clock is time.time else clock)
+    return PrivateRounds(channel, pace, _ticks(clock))
+
+
+async def _start_tuning(
+    plan: FederationPlan | None, metrics: Metrics, clock: Clock, stack: AsyncExitStack
+) -> Tuning | None:
+    """None where nothing is tuned. Raises MissingExtraError, and as Tuning.start."""
+    if plan is None:
+        return None
+    await asyncio.to_thread(load_libraries)
+    tuning = Tuning(plan, Judge(plan), metrics.federation)
+    stack.push_async_callback(tuning.close)
+    await tuning.start(_ticks(clock))
+    return tuning
+
+
+def _ticks(clock: Clock) -> Clock:
+    """For rounds: seconds that only grow."""
+    return time.monotonic if clock is time.time else clock
 
 
 def _make_context(
@@ -251,6 +282,7 @@ def _make_context(
         metrics=metrics,
         limits=RateLimits(settings, connections_max=descriptors.connections),
         private_rounds=None,
+        tuning=None,
         opinions=None,
         clock=clock,
         version=VERSION,
@@ -271,6 +303,8 @@ async def _let_go(app: web.Application) -> None:
     app[CONTEXT].edge_watch.close()
     if (private_rounds := app[CONTEXT].private_rounds) is not None:
         await private_rounds.close()
+    if (tuning := app[CONTEXT].tuning) is not None:
+        await tuning.close()
 
 
 def make_store(settings: Settings, clock: Clock) -> SessionStore:

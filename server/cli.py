@@ -1,4 +1,4 @@
-"""`toprung serve` and `toprung embed`."""
+"""`toprung serve`, `toprung federate serve` and `toprung embed`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+
+from abr.finite_range import FiniteRange
+from abr.time_limit import Duration
 
 
 @click.command()
@@ -84,3 +87,80 @@ def embed(folder: Path, as_json: bool) -> None:
         click.echo(json.dumps({"folder": str(folder), "size_bytes": size_bytes}))
         return
     click.echo(f"{folder}: {size_bytes / 1e6:.1f} MB; import {{ lift }} from ./{folder.name}/embed/lift.js")
+
+
+_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+
+
+@click.command("serve", context_settings={"show_default": True})
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--held-out", type=_FILE, multiple=True, required=True, help="A clip to judge by; give it some times.")
+@click.option("--scale", type=click.Choice(["1.5", "2", "3", "4"]), default="2", help="Of the network.")
+@click.option("--tier", type=click.Choice(["low", "medium", "high"]), default="low", help="Of the network.")
+@click.option("--crf", type=FiniteRange(0, 51), default=25.0, help="By which held-out clips are encoded (x264).")
+@click.option("--steps", type=click.IntRange(1, 10_000), default=40, help="Of a player's training before a round.")
+@click.option("--batch", type=click.IntRange(1, 64), default=16, help="Patches in each of these steps.")
+@click.option("--rate", type=FiniteRange(1e-6, 0.1), default=3e-4, help="Learning rate of players, at its highest.")
+@click.option("--detail", type=FiniteRange(0, 10), default=0.08, help="Weight of the detail lost, beside the L1 loss.")
+@click.option("--norm-max", type=FiniteRange(1e-3, 1000), default=1.0, help="Longer updates are shortened to this.")
+@click.option("--period", "period_s", type=Duration(), default="10m", help="So long players may join a round.")
+@click.option("--stage", "stage_s", type=Duration(), default="30s", help="For each answer after that.")
+@click.option("--cohort", type=click.IntRange(5, 1000), default=20, help="Players that a round needs.")
+@click.option("--cohort-max", type=click.IntRange(5, 1000), default=200, help="A round of so many begins at once.")
+@click.option("--library", type=click.Path(path_type=Path, file_okay=False), help="Serve its titles too.")
+@click.option("--host", default="127.0.0.1", help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, help="0 lets the system choose.")
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
+def federate_serve(
+    folder: Path,
+    held_out: tuple[Path, ...],
+    scale: str,
+    tier: str,
+    crf: float,
+    steps: int,
+    batch: int,
+    rate: float,
+    detail: float,
+    norm_max: float,
+    period_s: float,
+    stage_s: float,
+    cohort: int,
+    cohort_max: int,
+    library: Path | None,
+    host: str,
+    port: int,
+    log_level: str,
+) -> None:
+    """Let players tune a network together, and keep in FOLDER what is better on clips that they have not seen.
+
+    It begins with the network that the program ships, or with the newest version in FOLDER. When ready, one line on
+    stdout tells the URL: what players give to `toprung federate join`.
+    """
+    from abr.core.enhancement import Tier
+    from abr.errors import InputError
+    from abr.extras import require
+    from abr.federation.version import LocalRecipe
+    from server.federation.plan import FederationPlan
+    from server.logging_setup import configure
+    from server.private.rounds import Pace
+    from server.settings import Settings
+    from server.workers import serve as serve_until_told
+
+    require("Federated tuning", "private", "train")
+    if cohort > cohort_max:
+        raise InputError(f"A round needs {cohort} players and takes {cohort_max}; let it take more: --cohort-max.")
+    titles = library or folder / "titles"
+    titles.mkdir(parents=True, exist_ok=True)
+    plan = FederationPlan(
+        folder=folder,
+        held_out=held_out,
+        scale=float(scale),
+        tier=Tier(tier),
+        crf=crf,
+        recipe=LocalRecipe(steps=steps, batch=batch, rate=rate, detail_weight=detail, frames_full=48),
+        norm_max=norm_max,
+        pace=Pace(period_s=period_s, stage_s=stage_s, cohort=cohort, members_max=cohort_max),
+    )
+    configure(log_level, as_json=False)
+    settings = Settings(library=str(titles), host=host, port=port, log_level=log_level)
+    serve_until_told(settings, lambda port: click.echo(f"http://{_url_host(host)}:{port}/"), plan)

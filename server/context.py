@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from server.clock import Clock
+from server.federation.tuning import Tuning
 from server.live_edge.parts import LiveParts
 from server.live_edge.watch import EdgeWatch
 from server.live_titles.cache import LiveTitles
@@ -35,6 +36,8 @@ class Context:
     limits: RateLimits
     private_rounds: PrivateRounds | None
     """None where private telemetry is off."""
+    tuning: Tuning | None
+    """None where no network is tuned together."""
     opinions: OpinionBox | None
     """None: nobody is asked."""
     clock: Clock

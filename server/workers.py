@@ -21,6 +21,7 @@ from pathlib import Path
 import click
 
 from abr.errors import InputError, ToprungError
+from server.federation.plan import FederationPlan
 from server.settings import Settings
 
 AGAIN_AFTER_S = 0.5
@@ -32,8 +33,11 @@ GRACE_S = 5.0
 Announce = Callable[[int], None]
 
 
-def serve(settings: Settings, announce: Announce) -> None:
-    """Serves until told to stop by SIGTERM, SIGINT or SIGHUP; `announce` is given the port once all workers listen."""
+def serve(settings: Settings, announce: Announce, federation: FederationPlan | None = None) -> None:
+    """Serves until told to stop by SIGTERM, SIGINT or SIGHUP; `announce` is given the port once all workers listen.
+
+    federation: a network that players tune together, with one worker.
+    """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # a worker has one core; read when numpy is first imported
     with ExitStack() as around:
         if settings.state:
@@ -44,7 +48,7 @@ def serve(settings: Settings, announce: Announce) -> None:
             store = embedded_store(Path(settings.state), bytes_max=settings.state_bytes_max)
             settings = replace(settings, redis_url=around.enter_context(store))
         if settings.worker_count == 1:
-            asyncio.run(_serve(settings, announce))
+            asyncio.run(_serve(settings, announce, federation=federation))
             return
         if not settings.redis_url:
             raise InputError("Several workers must share their sessions; give --redis-url, or --state DIR.")
@@ -55,7 +59,9 @@ def serve(settings: Settings, announce: Announce) -> None:
         _WorkerGroup(replace(settings, port=holder.getsockname()[1])).serve(announce)
 
 
-async def _serve(settings: Settings, announce: Announce, *, shared_port: bool = False) -> None:
+async def _serve(
+    settings: Settings, announce: Announce, *, shared_port: bool = False, federation: FederationPlan | None = None
+) -> None:
     from server.app import create_app
     from server.connection.listener import listening
     from server.open_files import raise_limit
@@ -63,7 +69,7 @@ async def _serve(settings: Settings, announce: Announce, *, shared_port: bool = 
 
     raise_limit()
     with planning() as plans:
-        app = create_app(settings, make_plan=plans.make)
+        app = create_app(settings, make_plan=plans.make, federation=federation)
         async with listening(app, settings.host, settings.port, shared_port=shared_port) as port:
             stop = asyncio.Event()
             for number in _stop_signals():

@@ -1,1 +1,1 @@
-"""Private telemetry of the player: it takes part in rounds of secure aggregation, for viewers who opted in."""
+"""Rounds of secure aggregation from a member's side: for private telemetry, and for tuning."""

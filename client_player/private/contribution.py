@@ -119,7 +119,7 @@ class Contribution:
         if view is None:
             raise NotOfferedError("the server takes none")
         if (view.words, view.layout) != (self._vector.words, self._vector.layout):
-            raise NotOfferedError("the server sums other histograms, since it is of another version")
+            raise NotOfferedError("the server sums other vectors, since it is of another version")
 
 
 class NotOfferedError(Exception):

@@ -45,27 +45,35 @@ class RefusedAnswerError(ToprungError):
     """The server did not take what the member sent; `status` is its answer."""
 
     def __init__(self, status: int, detail: str) -> None:
-        super().__init__(f"The server refused a message of private telemetry ({status}): {detail}")
+        super().__init__(f"The server refused a message of a private round ({status}): {detail}")
         self.status = status
 
 
 class PrivateServer:
-    """Rounds of the server at `base_url`, which ends in a slash. Methods raise DownloadError, FormatError."""
+    """Rounds of the server at `base_url`, which ends in a slash. Methods raise DownloadError, FormatError.
 
-    def __init__(self, pool: aiohttp.ClientSession, base_url: str) -> None:
-        self._pool, self._base = pool, urljoin(base_url, "private/")
+    channel: what the rounds are about: private telemetry, or federation.
+    """
+
+    def __init__(self, pool: aiohttp.ClientSession, base_url: str, channel: str = "private") -> None:
+        self._pool, self._base = pool, urljoin(base_url, f"{channel}/")
         self.sent_bytes = self.received_bytes = 0
         """Bodies alone."""
 
     async def show(self) -> RoundView | None:
-        """The round under way; None where private telemetry is off."""
+        """The round under way; None where there are none."""
+        body = await self.get("round")
+        return None if body is None else loads(body, RoundView, what="The private round")
+
+    async def get(self, path: str, bytes_max: int = ANSWER_MAX_BYTES) -> bytes | None:
+        """What the server tells everybody below the channel's path; None where there is nothing."""
         try:
-            _, body = await self._ask("GET", "round")
+            _, body = await self._ask("GET", path, bytes_max=bytes_max)
         except RefusedAnswerError as error:
             if error.status == 404:
                 return None
             raise
-        return loads(body, RoundView, what="The private round")
+        return body
 
     async def join(self, round_id: str, keys: Keys) -> str:
         """The token of the new member. Raises RefusedAnswerError too: the round has begun, or is full."""
@@ -91,7 +99,13 @@ class PrivateServer:
         await self._ask("POST", f"rounds/{round_id}/{name}", body, headers=told)
 
     async def _ask(
-        self, method: str, path: str, body: bytes | None = None, *, headers: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        *,
+        headers: dict[str, str] | None = None,
+        bytes_max: int = ANSWER_MAX_BYTES,
     ) -> tuple[int, bytes]:
         """Status and body of a 2xx answer."""
         url = self._base + path
@@ -102,7 +116,7 @@ class PrivateServer:
                 asyncio.timeout(MESSAGE_WAIT_S + _PATIENCE_S),
                 self._pool.request(method, url, data=body, headers=told, allow_redirects=False) as response,
             ):
-                answer, _ = await read_body(response, ANSWER_MAX_BYTES)
+                answer, _ = await read_body(response, bytes_max)
                 status = response.status
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise DownloadError(f"{url}: {str(error) or 'no answer came in time'}.") from error

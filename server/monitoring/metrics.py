@@ -13,6 +13,7 @@ from abr.core.enhancement import PLAIN
 from abr.core.events import AnyEvent, Downloaded, Failed, Playing, Shown, Stalled, Stepped
 from server.clock import Clock
 from server.monitoring.experiment_metrics import ExperimentMetrics
+from server.monitoring.federation_metrics import FederationMetrics
 from server.monitoring.fleet_metrics import FleetMetrics
 from server.monitoring.metric_factory import MetricFactory
 from server.monitoring.private_metrics import PrivateMetrics
@@ -56,6 +57,7 @@ class Metrics:
         self.experiment = ExperimentMetrics(make)
         self.private = PrivateMetrics(make)
         self.fleet = FleetMetrics(make)
+        self.federation = FederationMetrics(make)
         self.requests = make.counter("http_requests", "HTTP requests answered.", "method", "route", "status")
         self.request_s = make.histogram(
             "http_request_duration_seconds", "From a request's headers to its answer's last byte.", _REQUEST_S, "route"

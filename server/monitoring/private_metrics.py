@@ -42,7 +42,7 @@ class PrivateMetrics:
             self.survivors.inc(survivors)
             self.last_survivors.set(survivors)
 
-    def add_sum(self, total: Words) -> None:
+    async def take_sum(self, total: Words, survivors: int) -> None:
         """See SumListener."""
         for each in self._sums:
             each.add(total)

@@ -1,1 +1,1 @@
-"""Private telemetry on the server: one round of secure aggregation after the other, and what is known of their sums."""
+"""Rounds of secure aggregation on the server, one after the other: what private telemetry and tuning rest on."""

@@ -1,4 +1,4 @@
-"""One round after the other: who is in it, how long its stages last, and what becomes of its sum.
+"""One round of secure aggregation after the other: who is in it, how long its stages last, what becomes of its sum.
 
 All is in this process and gone with it. Time is looked at when somebody asks, so that an idle server does nothing.
 """
@@ -37,19 +37,23 @@ class SumListener(Protocol):
         """outcome: of abr.secure_aggregation.stages.Outcome."""
         ...
 
-    def add_sum(self, total: Words) -> None:
-        """The sum of a round."""
+    async def take_sum(self, total: Words, survivors: int) -> None:
+        """The sum of a round, over so many members. The round ends, and the next one begins, when this is done."""
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Channel:
-    """What is summed. words: of each vector. layout: names what the words mean. listener: gets the sums."""
+    """What is summed. words: of each vector. layout: names what the words mean. listener: gets the sums.
+
+    name: of the rounds, in logs. The listener may give another layout, for the rounds to come.
+    """
 
     words: int
     layout: str
     listener: SumListener
     choose: ChooseDegree = choose_degree
+    name: str = "private"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,25 +171,31 @@ class PrivateRounds:
         task.add_done_callback(self._unmasking.discard)
 
     async def _unmask(self, running: _Running, unmasking: Unmasking) -> None:
-        """In a thread: of long vectors it takes seconds."""
+        """In a thread: of long vectors it takes seconds. Whatever becomes of the sum, the next round begins."""
         try:
             total = await asyncio.to_thread(unmasking.compute)
         except FormatError as error:
-            log.warning("a round of private telemetry was spoiled: %s", error)
+            log.warning("a %s round was spoiled: %s", self.channel.name, error)
             running.round.conclude(succeeded=False)
-            self._end(running)
         else:
+            await self.channel.listener.take_sum(total, running.round.survivors)
             running.round.conclude(succeeded=True)
-            self.channel.listener.add_sum(total)
+        finally:
             self._end(running)
-        self._tell()
+            self._tell()
 
     def _end(self, running: _Running) -> None:
         """The next round begins. One that nobody joined is as if it had not been."""
         ended = running.round
         if ended.members and ended.outcome:
             self.channel.listener.count_round(ended.outcome, ended.members, ended.survivors)
-            log.info("private round: %s, %d members, %d survivors", ended.outcome, ended.members, ended.survivors)
+            log.info(
+                "%s round: %s, %d members, %d survivors",
+                self.channel.name,
+                ended.outcome,
+                ended.members,
+                ended.survivors,
+            )
             self._over[ended.id] = running
             while len(self._over) > ROUNDS_KEPT:
                 self._over.popitem(last=False)

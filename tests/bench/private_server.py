@@ -56,7 +56,7 @@ class _Teller:
         self._began = time.perf_counter(), time.process_time()
         return RULES[self._post.rule](members)
 
-    def add_sum(self, total: Words) -> None:
+    async def take_sum(self, total: Words, survivors: int) -> None:
         np.save(self._post.sum_file, total)
 
     def count_round(self, outcome: str, members: int, survivors: int) -> None:

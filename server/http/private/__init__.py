@@ -1,1 +1,1 @@
-"""The wire of private telemetry."""
+"""The wire of rounds of secure aggregation: those of private telemetry, and those of federated tuning."""

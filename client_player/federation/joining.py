@@ -1,0 +1,126 @@
+"""Taking part in tuning: fetch the version, train on what came, hand the update in, and begin again.
+
+Training comes before a round is joined, so that nobody waits for a slow device. An update is of one version: where the
+server has gone on meanwhile, it is dropped and training begins anew. One that was summed is never handed in again,
+not even where it helped nobody: two sums that differ in one player would tell that player's update.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from abr.errors import ToprungError
+from abr.federation.update import UpdateCodec
+from abr.federation.version import ModelVersion
+from abr.secure_aggregation.masks import Words
+from client_player.federation.versions import CHANNEL, Offered, fetch_version
+from client_player.private.contribution import Contribution, NotOfferedError, Part, Vector
+from client_player.private.server import PrivateServer, RefusedAnswerError
+from client_player.transport.http import http_pool
+from enhancers.federation.local_training import LocalUpdate, train_locally
+from enhancers.training.patches import TrainingPairs
+
+_AGAIN_S = 5.0
+_IDLE_S = 60.0
+_FAILURES_MAX = 5
+"""After so many in a row it gives up."""
+
+Pairs = Callable[[float], Sequence[TrainingPairs]]
+"""What came, as pairs for a network of this scale. Called in a thread."""
+
+
+@dataclass(slots=True, kw_only=True)
+class JoinResult:
+    """What became of it. rounds: whose sums have an update of ours. version: the newest that was seen.
+
+    train_s: of all training. sent_bytes, received_bytes: bodies alone. problem: why it ended early; else empty.
+    """
+
+    rounds: int = 0
+    survivors: int = 0
+    version: int = 0
+    train_s: float = 0.0
+    sent_bytes: int = 0
+    received_bytes: int = 0
+    problem: str = ""
+
+
+@dataclass(slots=True)
+class Tuner:
+    """One player. told: one sentence for people, now and then. train: as `train_locally`."""
+
+    base_url: str
+    pairs: Pairs
+    told: Callable[[str], None] = lambda _said: None
+    threads: int = 1
+    result: JoinResult = field(default_factory=JoinResult)
+    newest: Offered | None = None
+    """The version that was seen last: better than what the program ships, by the server's word."""
+    _pairs: tuple[float, Sequence[TrainingPairs]] | None = None
+
+    async def take_part(self, rounds: int) -> JoinResult:
+        """Until so many sums have an update of ours, or the server fails again and again."""
+        failures = 0
+        async with http_pool(idle_s=_IDLE_S) as pool:
+            server = PrivateServer(pool, self.base_url, CHANNEL)
+            while self.result.rounds < rounds and failures < _FAILURES_MAX:
+                try:
+                    await self._once(server)
+                    failures = 0
+                except NotOfferedError as error:
+                    failures, self.result.problem = failures + 1, str(error)
+                except RefusedAnswerError as error:  # too late for a stage, say: the next round is another chance
+                    failures, self.result.problem = failures + 1, str(error)
+                except ToprungError as error:
+                    failures, self.result.problem = failures + 1, str(error)
+                    await asyncio.sleep(_AGAIN_S)
+            if self.result.rounds >= rounds:
+                self.result.problem = ""
+                self.newest = await fetch_version(server, self.newest)
+                self.result.version = self.newest.version.number
+            self.result.sent_bytes, self.result.received_bytes = server.sent_bytes, server.received_bytes
+        return self.result
+
+    async def _once(self, server: PrivateServer) -> None:
+        """Train on the newest version, and hand that in until it is in a sum or of no more use."""
+        offered = self.newest = await fetch_version(server, self.newest)
+        version = offered.version
+        self.result.version = version.number
+        update = await asyncio.to_thread(self._train, offered)
+        self.told(f"trained {update.seconds:.0f} s on version {version.number}; waiting for a round")
+        words = encode(version, update)
+        vector = Vector(words=len(words), layout=version.layout, give=lambda: words)
+        while True:
+            contribution = Contribution(server, vector)
+            part = await contribution.take_part()
+            if part is Part.SUMMED:
+                self.result.rounds += 1
+                self.result.survivors, self.result.problem = contribution.survivors, ""
+                self.told(f"the update is in a sum over {contribution.survivors} players")
+            if part is not Part.NOT_TAKEN or contribution.is_in:
+                return
+
+    def _train(self, offered: Offered) -> LocalUpdate:
+        scale = offered.network.architecture.scale
+        if self._pairs is None or self._pairs[0] != scale:
+            self._pairs = scale, self.pairs(scale)
+        update = train_locally(
+            offered.network,
+            self._pairs[1],
+            offered.version.recipe,
+            seed=secrets.randbits(31),
+            threads=self.threads,
+        )
+        self.result.train_s += update.seconds
+        return update
+
+
+def encode(version: ModelVersion, update: LocalUpdate) -> Words:
+    """As it is handed in. Raises InputError where training has gone astray."""
+    codec = UpdateCodec(version.values, version.norm_max, version.members_max)
+    return codec.encode(np.asarray(update.values), update.weight)

@@ -1,0 +1,83 @@
+"""What a player learns by itself: it owns low pictures alone, and no truth that they could be lifted towards.
+
+So it shrinks what came once more, by the scale of the network, encodes it by the settings of the title's own ladder,
+and learns from the smaller to what came: detail recurs across scales (Shocher et al., "Zero-Shot Super-Resolution using
+Deep Internal Learning", CVPR 2018, section 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from abr.federation.version import LocalRecipe
+from enhancers.federation.tuned_network import Floats, TunedNetwork
+from enhancers.networks.plain_torch import PlainTrunk
+from enhancers.runtime.frames import Frame
+from enhancers.training.degrade import make_rung_pairs
+from enhancers.training.patches import PatchSampler, TrainingPairs
+from enhancers.training.trainer import TrainingSettings, fit
+
+PATCH_PX = 32
+"""Of the working grid, along a side."""
+_AVERAGE_DECAY = 0.98
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LocalUpdate:
+    """What a player has learnt in one round. values: to be added to the network's. weight: of them, 0–1."""
+
+    values: Floats
+    weight: float
+    seconds: float
+
+
+def own_pairs(came: Sequence[Frame], scale: float, crf: float, keep: int) -> TrainingPairs:
+    """Training pairs of about `keep` of the pictures of one film as they came, in display order.
+
+    crf: of the title's own ladder. Raises MediaError when they are too small to be shrunk.
+    """
+    return make_rung_pairs(came, scale, crf, height_max_px=came[0].height_px, keep=keep)
+
+
+def train_locally(
+    network: TunedNetwork,
+    pairs: Sequence[TrainingPairs],
+    recipe: LocalRecipe,
+    *,
+    seed: int,
+    threads: int = 1,
+    report: Callable[[float, float], None] = lambda _progress, _loss: None,
+) -> LocalUpdate:
+    """One round's work: from the network that all start from. seed: another one draws other patches.
+
+    Raises MediaError when no patch can be cut from the pairs.
+    """
+    architecture = network.architecture
+    trunk = PlainTrunk(architecture, (architecture.depth,), seed)
+    trunk.absorb({name: torch.from_numpy(tensor) for name, tensor in network.tensors.items()})
+    sampler = PatchSampler(pairs, patch_px=PATCH_PX * architecture.squeeze, seed=seed, flips=True)
+    trained = fit(trunk, sampler, settings_of(recipe, threads), report=report)
+    tensors = {name: trained.tensors[name].numpy() for name in network.tensors}
+    learnt = TunedNetwork(architecture=architecture, tensors=tensors)
+    frames = sum(len(each.low) for each in pairs)
+    return LocalUpdate(
+        values=learnt.values - network.values,
+        weight=min(1.0, frames / recipe.frames_full),
+        seconds=trained.seconds,
+    )
+
+
+def settings_of(recipe: LocalRecipe, threads: int = 1) -> TrainingSettings:
+    """The recipe as the trainer has it."""
+    return TrainingSettings(
+        steps=recipe.steps,
+        batch=recipe.batch,
+        rate=recipe.rate,
+        exit_weights=(1.0,),
+        average_decay=_AVERAGE_DECAY,
+        detail_weight=recipe.detail_weight,
+        threads=threads,
+    )
