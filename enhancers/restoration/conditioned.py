@@ -9,68 +9,30 @@ picture as more inputs was ignored in probes; one that multiplies was not.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from typing import cast
+from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from safetensors.numpy import load, save
 
-from abr.blur.kernel import CODE_FLOATS
 from enhancers.networks.checkpoint import Floats32, Weights
-from enhancers.networks.plain import PlainArchitecture
-from enhancers.networks.plain_torch import PlainTrunk
+from enhancers.networks.plain import PlainArchitecture, parse
 
-_HIDDEN = 32
-
-
-class Modulation(nn.Module):
-    """Codes (B, CODE_FLOATS) → γ and β of every layer. Begins as nothing: γ = β = 0."""
-
-    def __init__(self, widths: Sequence[int], seed: int = 0) -> None:
-        super().__init__()
-        torch.manual_seed(seed)
-        self.widths = tuple(widths)
-        self.hidden = nn.Linear(CODE_FLOATS, _HIDDEN)
-        self.last = nn.Linear(_HIDDEN, 2 * sum(widths))
-        nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.bias)
-
-    def forward(self, code: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """γ and β, each (B, channels), of each layer in order."""
-        hidden = functional.relu(self.hidden(4 * (code - 0.5)))
-        parts = self.last(hidden).split([width for width in self.widths for _ in range(2)], dim=1)
-        return list(zip(parts[::2], parts[1::2], strict=True))
+_KEY = "architecture"
 
 
-class ConditionedTrunk(nn.Module):
-    """A trunk of one exit whose head and blocks are modulated by the code."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ConditionedWeights:
+    """A conditioned network as it is kept: the architecture of its trunk, and what `ConditionedTrunk.tensors` gives."""
 
-    def __init__(self, architecture: PlainArchitecture, seed: int = 0) -> None:
-        super().__init__()
-        self.architecture = architecture
-        self.trunk = PlainTrunk(architecture, [architecture.depth], seed)
-        self.modulation = Modulation([layer.outputs for layer in architecture.layers[:-1]], seed)
-
-    def forward(self, y: Tensor, code: Tensor) -> Tensor:
-        """y: (B, 1, H, W) in 0–1, code (B, CODE_FLOATS). The residual (B, 1, r·H, r·W), in the same unit."""
-        squeeze, shuffle = self.architecture.squeeze, self.architecture.shuffle
-        x = functional.pixel_unshuffle(y, squeeze) if squeeze > 1 else y
-        for conv, (gain, shift) in zip([self.trunk.head, *self.trunk.blocks], self.modulation(code), strict=True):
-            x = functional.relu(conv(x) * (1 + gain)[..., None, None] + shift[..., None, None])
-        tail = self.trunk.tails[str(self.architecture.depth)]
-        return functional.pixel_shuffle(cast(Tensor, tail(x)), shuffle)
-
-    @torch.no_grad()
-    def tensors(self) -> dict[str, Tensor]:
-        """Collapsed convolutions, and the modulation's layers as `film.<layer>.weight` and `.bias`."""
-        own = {f"film.{name}": value.detach().clone() for name, value in self.modulation.state_dict().items()}
-        return self.trunk.collapse() | own
+    architecture: PlainArchitecture
+    tensors: Mapping[str, Floats32]
 
 
-def fold(architecture: PlainArchitecture, tensors: Mapping[str, Floats32], code: Sequence[float]) -> Weights:
+def fold(network: ConditionedWeights, code: Sequence[float]) -> Weights:
     """The plain network that a conditioned one is for one code."""
+    tensors, architecture = network.tensors, network.architecture
     hidden = tensors["film.hidden.weight"] @ (4 * (np.asarray(code, np.float32) - np.float32(0.5)))
     hidden = np.maximum(hidden + tensors["film.hidden.bias"], 0)
     modulated = tensors["film.last.weight"] @ hidden + tensors["film.last.bias"]
@@ -83,3 +45,16 @@ def fold(architecture: PlainArchitecture, tensors: Mapping[str, Floats32], code:
         folded[f"{layer.name}.weight"] = tensors[f"{layer.name}.weight"] * gain[:, None, None, None]
         folded[f"{layer.name}.bias"] = tensors[f"{layer.name}.bias"] * gain + shift
     return Weights(architecture=architecture, exits=(architecture.depth,), tensors=folded)
+
+
+def dumps_network(network: ConditionedWeights) -> bytes:
+    """As safetensors, float16."""
+    stored = {name: tensor.astype(np.float16) for name, tensor in network.tensors.items()}
+    return save(stored, {_KEY: str(network.architecture)})
+
+
+def loads_network(data: bytes) -> ConditionedWeights:
+    """The inverse of `dumps_network`, of a file that came with the program or from its own training."""
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    tensors = {name: tensor.astype(np.float32) for name, tensor in load(data).items()}
+    return ConditionedWeights(architecture=parse(header["__metadata__"][_KEY]), tensors=tensors)

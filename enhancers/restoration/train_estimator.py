@@ -78,7 +78,7 @@ def train(examples: Sequence[Example], steps: int, seed: int) -> EstimatorNet:
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         if step % 100 == 0:
-            sys.stderr.write(f"step {step}  loss {float(loss):.5f}\n")
+            sys.stderr.write(f"step {step}  loss {loss.item():.5f}\n")
     return net
 
 

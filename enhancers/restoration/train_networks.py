@@ -1,4 +1,4 @@
-"""`python -m enhancers.restoration.train_networks KIND --scale 2 --clips DIR`: the networks that are compared.
+"""`python -m enhancers.restoration.train_networks KIND… --scale 2 --clips DIR`: the networks that are compared.
 
     bicubic    believes that every source was shrunk by the bicubic filter
     agnostic   has seen every kernel, and is not told which
@@ -14,23 +14,23 @@ import argparse
 import json
 import platform
 import sys
-from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.numpy import save
 from torch import Tensor
 from torch.nn import functional
 
 from abr.blur.kernel import CODE_FLOATS, bicubic_kernel
+from abr.core.enhancement import Tier
 from abr.files import write_atomically
-from enhancers.networks.catalog import architecture, generic_chunks
-from enhancers.networks.checkpoint import Floats32, digest, loads_chunks
-from enhancers.networks.plain import PlainArchitecture, parse
-from enhancers.restoration.conditioned import ConditionedTrunk
+from enhancers.networks.catalog import TIER_DEPTHS, architecture, generic_chunks
+from enhancers.networks.checkpoint import digest, loads_chunks
+from enhancers.networks.plain import PlainArchitecture
+from enhancers.restoration.conditioned import ConditionedWeights, dumps_network
+from enhancers.restoration.conditioned_torch import ConditionedTrunk
 from enhancers.restoration.degradation import Degradation, draw_degradation
 from enhancers.restoration.films import clips_of, runs_of
 from enhancers.restoration.pairs import CodedBatch, CodedSampler
@@ -85,63 +85,74 @@ def start_of(network: PlainArchitecture) -> ConditionedTrunk:
     return trunk
 
 
-def dumps_network(network: PlainArchitecture, tensors: Mapping[str, Tensor]) -> bytes:
-    """A conditioned network as safetensors, float16."""
-    stored = {name: tensor.numpy().astype(np.float16) for name, tensor in tensors.items()}
-    return save(stored, {"architecture": str(network)})
+def train_kinds(options: argparse.Namespace) -> None:
+    """Train one kind after the other. Those that see the same degradations share their scenes."""
+    clips = list(clips_of(options.clips, HELD_OUT))
+    films = [run for path in clips for run in runs_of(path, frames=5, apart=40, runs_max=14)]
+    scale, network = options.scale, architecture(float(options.scale), Tier(options.tier))
+    samplers: dict[str, CodedSampler] = {}
+    for kind in options.kinds:
+        seen = "bicubic" if kind == "bicubic" else "all"
+        draw = draw_bicubic if seen == "bicubic" else draw_degradation
+        if seen not in samplers:
+            samplers[seen] = CodedSampler(
+                films,
+                partial(draw, scale=scale),
+                scenes=options.scenes,
+                patch_px=_PATCH_PX[scale],
+                seed=options.seed,
+            )
+        recipe = TrainingSettings(
+            steps=options.steps, batch=_BATCH[scale], rate=1e-3, exit_weights=(1.0,), detail_weight=0
+        )
+        torch.manual_seed(options.seed)
+        run = ConditionedRun(start_of(network), recipe, told=kind == "blind")
+        name = f"{kind}-x{scale}"
+        trained = run.finish(samplers[seen], options.out / f"{name}.state", _Reporter(name))
+        tensors = {each: tensor.numpy() for each, tensor in trained.tensors.items()}
+        data = dumps_network(ConditionedWeights(architecture=network, tensors=tensors))
+        card = {
+            "made_by": f"python -m enhancers.restoration.train_networks {kind} --scale {scale} --clips DIR "
+            f"--tier {options.tier} --scenes {options.scenes} --steps {options.steps} --seed {options.seed}",
+            "device": f"{platform.machine()} CPU, 1 thread, torch {torch.__version__}",
+            "seconds": round(trained.seconds),
+            "clips": [path.name for path in clips],
+            "sha256": digest(data),
+            "bytes": len(data),
+        }
+        write_atomically(options.out / f"{name}.safetensors", data)
+        write_atomically(options.out / f"{name}.json", (json.dumps(card, indent=1) + "\n").encode())
 
 
-def load_network(path: Path) -> tuple[PlainArchitecture, dict[str, Floats32]]:
-    """The inverse of `dumps_network`."""
-    with safe_open(path, "np") as file:
-        network = parse(file.metadata()["architecture"])
-        return network, {name: file.get_tensor(name).astype(np.float32) for name in file.keys()}  # noqa: SIM118
+class _Reporter:
+    """Says now and then how far a training is."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._losses: list[float] = []
+
+    def __call__(self, progress: float, loss: float) -> None:
+        self._losses.append(loss)
+        if len(self._losses) % 12 == 0:
+            sys.stderr.write(f"{self._name} {progress:6.1%}  loss {np.mean(self._losses[-12:]):.5f}\n")
+            sys.stderr.flush()
 
 
 def main() -> None:
-    """Train one network and write it with its card."""
+    """Train networks, and write each with its card."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kind", choices=KINDS)
+    parser.add_argument("kinds", nargs="+", choices=KINDS, metavar="KIND")
     parser.add_argument("--scale", type=int, choices=(2, 4), required=True)
+    parser.add_argument("--tier", choices=[str(tier) for tier in TIER_DEPTHS], default=str(Tier.MEDIUM))
     parser.add_argument("--clips", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--scenes", type=int, default=600, help="Degraded films to train on.")
-    parser.add_argument("--steps", type=int, default=2500)
+    parser.add_argument("--scenes", type=int, default=400, help="Degraded films to train on.")
+    parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    torch.manual_seed(options.seed)
-    clips = list(clips_of(options.clips, HELD_OUT))
-    films = [run for path in clips for run in runs_of(path, frames=5, apart=31, runs_max=7)]
-    scale, network = options.scale, architecture(float(options.scale))
-    draw = draw_bicubic if options.kind == "bicubic" else draw_degradation
-    sampler = CodedSampler(
-        films, lambda seed: draw(seed, scale), scenes=options.scenes, patch_px=_PATCH_PX[scale], seed=options.seed
-    )
-    recipe = TrainingSettings(steps=options.steps, batch=_BATCH[scale], rate=1e-3, exit_weights=(1.0,), detail_weight=0)
-    run = ConditionedRun(start_of(network), recipe, told=options.kind == "blind")
-    losses: list[float] = []
-
-    def report(progress: float, loss: float) -> None:
-        losses.append(loss)
-        if len(losses) % 25 == 0:
-            sys.stderr.write(f"{progress:6.1%}  loss {np.mean(losses[-25:]):.5f}\n")
-
-    name = f"{options.kind}-x{scale}"
     options.out.mkdir(parents=True, exist_ok=True)
-    trained = run.finish(sampler, options.out / f"{name}.state", report)
-    data = dumps_network(network, trained.tensors)
-    card = {
-        "made_by": f"python -m enhancers.restoration.train_networks {options.kind} --scale {scale} --clips DIR "
-        f"--scenes {options.scenes} --steps {options.steps} --seed {options.seed}",
-        "device": f"{platform.machine()} CPU, 1 thread, torch {torch.__version__}",
-        "seconds": round(trained.seconds),
-        "clips": [path.name for path in clips],
-        "sha256": digest(data),
-        "bytes": len(data),
-    }
-    write_atomically(options.out / f"{name}.safetensors", data)
-    write_atomically(options.out / f"{name}.json", (json.dumps(card, indent=1) + "\n").encode())
+    train_kinds(options)
 
 
 if __name__ == "__main__":

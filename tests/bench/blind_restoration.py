@@ -28,14 +28,15 @@ from abr.quality.picture_meters import FlickerMeter
 from abr.quality.pictures import rgb_of
 from abr.quality.ssimulacra2 import ssimulacra2
 from abr.quality.vmaf import score_pairs
-from enhancers.networks.catalog import architecture, generic_chunks
+from enhancers.networks.catalog import generic_chunks
 from enhancers.networks.checkpoint import loads_chunks
 from enhancers.networks.plain_torch import run_collapsed
+from enhancers.restoration.conditioned import loads_network
 from enhancers.restoration.degradation import Compression, Degradation, Lumas, degrade, draw_blur, drifting_blurs
 from enhancers.restoration.films import runs_of, shrunk
 from enhancers.restoration.pairs import scaled
 from enhancers.restoration.restore import restore
-from enhancers.restoration.train_networks import UNTOLD, load_network
+from enhancers.restoration.train_networks import KINDS, UNTOLD
 
 FPS, STATIC_FRAMES, MOVING_FRAMES, HEIGHT_PX = 25, 12, 50, 360
 CRFS = (17.0, 20.0, 23.0)
@@ -77,20 +78,19 @@ class Restorers:
     """The networks of one scale."""
 
     def __init__(self, folder: Path, scale: int) -> None:
-        self.networks = {
-            kind: load_network(folder / f"{kind}-x{scale}.safetensors") for kind in ("bicubic", "agnostic", "blind")
-        }
+        self.networks = {kind: loads_network((folder / f"{kind}-x{scale}.safetensors").read_bytes()) for kind in KINDS}
         self.scale = scale
-        generic = loads_chunks(generic_chunks(architecture(float(scale))))
+        self.plain_network = self.networks["blind"].architecture
+        generic = loads_chunks(generic_chunks(self.plain_network))
         self.generic = {name: torch.from_numpy(tensor) for name, tensor in generic.tensors.items()}
 
     def run(self, kind: str, low: Lumas, codes: Sequence[Code] = (UNTOLD,)) -> Lumas:
         """By one of the networks."""
-        return restore(*self.networks[kind], low, codes)
+        return restore(self.networks[kind], low, codes)
 
     def run_generic(self, low: Lumas) -> Lumas:
         """By the weights that ship for ladders."""
-        network = architecture(float(self.scale))
+        network = self.plain_network
         plain = scaled(low, self.scale)
         lifted = []
         for luma, base in zip(low, plain, strict=True):

@@ -10,7 +10,8 @@ from abr.blur.estimator import KernelEstimator, loads_weights, normalise
 from abr.blur.kernel import CODE_FLOATS
 from enhancers.networks.plain import PlainArchitecture
 from enhancers.networks.plain_torch import run_collapsed
-from enhancers.restoration.conditioned import ConditionedTrunk, fold
+from enhancers.restoration.conditioned import ConditionedWeights, fold
+from enhancers.restoration.conditioned_torch import ConditionedTrunk
 from enhancers.restoration.estimator_net import EstimatorNet, dumps_weights
 
 
@@ -23,8 +24,9 @@ def test_a_network_folded_for_a_code_is_a_plain_one_that_gives_the_same_picture(
     y, codes = torch.rand(2, 1, 16, 24), torch.rand(2, CODE_FLOATS)
     conditioned = trunk(y, codes).detach()
     tensors = {name: tensor.numpy() for name, tensor in trunk.tensors().items()}
+    weights = ConditionedWeights(architecture=network, tensors=tensors)
     for index, code in enumerate(codes.tolist()):
-        plain = {name: torch.from_numpy(tensor) for name, tensor in fold(network, tensors, code).tensors.items()}
+        plain = {name: torch.from_numpy(tensor) for name, tensor in fold(weights, code).tensors.items()}
         assert torch.allclose(run_collapsed(network, plain, y[index : index + 1])[0], conditioned[index], atol=1e-5)
     assert not torch.allclose(conditioned[0], trunk(y[:1], codes[1:])[0], atol=1e-3)
 
