@@ -124,6 +124,8 @@ root = LazyGroup(
         "plan-ladder": Lazy("enhancers.cli.train:plan_ladder", "Plan the ladder that pays once rungs are lifted."),
         "profile": Lazy("enhancers.cli.profile:profile", "Measure what enhancers take of this device."),
         "gauge": Lazy("enhancers.cli.gauge:gauge", "Find models in files and packages; measure them here."),
+        "kernels": Lazy("abr.blur.cli:kernels", "Tell the blur that a source was made with, shot by shot."),
+        "restore": Lazy("enhancers.cli.restore:restore", "Lift a blurred source above its own size: a master."),
         "serve": Lazy("server.cli:serve", "Serve a library of titles, choosing per segment and viewer."),
         "publish": Lazy("server.publishing.cli:publish", "Bring titles to a folder or a bucket that a CDN sends."),
         "embed": Lazy("server.cli:embed", "Write the module that lifts videos on your own pages."),

@@ -15,6 +15,7 @@ A title folder holds:
     video/<rendition id>/init-avc1.mp4 the same as avc1, for standard manifests (init-hvc1.mp4 of HEVC, none of AV1)
     audio/<track id>/init.mp4          audio/<track id>/seg-00001.m4s …
     subtitles/<track id>.vtt           all cues of one track, WebVTT
+    kernels.json  kernels.svg          the kernel track, where one was made, and a plot of it
     chapters.json                      the chapters, as HLS has them, where there are any
     thumbnails/sheet-00001.jpg …       small pictures for the seek bar, many in one file
     plans.bin                          plans for common devices (see abr.controllers.toprung.plan_file)

@@ -78,6 +78,13 @@ MIN_RATE_BPS = 16_000
     show_default=True,
     help="Let the panel of quality meters judge one segment in so many; 0: none, so that VMAF alone counts.",
 )
+@click.option(
+    "--kernels",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    show_default=True,
+    help="Tell the blur of the source, shot by shot; auto: where it has one.",
+)
 @click.option("--force", is_flag=True, help="Replace a title that is there already.")
 @click.option("--accept-short", is_flag=True, help="Take a file that ends before its header says so as it is.")
 @click.option("--no-enhancement", is_flag=True, help="Its makers do not want its pictures enhanced: offer nothing.")
@@ -108,6 +115,7 @@ def prepare(
     audio_bitrate: str,
     vmaf_every: int,
     panel_every: int,
+    kernels: str,
     force: bool,
     accept_short: bool,
     no_enhancement: bool,
@@ -136,6 +144,7 @@ def prepare(
     from server.ingest.encode_settings import EncodeSettings
     from server.ingest.identifiers import identifiers_of
     from server.ingest.jobs import PrepareJob
+    from server.ingest.kernels import KernelWish
     from server.ingest.subtitles.tracks import subtitle_file
 
     recipe = EncodeSettings(
@@ -152,6 +161,7 @@ def prepare(
         panel_every=panel_every,
         subtitles=tuple(map(subtitle_file, subtitles)),
         hdr=tuple(hdr_settings(hdr, (first, *also))),
+        kernels=KernelWish(kernels),
     )
     library = library.absolute()
     jobs = [

@@ -12,6 +12,7 @@ from msgspec import Meta
 from abr.core.title import Count, Positive
 from abr.media.video_codecs import VideoCodec
 from abr.records import Record
+from server.ingest.kernels import KernelWish
 from server.ingest.subtitles.tracks import SubtitleFile
 
 
@@ -46,6 +47,8 @@ class EncodeSettings(Record, frozen=True):
     panel_every: Count = 3
     subtitles: tuple[SubtitleFile, ...] = ()
     hdr: tuple[CodecSettings, ...] = ()
+    kernels: KernelWish = KernelWish.AUTO
+    """When the title tells the blur of its source; what is encoded does not depend on it."""
 
     @property
     def by_codec(self) -> dict[VideoCodec, EncodeSettings]:

@@ -29,6 +29,7 @@ from server.ingest.encode import EncodedRung, encode_ladder
 from server.ingest.encode_settings import EncodeSettings, segment_length
 from server.ingest.encoders.options import describe_encoder
 from server.ingest.identifiers import identifier_of
+from server.ingest.kernels import SoftnessWatcher, write_kernels
 from server.ingest.ladder import Rung, caps_from_samples, check_caps, in_each_codec, in_hdr, plan_sizes, planned_sizes
 from server.ingest.manifests.title import segment_ends_s
 from server.ingest.permission import forbids_enhancement, permit_enhancement
@@ -144,6 +145,8 @@ def _build_title(
         "subtitles", tuple[SubtitleTrack, ...], lambda: _write_subtitles(source, footage, ends_s, recipe, work)
     )
     hdr_rungs, hdr_video = _keep_hdr(source, footage, recipe, work, bars)
+    if video.wants_kernels:
+        write_kernels(work.title, source, footage, bars)
     qualities = measure_quality(source, footage, video, recipe, work, bars)
     made = Made(
         footage=footage,
@@ -214,14 +217,15 @@ def _encode(
 ) -> Video:
     folder, small_folder = work.empty_folder("video"), work.empty_folder(THUMBNAILS_FOLDER)
     finder = PictureFinder(footage.frames_expected)
+    softness = SoftnessWatcher(recipe.kernels, footage.frames_expected)
     display_px = footage.display_width_px, footage.display_height_px
     thumbnails = ThumbnailMaker(display_px, footage.rate, lambda name, data: write_file(small_folder / name, data))
     with bars(f"encoding {len(rungs)} rungs", footage.frames_expected) as advance:
-        frames = thumbnails.watch(finder.watch(display_frames(source, footage)))
+        frames = thumbnails.watch(softness.watch(finder.watch(display_frames(source, footage))))
         encoded = encode_ladder(
             frames, rungs, recipe, footage.rate, lambda rung: _make_writer(folder / rung.id), advance=advance
         )
-    return Video(rungs=encoded, box=finder.box(), thumbnails=thumbnails.finish())
+    return Video(rungs=encoded, box=finder.box(), thumbnails=thumbnails.finish(), wants_kernels=softness.wants_track)
 
 
 def _keep_hdr(

@@ -31,6 +31,8 @@ class Video(Record, frozen=True):
     rungs: tuple[EncodedRung, ...]
     box: Box
     thumbnails: Thumbnails | None = None
+    wants_kernels: bool = False
+    """Whether the title is to tell the blur of its source."""
 
     @property
     def segment_frames(self) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from abr.blur.track import KERNELS_FILE
 from abr.core.enhancement import ENHANCEMENTS_FILE
 from abr.core.title import CHAPTERS_FILE, TITLE_FILE, Title, segment_file
 from abr.errors import FormatError, InputError, StorageError
@@ -24,7 +25,7 @@ from server.media.versions import (
 )
 
 _MORE_FOLDERS = ("subtitles", "enhancers")
-_TABLES = (ENHANCEMENTS_FILE, TITLE_FILE, CHAPTERS_FILE)
+_TABLES = (ENHANCEMENTS_FILE, TITLE_FILE, CHAPTERS_FILE, KERNELS_FILE)
 _ENTRIES = ("master", "manifest")
 """What players are given."""
 

@@ -1,0 +1,49 @@
+"""`toprung restore`: a blurred source lifted above itself."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from pathlib import Path
+
+import click
+
+from abr.extras import require
+from abr.time_limit import Duration, time_limit
+
+
+class _ShortSide(click.ParamType):  # type: ignore[type-arg]
+    """`1080p` or `1080`; at most 2160."""
+
+    name = "height"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """See click."""
+        found = re.fullmatch(r"([1-9][0-9]{2,3})p?", str(value))
+        if not found or int(found[1]) > 2160:
+            self.fail(f"{value!r} is not a display's height such as 1080p, at most 2160p.", param, ctx)
+        return int(found[1])
+
+
+@click.command(no_args_is_help=True)
+@click.argument("source", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--display", "short_side_px", type=_ShortSide(), required=True, help="Size to reach, such as 1080p.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The master (Matroska).")
+@click.option("--kernels", type=click.Path(path_type=Path, dir_okay=False), help="Its track; told anew otherwise.")
+@click.option("--time-limit", "limit_s", type=Duration(), default="24h", show_default=True, help="For all of it.")
+def restore(source: Path, short_side_px: int, out: Path, kernels: Path | None, limit_s: float) -> None:
+    """Restore SOURCE, whose blur is unknown, at a display larger than itself.
+
+    Each shot is lifted by a network that is told its blur (toprung kernels). The file that is written is a master for
+    toprung prepare: every rung gains, for every viewer. Luma is restored, chroma scaled; the first sound is copied.
+    """
+    require("Restoring sources", "player")
+    from abr.blur.track import KernelTrack
+    from abr.progress import bars_reporting_to, show_progress
+    from abr.records import load
+    from enhancers.restoration.master import write_master
+
+    track = load(kernels, KernelTrack) if kernels else None
+    with time_limit(limit_s, f"Restoring {source.name}"), show_progress(transient=True) as listener:
+        write_master(source, out, short_side_px, track, bars_reporting_to(partial(listener, "")))
+    click.echo(out)
