@@ -9,9 +9,15 @@ TORCH := $(shell sed -n 's/.*"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 TESTS := $(BIN)/pytest -q
 # Three for two cores: players and live streams run in real time, and wait more than they work.
 WORKERS ?= $(shell echo $$(( ($$(getconf _NPROCESSORS_ONLN) * 3 + 1) / 2 )))
+SPREAD = -n $(WORKERS) --dist loadscope --no-loadscope-reorder
+
+# Steps that do not need each other go side by side: apt beside pip, types beside the documentation.
+MAKEFLAGS += -j3
+# Python keeps the bytecode of what it has compiled, whatever it is told outside: hundreds of programs start in a test run.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-live test check docs lint-web players bench fuzz soak compose-check clean
+.PHONY: help install demo demo-live test check lint types docs lint-web programs players bench fuzz soak compose-check clean
 
 help:  ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -46,20 +52,31 @@ lint-web: node_modules/.installed  ## lint and layout of the pages' scripts and 
 	node_modules/.bin/eslint --max-warnings 0 server/web abr/opinions
 	node_modules/.bin/prettier --check --log-level warn server/web "abr/opinions/*.js"
 
-check: $(VENV)/.developing lint-web docs  ## lint, types, directions of imports, the documentation
+check: lint types docs lint-web  ## lint, types, directions of imports, the documentation
+
+lint: $(VENV)/.developing
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+types: $(VENV)/.developing
+	$(BIN)/mypy
 
 docs: $(VENV)/.developing  ## the documentation as a site: build/site/index.html
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-test: check  ## check, then every test (Redis, Prometheus, nginx, Chromium and npm come by apt when they are missing)
+programs:
 	@{ command -v redis-server && command -v prometheus && PATH="$$PATH:/usr/sbin" command -v nginx; } >/dev/null \
 		|| sh tests/support/install_programs.sh redis-server prometheus nginx-light
 	@sh tests/support/install_browser.sh
-	@echo $(TESTS) -n $(WORKERS) --dist loadscope; $(TESTS) -n $(WORKERS) --dist loadscope || { [ $$? -eq 1 ] && echo "Once more what failed, alone:" && $(TESTS) --last-failed; }
+
+# Once for all workers, which would each compile every test at the same time.
+$(VENV)/.compiled: $(VENV)/.developing
+	@$(TESTS) --collect-only -qq >/dev/null || true
+	@touch $@
+
+test: check programs $(VENV)/.compiled  ## check, then every test (Redis, Prometheus, nginx, Chromium and npm come by apt when they are missing)
+	@echo $(TESTS) $(SPREAD); $(TESTS) $(SPREAD) || { [ $$? -eq 1 ] && echo "Once more what failed, alone:" && $(TESTS) --last-failed; }
 
 players: $(VENV)/.developing  ## every stock player × standard and server-driven manifests, in a real Chromium (FILM=client_player/sample/bbb_60s.mp4: a minute of it)
 	@sh tests/support/install_browser.sh

@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from titles import SMALL_CLIP, TITLE_ID, prepare_small_title, prepared_title, small_clip
+from titles import TINY_CLIP, TITLE_ID, copy_tiny_title, tiny_library
 
 from abr.core.enhancement import ENHANCEMENTS_FILE, EnhancementTable, Family, Tier
 from abr.core.title import Quality, Title
@@ -42,19 +42,18 @@ from enhancers.runtime.loader import load_offered_weights, open_enhancer
 from enhancers.training.title_weights import WEIGHTS_FILE, WeightsCard, write_card
 from enhancers.work_folder import hold_work_folder
 
-STEPS = ("--no-plans", "--steps", "16", "--tiers", "low", "--rungs", "90p", "--detail", "0.03")
+STEPS = ("--no-plans", "--steps", "16", "--tiers", "low", "--rungs", "64p", "--detail", "0.03")
 """Few steps, and little weight on detail: far from every bound of what is offered, on any kind of processor."""
-SMALL_STEPS = ("--no-plans", "--steps", "6", "--tiers", "low", "--rungs", "180p", "--detail", "0.03")
+SMALL_STEPS = ("--no-plans", "--steps", "6", "--tiers", "low", "--rungs", "128p", "--detail", "0.03")
 
 
 @pytest.fixture
 def library(tmp_path: Path) -> Path:
-    _, folder = prepared_title(SMALL_CLIP)
-    shutil.copytree(folder, tmp_path / "library" / TITLE_ID)
+    copy_tiny_title(tmp_path / "library")
     return tmp_path / "library"
 
 
-def run(library: Path, *options: str, source: Path = SMALL_CLIP) -> Result:
+def run(library: Path, *options: str, source: Path = TINY_CLIP) -> Result:
     return CliRunner().invoke(
         train, [TITLE_ID, "--library", str(library), "--source", str(source), *options], catch_exceptions=False
     )
@@ -82,8 +81,7 @@ def check_complete(library: Path, *, is_over: bool = True) -> EnhancementTable:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[str, object]]:
     """A library after training, the exported weights, and the printed result."""
     root = tmp_path_factory.mktemp("trained")
-    _, folder = prepared_title(SMALL_CLIP)
-    shutil.copytree(folder, root / "library" / TITLE_ID)
+    copy_tiny_title(root / "library")
     result = run(root / "library", *STEPS, "--export", str(root / "weights"), "--json")
     return root / "library", root / "weights", json.loads(result.stdout)
 
@@ -92,7 +90,7 @@ def test_training_publishes_a_complete_measured_table(trained: tuple[Path, Path,
     library, _, printed = trained
     table = check_complete(library)
     names = {entry.name: [offer.rendition for offer in entry.offers] for entry in table.enhancers}
-    assert names == {"generic-low": ["90p", "120p", "180p"], "content-low": ["90p"]}
+    assert names == {"generic-low": ["64p", "86p", "128p"], "content-low": ["64p"]}
     title = load(library / TITLE_ID / "title.json", Title)
     for entry in table.enhancers:
         for offer in entry.offers:
@@ -104,7 +102,7 @@ def test_training_publishes_a_complete_measured_table(trained: tuple[Path, Path,
 def test_what_was_promised_is_what_is_shown(trained: tuple[Path, Path, dict[str, object]]) -> None:
     """Opened as a player opens it, the enhancer gives the PSNR that the table says (a meter of our own)."""
     library, _, _ = trained
-    prepared = open_title(library, TITLE_ID, SMALL_CLIP)
+    prepared = open_title(library, TITLE_ID, TINY_CLIP)
     offer = table_of(library).entry("content-low").offers[0]
     rendition = prepared.title.rendition(offer.rendition)
     chunks = [(prepared.folder / chunk.file).read_bytes() for chunk in offer.chunks]
@@ -132,22 +130,20 @@ def joined(prepared: PreparedTitle, parts: list[Measured], kept: list[bool]) -> 
 
 def test_measuring_the_plain_scaler_gives_exactly_the_titles_plain_quality() -> None:
     """The three-frame shortcut, against prepare's run of the meter over all frames."""
-    _, folder = prepared_title(SMALL_CLIP)
-    prepared = open_title(folder.parent, TITLE_ID, SMALL_CLIP)
-    rendition = prepared.title.rendition("120p")
+    prepared = open_title(tiny_library().root, TITLE_ID, TINY_CLIP)
+    rendition = prepared.title.rendition("86p")
     scaler = PlainScaler(rendition.width_px, rendition.height_px, *prepared.display_px)
     subject = Subject(key="none", rendition=rendition, enhancer=scaler)
     parts, kept = [], []
     for block, truth in read_references(prepared, cut_into_blocks(prepared, prepared.title.meter.every_frames)):
         parts.append(measure_block(prepared, block, truth, [subject])["none"])
         kept += kept_frames(truth, block)
-    assert joined(prepared, parts, kept) == prepared.title.plain_quality["120p"]
+    assert joined(prepared, parts, kept) == prepared.title.plain_quality["86p"]
 
 
 def test_blocks_do_not_change_the_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    _, folder = prepared_title(SMALL_CLIP)
-    prepared = open_title(folder.parent, TITLE_ID, SMALL_CLIP)
-    rendition = prepared.title.rendition("90p")
+    prepared = open_title(tiny_library().root, TITLE_ID, TINY_CLIP)
+    rendition = prepared.title.rendition("64p")
     scaler = PlainScaler(rendition.width_px, rendition.height_px, *prepared.display_px)
     monkeypatch.setattr("enhancers.measurement.quality._BLOCK_BYTES", 1)
     parts, kept = [], []
@@ -158,7 +154,7 @@ def test_blocks_do_not_change_the_figures(monkeypatch: pytest.MonkeyPatch) -> No
             measure_block(prepared, block, truth, [Subject(key="a", rendition=rendition, enhancer=scaler)])["a"]
         )
         kept += kept_frames(truth, block)
-    assert joined(prepared, parts, kept) == prepared.title.plain_quality["90p"]
+    assert joined(prepared, parts, kept) == prepared.title.plain_quality["64p"]
 
 
 def test_exported_weights_attach_without_training(library: Path, trained: tuple[Path, Path, dict[str, object]]) -> None:
@@ -187,7 +183,7 @@ def test_weights_of_another_source_or_damaged_ones_are_refused(
 
 def test_a_wrong_source_is_refused_in_one_sentence(library: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.mp4"
-    other.write_bytes(SMALL_CLIP.read_bytes() + b"\0")
+    other.write_bytes(TINY_CLIP.read_bytes() + b"\0")
     with pytest.raises(InputError, match="is not what bbb was prepared from"):
         run(library, "--source", str(other))
 
@@ -217,9 +213,9 @@ def test_killed_while_it_says_that_training_is_over_it_has_not_said_so(tmp_path:
 
 @pytest.fixture(scope="module")
 def small_title(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A library of a small title, not yet trained on. Do not write to it."""
+    """A library of a title of two rungs, not yet trained on. Do not write to it."""
     root = tmp_path_factory.mktemp("small")
-    prepare_small_title(root)
+    copy_tiny_title(root, "128p", "256p")
     return root
 
 
@@ -228,32 +224,32 @@ def small_table(small_title: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     """What training it without interruption leads to."""
     library = tmp_path_factory.mktemp("trained") / "library"
     shutil.copytree(small_title, library)
-    run(library, *SMALL_STEPS, source=small_clip())
+    run(library, *SMALL_STEPS)
     return table_of(library)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("phase", ["*.state.safetensors", "weights-*/weights.json", "scores-*.json"])
-def test_killed_in_any_phase_and_run_again_the_table_is_complete(
-    tmp_path: Path, small_title: Path, small_table: EnhancementTable, phase: str
+def test_killed_in_one_phase_after_the_other_and_run_again_the_table_is_complete(
+    tmp_path: Path, small_title: Path, small_table: EnhancementTable
 ) -> None:
     library = tmp_path / "library"
     shutil.copytree(small_title, library)
-    command = [*_COMMAND, TITLE_ID, "--library", str(library), "--source", str(small_clip()), *SMALL_STEPS]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _wait_for(lambda: bool(list(library.glob(f".training-{TITLE_ID}/{phase}"))), process)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    if (library / TITLE_ID / ENHANCEMENTS_FILE).exists():
-        check_complete(library, is_over=False)  # it was quicker than the signal
-    run(library, *SMALL_STEPS, source=small_clip())
+    command = [*_COMMAND, TITLE_ID, "--library", str(library), "--source", str(TINY_CLIP), *SMALL_STEPS]
+    for phase in ("*.state.safetensors", "weights-*/weights.json", "scores-*.json"):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        _wait_for(library, f".training-{TITLE_ID}/{phase}", process)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        if (library / TITLE_ID / ENHANCEMENTS_FILE).exists():
+            check_complete(library, is_over=False)  # it was quicker than the signal
+    run(library, *SMALL_STEPS)
     assert {entry.name for entry in small_table.enhancers} == {"generic-low", "content-low"}
     assert check_complete(library).enhancers == small_table.enhancers
 
 
-def _wait_for(happened: object, process: subprocess.Popen[bytes]) -> None:
+def _wait_for(library: Path, files: str, process: subprocess.Popen[bytes]) -> None:
     deadline_s = time.monotonic() + 250
-    while not happened() and process.poll() is None:  # type: ignore[operator]
+    while not list(library.glob(files)) and process.poll() is None:
         assert time.monotonic() < deadline_s
         with suppress(subprocess.TimeoutExpired):
             process.wait(0.02)
@@ -268,7 +264,7 @@ def test_a_full_disk_is_an_error_and_publishes_nothing(tmp_path: Path, small_tit
 
     library = tmp_path / "library"
     shutil.copytree(small_title, library)
-    command = [*_COMMAND, TITLE_ID, "--library", str(library), "--source", str(small_clip()), *SMALL_STEPS]
+    command = [*_COMMAND, TITLE_ID, "--library", str(library), "--source", str(TINY_CLIP), *SMALL_STEPS]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=no_room)
     assert ended.returncode == 1
     assert ended.stderr.startswith("toprung: Cannot")
@@ -279,14 +275,14 @@ def test_a_full_disk_is_an_error_and_publishes_nothing(tmp_path: Path, small_tit
 
 
 def test_two_trainings_of_one_title_do_not_mix(library: Path) -> None:
-    prepared = open_title(library, TITLE_ID, SMALL_CLIP)
+    prepared = open_title(library, TITLE_ID, TINY_CLIP)
     with hold_work_folder(prepared), pytest.raises(InputError, match="wait for it"), hold_work_folder(prepared):
         pass
 
 
 @pytest.mark.parametrize("plain_neg", [49.0, 50.0])
 def test_a_tier_that_is_no_better_than_a_cheaper_one_or_plain_playback_is_not_offered(plain_neg: float) -> None:
-    whole = prepared_title(SMALL_CLIP)[0]
+    whole = tiny_library().title(TITLE_ID)
     rendition = whole.renditions[0]
 
     def candidate(family: Family, tier: Tier) -> OfferCandidate:

@@ -26,6 +26,8 @@ from server.media.library import Library
 CLIP = Path(__file__).parents[2] / "data" / "bbb_720p25_5s.mp4"
 SMALL_CLIP = CLIP.with_name("bbb_360p25_5s.mp4")
 """Encoded, lifted and measured in a quarter of the time."""
+TINY_CLIP = CLIP.with_name("bbb_256p25_2s.mp4")
+"""In a fifth of that: two seconds at 456x256."""
 MINUTE = Path(__file__).parents[3] / "client_player" / "sample" / "bbb_60s.mp4"
 TITLE_ID = "bbb"
 RECIPE = EncodeSettings(heights_px=(180, 240, 360, 720), preset="veryfast", crf=27, vmaf_every=12)
@@ -74,6 +76,25 @@ def _kept_library(name: str, clip: Path, recipe: EncodeSettings) -> Library:
     return library
 
 
+@cache
+def tiny_library() -> Library:
+    """The tiny clip as the title `bbb` of 64p, 86p, 128p and 256p in two segments, with sound. Kept as the others are."""
+    recipe = msgspec.structs.replace(RECIPE, heights_px=(64, 86, 128, 256), segment_s=1)
+    return _kept_library("tiny", TINY_CLIP, recipe)
+
+
+def copy_tiny_title(root: Path, *rungs: str) -> None:
+    """A copy of `tiny_library` below `root`, with these of its rungs alone, or with all."""
+    folder, source = root / TITLE_ID, tiny_library()
+    shutil.copytree(source.root / TITLE_ID, folder)
+    title = source.title(TITLE_ID)
+    kept = [rung for rung in title.renditions if not rungs or rung.id in rungs]
+    quality = {rung.id: title.plain_quality[rung.id] for rung in kept}
+    (folder / TITLE_FILE).write_bytes(
+        dumps(msgspec.structs.replace(title, renditions=tuple(kept), plain_quality=quality))
+    )
+
+
 def write_in_codec(codec: VideoCodec, root: Path) -> Library:
     """The ladder of one codec of `mixed_library` as a title of its own, below `root`."""
     mixed = mixed_library()
@@ -102,13 +123,7 @@ def small_clip() -> Path:
 @cache
 def small_library() -> Library:
     """The small clip as the title `bbb` of 180p and 360p, with sound. Kept as `prepared_library` is."""
-    root = Path(tempfile.gettempdir()) / f"toprung-test-small-{os.getuid()}-{_fingerprint(SMALL_CLIP)}"
-    root.mkdir(mode=0o700, exist_ok=True)
-    library, recipe = Library(root / "library"), msgspec.structs.replace(RECIPE, heights_px=(180, 360), vmaf_every=44)
-    with (root / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        prepare_title(SMALL_CLIP, library, recipe, title_id=TITLE_ID)
-    return library
+    return _kept_library("small", SMALL_CLIP, msgspec.structs.replace(RECIPE, heights_px=(180, 360), vmaf_every=44))
 
 
 def prepare_small_title(root: Path) -> None:
