@@ -120,6 +120,7 @@ root = LazyGroup(
         "import-model": Lazy(
             "enhancers.cli.models:import_model", "Offer your own network (ONNX, safetensors) with a title."
         ),
+        "derive": Lazy("enhancers.cli.derive:derive", "Make a network for a device, within its budget."),
         "export": Lazy("enhancers.cli.models:export", "Write a network as ONNX or as an mpv shader."),
         "plan-ladder": Lazy("enhancers.cli.train:plan_ladder", "Plan the ladder that pays once rungs are lifted."),
         "profile": Lazy("enhancers.cli.profile:profile", "Measure what enhancers take of this device."),

@@ -154,17 +154,18 @@ def import_model(
 ) -> None:
     """Offer your own super-resolution network, MODEL, with a TITLE wherever it beats plain playback.
 
-    MODEL is ONNX (luma or RGB, ×1.5 to ×4, any size of picture), or safetensors of a compact network (Real-ESRGAN's
-    SRVGGNetCompact). It is measured against the source on every rung that it fits. Devices use it once they have
-    measured it: toprung profile --model MODEL. Training the title again drops it; then import it again.
+    MODEL is ONNX (luma or RGB, ×1.5 to ×4, any size of picture), safetensors of a compact network (Real-ESRGAN's
+    SRVGGNetCompact), or what toprung derive has written. It is measured against the source on every rung that it fits.
+    Devices use it once they have measured it: toprung profile --model MODEL. Training the title again drops it; then
+    import it again.
     """
     require("Importing a network", "onnx")
-    from enhancers.interchange.import_network import attach_network, read_network
+    from enhancers.interchange.import_network import attach_network, read_own
     from enhancers.prepared_title import open_title
 
     with time_limit(limit_s, f"Importing {model.name}"), show_share() as progress:
         prepared = open_title(library, title, source)
-        network = read_network(model)
+        network = read_own(model)
         every = vmaf_every or prepared.title.meter.every_frames
         result = attach_network(prepared, network, Tier(tier), every, progress)
     click.echo(json.dumps(result.as_json()) if as_json else result.as_text())

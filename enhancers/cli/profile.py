@@ -23,7 +23,7 @@ from abr.progress import show_share
     "models",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     multiple=True,
-    help="Measure this imported network too; may be given again.",
+    help="Measure this imported or derived network too; may be given again.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the profile itself.")
 def profile(
@@ -52,7 +52,7 @@ def profile(
     with show_share() as progress:
         path, measured = profile_device(output, request, progress, tell=True)
         if models:
-            from enhancers.interchange.import_network import read_network
+            from enhancers.interchange.import_network import read_own
 
-            measured = profile_networks(path, measured, [read_network(model) for model in models], quick=quick)
+            measured = profile_networks(path, measured, [read_own(model) for model in models], quick=quick)
     click.echo(dumps(measured).decode() if as_json else f"{as_text(measured)}\n{path}")

@@ -30,22 +30,40 @@ from enhancers.measurement.offers import OfferCandidate, find_refusals, measure_
 from enhancers.measurement.publish import FOLDER, publish
 from enhancers.networks import catalog
 from enhancers.networks.checkpoint import CHUNK_BYTES_MAX, digest
+from enhancers.networks.derived import SUFFIX as DERIVED_SUFFIX
+from enhancers.networks.derived import DerivedNetwork, is_derived, loads_derived
 from enhancers.networks.imported import ImportedNetwork
 from enhancers.prepared_title import PreparedTitle
 from enhancers.runtime.onnx_check import loads_onnx
 from enhancers.work_folder import hold_work_folder
 
+OwnNetwork = ImportedNetwork | DerivedNetwork
 _PICKLES = (b"PK\x03\x04", b"\x80")
 """How files of torch.save begin."""
 
 
-def read_network(path: Path) -> ImportedNetwork:
-    """An `.onnx` file, or a `.safetensors` one of a compact network. Raises FormatError or StorageError."""
+def read_own(path: Path) -> OwnNetwork:
+    """A network that `toprung derive` wrote, or one as `read_network` takes it. Raises FormatError or StorageError."""
+    data = _read(path)
+    if not is_derived(data):
+        return read_network(path)
+    try:
+        return loads_derived(data)
+    except FormatError as error:
+        raise FormatError(f"{path.name}: {error}") from error
+
+
+def _read(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            data = file.read(CHUNK_BYTES_MAX + 1)
+            return file.read(CHUNK_BYTES_MAX + 1)
     except OSError as error:
         raise StorageError(f"Cannot read {path}: {error.strerror}.") from error
+
+
+def read_network(path: Path) -> ImportedNetwork:
+    """An `.onnx` file, or a `.safetensors` one of a compact network. Raises FormatError or StorageError."""
+    data = _read(path)
     try:
         if data.startswith(_PICKLES):
             raise FormatError("this is a pickle, which can run anything: save it as safetensors or export it as ONNX.")
@@ -88,7 +106,7 @@ class ImportResult:
     """What was measured. name: of the enhancer in the title's table."""
 
     name: str
-    network: ImportedNetwork
+    network: OwnNetwork
     rungs: Sequence[MeasuredRung]
 
     def as_json(self) -> dict[str, object]:
@@ -120,7 +138,7 @@ class ImportResult:
 
 
 def attach_network(
-    prepared: PreparedTitle, network: ImportedNetwork, tier: Tier, every_frames: int, progress: ShareListener
+    prepared: PreparedTitle, network: OwnNetwork, tier: Tier, every_frames: int, progress: ShareListener
 ) -> ImportResult:
     """Measure `network` on every rung that it fits; offer it, beside what the title offers already, where it pays.
 
@@ -169,7 +187,7 @@ def attach_network(
     )
 
 
-def _offer(candidate: OfferCandidate, network: ImportedNetwork, quality: Quality) -> Offer:
+def _offer(candidate: OfferCandidate, network: OwnNetwork, quality: Quality) -> Offer:
     return Offer(
         rendition=candidate.rendition.id,
         architecture=candidate.architecture,
@@ -180,12 +198,12 @@ def _offer(candidate: OfferCandidate, network: ImportedNetwork, quality: Quality
     )
 
 
-def _chunk(network: ImportedNetwork) -> Chunk:
-    sha256 = digest(network.data)
-    return Chunk(file=f"{FOLDER}/own-{sha256[:12]}.onnx", size_bytes=len(network.data), sha256=sha256)
+def _chunk(network: OwnNetwork) -> Chunk:
+    sha256, suffix = digest(network.data), DERIVED_SUFFIX if isinstance(network, DerivedNetwork) else ".onnx"
+    return Chunk(file=f"{FOLDER}/own-{sha256[:12]}{suffix}", size_bytes=len(network.data), sha256=sha256)
 
 
-def _publish(prepared: PreparedTitle, entry: EnhancerEntry, network: ImportedNetwork, every_frames: int) -> None:
+def _publish(prepared: PreparedTitle, entry: EnhancerEntry, network: OwnNetwork, every_frames: int) -> None:
     meter = msgspec.structs.replace(prepared.title.meter, every_frames=every_frames)
     try:
         table = load(prepared.folder / ENHANCEMENTS_FILE, EnhancementTable)

@@ -21,6 +21,7 @@ from abr.files import cache_folder, write_atomically
 from abr.progress import ShareListener
 from abr.records import dumps_pretty, load
 from enhancers.networks import catalog
+from enhancers.networks.derived import DerivedNetwork
 from enhancers.networks.imported import ImportedNetwork
 from enhancers.profiling.decoding import describe_decoding, measure_decoding
 from enhancers.profiling.machine import busy_cores, cores, this_device, thread_counts
@@ -146,9 +147,9 @@ def _was_busier(kept: DeviceProfile) -> bool:
 
 
 def profile_networks(
-    path: Path, profile: DeviceProfile, networks: Sequence[ImportedNetwork], *, quick: bool
+    path: Path, profile: DeviceProfile, networks: Sequence[ImportedNetwork | DerivedNetwork], *, quick: bool
 ) -> DeviceProfile:
-    """`profile` with imported networks measured too, written to `path`. Raises FormatError, StorageError."""
+    """`profile` with imported or derived networks measured too, written to `path`. Raises FormatError, StorageError."""
     more = list(_measure_networks(profile, networks, quick=quick))
     names = {measurement.architecture for measurement in more}
     kept = tuple(each for each in profile.measurements if each.architecture not in names)
@@ -158,12 +159,18 @@ def profile_networks(
 
 
 def _measure_networks(
-    profile: DeviceProfile, networks: Sequence[ImportedNetwork], *, quick: bool
+    profile: DeviceProfile, networks: Sequence[ImportedNetwork | DerivedNetwork], *, quick: bool
 ) -> Iterator[Measurement]:
-    for backend in FOREIGN_BACKENDS[:1] if quick else FOREIGN_BACKENDS:
+    foreign = [each for each in networks if isinstance(each, ImportedNetwork)]
+    ours = [each for each in networks if isinstance(each, DerivedNetwork)]
+    ways: list[tuple[str, Sequence[ImportedNetwork | DerivedNetwork]]]
+    ways = [(backend, foreign) for backend in (FOREIGN_BACKENDS[:1] if quick else FOREIGN_BACKENDS)]
+    for backend, tried in [*ways, (DEFAULT_BACKEND, ours)]:
+        if not tried:
+            continue
         with MeasuringProcess(backend, profile.power or assumed_power(cores())) as worker:
             worker.base_memory_bytes()
-            for network in networks:
+            for network in tried:
                 for job in _network_jobs(network, backend, quick=quick):
                     answer = worker.measure(job)
                     if answer.failure:
@@ -171,7 +178,7 @@ def _measure_networks(
                     yield from answer.measurements
 
 
-def _network_jobs(network: ImportedNetwork, backend: str, *, quick: bool) -> Iterator[Job]:
+def _network_jobs(network: ImportedNetwork | DerivedNetwork, backend: str, *, quick: bool) -> Iterator[Job]:
     scale = network.architecture.scale
     for width_px, height_px in SIZES_PX[scale]:
         for threads in thread_counts():

@@ -13,10 +13,12 @@ from abr.core.device import Measurement, PowerModel
 from abr.core.enhancement import Tier
 from abr.errors import ToprungError
 from abr.records import Record, dumps, loads
+from enhancers.networks.derived import is_derived, loads_derived
 from enhancers.profiling import measuring
 from enhancers.profiling.energy import WatchedMeter, find_meter
 from enhancers.profiling.forking import Bounds, ForkingProcess, Work, serve
 from enhancers.profiling.measuring import shipped_weights
+from enhancers.runtime.backends import AnyNetwork
 from enhancers.runtime.onnx_check import loads_onnx
 
 _BOUNDS = Bounds(seconds=30.0)
@@ -24,7 +26,7 @@ _BOUNDS = Bounds(seconds=30.0)
 
 
 class Job(Record, frozen=True):
-    """What to measure. network: of an imported network, its ONNX file; tier: of one of ours; neither: frame plans.
+    """What to measure. network: the file of an imported or derived network; tier: of one of ours; neither: frame plans.
 
     runs, seconds: as of Effort.
     """
@@ -106,8 +108,12 @@ def _measure(job: Job, meter: WatchedMeter) -> list[Measurement]:
     effort, size_px = measuring.Effort(runs=job.runs, seconds=job.seconds), (job.width_px, job.height_px)
     if job.tier is None and not job.network:
         return measuring.measure_plan_actions(job.scale, size_px, job.threads, effort, meter)
-    weights = loads_onnx(job.network) if job.network else shipped_weights(job.scale, job.tier or Tier.LOW)
+    weights = _loaded(job.network) if job.network else shipped_weights(job.scale, job.tier or Tier.LOW)
     return [measuring.measure_enhancer(weights, size_px, job.backend, job.threads, effort, meter)]
+
+
+def _loaded(data: bytes) -> AnyNetwork:
+    return loads_derived(data).weights if is_derived(data) else loads_onnx(data)
 
 
 if __name__ == "__main__":

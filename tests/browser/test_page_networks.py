@@ -67,7 +67,7 @@ def luma(text: str, height_px: int) -> np.ndarray:
 
 def cases() -> list[tuple[str, list[bytes], float]]:
     """(rung, chunks, strength): the sample's trained network, and small ones of every scale that titles use."""
-    small = {"90p": ("plain-m3c8x4", (1, 3)), "120p": ("plain-m1c12x3", None), "180p": ("plain-m1c8x2d2", None)}
+    small = {"90p": ("plain-m3c12-8-4-8x4", (1, 3)), "120p": ("plain-m1c12x3", None), "180p": ("plain-m1c8x2d2", None)}
     made = [(rung, dumps_chunks(network(name, exits))) for rung, (name, exits) in small.items()]
     made.append(("180p", dumps_chunks(network("plain-m1c4x1.5d2"), storage="I8")))
     whole = [("90p", [TRAINED.read_bytes()], 1.0), *((rung, chunks, 1.0) for rung, chunks in made)]

@@ -35,6 +35,21 @@ def test_anything_else_is_refused(text: str) -> None:
         assert "plain-m4c32x4" in str(error)
 
 
+@given(st.lists(st.integers(1, 256), min_size=2, max_size=11), st.integers(1, 10))
+def test_layers_may_differ_and_exits_are_told_as_what_they_are(channels: list[int], depth: int) -> None:
+    architecture = parse("plain-m1c8x4").with_channels(channels)
+    assert parse(str(architecture)) == architecture
+    assert [layer.outputs for layer in architecture.layers] == [*channels, 16]
+    if depth < len(channels):
+        assert architecture.at_exit(depth) == parse("plain-m1c8x4").with_channels(channels[: depth + 1])
+
+
+@pytest.mark.parametrize("name", ["plain-m2c8-8-8x4", "plain-m2c8-16x4", "plain-m1c8-016x4", "plain-m1c8-300x4"])
+def test_one_network_has_one_name(name: str) -> None:
+    with pytest.raises(FormatError, match="plain-m2c24-16-8x4"):
+        parse(name)
+
+
 def test_macs_are_counted_at_the_resolution_where_they_run() -> None:
     # 9·(1·16 + 4·16·16 + 16·16) multiplications for each of the low-resolution pixels that make 16 shown ones.
     assert parse("plain-m4c16x4").macs_per_output_px == 9 * (16 + 4 * 256 + 256) / 16
