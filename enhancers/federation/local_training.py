@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 import torch
 
+from abr.errors import MediaError
 from abr.federation.version import LocalRecipe
 from enhancers.federation.tuned_network import Floats, TunedNetwork
 from enhancers.networks.plain_torch import PlainTrunk
-from enhancers.runtime.frames import Frame
+from enhancers.runtime.frames import Frame, frame_of
 from enhancers.training.degrade import make_rung_pairs
 from enhancers.training.patches import PatchSampler, TrainingPairs
 from enhancers.training.trainer import TrainingSettings, fit
@@ -23,6 +24,7 @@ from enhancers.training.trainer import TrainingSettings, fit
 PATCH_PX = 32
 """Of the working grid, along a side."""
 _AVERAGE_DECAY = 0.98
+_SMALLEST = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -39,7 +41,19 @@ def own_pairs(came: Sequence[Frame], scale: float, crf: float, keep: int) -> Tra
 
     crf: of the title's own ladder. Raises MediaError when they are too small to be shrunk.
     """
-    return make_rung_pairs(came, scale, crf, height_max_px=came[0].height_px, keep=keep)
+    whole = [_cropped(frame, scale) for frame in came]
+    return make_rung_pairs(whole, scale, crf, height_max_px=came[0].height_px, keep=keep)
+
+
+def _cropped(frame: Frame, scale: float) -> Frame:
+    """To a size that the scale divides evenly: what is to be learnt must not be resampled."""
+    even = int(2 * scale) if scale == int(scale) else int(4 * scale)
+    width, height = frame.width_px // even * even, frame.height_px // even * even
+    if min(width, height) < even * _SMALLEST:
+        raise MediaError(f"Pictures of {frame.width_px}x{frame.height_px} are too small to be shrunk once more.")
+    if (width, height) == (frame.width_px, frame.height_px):
+        return frame
+    return frame_of(frame.y[:height, :width], *(part[: height // 2, : width // 2] for part in (frame.u, frame.v)))
 
 
 def train_locally(
