@@ -51,7 +51,7 @@ def is_better(candidate: Scores, current: Scores, shipped: Scores) -> bool:
     It is ahead of the current version in VMAF-NEG, which a sharper picture alone does not raise, and has not bought
     that with luma PSNR.
     """
-    if not current or not [each.clip for each in candidate] == [each.clip for each in current]:
+    if not current or [each.clip for each in candidate] != [each.clip for each in current]:
         return False
     ahead = _mean_neg(candidate) - _mean_neg(current)
     lost_db = _mean_db(shipped) - _mean_db(candidate)

@@ -39,13 +39,14 @@ Pairs = Callable[[float], Sequence[TrainingPairs]]
 class JoinResult:
     """What became of it. rounds: whose sums have an update of ours. version: the newest that was seen.
 
-    train_s: of all training. sent_bytes, received_bytes: bodies alone. problem: why it ended early; else empty.
+    train_s, processor_s: of all training. sent_bytes, received_bytes: bodies alone. problem: why it ended early; else empty.
     """
 
     rounds: int = 0
     survivors: int = 0
     version: int = 0
     train_s: float = 0.0
+    processor_s: float = 0.0
     sent_bytes: int = 0
     received_bytes: int = 0
     problem: str = ""
@@ -121,6 +122,7 @@ class Tuner:
             threads=self.threads,
         )
         self.result.train_s += update.seconds
+        self.result.processor_s += update.processor_s
         return update
 
 

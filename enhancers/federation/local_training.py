@@ -7,6 +7,7 @@ Deep Internal Learning", CVPR 2018, section 3).
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -29,11 +30,15 @@ _SMALLEST = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LocalUpdate:
-    """What a player has learnt in one round. values: to be added to the network's. weight: of them, 0–1."""
+    """What a player has learnt in one round. values: to be added to the network's. weight: of them, 0–1.
+
+    seconds: by the clock; processor_s: of the processor's time.
+    """
 
     values: Floats
     weight: float
     seconds: float
+    processor_s: float
 
 
 def own_pairs(came: Sequence[Frame], scale: float, crf: float, keep: int) -> TrainingPairs:
@@ -73,6 +78,7 @@ def train_locally(
     trunk = PlainTrunk(architecture, (architecture.depth,), seed)
     trunk.absorb({name: torch.from_numpy(tensor) for name, tensor in network.tensors.items()})
     sampler = PatchSampler(pairs, patch_px=PATCH_PX * architecture.squeeze, seed=seed, flips=True)
+    began_s = time.process_time()
     trained = fit(trunk, sampler, settings_of(recipe, threads), report=report)
     tensors = {name: trained.tensors[name].numpy() for name in network.tensors}
     learnt = TunedNetwork(architecture=architecture, tensors=tensors)
@@ -81,6 +87,7 @@ def train_locally(
         values=learnt.values - network.values,
         weight=min(1.0, frames / recipe.frames_full),
         seconds=trained.seconds,
+        processor_s=time.process_time() - began_s,
     )
 
 
