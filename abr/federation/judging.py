@@ -11,10 +11,10 @@ from msgspec import Meta
 from abr.federation.version import WEIGHTS_BYTES_MAX, ClipScore, Digest
 from abr.records import Record
 
-GAIN_MIN_DB = 0.002
-"""Of luma PSNR, that a candidate must be ahead by: less is the noise of rounding."""
-NEG_LOSS_MAX = 0.05
-"""Of VMAF-NEG, that it may lose by it."""
+GAIN_MIN = 0.005
+"""Points of VMAF-NEG that a candidate must be ahead of the version by."""
+PSNR_LOSS_MAX_DB = 0.05
+"""Of luma PSNR, that it may lose against what the program ships: all versions together, however many they are."""
 
 
 class JudgeRequest(Record, frozen=True):
@@ -42,10 +42,25 @@ class Judged(Record, frozen=True):
     problem: Annotated[str, Meta(max_length=500)] = ""
 
 
-def is_better(candidate: Sequence[ClipScore], current: Sequence[ClipScore]) -> bool:
-    """Whether a candidate is to be kept: ahead in luma PSNR, on the mean of the clips, and no worse by VMAF-NEG."""
+Scores = Sequence[ClipScore]
+
+
+def is_better(candidate: Scores, current: Scores, shipped: Scores) -> bool:
+    """Whether a candidate is to be kept, by the means of the clips.
+
+    It is ahead of the current version in VMAF-NEG, which a sharper picture alone does not raise, and has not bought
+    that with luma PSNR.
+    """
     if not current or [each.clip for each in candidate] != [each.clip for each in current]:
         return False
-    ahead_db = fmean(each.psnr_y_db for each in candidate) - fmean(each.psnr_y_db for each in current)
-    ahead_neg = fmean(each.vmaf_neg for each in candidate) - fmean(each.vmaf_neg for each in current)
-    return ahead_db >= GAIN_MIN_DB and ahead_neg >= -NEG_LOSS_MAX
+    ahead = _mean_neg(candidate) - _mean_neg(current)
+    lost_db = _mean_db(shipped) - _mean_db(candidate)
+    return ahead >= GAIN_MIN and lost_db <= PSNR_LOSS_MAX_DB
+
+
+def _mean_neg(scores: Scores) -> float:
+    return fmean(each.vmaf_neg for each in scores)
+
+
+def _mean_db(scores: Scores) -> float:
+    return fmean(each.psnr_y_db for each in scores)

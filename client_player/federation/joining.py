@@ -14,21 +14,22 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from abr.errors import ToprungError
+from abr.errors import FormatError
 from abr.federation.update import UpdateCodec
 from abr.federation.version import ModelVersion
 from abr.secure_aggregation.masks import Words
 from client_player.federation.versions import CHANNEL, Offered, fetch_version
 from client_player.private.contribution import Contribution, NotOfferedError, Part, Vector
 from client_player.private.server import PrivateServer, RefusedAnswerError
-from client_player.transport.http import http_pool
+from client_player.transport.http import DownloadError, http_pool
 from enhancers.federation.local_training import LocalUpdate, train_locally
 from enhancers.training.patches import TrainingPairs
 
-_AGAIN_S = 5.0
+_AGAIN_S, _AGAIN_MAX_S = 5.0, 300.0
+"""After a failure so long until the next try, twice as long after each further one."""
 _IDLE_S = 60.0
-_FAILURES_MAX = 5
-"""After so many in a row it gives up."""
+_FAILURES_MAX = 9
+"""After so many in a row, some twenty minutes, it gives up."""
 
 Pairs = Callable[[float], Sequence[TrainingPairs]]
 """What came, as pairs for a network of this scale. Called in a thread."""
@@ -38,13 +39,14 @@ Pairs = Callable[[float], Sequence[TrainingPairs]]
 class JoinResult:
     """What became of it. rounds: whose sums have an update of ours. version: the newest that was seen.
 
-    train_s: of all training. sent_bytes, received_bytes: bodies alone. problem: why it ended early; else empty.
+    train_s, processor_s: of all training. sent_bytes, received_bytes: bodies alone. problem: why it ended early; else empty.
     """
 
     rounds: int = 0
     survivors: int = 0
     version: int = 0
     train_s: float = 0.0
+    processor_s: float = 0.0
     sent_bytes: int = 0
     received_bytes: int = 0
     problem: str = ""
@@ -64,7 +66,10 @@ class Tuner:
     _pairs: tuple[float, Sequence[TrainingPairs]] | None = None
 
     async def take_part(self, rounds: int) -> JoinResult:
-        """Until so many sums have an update of ours, or the server fails again and again."""
+        """Until so many sums have an update of ours, or the server fails again and again.
+
+        Raises MediaError and InputError for what came, where nothing can be learnt from it.
+        """
         failures = 0
         async with http_pool(idle_s=_IDLE_S) as pool:
             server = PrivateServer(pool, self.base_url, CHANNEL)
@@ -76,9 +81,9 @@ class Tuner:
                     failures, self.result.problem = failures + 1, str(error)
                 except RefusedAnswerError as error:  # too late for a stage, say: the next round is another chance
                     failures, self.result.problem = failures + 1, str(error)
-                except ToprungError as error:
+                except (DownloadError, FormatError) as error:
                     failures, self.result.problem = failures + 1, str(error)
-                    await asyncio.sleep(_AGAIN_S)
+                    await asyncio.sleep(min(_AGAIN_MAX_S, _AGAIN_S * 2 ** (failures - 1)))
             if self.result.rounds >= rounds:
                 self.result.problem = ""
                 self.newest = await fetch_version(server, self.newest)
@@ -117,6 +122,7 @@ class Tuner:
             threads=self.threads,
         )
         self.result.train_s += update.seconds
+        self.result.processor_s += update.processor_s
         return update
 
 

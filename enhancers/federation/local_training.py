@@ -7,15 +7,17 @@ Deep Internal Learning", CVPR 2018, section 3).
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 
+from abr.errors import MediaError
 from abr.federation.version import LocalRecipe
 from enhancers.federation.tuned_network import Floats, TunedNetwork
 from enhancers.networks.plain_torch import PlainTrunk
-from enhancers.runtime.frames import Frame
+from enhancers.runtime.frames import Frame, frame_of
 from enhancers.training.degrade import make_rung_pairs
 from enhancers.training.patches import PatchSampler, TrainingPairs
 from enhancers.training.trainer import TrainingSettings, fit
@@ -23,15 +25,20 @@ from enhancers.training.trainer import TrainingSettings, fit
 PATCH_PX = 32
 """Of the working grid, along a side."""
 _AVERAGE_DECAY = 0.98
+_SMALLEST = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LocalUpdate:
-    """What a player has learnt in one round. values: to be added to the network's. weight: of them, 0–1."""
+    """What a player has learnt in one round. values: to be added to the network's. weight: of them, 0–1.
+
+    seconds: by the clock; processor_s: of the processor's time.
+    """
 
     values: Floats
     weight: float
     seconds: float
+    processor_s: float
 
 
 def own_pairs(came: Sequence[Frame], scale: float, crf: float, keep: int) -> TrainingPairs:
@@ -39,7 +46,19 @@ def own_pairs(came: Sequence[Frame], scale: float, crf: float, keep: int) -> Tra
 
     crf: of the title's own ladder. Raises MediaError when they are too small to be shrunk.
     """
-    return make_rung_pairs(came, scale, crf, height_max_px=came[0].height_px, keep=keep)
+    whole = [_cropped(frame, scale) for frame in came]
+    return make_rung_pairs(whole, scale, crf, height_max_px=came[0].height_px, keep=keep)
+
+
+def _cropped(frame: Frame, scale: float) -> Frame:
+    """To a size that the scale divides evenly: what is to be learnt must not be resampled."""
+    even = int(2 * scale) if scale == int(scale) else int(4 * scale)
+    width, height = frame.width_px // even * even, frame.height_px // even * even
+    if min(width, height) < even * _SMALLEST:
+        raise MediaError(f"Pictures of {frame.width_px}x{frame.height_px} are too small to be shrunk once more.")
+    if (width, height) == (frame.width_px, frame.height_px):
+        return frame
+    return frame_of(frame.y[:height, :width], *(part[: height // 2, : width // 2] for part in (frame.u, frame.v)))
 
 
 def train_locally(
@@ -59,6 +78,7 @@ def train_locally(
     trunk = PlainTrunk(architecture, (architecture.depth,), seed)
     trunk.absorb({name: torch.from_numpy(tensor) for name, tensor in network.tensors.items()})
     sampler = PatchSampler(pairs, patch_px=PATCH_PX * architecture.squeeze, seed=seed, flips=True)
+    began_s = time.process_time()
     trained = fit(trunk, sampler, settings_of(recipe, threads), report=report)
     tensors = {name: trained.tensors[name].numpy() for name in network.tensors}
     learnt = TunedNetwork(architecture=architecture, tensors=tensors)
@@ -67,6 +87,7 @@ def train_locally(
         values=learnt.values - network.values,
         weight=min(1.0, frames / recipe.frames_full),
         seconds=trained.seconds,
+        processor_s=time.process_time() - began_s,
     )
 
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 from enhancers.networks.chroma import ChromaArchitecture
 from enhancers.networks.plain import KERNEL_PX, Layer, PlainArchitecture
 
-_EXPANSION = 2
+EXPANSION = 2
 
 
 class CollapsibleConv(nn.Module):
@@ -25,7 +25,7 @@ class CollapsibleConv(nn.Module):
 
     def __init__(self, layer: Layer, generator: torch.Generator, *, gain: float = 1.0) -> None:
         super().__init__()
-        inner = _EXPANSION * max(layer.inputs, layer.outputs)
+        inner = EXPANSION * max(layer.inputs, layer.outputs)
         fan_in = KERNEL_PX**2 * layer.inputs
 
         def normal(deviation: float, *shape: int) -> nn.Parameter:

@@ -50,6 +50,7 @@ class Tuning:
         self._bodies: dict[str, bytes] = {}
         self._version: ModelVersion | None = None
         self._rounds: PrivateRounds | None = None
+        self._shipped: tuple[ClipScore, ...] = ()
 
     async def start(self, clock: Callable[[], float]) -> None:
         """Judge the version that was kept last, or what the program ships, and open the first round.
@@ -58,7 +59,10 @@ class Tuning:
         """
         await asyncio.to_thread(clear_made, self._judge.made)
         kept = await asyncio.to_thread(self._store.newest)
-        judged = await self._judge.ask(JudgeRequest(current=str(self._store.path(kept[0])) if kept else ""))
+        judged = shipped = await self._judge.ask(JudgeRequest())
+        if kept is not None:
+            judged = await self._judge.ask(JudgeRequest(current=str(self._store.path(kept[0]))))
+        self._shipped = shipped.scores
         body = await self._read(judged)
         if kept is None:
             first = self._described(judged, number=0, survivors=0)
@@ -115,7 +119,7 @@ class Tuning:
         update = self._judge.made / UPDATE_FILE
         await asyncio.to_thread(write_file, update, mean.values.astype("<f8").tobytes())
         judged = await self._judge.ask(JudgeRequest(current=str(self._store.path(self.version)), update=str(update)))
-        if not is_better(judged.scores, self.version.scores):
+        if not is_better(judged.scores, self.version.scores, self._shipped):
             self._tell("worse", f"{_shown(judged.scores)}, before {_shown(self.version.scores)}")
             return
         body = await self._read(judged)

@@ -18,14 +18,14 @@ Client = TestClient[web.Request, web.Application]
 class Player:
     """One member, which has joined when `join` returns."""
 
-    def __init__(self, client: Client, vector: Words) -> None:
-        self._client, self.vector = client, vector
+    def __init__(self, client: Client, vector: Words, channel: str = "private") -> None:
+        self._client, self.vector, self._channel = client, vector, channel
         self.round = self.token = ""
         self.member: Member | None = None
         self.sent: dict[str, bytes] = {}
 
     async def join(self) -> None:
-        view = await (await self._client.get("/private/round")).json()
+        view = await (await self._client.get(f"/{self._channel}/round")).json()
         self.round, self.member = view["id"], Member(view["id"])
         answer = await self.post("members", dumps(self.member.keys()), JSON)
         assert answer.status == 201, await answer.text()
@@ -34,7 +34,7 @@ class Player:
     async def question(self, wait_s: int = 0) -> bytes:
         """The message that waits for it; empty when there is none."""
         told = {"Authorization": f"Bearer {self.token}", "Prefer": f"wait={wait_s}"}
-        answer = await self._client.get(f"/private/rounds/{self.round}/message", headers=told)
+        answer = await self._client.get(f"/{self._channel}/rounds/{self.round}/message", headers=told)
         assert answer.status in (200, 204), await answer.text()
         return await answer.read()
 
@@ -60,7 +60,7 @@ class Player:
 
     async def post(self, name: str, body: bytes, kind: dict[str, str], token: str = "") -> ClientResponse:
         told = kind | {"Authorization": f"Bearer {token or self.token}"}
-        return await self._client.post(f"/private/rounds/{self.round}/{name}", data=body, headers=told)
+        return await self._client.post(f"/{self._channel}/rounds/{self.round}/{name}", data=body, headers=told)
 
     async def ending(self) -> dict[str, object]:
         """How the round ended, waited for."""

@@ -1,0 +1,193 @@
+"""What training takes of a device: seen in processes of their own, or reckoned from how fast it runs networks.
+
+`python -m enhancers.federation.ability` is such a process.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated
+
+import numpy as np
+from msgspec import Meta
+
+from abr.core.device import DeviceProfile, EnergySource, PowerModel
+from abr.core.energy import assumed_power
+from abr.core.enhancement import Tier
+from abr.errors import InputError, ToprungError
+from abr.federation.costs import TrainingAbility, TrainingLoad
+from abr.federation.version import LocalRecipe
+from abr.records import Record, dumps, loads
+from enhancers.networks import catalog
+from enhancers.profiling.energy import WatchedMeter, find_meter
+from enhancers.profiling.forking import Bounds, ForkingProcess, Work, serve
+from enhancers.profiling.least_squares import solve_relative
+from enhancers.profiling.machine import cores
+from enhancers.profiling.measuring import metered, peak_memory_bytes
+
+SCALE, SIZE_PX, FRAMES = 2.0, (640, 360), 16
+DETAIL = 0.03
+PROBES = ((Tier.LOW, 2, 4), (Tier.LOW, 2, 24), (Tier.LOW, 16, 12), (Tier.HIGH, 4, 12), (Tier.HIGH, 24, 8))
+"""Tier, batch and steps: four unknowns of time want four of them at least."""
+REFERENCE = TrainingAbility(
+    base_bytes=300e6, kept_times=1.0, begin_s=0.9, step_s=0.01, output_s=1e-8, mac_s=2e-11, watts=4.0, source=EnergySource.MODEL
+)
+"""Of machine B in BENCHMARKS."""
+REFERENCE_P50_MS = 5.0
+"""Of a frame of 640x360 by tier low at ×2 on that machine, in one thread."""
+_BOUNDS = Bounds(seconds=600.0)
+
+
+class Job(Record, frozen=True):
+    """Training to be done, of pictures made of noise: what it takes does not hang on them."""
+
+    tier: Tier
+    batch: int
+    steps: int
+
+
+class Taken(Record, frozen=True):
+    """What that took. joules: above the idle device. failure: why nothing did."""
+
+    processor_s: float = 0.0
+    peak_bytes: int = 0
+    joules: float = 0.0
+    source: EnergySource | None = None
+    failure: Annotated[str, Meta(max_length=512)] = ""
+
+
+class _Setup(Record, frozen=True):
+    power: PowerModel
+
+
+class TrainingProcess:
+    """Trains in children of its own. Use it in a `with` block, which ends it."""
+
+    def __init__(self, power: PowerModel) -> None:
+        self._process = ForkingProcess(__name__, dumps(_Setup(power=power)))
+
+    def __enter__(self) -> TrainingProcess:
+        self._process.__enter__()
+        return self
+
+    def __exit__(self, *of: object) -> None:
+        self._process.__exit__(None, None, None)
+
+    def take(self, job: Job | None) -> Taken:
+        """What a job takes; without one, what a child takes that trains nothing. Raises InputError."""
+        line = self._process.ask(dumps(job))
+        taken = loads(line, Taken, what="answer") if line else Taken(failure="its process ended")
+        if taken.failure:
+            raise InputError(f"Training cannot be measured on this machine: {taken.failure}.")
+        return taken
+
+
+def measure_ability(power: PowerModel | None = None) -> TrainingAbility:
+    """Of this machine, in half a minute. Raises InputError."""
+    watts = power or assumed_power(cores())
+    with TrainingProcess(watts) as process:
+        taken = [process.take(Job(tier=tier, batch=batch, steps=steps)) for tier, batch, steps in PROBES]
+    return fit_ability([probe_load(*probe) for probe in PROBES], taken)
+
+
+def probe_load(tier: Tier, batch: int, steps: int) -> TrainingLoad:
+    """Of a job, by the formulas."""
+    from enhancers.federation.loads import load_of
+
+    return load_of(SCALE, tier, batch=batch, steps=steps, frames=FRAMES, size_px=(SIZE_PX[0], SIZE_PX[1]))
+
+
+def fit_ability(loads_: list[TrainingLoad], taken: list[Taken]) -> TrainingAbility:
+    """The formulas' constants, by least squares of relative errors."""
+    table = np.array(
+        [[1.0, load.steps, load.steps * load.batch * load.outputs, load.steps * load.step_macs] for load in loads_]
+    )
+    seconds = np.array([each.processor_s for each in taken])
+    begin_s, step_s, output_s, mac_s = solve_relative(table, seconds).tolist()
+    peaks = np.array(
+        [each.peak_bytes - load.data_bytes - load.state_bytes for load, each in zip(loads_, taken, strict=True)],
+        dtype=np.float64,
+    )
+    base_bytes, kept_times = solve_relative(np.array([[1.0, load.kept_bytes] for load in loads_]), peaks).tolist()
+    total_s = sum(each.processor_s for each in taken)
+    return TrainingAbility(
+        base_bytes=base_bytes,
+        kept_times=kept_times,
+        begin_s=begin_s,
+        step_s=step_s,
+        output_s=output_s,
+        mac_s=mac_s,
+        watts=sum(each.joules for each in taken) / total_s,
+        source=taken[0].source or EnergySource.MODEL,
+    )
+
+
+def reckon_ability(profile: DeviceProfile) -> TrainingAbility:
+    """Of a device that was only seen to run networks: slower for training as it is for that.
+
+    Raises InputError for a profile that does not tell how long tier low takes.
+    """
+    known = profile.best(str(catalog.architecture(SCALE, Tier.LOW)), *SIZE_PX)
+    if known is None:
+        raise InputError("The profile does not tell how fast tier low is at ×2; measure the device: toprung profile.")
+    power = profile.power or assumed_power(max(1, profile.device.cores))
+    watts = (power.full_w - power.idle_w) / max(1, profile.device.cores)
+    slowed = REFERENCE.slowed(known.p50_ms * known.threads / REFERENCE_P50_MS)
+    return TrainingAbility(
+        base_bytes=slowed.base_bytes,
+        kept_times=slowed.kept_times,
+        begin_s=slowed.begin_s,
+        step_s=slowed.step_s,
+        output_s=slowed.output_s,
+        mac_s=slowed.mac_s,
+        watts=watts,
+        source=EnergySource.MODEL,
+    )
+
+
+def prepare(setup_line: bytes) -> Work:
+    """Before forking: load what training takes, so that each child begins with it."""
+    setup = loads(setup_line, _Setup, what="setup")
+    import torch
+
+    import enhancers.federation.local_training
+
+    assert enhancers.federation.local_training
+    torch.set_num_threads(1)
+    return partial(_answer, find_meter(setup.power))
+
+
+def _answer(meter: WatchedMeter, line: bytes) -> bytes:
+    job = loads(line, Job | None, what="job")  # type: ignore[arg-type]
+    try:
+        return dumps(_train(job, meter) if job else Taken(peak_bytes=peak_memory_bytes()))
+    except (ToprungError, RuntimeError, ValueError, MemoryError) as error:
+        return _failed(str(error) or type(error).__name__)
+
+
+def _failed(reason: str) -> bytes:
+    return dumps(Taken(failure=reason[:512]))
+
+
+def _train(job: Job, meter: WatchedMeter) -> Taken:
+    from enhancers.federation.local_training import train_locally
+    from enhancers.federation.tuned_network import generic_network
+    from enhancers.training.patches import TrainingPairs
+
+    width, height = SIZE_PX
+    random = np.random.default_rng(1)
+    target = random.integers(40, 200, (FRAMES, height, width), dtype=np.uint8)
+    low = target[:, :: int(SCALE), :: int(SCALE)].copy()
+    pairs = TrainingPairs(low=low, plain=target.copy(), target=target, box=(0, 0, width, height))
+    recipe = LocalRecipe(steps=job.steps, batch=job.batch, rate=1e-4, detail_weight=DETAIL, frames_full=FRAMES)
+    took: list[float] = []
+
+    def work() -> None:
+        took.append(train_locally(generic_network(SCALE, job.tier), [pairs], recipe, seed=1).processor_s)
+
+    joules, source = metered(work, meter)
+    return Taken(processor_s=took[0], peak_bytes=peak_memory_bytes(), joules=joules, source=source)
+
+
+if __name__ == "__main__":
+    serve(prepare, _BOUNDS, _failed)
