@@ -19,6 +19,7 @@ from enhancers.deriving.budget import Budget
 from enhancers.deriving.costs import CostModel
 from enhancers.networks.plain import PlainArchitecture
 from enhancers.networks.plain_torch import PlainTrunk
+from enhancers.training.optimizer import AdamW
 from enhancers.training.patches import PatchBatch
 from enhancers.training.trainer import LumaRun, TrainingSettings
 
@@ -75,12 +76,7 @@ class GateRun(LumaRun):
         super().__init__(trunk, recipe, device)
         self._gated, self._costs, self._budget = trunk, costs, budget
         self._importance = [torch.zeros_like(gate) for gate in trunk.gates]
-        gates = {id(gate) for gate in trunk.gates}
-        groups = [
-            {"params": [each for each in self.parameters if id(each) not in gates], "rate_times": 1.0},
-            {"params": list(trunk.gates), "rate_times": GATE_RATE},
-        ]
-        self.optimizer = torch.optim.AdamW(groups, lr=recipe.rate, betas=(0.9, 0.99), weight_decay=0.0)
+        self.optimizer = AdamW(self.parameters, recipe.rate, fast=list(trunk.gates), fast_times=GATE_RATE)
 
     def step(self, batch: PatchBatch) -> Tensor:
         """See TrainingRun."""

@@ -37,7 +37,9 @@ def synflow(network: PlainArchitecture, batch: PatchBatch, seed: int) -> float:
         x = functional.conv2d(x, weights[f"{layer.name}.weight"], padding=1)
     kernels = [weights[f"{layer.name}.weight"] for layer in network.layers]
     gradients = torch.autograd.grad(x.sum(), kernels)
-    return float(torch.stack([(g * k).abs().sum() for g, k in zip(gradients, kernels, strict=True)]).sum().log().detach())
+    return float(
+        torch.stack([(g * k).abs().sum() for g, k in zip(gradients, kernels, strict=True)]).sum().log().detach()
+    )
 
 
 def nwot(network: PlainArchitecture, batch: PatchBatch, seed: int) -> float:

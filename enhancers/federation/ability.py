@@ -30,7 +30,14 @@ DETAIL = 0.03
 PROBES = ((Tier.LOW, 2, 4), (Tier.LOW, 2, 24), (Tier.LOW, 16, 12), (Tier.HIGH, 4, 12), (Tier.HIGH, 24, 8))
 """Tier, batch and steps: four unknowns of time want four of them at least."""
 REFERENCE = TrainingAbility(
-    base_bytes=300e6, kept_times=1.0, begin_s=0.9, step_s=0.01, output_s=1e-8, mac_s=2e-11, watts=4.0, source=EnergySource.MODEL
+    base_bytes=300e6,
+    kept_times=1.0,
+    begin_s=0.9,
+    step_s=0.01,
+    output_s=1e-8,
+    mac_s=2e-11,
+    watts=4.0,
+    source=EnergySource.MODEL,
 )
 """Of machine B in BENCHMARKS."""
 REFERENCE_P50_MS = 5.0

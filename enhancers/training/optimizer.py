@@ -6,7 +6,7 @@ for each process that trains.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor
@@ -19,13 +19,20 @@ _EPSILON = 1e-8
 class AdamW:
     """AdamW without weight decay (Loshchilov and Hutter 2019, algorithm 2), fused.
 
-    rate: the learning rate of the next step. state: `step`, `exp_avg` and `exp_avg_sq` of each parameter that has had
-    a gradient.
+    rate: the learning rate of the next step. fast: those of the parameters that learn `fast_times` as fast. state:
+    `step`, `exp_avg` and `exp_avg_sq` of each parameter that has had a gradient.
     """
 
-    def __init__(self, parameters: Sequence[Tensor], rate: float) -> None:
+    def __init__(
+        self, parameters: Sequence[Tensor], rate: float, *, fast: Collection[Tensor] = (), fast_times: float = 1.0
+    ) -> None:
+        quick = {id(parameter) for parameter in fast}
         self.parameters = list(parameters)
         self.rate = rate
+        self._groups = (
+            ([each for each in self.parameters if id(each) not in quick], 1.0),
+            ([each for each in self.parameters if id(each) in quick], fast_times),
+        )
         self.state: dict[Tensor, dict[str, Tensor]] = {}
 
     def zero_grad(self) -> None:
@@ -36,7 +43,12 @@ class AdamW:
     @torch.no_grad()
     def step(self) -> None:
         """Go one step along the gradients. Parameters without one stay."""
-        moved = [parameter for parameter in self.parameters if parameter.grad is not None]
+        for parameters, times in self._groups:
+            self._move([each for each in parameters if each.grad is not None], self.rate * times)
+
+    def _move(self, moved: list[Tensor], rate: float) -> None:
+        if not moved:
+            return
         states = [self.state.get(parameter) or self._begin(parameter) for parameter in moved]
         adamw(
             moved,
@@ -49,7 +61,7 @@ class AdamW:
             amsgrad=False,
             beta1=_BETAS[0],
             beta2=_BETAS[1],
-            lr=self.rate,
+            lr=rate,
             weight_decay=0.0,
             eps=_EPSILON,
             maximize=False,

@@ -19,7 +19,6 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -37,14 +36,14 @@ from abr.core.enhancement import Tier
 from abr.federation.judging import is_better
 from abr.federation.update import UpdateCodec
 from abr.federation.version import ClipScore, LocalRecipe
+from abr.quality.vmaf import picture_box
 from enhancers.federation.held_out import HeldOut, psnr_db, read_held_out, score_clips
 from enhancers.federation.local_training import own_pairs, train_locally
 from enhancers.federation.tuned_network import TunedNetwork, count_values, generic_network
 from enhancers.runtime.encode import compress
 from enhancers.runtime.enhancer import PlainScaler
-from enhancers.runtime.frames import Frame, decode_file, decode_segment
+from enhancers.runtime.frames import decode_file, decode_segment
 from enhancers.training.patches import PairCollector, TrainingPairs
-from abr.quality.vmaf import picture_box
 
 SCALE, TIER = 2.0, Tier.LOW
 PLAYERS = {
