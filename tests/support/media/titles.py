@@ -26,8 +26,10 @@ from server.media.library import Library
 CLIP = Path(__file__).parents[2] / "data" / "bbb_720p25_5s.mp4"
 SMALL_CLIP = CLIP.with_name("bbb_360p25_5s.mp4")
 """Encoded, lifted and measured in a quarter of the time."""
+SHORT_CLIP = CLIP.with_name("bbb_360p25_2s.mp4")
+"""Two seconds of that."""
 TINY_CLIP = CLIP.with_name("bbb_256p25_2s.mp4")
-"""In a fifth of that: two seconds at 456x256."""
+"""The same two seconds at 456x256."""
 MINUTE = Path(__file__).parents[3] / "client_player" / "sample" / "bbb_60s.mp4"
 TITLE_ID = "bbb"
 RECIPE = EncodeSettings(heights_px=(180, 240, 360, 720), preset="veryfast", crf=27, vmaf_every=12)
@@ -77,8 +79,15 @@ def _kept_library(name: str, clip: Path, recipe: EncodeSettings) -> Library:
 
 
 @cache
+def short_library() -> Library:
+    """The short clip as the title `bbb` of 180p and 360p in two segments, with sound. Kept as the others."""
+    recipe = msgspec.structs.replace(RECIPE, heights_px=(180, 360), segment_s=1, vmaf_every=25)
+    return _kept_library("short", SHORT_CLIP, recipe)
+
+
+@cache
 def tiny_library() -> Library:
-    """The tiny clip as the title `bbb` of 64p, 86p, 128p and 256p in two segments, with sound. Kept as the others are."""
+    """The tiny clip as the title `bbb` of 64p, 86p, 128p and 256p in two segments, with sound. Kept as the others."""
     recipe = msgspec.structs.replace(RECIPE, heights_px=(64, 86, 128, 256), segment_s=1)
     return _kept_library("tiny", TINY_CLIP, recipe)
 
