@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import fcntl
 import hashlib
 import os
@@ -11,7 +10,6 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-import av
 import msgspec
 
 from abr.core.title import TITLE_FILE, Title
@@ -115,31 +113,9 @@ def write_in_codec(codec: VideoCodec, root: Path) -> Library:
 
 
 @cache
-def small_clip() -> Path:
-    """The clip at 640x360, without sound: lifted and measured in a quarter of the time."""
-    path = Path(tempfile.gettempdir()) / f"toprung-test-clip-{os.getuid()}-{os.getpid()}.mp4"
-    with av.open(str(CLIP)) as source, av.open(str(path), "w") as target:
-        (stream,) = source.streams.video
-        small = target.add_stream("libx264", rate=stream.average_rate, options={"crf": "10", "preset": "veryfast"})
-        small.width, small.height = 640, 360
-        for frame in source.decode(stream):
-            target.mux(small.encode(frame.reformat(640, 360, interpolation="AREA")))
-        target.mux(small.encode())
-    atexit.register(path.unlink, missing_ok=True)
-    return path
-
-
-@cache
 def small_library() -> Library:
     """The small clip as the title `bbb` of 180p and 360p, with sound. Kept as `prepared_library` is."""
     return _kept_library("small", SMALL_CLIP, msgspec.structs.replace(RECIPE, heights_px=(180, 360), vmaf_every=44))
-
-
-def prepare_small_title(root: Path) -> None:
-    """The small clip as the title `bbb` of 180p and 360p, below `root`."""
-    prepare_title(
-        small_clip(), Library(root), msgspec.structs.replace(RECIPE, heights_px=(180, 360)), title_id=TITLE_ID
-    )
 
 
 def prepared_title(clip: Path = CLIP) -> tuple[Title, Path]:
