@@ -170,7 +170,7 @@ async def test_a_person_chooses_and_the_votes_are_counted(pairs: Path, tmp_path:
     told = json.loads(result.output)
     assert told["raters"] == 1
     assert sum(row["votes"] for row in told["preferred"] if row["rendition"]) == 4
-    assert load(tmp_path / "votes.json", Ballot).picture_px == (640, 360), "a pixel for a pixel"
+    assert load(tmp_path / "votes.json", Ballot).picture_px == (456, 256), "a pixel for a pixel"
 
 
 def test_the_last_vote_of_a_person_counts(pairs: Path) -> None:
@@ -179,9 +179,9 @@ def test_the_last_vote_of_a_person_counts(pairs: Path) -> None:
     lifted, plain = Vote(better=first.lifted, worse=first.plain), Vote(better=first.plain, worse=first.lifted)
     result = sum_up(key, [ballot(key, "one", plain, lifted), ballot(key, "two", plain), ballot(key, "two", lifted)])
     (everywhere, rung) = result.preferred
-    assert (everywhere.wins, everywhere.votes, rung.rendition) == (2, 2, "90p")
+    assert (everywhere.wins, everywhere.votes, rung.rendition) == (2, 2, "64p")
     assert result.scores["64p generic-low"].value > 0 > result.scores["64p none"].value
-    assert "90p          lifted over plain same rung: 100% of 2 votes" in result.as_text()
+    assert "64p          lifted over plain same rung: 100% of 2 votes" in result.as_text()
 
 
 def ballot(key: RatingKey, rater: str, *votes: Vote) -> Ballot:
