@@ -12,8 +12,8 @@ import click
 import pytest
 import yaml
 from doc_blocks import DATA, PAGES, PROSE, ROOT, SHELLS, Block, blocks_of, invocations, runner
-from film import film_library, measured_device
-from titles import SMALL_CLIP
+from film import measured_device, short_film_library
+from titles import SHORT_CLIP
 
 from abr.cli import root
 
@@ -31,14 +31,14 @@ def _name(page: Path) -> str:
 
 @pytest.fixture(scope="session")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return film_library(tmp_path_factory.mktemp("film"), SMALL_CLIP)
+    return short_film_library(tmp_path_factory.mktemp("film"))
 
 
 @pytest.fixture
 def folder(tmp_path: Path, library: Path) -> Path:
     """What the pages take for granted: a source, a library with that title, two traces, a device that was measured."""
     shutil.copytree(library, tmp_path / "titles")
-    shutil.copy(SMALL_CLIP, tmp_path / "film.mp4")
+    shutil.copy(SHORT_CLIP, tmp_path / "film.mp4")
     for name in ("client_player", "docker", "tests"):
         (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / "traces").mkdir()

@@ -13,7 +13,7 @@ from installation import ROOT, Installation
 from lifted import generic_library
 from msgspec.structs import replace
 from serve_process import ask
-from titles import CLIP
+from titles import SHORT_CLIP
 
 from abr.core.device import DeviceProfile
 from abr.records import dumps, load
@@ -47,7 +47,7 @@ def test_base_holds_neither_torch_nor_openvino_and_player_no_torch(base: Install
 
 def test_base_prepares_serves_plays_and_compares(base: Installation, trace: Path, tmp_path: Path) -> None:
     library, seen = tmp_path / "library", tmp_path / "seen"
-    assert _done(base, "prepare", CLIP, "--library", library, "--id", "bbb", *BRIEF)
+    assert _done(base, "prepare", SHORT_CLIP, "--library", library, "--id", "bbb", *BRIEF)
     with (
         base.running("serve", "--library", library, "--port", 0, "--log-level", "error") as url,
         base.running("emulate", "--trace", trace, "--upstream", url.rstrip("/"), "--listen", 0) as slow_url,
@@ -55,7 +55,9 @@ def test_base_prepares_serves_plays_and_compares(base: Installation, trace: Path
         assert ask(f"{url}titles/bbb/manifest.mpd")[0] == 200
         session = json.loads(ask(f"{slow_url.rstrip('/')}/sessions", b'{"title": "bbb"}')[1])["id"]
         assert ask(f"{url}sessions/{session}/video/1.m4s")[2]["Toprung-Enhancer"] == "none"
-        played = base.run("play", url, "--title", "bbb", "--speed", "max", "--source", CLIP, "--out", seen, "--json")
+        played = base.run(
+            "play", url, "--title", "bbb", "--speed", "max", "--source", SHORT_CLIP, "--out", seen, "--json"
+        )
     assert played.returncode == 0, played.stderr
     assert "Playing without enhancement" in played.stderr and "pip install 'toprung[player]'" in played.stderr
     summary = json.loads(played.stdout)
@@ -88,19 +90,19 @@ def test_the_doctor_finds_the_base_install_sound_and_tells_what_each_extra_is_fo
     [
         ("train", ("train", "bbb", "--library", ".")),
         ("player", ("profile",)),
-        ("onnx", ("profile", "--model", CLIP)),
+        ("onnx", ("profile", "--model", SHORT_CLIP)),
         ("player", ("plan-ladder", "bbb", "--library", ".")),
         ("onnx,train", ("export", "generic", "--onnx", "out.onnx")),
-        ("onnx", ("import-model", CLIP, "bbb", "--library", ".")),
+        ("onnx", ("import-model", SHORT_CLIP, "bbb", "--library", ".")),
         ("train", ("demo",)),
-        ("train", ("bench", "enhance", CLIP)),
-        ("train", ("bench", "runtime", CLIP)),
-        ("train", ("bench", "reuse", CLIP)),
+        ("train", ("bench", "enhance", SHORT_CLIP)),
+        ("train", ("bench", "runtime", SHORT_CLIP)),
+        ("train", ("bench", "reuse", SHORT_CLIP)),
         ("player", ("bench", "deadline", "--title", ".")),
         ("publish", ("publish", "film", "--library", ".", "--to", "s3://films/titles")),
-        ("ray", ("prepare", CLIP, "--library", "library", "--ray", "local")),
+        ("ray", ("prepare", SHORT_CLIP, "--library", "library", "--ray", "local")),
     ],
-    ids=lambda value: value if isinstance(value, str) else " ".join(map(str, value[:2])).replace(str(CLIP), ""),
+    ids=lambda value: value if isinstance(value, str) else " ".join(map(str, value[:2])).replace(str(SHORT_CLIP), ""),
 )
 def test_a_command_says_in_a_sentence_which_extra_it_lacks(
     base: Installation, extra: str, arguments: tuple[object, ...], tmp_path: Path

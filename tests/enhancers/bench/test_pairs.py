@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from browser import chromium
 from click.testing import CliRunner, Result
-from titles import SMALL_CLIP, TITLE_ID, prepared_title
+from titles import TINY_CLIP, TITLE_ID, copy_tiny_title, tiny_library
 
 from abr.cli import root
 from abr.core.enhancement import ENHANCEMENTS_FILE, EnhancementTable, EnhancerEntry, Family, Offer, Tier
@@ -32,11 +32,10 @@ from enhancers.runtime.loader import open_enhancer
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A library whose title offers the generic network for 90p and for 120p."""
-    title, source = prepared_title(SMALL_CLIP)
-    folder = tmp_path_factory.mktemp("library")
-    shutil.copytree(source, folder / title.id)
-    offers = (offer(title, "90p", 4.0), offer(title, "120p", 3.0))
+    """A library whose title offers the generic network for 64p and for 86p."""
+    title, folder = tiny_library().title(TITLE_ID), tmp_path_factory.mktemp("library")
+    copy_tiny_title(folder)
+    offers = (offer(title, "64p", 4.0), offer(title, "86p", 3.0))
     entry = EnhancerEntry(name="generic-low", family=Family.GENERIC, tier=Tier.LOW, offers=offers)
     table = EnhancementTable(title=title.id, meter=title.meter, enhancers=(entry,))
     (folder / title.id / ENHANCEMENTS_FILE).write_bytes(dumps(table))
@@ -71,10 +70,10 @@ def test_each_lifted_rung_meets_its_own_bytes_and_the_next_rung(pairs: Path) -> 
     key = load(pairs / KEY_FILE, RatingKey)
     clips = {clip.file: clip.condition for clip in key.clips}
     assert [(clips[each.lifted], clips[each.plain], each.against) for each in key.comparisons] == [
-        ("90p generic-low", "90p none", "same rung"),
-        ("90p generic-low", "120p none", "next rung"),
-        ("120p generic-low", "120p none", "same rung"),
-        ("120p generic-low", "180p none", "next rung"),
+        ("64p generic-low", "64p none", "same rung"),
+        ("64p generic-low", "86p none", "next rung"),
+        ("86p generic-low", "86p none", "same rung"),
+        ("86p generic-low", "128p none", "next rung"),
     ]
 
 
@@ -99,7 +98,7 @@ def test_clips_show_what_the_player_shows(library: Path, pairs: Path) -> None:
 
 
 def test_at_equal_bits_the_next_size_has_no_more_bytes_than_the_lifted_rung(library: Path, tmp_path: Path) -> None:
-    prepared = open_title(library, TITLE_ID, SMALL_CLIP)
+    prepared = open_title(library, TITLE_ID, TINY_CLIP)
     table = load(prepared.folder / ENHANCEMENTS_FILE, EnhancementTable)
     lowest = prepared.title.renditions[0]
     only = msgspec.structs.replace(table.enhancers[0], offers=table.enhancers[0].offers[:1])
@@ -108,7 +107,7 @@ def test_at_equal_bits_the_next_size_has_no_more_bytes_than_the_lifted_rung(libr
     against = {each.against: each for each in key.comparisons}
     clips = {clip.file: clip for clip in key.clips}
     squeezed = clips[against["equal bits"].plain]
-    assert (squeezed.condition, squeezed.rate_bps) == ("120p none as 90p", lowest.average_bps)
+    assert (squeezed.condition, squeezed.rate_bps) == ("86p none as 64p", lowest.average_bps)
     assert squeezed.bytes_max == lowest.segment_bytes[squeezed.segment], "generic weights cost nothing"
     assert squeezed.file != against["next rung"].plain
     coarse, own = (
@@ -144,7 +143,7 @@ def test_votes_tell_the_weight_of_the_medians() -> None:
 
 def test_the_page_does_not_tell_which_is_which(pairs: Path) -> None:
     page = (pairs / PAGE_FILE).read_text()
-    assert not any(word in page for word in ("generic", "90p", "120p", "same rung", KEY_FILE))
+    assert not any(word in page for word in ("generic", "64p", "86p", "same rung", KEY_FILE))
 
 
 async def test_a_person_chooses_and_the_votes_are_counted(pairs: Path, tmp_path: Path) -> None:
@@ -171,7 +170,7 @@ async def test_a_person_chooses_and_the_votes_are_counted(pairs: Path, tmp_path:
     told = json.loads(result.output)
     assert told["raters"] == 1
     assert sum(row["votes"] for row in told["preferred"] if row["rendition"]) == 4
-    assert load(tmp_path / "votes.json", Ballot).picture_px == (640, 360), "a pixel for a pixel"
+    assert load(tmp_path / "votes.json", Ballot).picture_px == (456, 256), "a pixel for a pixel"
 
 
 def test_the_last_vote_of_a_person_counts(pairs: Path) -> None:
@@ -180,9 +179,9 @@ def test_the_last_vote_of_a_person_counts(pairs: Path) -> None:
     lifted, plain = Vote(better=first.lifted, worse=first.plain), Vote(better=first.plain, worse=first.lifted)
     result = sum_up(key, [ballot(key, "one", plain, lifted), ballot(key, "two", plain), ballot(key, "two", lifted)])
     (everywhere, rung) = result.preferred
-    assert (everywhere.wins, everywhere.votes, rung.rendition) == (2, 2, "90p")
-    assert result.scores["90p generic-low"].value > 0 > result.scores["90p none"].value
-    assert "90p          lifted over plain same rung: 100% of 2 votes" in result.as_text()
+    assert (everywhere.wins, everywhere.votes, rung.rendition) == (2, 2, "64p")
+    assert result.scores["64p generic-low"].value > 0 > result.scores["64p none"].value
+    assert "64p          lifted over plain same rung: 100% of 2 votes" in result.as_text()
 
 
 def ballot(key: RatingKey, rater: str, *votes: Vote) -> Ballot:

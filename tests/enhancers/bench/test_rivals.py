@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from titles import CLIP, TITLE_ID, prepared_title
+from titles import TINY_CLIP, TITLE_ID, tiny_library
 
 from abr.core.enhancement import Tier
 from abr.errors import InputError
@@ -29,9 +29,9 @@ vec4 hook() { return vec4(GREY); }
 
 def lowest_rung() -> PreparedTitle:
     """The title with its lowest rung and the one above alone."""
-    whole, folder = prepared_title()
+    whole = tiny_library().title(TITLE_ID)
     title = msgspec.structs.replace(whole, renditions=whole.renditions[:2])
-    return replace(open_title(folder.parent, TITLE_ID, CLIP), title=title)
+    return replace(open_title(tiny_library().root, TITLE_ID, TINY_CLIP), title=title)
 
 
 def shader(folder: Path, grey: str) -> ShaderRival:
@@ -49,7 +49,7 @@ def test_a_shader_makes_the_luma_of_each_frame(tmp_path: Path) -> None:
         shown = shader(tmp_path, grey).lift(frames, prepared.display_px)
         assert len(shown) == 2
         for frame in shown:
-            assert frame.y.shape == (720, 1280) and frame.u.shape == (360, 640)
+            assert frame.y.shape == (256, 456) and frame.u.shape == (128, 228)
             assert np.abs(frame.y - 255 * float(grey)).max() <= 2
 
 
@@ -67,10 +67,10 @@ def test_our_own_network_as_a_rival_has_our_own_figures(tmp_path: Path) -> None:
     weights = replace(loads_chunks(chunks), chroma=None)
     export_onnx(weights, weights_digest(chunks), tmp_path / "ours.onnx")
     found = measure_rivals(prepared, find_rivals(tmp_path), 44, lambda *_: None)
-    assert list(found["180p"]) == ["ours"] and found["240p"] == {}, "it fits its own scale alone"
-    rival = found["180p"]["ours"]
+    assert list(found["64p"]) == ["ours"] and found["86p"] == {}, "it fits its own scale alone"
+    rival = found["64p"]["ours"]
     assert rival.macs_per_output_px == pytest.approx(weights.macs_per_output_px, rel=0.1)
-    candidates = [each for each in list_candidates(prepared, {}, (Tier.LOW,)) if each.rendition.id == "180p"]
+    candidates = [each for each in list_candidates(prepared, {}, (Tier.LOW,)) if each.rendition.id == "64p"]
     (quality,) = measure_candidates(prepared, candidates, 44, tmp_path, lambda *_: None).values()
     assert rival.figures["vmaf"] == pytest.approx(np.mean(quality.vmaf), abs=1.0)
 

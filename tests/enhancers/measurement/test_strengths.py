@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import msgspec
-from titles import CLIP, TITLE_ID, prepared_title
+from titles import TINY_CLIP, TITLE_ID, tiny_library
 
 from abr.core.enhancement import Tier
 from enhancers.measurement.offers import OfferCandidate, list_candidates
@@ -16,13 +16,12 @@ from enhancers.prepared_title import PreparedTitle, open_title
 
 
 def prepared() -> PreparedTitle:
-    _, folder = prepared_title()
-    return open_title(folder.parent, TITLE_ID, CLIP)
+    return open_title(tiny_library().root, TITLE_ID, TINY_CLIP)
 
 
 def generic(title: PreparedTitle, times: float) -> OfferCandidate:
     """The generic network of the lowest rung, made to add `times` as much as it was trained to."""
-    found = next(each for each in list_candidates(title, {}, (Tier.LOW,)) if each.rendition.id == "180p")
+    found = next(each for each in list_candidates(title, {}, (Tier.LOW,)) if each.rendition.id == "64p")
     loud = dumps_chunks(weaken(loads_chunks(found.chunks), times))
     return replace(found, chunks=tuple(loud))
 
@@ -38,7 +37,7 @@ def test_a_network_that_adds_twice_too_much_is_halved(tmp_path: Path) -> None:
 
 def test_all_tiers_of_a_family_have_the_strength_of_the_deepest(tmp_path: Path) -> None:
     title = prepared()
-    both = [each for each in list_candidates(title, {}, (Tier.LOW, Tier.HIGH)) if each.rendition.id == "180p"]
+    both = [each for each in list_candidates(title, {}, (Tier.LOW, Tier.HIGH)) if each.rendition.id == "64p"]
     chosen = choose_strengths(title, both, tmp_path, lambda *_: None)
     assert [each.tier for each in chosen] == [each.tier for each in both]
     assert len({each.strength for each in chosen}) == 1

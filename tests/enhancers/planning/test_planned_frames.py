@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from titles import CLIP, TITLE_ID, prepared_title
+from titles import TINY_CLIP, TITLE_ID, tiny_library
 
 from abr.core.frame_plan import Action, FramePlan
 from enhancers.networks import catalog
@@ -16,12 +16,12 @@ from enhancers.runtime.planned import PlannedEnhancer
 
 def open_all() -> PlannedEnhancer:
     networks = load_exits(catalog.generic_chunks(catalog.architecture(4)))
-    return open_planned(networks, "", size_px=(320, 180), display_px=(1280, 720))
+    return open_planned(networks, "", size_px=(114, 64), display_px=(456, 256))
 
 
 def test_frames_are_those_of_a_player_in_any_order() -> None:
-    title, folder = prepared_title()
-    prepared, rendition = open_title(folder.parent, TITLE_ID, CLIP), title.rendition("180p")
+    prepared = open_title(tiny_library().root, TITLE_ID, TINY_CLIP)
+    title, rendition = prepared.title, prepared.title.rendition("64p")
     pattern = [Action.FIRST_EXIT, Action.CARRY, Action.CARRY, Action.NOTHING]
     plan = FramePlan(
         weights_sha256="00" * 32,

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from clips import make_clip
-from titles import SMALL_CLIP, TITLE_ID, prepared_title
+from titles import TINY_CLIP, TITLE_ID, tiny_library
 
 from abr.cli import root
 from abr.core.enhancement import Currency, EnhancementTable, EnhancerEntry, Family, Tier
@@ -57,9 +57,9 @@ def test_a_lifted_rung_may_be_cheaper_than_the_lowest_but_not_worse() -> None:
 
 
 def test_trials_cost_less_and_show_less_at_higher_crf() -> None:
-    whole, folder = prepared_title(SMALL_CLIP)
+    whole = tiny_library().title(TITLE_ID)
     title = msgspec.structs.replace(whole, renditions=(whole.renditions[0], whole.renditions[2]))
-    prepared = replace(open_title(folder.parent, TITLE_ID, SMALL_CLIP), title=title)
+    prepared = replace(open_title(tiny_library().root, TITLE_ID, TINY_CLIP), title=title)
     table = EnhancementTable(title=title.id, meter=title.meter, enhancers=())
     found = {(t.rendition.id, t.crf): t for t in measure_trials(prepared, table, lambda *_: None, (24.0, 34.0))}
     assert set(found) == {(rendition.id, crf) for rendition in title.renditions for crf in (24.0, 34.0)}
@@ -84,9 +84,9 @@ def table_of(title: Title, *, attested: float) -> EnhancementTable:
 
 @pytest.mark.parametrize(("attested", "chosen"), [(0.5, "generic-low"), (-0.5, "none")])
 def test_rungs_are_planned_by_the_part_of_the_lift_that_the_panel_attests(attested: float, chosen: str) -> None:
-    whole, folder = prepared_title(SMALL_CLIP)
+    whole = tiny_library().title(TITLE_ID)
     title = msgspec.structs.replace(whole, renditions=whole.renditions[:1])
-    prepared = replace(open_title(folder.parent, TITLE_ID, SMALL_CLIP), title=title)
+    prepared = replace(open_title(tiny_library().root, TITLE_ID, TINY_CLIP), title=title)
     table = table_of(title, attested=attested)
     (trusted,), (vmaf,) = (
         measure_trials(prepared, table, lambda *_: None, (28.0,), currency)
@@ -100,23 +100,23 @@ def test_rungs_are_planned_by_the_part_of_the_lift_that_the_panel_attests(attest
 
 
 def test_a_plan_is_prepared_as_planned(tmp_path: Path) -> None:
-    plan = LadderPlan(rungs=tuple(PlannedRung(height_px=h, crf=crf) for h, crf in ((90, 36), (90, 30), (360, 40))))
+    plan = LadderPlan(rungs=tuple(PlannedRung(height_px=h, crf=crf) for h, crf in ((64, 36), (64, 30), (256, 40))))
     (tmp_path / "plan.json").write_bytes(dumps_pretty(plan))
     options = ["--preset", "ultrafast", "--vmaf-every", "60", "--json"]
-    command = [str(SMALL_CLIP), "--library", str(tmp_path), "--ladder", str(tmp_path / "plan.json"), *options]
+    command = [str(TINY_CLIP), "--library", str(tmp_path), "--ladder", str(tmp_path / "plan.json"), *options]
     result = CliRunner().invoke(prepare, command, catch_exceptions=False)
-    assert [rung["id"] for rung in json.loads(result.stdout)["renditions"]] == ["90p-crf36", "90p-crf30", "360p"]
-    title = load(tmp_path / SMALL_CLIP.stem / "title.json", Title)
+    assert [rung["id"] for rung in json.loads(result.stdout)["renditions"]] == ["64p-crf36", "64p-crf30", "256p"]
+    title = load(tmp_path / TINY_CLIP.stem / "title.json", Title)
     rates = [rendition.average_bps for rendition in title.renditions]
     assert rates == sorted(set(rates))
-    assert "90@36,90@30,360@40" in title.encoder
+    assert "64@36,64@30,256@40" in title.encoder
 
 
-@pytest.mark.parametrize("rungs", [[(90, 25.0)], [(91, 25.0), (360, 25.0)], [(90, 25.0), (90, 25.0), (360, 25.0)]])
+@pytest.mark.parametrize("rungs", [[(90, 25.0)], [(91, 25.0), (256, 25.0)], [(90, 25.0), (90, 25.0), (256, 25.0)]])
 def test_impossible_plans_are_refused(tmp_path: Path, rungs: list[tuple[int, float]]) -> None:
     plan = LadderPlan(rungs=tuple(PlannedRung(height_px=height, crf=crf) for height, crf in rungs))
     (tmp_path / "plan.json").write_bytes(dumps(plan))
-    command = [str(SMALL_CLIP), "--library", str(tmp_path), "--ladder", str(tmp_path / "plan.json")]
+    command = [str(TINY_CLIP), "--library", str(tmp_path), "--ladder", str(tmp_path / "plan.json")]
     result = CliRunner().invoke(prepare, command)
     assert result.exit_code
     assert not list(tmp_path.glob("*/title.json"))
@@ -124,11 +124,11 @@ def test_impossible_plans_are_refused(tmp_path: Path, rungs: list[tuple[int, flo
 
 def test_the_bench_prints_rungs_and_rates(tmp_path: Path) -> None:
     plot = tmp_path / "plot.svg"
-    options = ["--heights", "90,180,360", "--vmaf-every", "44", "--speed-seconds", "0", "--tiers", "low"]
-    command = ["bench", "enhance", str(SMALL_CLIP), "--generic-only", *options, "--plot", str(plot), "--json"]
+    options = ["--heights", "64,128,256", "--vmaf-every", "25", "--speed-seconds", "0", "--tiers", "low"]
+    command = ["bench", "enhance", str(TINY_CLIP), "--generic-only", *options, "--plot", str(plot), "--json"]
     result = CliRunner().invoke(root, command, catch_exceptions=False)
     found = json.loads(result.stdout)
-    assert [rung["height_px"] for rung in found["rungs"]] == [90, 180, 360]
+    assert [rung["height_px"] for rung in found["rungs"]] == [64, 128, 256]
     lowest = found["rungs"][0]
     assert lowest["enhancers"]["generic-low"]["vmaf"] > lowest["plain"]["vmaf"]
     assert lowest["enhancers"]["generic-low"]["weights_bytes"] == 0
@@ -176,21 +176,21 @@ def test_what_the_bench_cannot_use_is_told_in_one_sentence(tmp_path: Path) -> No
 
 
 def test_quality_is_told_for_each_training_time() -> None:
-    _, folder = prepared_title(SMALL_CLIP)
     asked = EnhanceBenchOptions(
         train_seconds=0,
         tiers=(Tier.LOW, Tier.HIGH),
         content=True,
         planned=False,
-        every_frames=44,
+        every_frames=25,
         speed_seconds=0,
         curve_s=(1.0,),
     )
-    generic, trained = measure_training_curve(open_title(folder.parent, TITLE_ID, SMALL_CLIP), asked, lambda *_: None)
+    prepared = open_title(tiny_library().root, TITLE_ID, TINY_CLIP)
+    generic, trained = measure_training_curve(prepared, asked, lambda *_: None)
     assert (generic["seconds"], trained["seconds"]) == (0, 1)
     assert trained["vmaf_neg"] != generic["vmaf_neg"]
     told = EnhanceBenchResult(
-        clip=SMALL_CLIP.name,
+        clip=TINY_CLIP.name,
         provenance=Provenance(seen={}, sources=300, unknown=20),
         usual=(),
         planned=(),

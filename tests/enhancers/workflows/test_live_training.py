@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from live_process import run
 from live_samples import samples
-from titles import small_clip
+from titles import SMALL_CLIP
 
 from abr.core.enhancement import ENHANCEMENTS_FILE, EnhancementTable, Family
 from abr.core.live.learning import STREAM_WEIGHTS_FILE, LearnAnswer, LearnRequest, StreamWeights
@@ -154,7 +154,7 @@ def test_what_a_stream_has_learnt_is_measured_on_the_title_that_it_became(kept: 
     library, recording = tmp_path / "library", tmp_path / "film.nut"
     ladder = ("--heights", "90,360", "--preset", "ultrafast", "--segment-seconds", "1", "--measure-share", "0")
     measured = ("--vmaf-every", "25", "--panel-every", "2", "--keep", "--recording", str(recording))
-    assert run(library, str(small_clip()), *ladder, *measured, "--name", "cam").returncode == 0
+    assert run(library, str(SMALL_CLIP), *ladder, *measured, "--name", "cam").returncode == 0
     assert take_over(library, "cam", recording, kept) == ""
     title = load(library / "cam" / TITLE_FILE, Title)
     table = load(library / "cam" / ENHANCEMENTS_FILE, EnhancementTable)

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from msgspec.structs import replace
-from titles import CLIP, prepared_title, small_library
+from titles import CLIP, prepared_title, short_library, small_library
 from titles import TITLE_ID as BBB
 
 from abr.core.device import DecodeSpeed, Device, DeviceProfile, Measurement
@@ -29,6 +29,12 @@ def film_library(folder: Path, clip: Path = CLIP) -> Path:
 def small_film_library(folder: Path) -> Path:
     """The same at 640x360, where lifting takes a quarter of the time."""
     library = small_library()
+    return _film_of(library.title(BBB), library.root / BBB, folder)
+
+
+def short_film_library(folder: Path) -> Path:
+    """The same of two seconds in two segments."""
+    library = short_library()
     return _film_of(library.title(BBB), library.root / BBB, folder)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import fcntl
 import hashlib
 import os
@@ -11,7 +10,6 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-import av
 import msgspec
 
 from abr.core.title import TITLE_FILE, Title
@@ -26,8 +24,10 @@ from server.media.library import Library
 CLIP = Path(__file__).parents[2] / "data" / "bbb_720p25_5s.mp4"
 SMALL_CLIP = CLIP.with_name("bbb_360p25_5s.mp4")
 """Encoded, lifted and measured in a quarter of the time."""
+SHORT_CLIP = CLIP.with_name("bbb_360p25_2s.mp4")
+"""Two seconds of that."""
 TINY_CLIP = CLIP.with_name("bbb_256p25_2s.mp4")
-"""In a fifth of that: two seconds at 456x256."""
+"""The same two seconds at 456x256."""
 MINUTE = Path(__file__).parents[3] / "client_player" / "sample" / "bbb_60s.mp4"
 TITLE_ID = "bbb"
 RECIPE = EncodeSettings(heights_px=(180, 240, 360, 720), preset="veryfast", crf=27, vmaf_every=12)
@@ -77,8 +77,15 @@ def _kept_library(name: str, clip: Path, recipe: EncodeSettings) -> Library:
 
 
 @cache
+def short_library() -> Library:
+    """The short clip as the title `bbb` of 180p and 360p in two segments, with sound. Kept as the others."""
+    recipe = msgspec.structs.replace(RECIPE, heights_px=(180, 360), segment_s=1, vmaf_every=25)
+    return _kept_library("short", SHORT_CLIP, recipe)
+
+
+@cache
 def tiny_library() -> Library:
-    """The tiny clip as the title `bbb` of 64p, 86p, 128p and 256p in two segments, with sound. Kept as the others are."""
+    """The tiny clip as the title `bbb` of 64p, 86p, 128p and 256p in two segments, with sound. Kept as the others."""
     recipe = msgspec.structs.replace(RECIPE, heights_px=(64, 86, 128, 256), segment_s=1)
     return _kept_library("tiny", TINY_CLIP, recipe)
 
@@ -106,31 +113,9 @@ def write_in_codec(codec: VideoCodec, root: Path) -> Library:
 
 
 @cache
-def small_clip() -> Path:
-    """The clip at 640x360, without sound: lifted and measured in a quarter of the time."""
-    path = Path(tempfile.gettempdir()) / f"toprung-test-clip-{os.getuid()}-{os.getpid()}.mp4"
-    with av.open(str(CLIP)) as source, av.open(str(path), "w") as target:
-        (stream,) = source.streams.video
-        small = target.add_stream("libx264", rate=stream.average_rate, options={"crf": "10", "preset": "veryfast"})
-        small.width, small.height = 640, 360
-        for frame in source.decode(stream):
-            target.mux(small.encode(frame.reformat(640, 360, interpolation="AREA")))
-        target.mux(small.encode())
-    atexit.register(path.unlink, missing_ok=True)
-    return path
-
-
-@cache
 def small_library() -> Library:
     """The small clip as the title `bbb` of 180p and 360p, with sound. Kept as `prepared_library` is."""
     return _kept_library("small", SMALL_CLIP, msgspec.structs.replace(RECIPE, heights_px=(180, 360), vmaf_every=44))
-
-
-def prepare_small_title(root: Path) -> None:
-    """The small clip as the title `bbb` of 180p and 360p, below `root`."""
-    prepare_title(
-        small_clip(), Library(root), msgspec.structs.replace(RECIPE, heights_px=(180, 360)), title_id=TITLE_ID
-    )
 
 
 def prepared_title(clip: Path = CLIP) -> tuple[Title, Path]:
