@@ -58,6 +58,7 @@ bench = LazyGroup(
         ),
         "soak": Lazy("server.bench.soak:bench_soak", "Thousands of sessions through one server: what stays behind?"),
         "reuse": Lazy("enhancers.cli.train:bench_reuse", "Anchors and motion against enhancing every frame."),
+        "derive": Lazy("enhancers.cli.derive:bench_derive", "Derived networks against simpler ways to be small."),
         "plan": Lazy("enhancers.cli.plans:bench_plan", "Quality against computing: tiers and frame plans."),
         "plan-qoe": Lazy("abr.evaluation.bench_plan_qoe:bench_plan_qoe", "Simulated sessions with and without plans."),
         "pairs": Lazy(

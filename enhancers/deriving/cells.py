@@ -1,17 +1,13 @@
-"""Networks to begin a derivation from: depths and grids, each as wide as the budget allows."""
+"""Networks to begin a derivation from: the teacher's first blocks, one, two or more, as wide as the budget allows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from enhancers.deriving.budget import Budget
 from enhancers.deriving.costs import CostModel
 from enhancers.deriving.operator_latency import GROUP
 from enhancers.networks.plain import PlainArchitecture
-
-SHUFFLE_MAX = 4
-"""Of browsers' shaders (server/web/network/plain.js): larger unfoldings run in the Python player alone."""
 
 
 def list_cells(costs: CostModel, budget: Budget) -> tuple[PlainArchitecture, ...]:
@@ -25,10 +21,3 @@ def _widest(costs: CostModel, budget: Budget) -> Iterator[PlainArchitecture]:
         fitting = next((each for each in widths if costs.fits([each] * (depth + 1), budget)), None)
         if fitting is not None:
             yield costs.like.with_channels([fitting] * (depth + 1))
-
-
-def other_grid(network: PlainArchitecture) -> PlainArchitecture | None:
-    """The same on the other working grid, where browsers can unfold it and the scale allows."""
-    squeeze = 1 if network.squeeze == 2 else 2
-    shuffle = squeeze * network.scale
-    return replace(network, squeeze=squeeze) if shuffle.is_integer() and shuffle <= SHUFFLE_MAX else None

@@ -20,6 +20,7 @@ from enhancers.deriving.gates import GatedTrunk, GateRun
 from enhancers.deriving.operator_latency import GROUP, Latency, measure_ms, measure_operators
 from enhancers.deriving.proxies import PROXIES
 from enhancers.deriving.slicing import choose_channels, slice_channels
+from enhancers.deriving.tails import solve_tail
 from enhancers.networks.calibrate import calibrate
 from enhancers.networks.checkpoint import Weights, dumps_chunks
 from enhancers.networks.derived import DerivedNetwork, loads_derived
@@ -32,8 +33,8 @@ from enhancers.training.trainer import TrainingSettings, fit
 
 PRUNING_SHARE = 0.25
 """Of the training, that gates learn in; what is left trains after the cut."""
-PROXY = "synflow"
-_SCORED_PATCHES = 32
+PROXY = "refit"
+SCORED_PATCHES = 32
 _CALIBRATION_FRAMES = 6
 _CORRECTIONS = 4
 """Times that the channels are chosen anew, when what was cut turns out to take longer than was reckoned."""
@@ -73,19 +74,22 @@ class Derived:
     seconds: float
 
 
-def derive(wanted: Derivation, progress: ShareListener, latency: Latency | None = None) -> Derived:
+def derive(
+    wanted: Derivation, progress: ShareListener, *, costs: CostModel | None = None, latency: Latency | None = None
+) -> Derived:
     """Raises InputError for a budget that no network keeps.
 
-    latency: how long networks take, by default measured here. The budget is for this machine (`times_of`).
+    costs: by `measure_costs`, where they are known already. latency: how long networks take, by default measured here.
+    The budget is for this machine (`times_of`).
     """
     began_s = time.monotonic()
     timed = latency or (lambda network: measure_ms(network, wanted.size_px))
     progress("Measuring operators", 0.0)
-    costs = measure_costs(wanted, timed if latency else None)
+    costs = costs or measure_costs(wanted, latency)
     cells = _cells(wanted, costs)
     sampler = sampler_of(wanted.pairs, wanted.teacher.architecture, wanted.seed)
-    batch = sampler.batch(0, _SCORED_PATCHES)
-    scores = {each: PROXIES[PROXY](each, batch, wanted.seed) for each in cells}
+    batch = sampler.batch(0, SCORED_PATCHES)
+    scores = {each: PROXIES[PROXY](each, batch, wanted.teacher, wanted.seed) for each in cells}
     cell = max(scores, key=lambda each: scores[each])
     small, tensors, ms = prune(cell, wanted, costs, sampler, timed, progress)
     trained = fine_tune(small, tensors, wanted, sampler, progress)
@@ -143,7 +147,10 @@ def prune(
     """Train the teacher's first blocks with gates, then cut: the network, its collapsed weights, its milliseconds."""
     whole = wanted.teacher.architecture.with_channels([wanted.teacher.architecture.width] * (cell.depth + 1))
     trunk = GatedTrunk(whole, wanted.seed)
-    trunk.absorb({name: torch.from_numpy(tensor) for name, tensor in wanted.teacher.tensors.items()})
+    tensors = {name: torch.from_numpy(tensor) for name, tensor in wanted.teacher.tensors.items()}
+    if cell.depth not in wanted.teacher.exits:
+        tensors |= solve_tail(whole, tensors, sampler.batch(0, SCORED_PATCHES))[0]
+    trunk.absorb(tensors)
     trunk.open_by_weight()
     recipe = _share(wanted.recipe, PRUNING_SHARE)
     run = GateRun(trunk, recipe, "cpu", costs, wanted.budget)

@@ -28,12 +28,6 @@ def choose_channels(worth: Sequence[Tensor], costs: CostModel, budget: Budget) -
     return [each.topk(count).indices.sort().values for each, count in zip(worth, counts, strict=True)]
 
 
-def largest_uniform(depth: int, width: int, costs: CostModel, budget: Budget) -> int:
-    """Channels of the widest network of equal layers within the budget; GROUP if none is."""
-    fitting = [each for each in range(GROUP, width + 1, GROUP) if costs.fits([each] * (depth + 1), budget)]
-    return max(fitting, default=GROUP)
-
-
 def slice_channels(
     architecture: PlainArchitecture, tensors: Mapping[str, Tensor], kept: Sequence[Tensor]
 ) -> tuple[PlainArchitecture, dict[str, Tensor]]:
@@ -51,11 +45,23 @@ def slice_channels(
     return smaller, sliced
 
 
-def magnitudes(architecture: PlainArchitecture, tensors: Mapping[str, Tensor]) -> list[Tensor]:
-    """The norm of each channel's weights, of head and blocks: what is usually pruned by."""
-    return [
-        tensors[f"{layer.name}.weight"].flatten(1).norm(dim=1) for layer in (architecture.head, *architecture.blocks)
-    ]
+def inherit(network: PlainArchitecture, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A wider network's weights cut to the channels of this one: those of the largest weights stay.
+
+    Head and blocks, and the tail where that network has an exit at this depth.
+    """
+    reads: Tensor | None = None
+    cut = {}
+    for layer in (network.head, *network.blocks):
+        weight, bias = tensors[f"{layer.name}.weight"], tensors[f"{layer.name}.bias"]
+        kept = weight.flatten(1).norm(dim=1).topk(layer.outputs).indices.sort().values
+        cut[f"{layer.name}.weight"] = (weight if reads is None else weight[:, reads])[kept]
+        cut[f"{layer.name}.bias"] = bias[kept]
+        reads = kept
+    tail = network.tail.name
+    if f"{tail}.weight" in tensors:
+        cut[f"{tail}.weight"], cut[f"{tail}.bias"] = tensors[f"{tail}.weight"][:, reads], tensors[f"{tail}.bias"]
+    return cut
 
 
 def _cheapest_cut(worth: Sequence[Tensor], counts: Sequence[int], costs: CostModel, budget: Budget) -> int | None:

@@ -50,7 +50,7 @@ def wanted(budget: Budget = BUDGET) -> Derivation:
 
 @cache
 def derived() -> Derived:
-    return derive(wanted(), lambda _what, _done: None, stairs_ms)
+    return derive(wanted(), lambda _what, _done: None, latency=stairs_ms)
 
 
 def test_the_budget_is_kept_by_the_file_and_by_the_clock():
@@ -72,12 +72,12 @@ def test_what_comes_out_runs_on_every_backend_and_shows_the_same():
 
 
 def test_derived_twice_it_is_the_same_file():
-    assert derive(wanted(), lambda _what, _done: None, stairs_ms).network.data == derived().network.data
+    assert derive(wanted(), lambda _what, _done: None, latency=stairs_ms).network.data == derived().network.data
 
 
 def test_a_budget_that_no_network_keeps_is_refused():
     with pytest.raises(InputError, match=r"No network keeps the budget ms=0\.5"):
-        derive(wanted(Budget(ms=0.5)), lambda _what, _done: None, stairs_ms)
+        derive(wanted(Budget(ms=0.5)), lambda _what, _done: None, latency=stairs_ms)
 
 
 def test_cutting_closed_channels_out_changes_no_picture():
