@@ -39,7 +39,8 @@ Pairs = Callable[[float], Sequence[TrainingPairs]]
 class JoinResult:
     """What became of it. rounds: whose sums have an update of ours. version: the newest that was seen.
 
-    train_s, processor_s: of all training. sent_bytes, received_bytes: bodies alone. problem: why it ended early; else empty.
+    train_s, processor_s: of all training. sent_bytes, received_bytes: bodies alone. problem: why it ended
+    early; else empty.
     """
 
     rounds: int = 0

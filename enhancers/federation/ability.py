@@ -30,11 +30,18 @@ DETAIL = 0.03
 PROBES = ((Tier.LOW, 2, 4), (Tier.LOW, 2, 24), (Tier.LOW, 16, 12), (Tier.HIGH, 4, 12), (Tier.HIGH, 24, 8))
 """Tier, batch and steps: four unknowns of time want four of them at least."""
 REFERENCE = TrainingAbility(
-    base_bytes=300e6, kept_times=1.0, begin_s=0.9, step_s=0.01, output_s=1e-8, mac_s=2e-11, watts=4.0, source=EnergySource.MODEL
+    base_bytes=302e6,
+    kept_times=1.08,
+    begin_s=1.24,
+    step_s=0.00796,
+    output_s=8.26e-8,
+    mac_s=1.31e-11,
+    watts=4.0,
+    source=EnergySource.MODEL,
 )
-"""Of machine B in BENCHMARKS."""
-REFERENCE_P50_MS = 5.0
-"""Of a frame of 640x360 by tier low at ×2 on that machine, in one thread."""
+"""Of the machine that BENCHMARKS tells of."""
+REFERENCE_CORE_MS = 13.65
+"""Of a core, for a frame of 640x360 by tier low at ×2 on that machine."""
 _BOUNDS = Bounds(seconds=600.0)
 
 
@@ -131,8 +138,11 @@ def reckon_ability(profile: DeviceProfile) -> TrainingAbility:
     if known is None:
         raise InputError("The profile does not tell how fast tier low is at ×2; measure the device: toprung profile.")
     power = profile.power or assumed_power(max(1, profile.device.cores))
-    watts = (power.full_w - power.idle_w) / max(1, profile.device.cores)
-    slowed = REFERENCE.slowed(known.p50_ms * known.threads / REFERENCE_P50_MS)
+    watts = max(power.full_w - power.idle_w, 1e-3) / max(1, profile.device.cores)
+    core_ms = known.p50_ms * known.threads
+    if known.energy_source is EnergySource.MODEL and known.energy_mj:  # was reckoned from the time that a core worked
+        core_ms = known.energy_mj / watts
+    slowed = REFERENCE.slowed(core_ms / REFERENCE_CORE_MS)
     return TrainingAbility(
         base_bytes=slowed.base_bytes,
         kept_times=slowed.kept_times,

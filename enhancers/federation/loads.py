@@ -17,9 +17,7 @@ _PICTURES = 12
 """Of output size, in 32-bit floats: those that the losses look at, and what they keep of them."""
 
 
-def load_of(
-    scale: float, tier: Tier, *, batch: int, steps: int, frames: int, size_px: tuple[int, int]
-) -> TrainingLoad:
+def load_of(scale: float, tier: Tier, *, batch: int, steps: int, frames: int, size_px: tuple[int, int]) -> TrainingLoad:
     """One round of tuning that network. frames: of this size, that are learnt from."""
     architecture = catalog.architecture(scale, tier)
     shown = round((PATCH_PX * architecture.squeeze * scale) ** 2)
