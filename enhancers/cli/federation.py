@@ -56,7 +56,7 @@ def report(
     from abr.files import write_atomically
     from abr.records import dumps, load
 
-    require("Reckoning what training takes", "train")
+    require("Reckoning what training takes", "train", *(("private",) if here else ()))
     from enhancers.federation.ability import measure_ability, reckon_ability
     from enhancers.federation.report import ReportRequest, as_html, as_text, make_report
 

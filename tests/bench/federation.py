@@ -303,7 +303,7 @@ def central(
     out: Path | None,
     is_long: bool,
 ) -> None:
-    """All pairs in one place, for as many steps as all players take together; judged as versions are, at the end."""
+    """All pairs in one place, for as many steps as a player takes, or (`--long`) as all take."""
     world = World(folder)
     start = generic_network(SCALE, TIER)
     before = world.look_before()

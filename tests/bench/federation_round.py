@@ -23,9 +23,9 @@ import click
 
 from abr.core.enhancement import Tier
 from abr.federation.costs import cost_of
-from client_player.federation.came import FRAMES_MAX, KEEP
 from enhancers.federation.ability import measure_ability
 from enhancers.federation.loads import load_of
+from enhancers.federation.local_training import FRAMES_MAX, KEEP
 from enhancers.runtime.encode import compress
 from enhancers.runtime.enhancer import PlainScaler
 from enhancers.runtime.frames import decode_file
