@@ -110,7 +110,7 @@ def cost_of(load: TrainingLoad, ability: TrainingAbility, cohort: int) -> RoundC
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What may be asked of a viewer's device: of one round, but joules of all rounds together.
+    """What may be asked of a viewer's device for one round. joules: a twenty-fifth of a phone's battery.
 
     growth: of memory, speed, efficiency and line, a year: 0.25 stands for a quarter more.
     """
@@ -132,12 +132,12 @@ class Verdict:
     year: int | None
 
 
-def judge_cost(cost: RoundCost, rounds: int, limits: Limits, year: int) -> Verdict:
+def judge_cost(cost: RoundCost, limits: Limits, year: int) -> Verdict:
     """Whether all is within the limits now, and else in which year, were the devices to grow as stated."""
     shares = {
         "memory": cost.memory_bytes / limits.memory_bytes,
         "time": cost.seconds / limits.seconds,
-        "energy": rounds * cost.joules / limits.joules,
+        "energy": cost.joules / limits.joules,
         "bytes": cost.traffic_bytes / limits.traffic_bytes,
     }
     binding = max(shares, key=lambda name: shares[name])

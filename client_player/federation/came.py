@@ -14,15 +14,13 @@ from abr.core.title import TITLE_FILE, Title, segment_file
 from abr.errors import InputError, MediaError
 from abr.files import read_bounded
 from abr.records import load
-from enhancers.federation.local_training import own_pairs
+from enhancers.federation.local_training import FRAMES_MAX, KEEP, own_pairs
 from enhancers.prepared_title import INIT_FILE
 from enhancers.runtime.frames import Frame, decode_segment
 from enhancers.training.patches import TrainingPairs
 
 CRF = 25.0
 """Of `toprung prepare`, where a title does not tell its own."""
-FRAMES_MAX, KEEP = 96, 24
-"""Of each film: read, and learnt from."""
 _BYTES_MAX = 64 << 20
 _FILMS_MAX = 16
 _CRF_TOLD = re.compile(r"\bcrf ([0-9]{1,2}(?:\.[0-9]+)?)\b")

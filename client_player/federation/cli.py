@@ -58,6 +58,7 @@ def join(
         lambda scale: read_came(came, scale, crf),
         lambda said: click.echo(said, err=True),
         threads,
+        fetches_newest=out is not None,
     )
     with suppress(KeyboardInterrupt):
         asyncio.run(tuner.take_part(rounds))

@@ -18,7 +18,7 @@ from abr.errors import FormatError
 from abr.federation.update import UpdateCodec
 from abr.federation.version import ModelVersion
 from abr.secure_aggregation.masks import Words
-from client_player.federation.versions import CHANNEL, Offered, fetch_version
+from client_player.federation.versions import CHANNEL, Offered, fetch_version, show_version
 from client_player.private.contribution import Contribution, NotOfferedError, Part, Vector
 from client_player.private.server import PrivateServer, RefusedAnswerError
 from client_player.transport.http import DownloadError, http_pool
@@ -39,7 +39,8 @@ Pairs = Callable[[float], Sequence[TrainingPairs]]
 class JoinResult:
     """What became of it. rounds: whose sums have an update of ours. version: the newest that was seen.
 
-    train_s, processor_s: of all training. sent_bytes, received_bytes: bodies alone. problem: why it ended early; else empty.
+    train_s, processor_s: of all training. sent_bytes, received_bytes: bodies alone. problem: why it ended
+    early; else empty.
     """
 
     rounds: int = 0
@@ -60,6 +61,8 @@ class Tuner:
     pairs: Pairs
     told: Callable[[str], None] = lambda _said: None
     threads: int = 1
+    fetches_newest: bool = False
+    """Also fetch the weights of the version that is there at the end."""
     result: JoinResult = field(default_factory=JoinResult)
     newest: Offered | None = None
     """The version that was seen last: better than what the program ships, by the server's word."""
@@ -86,10 +89,17 @@ class Tuner:
                     await asyncio.sleep(min(_AGAIN_MAX_S, _AGAIN_S * 2 ** (failures - 1)))
             if self.result.rounds >= rounds:
                 self.result.problem = ""
-                self.newest = await fetch_version(server, self.newest)
-                self.result.version = self.newest.version.number
+                await self._look_again(server)
             self.result.sent_bytes, self.result.received_bytes = server.sent_bytes, server.received_bytes
         return self.result
+
+    async def _look_again(self, server: PrivateServer) -> None:
+        """What has become of it."""
+        if self.fetches_newest:
+            self.newest = await fetch_version(server, self.newest)
+            self.result.version = self.newest.version.number
+        else:
+            self.result.version = (await show_version(server)).number
 
     async def _once(self, server: PrivateServer) -> None:
         """Train on the newest version, and hand that in until it is in a sum or of no more use."""

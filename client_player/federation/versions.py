@@ -32,10 +32,7 @@ async def fetch_version(server: PrivateServer, held: Offered | None = None) -> O
 
     Raises NotOfferedError, DownloadError, FormatError for what is no version of a network that this program has.
     """
-    told = await server.get("version")
-    if told is None:
-        raise NotOfferedError("the server tunes no network")
-    version = loads(told, ModelVersion, what="The server's version")
+    version = await show_version(server)
     if held is not None and version == held.version:
         return held
     architecture = _known(version)
@@ -44,6 +41,14 @@ async def fetch_version(server: PrivateServer, held: Offered | None = None) -> O
         raise FormatError("The server has another version by now.")
     verify(body, version.sha256, "The server's network")
     return Offered(version=version, network=loads_network(body, architecture, what="The server's network"))
+
+
+async def show_version(server: PrivateServer) -> ModelVersion:
+    """The card of the server's best version. Raises NotOfferedError, DownloadError, FormatError."""
+    told = await server.get("version")
+    if told is None:
+        raise NotOfferedError("the server tunes no network")
+    return loads(told, ModelVersion, what="The server's version")
 
 
 def _known(version: ModelVersion) -> PlainArchitecture:

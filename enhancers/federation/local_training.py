@@ -24,6 +24,8 @@ from enhancers.training.trainer import TrainingSettings, fit
 
 PATCH_PX = 32
 """Of the working grid, along a side."""
+FRAMES_MAX, KEEP = 96, 24
+"""Of each film: read, and learnt from."""
 _AVERAGE_DECAY = 0.98
 _SMALLEST = 8
 

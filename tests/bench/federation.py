@@ -7,7 +7,8 @@
 `prepare` encodes each title's rung and makes the pairs, once. `run` holds rounds: each player trains from the newest
 version on what came to it, re-degraded; updates go through SecAgg+ as JSON, in memory; a share of the players vanishes,
 at each step of the protocol in turn; the server keeps a version only if it is better on its own clips. `central` trains
-one network on all pairs in one place, for as many steps as all players together, from the same start.
+one network on all pairs in one place from the same start: as many steps, each over as many patches as all players
+together take (`--long`: of as many patches as one takes, and so many times the steps). It has no judge.
 
 Looked at, on frames that nobody trained on: `truth`, the title's own source, which no player has; and `own`, what came
 beside itself made small, which is all that a player could measure.
@@ -290,19 +291,28 @@ def run(
 
 @main.command()
 @with_options
+@click.option("--long", "is_long", is_flag=True)
 def central(
-    folder: Path, batch: int, steps: int, rounds: int, rate: float, detail: float, seed: int, out: Path | None
+    folder: Path,
+    batch: int,
+    steps: int,
+    rounds: int,
+    rate: float,
+    detail: float,
+    seed: int,
+    out: Path | None,
+    is_long: bool,
 ) -> None:
-    """All pairs in one place, for as many steps as all players take together; judged as versions are, at the end."""
+    """All pairs in one place, for as many steps as a player takes, or (`--long`) as all take."""
     world = World(folder)
     start = generic_network(SCALE, TIER)
     before = world.look_before()
     network = start
     pairs = [player.own for player in world.players]
-    local = recipe(batch, steps, rate, detail)
+    many = len(pairs)
+    local = recipe(batch, many * steps, rate, detail) if is_long else recipe(many * batch, steps, rate, detail)
     for number in range(rounds):
-        many = replace_steps(local, steps * len(pairs))
-        network = network.moved(train_locally(network, pairs, many, seed=seed + number).values)
+        network = network.moved(train_locally(network, pairs, local, seed=seed + number).values)
     _write(
         out,
         {
@@ -310,14 +320,10 @@ def central(
             "steps": steps,
             "rate": rate,
             "detail": detail,
-            "central": True,
+            "central": "long" if is_long else "wide",
             "gained": gained(world.look(network), before),
         },
     )
-
-
-def replace_steps(local: LocalRecipe, steps: int) -> LocalRecipe:
-    return recipe(local.batch, steps, local.rate, local.detail_weight)
 
 
 def _write(out: Path | None, told: dict[str, Any]) -> None:

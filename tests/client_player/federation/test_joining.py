@@ -68,7 +68,7 @@ def plan(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Federat
 async def test_five_players_make_a_better_version_and_have_it_afterwards(plan, clip):
     app = create_app(Settings(library=str(prepared_library().root)), federation=plan)
     async with listening(app) as url:
-        tuners = [Tuner(url, lambda scale: read_came([clip], scale, 25.0)) for _ in range(5)]
+        tuners = [Tuner(url, lambda scale: read_came([clip], scale, 25.0), fetches_newest=True) for _ in range(5)]
         results = await asyncio.gather(*(tuner.take_part(1) for tuner in tuners))
         version = app[CONTEXT].tuning.version
     assert [(each.rounds, each.survivors, each.problem) for each in results] == [(1, 5, "")] * 5

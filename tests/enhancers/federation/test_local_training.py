@@ -20,7 +20,8 @@ from enhancers.federation.local_training import own_pairs, train_locally
 from enhancers.federation.tuned_network import generic_network
 from enhancers.runtime.frames import Frame, decode_file
 
-RECIPE = LocalRecipe(steps=25, batch=4, rate=3e-4, detail_weight=0.0, frames_full=16)
+RECIPE = LocalRecipe(steps=15, batch=2, rate=3e-4, detail_weight=0.0, frames_full=16)
+SHORT = LocalRecipe(steps=2, batch=1, rate=3e-4, detail_weight=0.0, frames_full=16)
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +38,10 @@ def test_it_learns_from_what_came_and_counts_by_how_much_that_was(came):
     pairs, network = own_pairs(came, 2.0, 25.0, keep=4), generic_network(2.0, Tier.LOW)
     assert (pairs.low.shape[1:], pairs.target.shape[1:]) == ((72, 128), (144, 256))
     update = train_locally(network, [pairs], RECIPE, seed=1)
-    assert psnr_db(network.moved(update.values), pairs) > psnr_db(network, pairs) + 0.1
+    assert psnr_db(network.moved(update.values), pairs) > psnr_db(network, pairs) + 0.02
     assert update.weight == 4 / 16
-    assert np.array_equal(train_locally(network, [pairs], RECIPE, seed=1).values, update.values)
-    assert not np.array_equal(train_locally(network, [pairs], RECIPE, seed=2).values, update.values)
+    once, again, other = (train_locally(network, [pairs], SHORT, seed=seed).values for seed in (1, 1, 2))
+    assert np.array_equal(once, again) and not np.array_equal(once, other)
 
 
 @pytest.mark.parametrize(("scale", "low"), [(1.5, (96, 168)), (3.0, (48, 84)), (4.0, (36, 64))])

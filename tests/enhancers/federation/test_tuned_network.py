@@ -1,4 +1,4 @@
-"""The tuned network as numbers in a row and as a file, and what becomes of it where numbers or files are a stranger's."""
+"""The tuned network as numbers in a row and as a file, and what is refused where these are a stranger's."""
 
 from __future__ import annotations
 
