@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,7 +51,7 @@ def excerpt(spec: str, frames: int) -> Lumas:
     start = int(first or 0)
     path = Path(file)
     runs = runs_of(path, frames=frames + start, apart=frames + start, runs_max=1)
-    return shrunk(runs[0][start:], HEIGHT_PX)
+    return shrunk(runs[0][start:], min(HEIGHT_PX, runs[0].shape[1]))
 
 
 def figures_of(source: Lumas, shown: Lumas) -> Figures:
@@ -179,6 +180,26 @@ def drifting_degradation(seed: int, scale: int) -> Degradation:
     return Degradation(scale=scale, kernels=tuple(b.kernel(scale) for b in blurs), compression=compression, seed=seed)
 
 
+def summarise(results: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Means over films and seeds, by what was degraded how at which scale."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for key, each in results.items():
+        groups.setdefault(" ".join(key.split()[:2]), []).append(each)
+    told = ("kernel_l1", "kernel_l1_unsmoothed", "consistency", "consistency_unsmoothed", "consistency_of_truth")
+    return {
+        name: {
+            "measured": len(group),
+            **{what: round(fmean(each[what] for each in group), 4) for what in told if what in group[0]},
+            "moves": sum(bool(np.any(each["moves"])) for each in group),
+            "figures": {
+                way: {meter: round(fmean(each["figures"][way][meter] for each in group), 3) for meter in meters}
+                for way, meters in group[0]["figures"].items()
+            },
+        }
+        for name, group in groups.items()
+    }
+
+
 def main() -> None:
     """Measure; what is in the file already is not measured again."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -221,6 +242,7 @@ def main() -> None:
                         {name: round(each["psnr_y_db"], 2) for name, each in results[key]["figures"].items()},
                         flush=True,
                     )
+    print(json.dumps(summarise(results), indent=1))
 
 
 if __name__ == "__main__":
