@@ -97,7 +97,8 @@ def _waves() -> Floats32:
     phase = 2 * np.pi * (fx * place[None, :, None] + fy * place[:, None, None])
     hann = np.sin(np.pi * (place + 0.5) / PATCH_PX) ** 2
     waves = np.concatenate([np.cos(phase), np.sin(phase)], axis=2) * (hann[:, None] * hann)[..., None] / PATCH_PX
-    return waves.reshape(PATCH_PX**2, -1).astype(np.float32)
+    rows: Floats32 = waves.reshape(PATCH_PX**2, -1).astype(np.float32)
+    return rows
 
 
 def loads_weights(data: bytes) -> dict[str, Floats32]:

@@ -5,7 +5,8 @@
 DIR holds what `enhancers.restoration.train_networks` wrote. FIRST: the excerpt's first frame. Each film is degraded
 with kernels that stand still (by seed, H.264 behind them), with kernels that drift, and by the bicubic filter; then
 restored by every network. `blind` has the codes that `abr.blur` tells from the degraded pictures; `oracle` is the same
-network with the true ones. Figures: PSNR of luma, SSIMULACRA 2, VMAF-NEG, flicker error, means over frames.
+network with the true ones; `front` is what `toprung restore` shows: the generic network where a picture is told to be
+sharp. Figures: PSNR of luma, SSIMULACRA 2, VMAF-NEG, flicker error, means over frames.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import numpy as np
 import torch
 
 from abr.blur.estimator import KernelEstimator, loads_weights, shipped_estimator
-from abr.blur.kernel import Blur, Code, bicubic_kernel, code_distance
+from abr.blur.kernel import Blur, Code, bicubic_kernel, blur_of, code_distance
 from abr.blur.survey import survey_frames
 from abr.blur.track import KernelTrack
 from abr.quality.picture_meters import FlickerMeter
@@ -35,6 +36,7 @@ from enhancers.networks.plain_torch import run_collapsed
 from enhancers.restoration.conditioned import loads_network
 from enhancers.restoration.degradation import Compression, Degradation, Lumas, degrade, draw_blur, drifting_blurs
 from enhancers.restoration.films import runs_of, shrunk
+from enhancers.restoration.lift import weights_for
 from enhancers.restoration.pairs import scaled
 from enhancers.restoration.restore import restore
 from enhancers.restoration.train_networks import KINDS, UNTOLD
@@ -121,8 +123,10 @@ def judge_static(
         "agnostic": restorers.run("agnostic", low),
         "blind": restorers.run("blind", low, codes),
         "oracle": restorers.run("blind", low, degradation.codes),
+        "front": restore(restorers.networks["blind"], low, codes, weights_for),
     }
     return {
+        "told": blur_of(codes[0]).axes[:2],
         "kernel_l1": code_distance(codes[0], degradation.codes[0]),
         "moves": any(shot.moves for shot in track.shots),
         "figures": {name: figures_of(source, pictures) for name, pictures in shown.items()},
