@@ -1,9 +1,11 @@
-"""A small network that tells a source's blur from its luma, in numpy: four convolutions over patches with edges.
+"""A small network that tells a source's blur from the power of its luma at 90 frequencies, in numpy.
 
-    patch − mean ÷ deviation ─ conv 5×5 ─ conv 3×3 ↓2 ─ conv 3×3 ↓2 ─ conv 3×3 ─ mean and RMS over all patches ─ 2 dense
+    patches with edges ─ − mean ÷ deviation ─ power at 90 frequencies ─ mean over all patches ─ logarithm ─ three layers
 
-All patches count alike: weights that the network chose itself (attention) collapsed in probes to a code that never
-changed, which looked perfectly consistent. Trained by `python -m enhancers.restoration.train_estimator`.
+A code is the MTF at ten frequencies, and a picture's power falls with the square of it. Convolutions over the same
+patches told how wide a blur is, and not in which direction. All patches count alike: weights that the network chose
+itself (attention) collapsed in probes to a code that never changed, which looked perfectly consistent. Trained by
+`python -m enhancers.restoration.train_estimator`.
 """
 
 from __future__ import annotations
@@ -19,33 +21,18 @@ import numpy as np
 import numpy.typing as npt
 
 from abr.blur.kernel import CODE_FLOATS, Code
-from abr.blur.patches import PATCHES_MAX, Luma, Patches, edge_patches
+from abr.blur.patches import PATCH_PX, PATCHES_MAX, Luma, Patches, edge_patches
 
 Floats32 = npt.NDArray[np.float32]
 
 WEIGHTS_FILE = "estimator.npz"
 PATCHES_MIN = 4
 """Fewer tell nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Convolution:
-    """One convolution without padding, with ReLU behind it."""
-
-    name: str
-    inputs: int
-    outputs: int
-    side_px: int
-    stride: int
-
-
-CONVOLUTIONS = (
-    Convolution("conv1", 1, 24, 5, 1),
-    Convolution("conv2", 24, 32, 3, 2),
-    Convolution("conv3", 32, 48, 3, 2),
-    Convolution("conv4", 48, 48, 3, 1),
-)
-DENSE = (("dense1", 96, 48), ("dense2", 48, CODE_FLOATS))
+_RADII, _DIRECTIONS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.42, 0.48), 10
+"""Cycles a pixel, and directions in half a turn, at which power is looked at."""
+_POWER_MIN, _CONTRAST_MIN = 1e-4, 4.0
+SPECTRUM = len(_RADII) * _DIRECTIONS
+LAYERS = (("dense1", SPECTRUM, 64), ("dense2", 64, 64), ("dense3", 64, CODE_FLOATS))
 """Name, inputs, outputs; ReLU between them, a logistic function at the end."""
 
 
@@ -58,66 +45,60 @@ class Estimate:
 
 
 class KernelEstimator:
-    """Tells codes from pictures. tensors: `<layer>.weight` (outputs, inputs[, rows, columns]) and `<layer>.bias`."""
+    """Tells codes from pictures. tensors: `<layer>.weight` (outputs, inputs) and `<layer>.bias`."""
 
     def __init__(self, tensors: Mapping[str, Floats32]) -> None:
-        self._kernels = {
-            conv.name: np.ascontiguousarray(
-                tensors[f"{conv.name}.weight"].transpose(2, 3, 1, 0).reshape(-1, conv.outputs)
-            )
-            for conv in CONVOLUTIONS
-        }
-        self._dense = {name: np.ascontiguousarray(tensors[f"{name}.weight"].T) for name, _, _ in DENSE}
-        names = [*self._kernels, *self._dense]
-        self._biases = {name: tensors[f"{name}.bias"] for name in names}
+        self._layers = [(tensors[f"{name}.weight"].T, tensors[f"{name}.bias"]) for name, _, _ in LAYERS]
 
     def estimate(self, luma: Luma) -> Estimate | None:
         """Of one picture, (H, W); None where it has too few edges to tell."""
         patches = edge_patches(luma, PATCHES_MAX)
         if len(patches) < PATCHES_MIN:
             return None
-        features = self._features(patches)
-        whole, first, second = (self._code(part) for part in (features, features[::2], features[1::2]))
+        power = power_of(patches)
+        whole, first, second = (self._code(part) for part in (power, power[::2], power[1::2]))
         return Estimate(code=whole, halves=(first, second))
 
     def code(self, patches: Patches) -> Code:
         """The code of a set of patches."""
-        return self._code(self._features(patches))
+        return self._code(power_of(patches))
 
-    def _features(self, patches: Patches) -> Floats32:
-        """(N, 2, channels): mean and mean square of each patch."""
-        x = normalise(patches)[..., None]
-        for conv in CONVOLUTIONS:
-            x = _convolve(x, conv, self._kernels[conv.name], self._biases[conv.name])
-        return np.stack([x.mean((1, 2)), (x * x).mean((1, 2))], axis=1)
-
-    def _code(self, features: Floats32) -> Code:
-        mean, square = features.mean(0)
-        x = np.concatenate([mean, np.sqrt(square + np.float32(1e-6))])
-        for index, (name, _, _) in enumerate(DENSE):
-            x = x @ self._dense[name] + self._biases[name]
-            x = np.maximum(x, 0) if index == 0 else 1 / (1 + np.exp(-x))
-        return tuple(float(value) for value in x)
+    def _code(self, power: Floats32) -> Code:
+        x = log_mean(power)
+        for weight, bias in self._layers[:-1]:
+            x = np.maximum(x @ weight + bias, 0)
+        weight, bias = self._layers[-1]
+        return tuple(float(value) for value in 1 / (1 + np.exp(-(x @ weight + bias))))
 
 
-def normalise(patches: Patches) -> Floats32:
-    """Each patch less its mean, by its deviation and four code values, so that contrast does not count."""
+def power_of(patches: Patches) -> Floats32:
+    """Power of each patch at each frequency, so that contrast does not count: (N, SPECTRUM)."""
     values = patches.astype(np.float32)
     values -= values.mean((1, 2), keepdims=True)
-    scaled: Floats32 = values / (values.std((1, 2), keepdims=True) + np.float32(4))
+    values /= values.std((1, 2), keepdims=True) + np.float32(_CONTRAST_MIN)
+    even, odd = np.split(values.reshape(len(values), -1) @ _waves(), 2, axis=1)
+    power: Floats32 = even**2 + odd**2
+    return power
+
+
+def log_mean(power: Floats32) -> Floats32:
+    """What the layers take of patches' power (N, SPECTRUM): the logarithm of its mean, of about unit deviation."""
+    scaled: Floats32 = np.log10(power.mean(0) + np.float32(_POWER_MIN)) + np.float32(1.5)
     return scaled
 
 
-def _convolve(x: Floats32, conv: Convolution, kernel: Floats32, bias: Floats32) -> Floats32:
-    """x: (N, H, W, inputs) → (N, h, w, outputs)."""
-    side = (conv.side_px, conv.side_px)
-    windows = np.lib.stride_tricks.sliding_window_view(x, side, axis=(1, 2))[:, :: conv.stride, :: conv.stride]
-    count, height, width = windows.shape[:3]
-    columns = windows.transpose(0, 1, 2, 4, 5, 3).reshape(count * height * width, -1)
-    result: Floats32 = columns @ kernel
-    result += bias
-    np.maximum(result, 0, out=result)
-    return result.reshape(count, height, width, conv.outputs)
+@cache
+def _waves() -> Floats32:
+    """(PATCH_PX², 2 · SPECTRUM): cosines, then sines, under a Hann window."""
+    turns = np.pi * np.arange(_DIRECTIONS) / _DIRECTIONS
+    radii = np.repeat(_RADII, _DIRECTIONS)
+    fx, fy = radii * np.tile(np.cos(turns), len(_RADII)), radii * np.tile(np.sin(turns), len(_RADII))
+    place = np.arange(PATCH_PX)
+    phase = 2 * np.pi * (fx * place[None, :, None] + fy * place[:, None, None])
+    hann = np.sin(np.pi * (place + 0.5) / PATCH_PX) ** 2
+    waves = np.concatenate([np.cos(phase), np.sin(phase)], axis=2) * (hann[:, None] * hann)[..., None] / PATCH_PX
+    rows: Floats32 = waves.reshape(PATCH_PX**2, -1).astype(np.float32)
+    return rows
 
 
 def loads_weights(data: bytes) -> dict[str, Floats32]:

@@ -16,6 +16,9 @@ SHOT_FRAMES_MAX = 3000
 SOFT_FROM_PX = 0.5
 """Standard deviation, in source pixels, along the wider axis, from which a source counts as blurred. A picture that the
 bicubic filter shrank has 0.23 (`bicubic_kernel`); the estimator's own error is about 0.1."""
+SHARP_BELOW_PX = 0.43
+"""Likewise, up to which a picture counts as shrunk by a ladder's own filter: what is made for such pictures serves it
+better than what knows all kernels."""
 
 
 @dataclass(slots=True)
@@ -63,6 +66,11 @@ def survey_frames(
         surveyor.watch(luma)
         advance(1.0)
     return surveyor.finish()
+
+
+def is_sharp(code: Sequence[float]) -> bool:
+    """Whether a picture of this code is as sharp as a ladder's rungs are."""
+    return blur_of(code).axes[0] < SHARP_BELOW_PX
 
 
 def looks_soft(samples: Sequence[Luma], estimator: KernelEstimator) -> bool:

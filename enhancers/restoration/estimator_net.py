@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -11,37 +12,29 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from abr.blur.estimator import CONVOLUTIONS, DENSE
+from abr.blur.estimator import LAYERS
 
 
 class EstimatorNet(nn.Module):
-    """Sets of normalised patches (B, P, 32, 32) in, codes (B, CODE_FLOATS) out."""
+    """Logarithms of mean power (B, SPECTRUM) in, codes (B, CODE_FLOATS) out."""
 
     def __init__(self, seed: int = 0) -> None:
         super().__init__()
         torch.manual_seed(seed)
-        self.convolutions = nn.ModuleDict(
-            {each.name: nn.Conv2d(each.inputs, each.outputs, each.side_px, each.stride) for each in CONVOLUTIONS}
-        )
-        self.dense = nn.ModuleDict({name: nn.Linear(inputs, outputs) for name, inputs, outputs in DENSE})
+        self.layers = nn.ModuleDict({name: nn.Linear(inputs, outputs) for name, inputs, outputs in LAYERS})
 
-    def forward(self, patches: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """See the class."""
-        x = patches.flatten(0, 1).unsqueeze(1)
-        for conv in self.convolutions.values():
-            x = functional.relu(conv(x))
-        x = x.float()
-        mean, square = (part.mean((2, 3)).view(*patches.shape[:2], -1).mean(1) for part in (x, x * x))
-        x = torch.cat([mean, (square + 1e-6).sqrt()], dim=1)
-        hidden, last = self.dense.values()
-        return torch.sigmoid(last(functional.relu(hidden(x))))
+        *inner, last = self.layers.values()
+        for layer in inner:
+            x = functional.relu(layer(x))
+        return torch.sigmoid(cast(Tensor, last(x)))
 
     def tensors(self) -> dict[str, npt.NDArray[np.float32]]:
         """`<layer>.weight` and `<layer>.bias`, as the runtime takes them."""
-        layers = {**self.convolutions, **self.dense}
         return {
             f"{name}.{part}": getattr(layer, part).detach().float().numpy()
-            for name, layer in layers.items()
+            for name, layer in self.layers.items()
             for part in ("weight", "bias")
         }
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 
+from abr.blur.kernel import Code
+from enhancers.networks.checkpoint import Weights
 from enhancers.networks.plain_torch import run_collapsed
 from enhancers.restoration.conditioned import ConditionedWeights, fold
 from enhancers.restoration.degradation import Lumas
@@ -14,15 +16,20 @@ from enhancers.restoration.pairs import scaled
 
 
 @torch.no_grad()
-def restore(network: ConditionedWeights, low: Lumas, codes: Sequence[Sequence[float]]) -> Lumas:
+def restore(
+    network: ConditionedWeights,
+    low: Lumas,
+    codes: Sequence[Code],
+    weights_of: Callable[[ConditionedWeights, Code], Weights] = fold,
+) -> Lumas:
     """Luma (frames, h, w) lifted by `network`; codes: one for all frames, or one a frame."""
     plain, lifted = scaled(low, int(network.architecture.scale)), []
     folded: dict[str, torch.Tensor] = {}
-    held: Sequence[float] = ()
+    held: Code = ()
     for index, luma in enumerate(low):
         code = codes[min(index, len(codes) - 1)]
         if code != held:
-            weights, held = fold(network, code), code
+            weights, held = weights_of(network, code), code
             folded = {name: torch.from_numpy(tensor) for name, tensor in weights.tensors.items()}
         residual = run_collapsed(
             network.architecture, folded, torch.from_numpy(luma.astype(np.float32))[None, None] / 255

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
-from abr.blur.estimator import WEIGHTS_FILE, KernelEstimator, loads_weights, normalise
+from abr.blur.estimator import WEIGHTS_FILE, KernelEstimator, loads_weights, log_mean, power_of
 from abr.blur.kernel import code_distance
 from abr.blur.patches import Patches, edge_patches
 from abr.files import write_atomically
@@ -30,7 +30,7 @@ _RUN_FRAMES, _RUNS_MAX, _APART = 5, 14, 40
 _HEIGHTS_PX = (288, 360, 432, 540, 720)
 _SIDE_PX = {2: 320, 4: 512}
 _JUDGED_FRAMES = (1, 4)
-_SET, _BATCH = 10, 24
+_SET, _BATCH = (5, 24), 128
 _RATE = 2e-3
 _VALIDATED = 60
 
@@ -55,35 +55,35 @@ def make_examples(films: Sequence[Lumas], first_seed: int, count: int) -> Iterat
         low = degrade(sharp, degradation)
         for index in _JUDGED_FRAMES:
             patches = edge_patches(low[index], 24)
-            if len(patches) >= _SET // 2:
+            if len(patches) >= _SET[0]:
                 yield Example(patches=patches, code=np.array(degradation.codes[0], np.float32))
 
 
 def train(examples: Sequence[Example], steps: int, seed: int) -> EstimatorNet:
     """Regress codes; AdamW, a warm-up and then a cosine."""
     net, random = EstimatorNet(seed), np.random.default_rng(seed)
-    optimizer = torch.optim.AdamW(net.parameters(), lr=_RATE, weight_decay=1e-4, fused=True)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=_RATE, weight_decay=1e-2)
+    powers = [power_of(example.patches) for example in examples]
     for step in range(steps):
         progress = step / steps
-        rate = _RATE * min(1.0, progress / 0.05 + 0.02) * (0.01 + 0.99 * (0.5 + 0.5 * np.cos(np.pi * progress)))
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = _RATE * min(1.0, progress / 0.05 + 0.02) * (0.505 + 0.495 * np.cos(np.pi * progress))
         chosen = random.integers(len(examples), size=_BATCH)
-        sets = np.stack([_draw_set(examples[index], random) for index in chosen])
+        seen = torch.from_numpy(np.stack([log_mean(_some_of(powers[index], random)) for index in chosen]))
         codes = torch.from_numpy(np.stack([examples[index].code for index in chosen]))
-        with torch.autocast("cpu", torch.bfloat16):
-            found = net(torch.from_numpy(sets))
-        loss = functional.smooth_l1_loss(found.float(), codes, beta=0.05)
+        loss = functional.smooth_l1_loss(net(seen), codes, beta=0.05)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        if step % 100 == 0:
+        if step % 500 == 0:
             sys.stderr.write(f"step {step}  loss {loss.item():.5f}\n")
+            sys.stderr.flush()
     return net
 
 
-def _draw_set(example: Example, random: np.random.Generator) -> npt.NDArray[np.float32]:
-    return normalise(example.patches[random.integers(len(example.patches), size=_SET)])
+def _some_of(power: npt.NDArray[np.float32], random: np.random.Generator) -> npt.NDArray[np.float32]:
+    """Sources have few patches or many."""
+    return power[random.integers(len(power), size=int(random.integers(*_SET)))]
 
 
 def validate(estimator: KernelEstimator, examples: Sequence[Example]) -> dict[str, float]:
@@ -105,8 +105,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clips", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--examples", type=int, default=3000, help="Degradations to train on.")
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--examples", type=int, default=4000, help="Degradations to train on.")
+    parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -5,7 +5,8 @@
 DIR holds what `enhancers.restoration.train_networks` wrote. FIRST: the excerpt's first frame. Each film is degraded
 with kernels that stand still (by seed, H.264 behind them), with kernels that drift, and by the bicubic filter; then
 restored by every network. `blind` has the codes that `abr.blur` tells from the degraded pictures; `oracle` is the same
-network with the true ones. Figures: PSNR of luma, SSIMULACRA 2, VMAF-NEG, flicker error, means over frames.
+network with the true ones; `front` is what `toprung restore` shows: the generic network where a picture is told to be
+sharp. Figures: PSNR of luma, SSIMULACRA 2, VMAF-NEG, flicker error, means over frames.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 import torch
 
 from abr.blur.estimator import KernelEstimator, loads_weights, shipped_estimator
-from abr.blur.kernel import Blur, Code, bicubic_kernel, code_distance
+from abr.blur.kernel import Blur, Code, bicubic_kernel, blur_of, code_distance
 from abr.blur.survey import survey_frames
 from abr.blur.track import KernelTrack
 from abr.quality.picture_meters import FlickerMeter
@@ -34,6 +36,7 @@ from enhancers.networks.plain_torch import run_collapsed
 from enhancers.restoration.conditioned import loads_network
 from enhancers.restoration.degradation import Compression, Degradation, Lumas, degrade, draw_blur, drifting_blurs
 from enhancers.restoration.films import runs_of, shrunk
+from enhancers.restoration.lift import weights_for
 from enhancers.restoration.pairs import scaled
 from enhancers.restoration.restore import restore
 from enhancers.restoration.train_networks import KINDS, UNTOLD
@@ -50,7 +53,7 @@ def excerpt(spec: str, frames: int) -> Lumas:
     start = int(first or 0)
     path = Path(file)
     runs = runs_of(path, frames=frames + start, apart=frames + start, runs_max=1)
-    return shrunk(runs[0][start:], HEIGHT_PX)
+    return shrunk(runs[0][start:], min(HEIGHT_PX, runs[0].shape[1]))
 
 
 def figures_of(source: Lumas, shown: Lumas) -> Figures:
@@ -120,8 +123,10 @@ def judge_static(
         "agnostic": restorers.run("agnostic", low),
         "blind": restorers.run("blind", low, codes),
         "oracle": restorers.run("blind", low, degradation.codes),
+        "front": restore(restorers.networks["blind"], low, codes, weights_for),
     }
     return {
+        "told": blur_of(codes[0]).axes[:2],
         "kernel_l1": code_distance(codes[0], degradation.codes[0]),
         "moves": any(shot.moves for shot in track.shots),
         "figures": {name: figures_of(source, pictures) for name, pictures in shown.items()},
@@ -179,6 +184,26 @@ def drifting_degradation(seed: int, scale: int) -> Degradation:
     return Degradation(scale=scale, kernels=tuple(b.kernel(scale) for b in blurs), compression=compression, seed=seed)
 
 
+def summarise(results: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Means over films and seeds, by what was degraded how at which scale."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for key, each in results.items():
+        groups.setdefault(" ".join(key.split()[:2]), []).append(each)
+    told = ("kernel_l1", "kernel_l1_unsmoothed", "consistency", "consistency_unsmoothed", "consistency_of_truth")
+    return {
+        name: {
+            "measured": len(group),
+            **{what: round(fmean(each[what] for each in group), 4) for what in told if what in group[0]},
+            "moves": sum(bool(np.any(each["moves"])) for each in group),
+            "figures": {
+                way: {meter: round(fmean(each["figures"][way][meter] for each in group), 3) for meter in meters}
+                for way, meters in group[0]["figures"].items()
+            },
+        }
+        for name, group in groups.items()
+    }
+
+
 def main() -> None:
     """Measure; what is in the file already is not measured again."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -221,6 +246,7 @@ def main() -> None:
                         {name: round(each["psnr_y_db"], 2) for name, each in results[key]["figures"].items()},
                         flush=True,
                     )
+    print(json.dumps(summarise(results), indent=1))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,63 @@
+"""Sources restored above their own size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import numpy as np
+from click.testing import CliRunner
+from clips import make_clip
+
+from abr.blur.kernel import CODE_FLOATS
+from abr.blur.track import KernelTrack, Shot
+from abr.errors import InputError
+from abr.records import dumps
+from enhancers.cli.restore import restore
+
+
+def test_a_master_has_the_frames_and_the_sound_of_its_source_at_the_size_asked_for(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "film.mp4", width_px=128, height_px=64, frames=8, sound_s=0.3)
+    sharp, soft = (0.9,) * CODE_FLOATS, (0.4,) * CODE_FLOATS
+    shots = (Shot(start=0, frames=4, codes=(sharp,)), Shot(start=4, frames=4, codes=(soft,)))
+    track = tmp_path / "kernels.json"
+    track.write_bytes(dumps(KernelTrack(frame_rate=(25, 1), estimator="", shots=shots)))
+    out = tmp_path / "master.mkv"
+    result = CliRunner().invoke(restore, [str(clip), "--display", "128p", "--out", str(out), "--kernels", str(track)])
+    assert result.exit_code == 0, result.output
+    with av.open(str(out)) as file, av.open(str(clip)) as came:
+        assert (file.streams.video[0].width, file.streams.video[0].height) == (256, 128)
+        assert file.streams.video[0].codec_context.color_range == 1
+        assert len(list(file.decode(video=0))) == 8
+        file.seek(0)
+        sound = [sum(packet.size for packet in each.demux(audio=0)) for each in (file, came)]
+        assert sound[0] > 0.9 * sound[1]  # all but what an encoder puts before the first sample
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["film.mp4", "kernels.json", "master.mkv"]
+
+
+def test_a_softer_code_sharpens_more(tmp_path: Path) -> None:
+    y, x = np.mgrid[:64, :128]
+
+    def paint(width_px: int, height_px: int, index: int) -> np.ndarray:
+        soft = 128 + 60 * np.tanh(np.sin(x / 6) * np.cos(y / 6) * 2)
+        return soft[:, :, None].repeat(3, axis=2).astype(np.uint8)
+
+    clip = make_clip(tmp_path / "film.mp4", width_px=128, height_px=64, frames=1, paint=paint, options={"crf": "10"})
+    detail = []
+    for level in (0.95, 0.4):
+        track, out = tmp_path / f"{level}.json", tmp_path / f"{level}.mkv"
+        shots = (Shot(start=0, frames=1, codes=((level,) * CODE_FLOATS,)),)
+        track.write_bytes(dumps(KernelTrack(frame_rate=(25, 1), estimator="", shots=shots)))
+        arguments = [str(clip), "--display", "128p", "--out", str(out), "--kernels", str(track)]
+        assert CliRunner().invoke(restore, arguments).exit_code == 0
+        with av.open(str(out)) as file:
+            luma = next(file.decode(video=0)).to_ndarray(format="gray")[:, :256].astype(float)
+        detail.append(float(np.abs(np.diff(luma, axis=1)).max()))
+    assert detail[1] > detail[0]
+
+
+def test_a_display_that_is_no_larger_is_refused(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "film.mp4", frames=2)
+    result = CliRunner().invoke(restore, [str(clip), "--display", "108p", "--out", str(tmp_path / "master.mkv")])
+    assert isinstance(result.exception, InputError)
+    assert "192x108" in str(result.exception)
