@@ -111,6 +111,7 @@ root = LazyGroup(
         "profile": Lazy("enhancers.cli.profile:profile", "Measure what enhancers take of this device."),
         "gauge": Lazy("enhancers.cli.gauge:gauge", "Find models in files and packages; measure them here."),
         "serve": Lazy("server.cli:serve", "Serve a library of titles, choosing per segment and viewer."),
+        "protect": Lazy("server.protection.cli:protect", "Encrypt a title, for players that are given the key."),
         "publish": Lazy("server.publishing.cli:publish", "Bring titles to a folder or a bucket that a CDN sends."),
         "embed": Lazy("server.cli:embed", "Write the module that lifts videos on your own pages."),
         "play": Lazy("client_player.cli:play", "Play a title headless over a network trace; write a report."),
