@@ -129,6 +129,7 @@ root = LazyGroup(
         "kernels": Lazy("abr.blur.cli:kernels", "Tell the blur that a source was made with, shot by shot."),
         "restore": Lazy("enhancers.cli.restore:restore", "Lift a blurred source above its own size: a master."),
         "serve": Lazy("server.cli:serve", "Serve a library of titles, choosing per segment and viewer."),
+        "protect": Lazy("server.protection.cli:protect", "Encrypt a title, for players that are given the key."),
         "publish": Lazy("server.publishing.cli:publish", "Bring titles to a folder or a bucket that a CDN sends."),
         "embed": Lazy("server.cli:embed", "Write the module that lifts videos on your own pages."),
         "play": Lazy("client_player.cli:play", "Play a title headless over a network trace; write a report."),

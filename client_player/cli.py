@@ -51,6 +51,11 @@ _INTERRUPTED = 130
 @click.option("--group", default="", help="Name of the link that you share: the server decides for all who tell it.")
 @click.option("--language", default="", help="Sound in this language, such as de.  [default: the title's first]")
 @click.option("--codec", "codecs", default="", help="Only in these: h264, hevc, av1.  [default: all that play here]")
+@click.option(
+    "--key-file",
+    type=FILE,
+    help="Keys of protected titles: a JSON Web Key set.  [default: the environment's TOPRUNG_KEY]",
+)
 @click.option("--local", is_flag=True, help="Decide here, by any standard manifest; --controller may be FILE.py:CLASS.")
 @click.option("--profile", type=FILE, help="Device profile.  [default: what `toprung profile` left behind]")
 @click.option(
@@ -80,6 +85,7 @@ def play(
     group: str,
     language: str,
     codecs: str,
+    key_file: Path | None,
     local: bool,
     profile: Path | None,
     energy: str,
@@ -99,6 +105,7 @@ def play(
     Ctrl-C stops and still writes what was seen.
     """
     from abr.core.enhancement import Currency
+    from abr.media.content_keys import known_keys
     from abr.opinions.fitted import load_qoe
     from abr.simulation.trace_formats import read_trace
     from client_player.session.request import PlayRequest
@@ -121,6 +128,7 @@ def play(
         group=group,
         language=language,
         codecs=_allowed_codecs(codecs),
+        keys=known_keys(key_file),
         local=local,
         buffer_max_s=buffer_max_s,
         virtual_time=speed == "max",

@@ -51,13 +51,13 @@ class _Decoder:
 
 
 class SegmentDecoder(_Decoder):
-    """The frames of one segment, `data`; empty when it could not be downloaded."""
+    """The frames of one segment, `data`; empty when it could not be downloaded. key: of a protected title, in hex."""
 
     too_few = "the segment has fewer frames than the title says"
 
-    def __init__(self, data: bytes, *, threads: int = 1) -> None:
+    def __init__(self, data: bytes, *, threads: int = 1, key: str = "") -> None:
         if data:
-            super().__init__(decode_segment(data, threads=threads, motion=True))
+            super().__init__(decode_segment(data, threads=threads, motion=True, key=key))
         else:
             super().__init__(iter(()), "the segment could not be downloaded")
 
@@ -94,11 +94,14 @@ def count_frames(data: bytes) -> int:
         return 0
 
 
-def audio_duration_s(data: bytes) -> float:
-    """Seconds of sound in init and media segment together, decoded. Raises MediaError when it is damaged or silent."""
-    duration_s = 0.0
+def audio_duration_s(data: bytes, key: str = "") -> float:
+    """Seconds of sound in init and media segment together, decoded. key: of a protected title, in hex.
+
+    Raises MediaError when it is damaged or silent.
+    """
+    duration_s, options = 0.0, {"decryption_key": key} if key else {}
     try:
-        with av.open(io.BytesIO(data), mode="r", format="mp4") as container:
+        with av.open(io.BytesIO(data), mode="r", format="mp4", options=options) as container:
             for packet in container.demux(container.streams.best("audio")):
                 packet.decode()
                 if packet.size and packet.time_base is not None:

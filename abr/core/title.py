@@ -29,6 +29,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
+from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -48,6 +49,8 @@ SubtitleRole = Literal["subtitle", "caption", "forced-subtitle", "commentary"]
 """Likewise; `caption` tells sounds too, for who cannot hear."""
 Chromaticity = tuple[Annotated[int, Meta(ge=0, le=65535)], Annotated[int, Meta(ge=0, le=65535)]]
 Version = Annotated[str, Meta(pattern=r"^([0-9a-f]{16})?$")]
+
+LICENCE_URL = r"^(https?://[^\s\"<>]+|/[^\s\"<>]*)?$"
 
 TITLE_FILE = "title.json"
 CHAPTERS_FILE = "chapters.json"
@@ -201,6 +204,22 @@ class Hdr(Record, frozen=True):
     renditions: tuple[Rendition, ...]
 
 
+class Protection(Record, frozen=True, omit_defaults=True):
+    """How pictures and sound are encrypted (ISO/IEC 23001-7). key_id: of the one content key, 32 hex digits.
+
+    licence_url: where players ask for it (W3C Encrypted Media Extensions, 9.1.3); empty where they are given it.
+    """
+
+    scheme: Literal["cenc", "cbcs"]
+    key_id: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$")]
+    licence_url: Annotated[str, Meta(max_length=2000, pattern=LICENCE_URL)] = ""
+
+    @property
+    def key_uuid(self) -> str:
+        """The key's id as manifests write it."""
+        return str(UUID(self.key_id))
+
+
 class Chapter(Record, frozen=True, omit_defaults=True):
     """A part of the title, from `start_s` to the next one or the end. name: may be empty."""
 
@@ -252,9 +271,21 @@ class Title(Record, frozen=True):
     """By their start."""
     hdr: Hdr | UnsetType = UNSET
     """For standard manifests alone: sessions, enhancers and quality know the renditions above."""
+    protection: Protection | UnsetType = UNSET
+    """Set where pictures and sound are encrypted: nothing offers, trains or imports enhancers then either."""
+
+    @property
+    def may_be_enhanced(self) -> bool:
+        """Whether its makers permit it, and its frames can be read."""
+        return not self.no_enhancement and not self.protection
 
     def check_enhancement(self) -> None:
         """Raises InputError for a title that may not be enhanced."""
+        if self.protection:
+            raise InputError(
+                f"{self.id} is protected, so that its frames cannot be read for enhancers. "
+                "Train first, and protect then; to begin anew, prepare it again (--force)."
+            )
         if self.no_enhancement:
             raise InputError(
                 f"{self.id} may not be enhanced: its title.json says no_enhancement. "

@@ -17,6 +17,7 @@ class AudioFetcher:
 
     track: what there is of it now; more of a live one comes while it is played.
     on_download gets `audio` or `init`, the number of the segment from 0, and the timing; on_failure gets a message.
+    key: of a protected title, in hex.
     A segment that cannot be downloaded or decoded counts as silence of the same length.
     """
 
@@ -28,9 +29,11 @@ class AudioFetcher:
         *,
         on_download: Callable[[str, int, Download], None],
         on_failure: Callable[[str], None],
+        key: str = "",
     ) -> None:
         self._track, self._transport, self._compute = track, transport, compute
         self._on_download, self._on_failure = on_download, on_failure
+        self._key = key
         self._next = 0
         self._init = b""
         self._fetched_s = 0.0
@@ -70,7 +73,7 @@ class AudioFetcher:
             get_with_retries(self._transport, span.url, on_failure=self._on_failure), self._fetch_init()
         )
         self._on_download("audio", self._next, reply.timing)
-        return reply.timing, await self._compute.run(audio_duration_s, init + reply.body)
+        return reply.timing, await self._compute.run(audio_duration_s, init + reply.body, self._key)
 
     async def _fetch_init(self) -> bytes:
         if not self._init:

@@ -89,7 +89,7 @@ class BeforeAfterRecorder:
 
 def find_pair(candidate: Candidate, enhancer: Enhancer, scaler: PlainScaler) -> Pair | None:
     """The sampled frame in which most is to be seen of what the enhancer changed; None if it changed nothing."""
-    decoder = SegmentDecoder(candidate.job.data)
+    decoder = SegmentDecoder(candidate.job.data, key=candidate.job.key)
     best: Pair | None = None
     most = 0.0
     for number in range(candidate.job.frames):

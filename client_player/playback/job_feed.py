@@ -21,9 +21,12 @@ _JOBS_MAX = 256
 class JobFeed:
     """Puts jobs into `jobs`, in order. It tells timeline and worker of them, and keeps a live stream's latency."""
 
-    def __init__(self, title: Title, worker: EnhancementWorker, timeline: Timeline, clock: SessionClock) -> None:
+    def __init__(
+        self, title: Title, worker: EnhancementWorker, timeline: Timeline, clock: SessionClock, *, key: str = ""
+    ) -> None:
         self.jobs: asyncio.Queue[FrameJob | None] = asyncio.Queue(_JOBS_MAX)
         self._title, self._worker, self._timeline, self._clock = title, worker, timeline, clock
+        self._key = key
         self._first_frame, self._start_s = 0, 0.0
         """Where what is put into the queue next begins, in what is played."""
 
@@ -37,6 +40,7 @@ class JobFeed:
             frames=playable.frames,
             first_frame=self._first_frame,
             start_s=self._start_s,
+            key=self._key,
         )
 
     async def put(self, job: FrameJob, playable: PlayableSegment, into_s: float | None = None) -> None:

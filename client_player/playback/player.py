@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
@@ -58,7 +58,7 @@ STOPPED = "stopped"
 class PlayerSetup:
     """How to play. families: of enhancers to step down to. opener: opens offers. sinks: get the shown frames.
 
-    language: of the sound, BCP 47; none for the one that plays unless asked.
+    language: of the sound, BCP 47; none for the one that plays unless asked. key: of a protected title, in hex.
     """
 
     profile: DeviceProfile | None
@@ -67,6 +67,7 @@ class PlayerSetup:
     opener: Opener
     sinks: Sequence[Sink] = ()
     language: str = ""
+    key: str = field(default="", repr=False)
 
 
 class Player:
@@ -115,7 +116,7 @@ class Player:
             display_px=(title.display_width_px, title.display_height_px),
             log_event=log.append,
         )
-        self._feed = JobFeed(title, self._worker, self.timeline, clock)
+        self._feed = JobFeed(title, self._worker, self.timeline, clock, key=setup.key)
         self._presenter = Presenter(
             queue=queue,
             timeline=self.timeline,
@@ -136,6 +137,7 @@ class Player:
             self._audio_thread,
             on_download=lambda kind, segment, timing: self._log_download(kind, timing, segment=segment, name=chosen.id),
             on_failure=lambda detail: self._log_failure("audio", detail),
+            key=self._setup.key,
         )
 
     async def play(self) -> None:

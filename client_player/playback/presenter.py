@@ -47,6 +47,8 @@ class FrameJob:
     """Of a part, where it begins in its segment, in frames."""
     is_last: bool = True
     hidden: int = 0
+    key: str = field(default="", repr=False)
+    """Of a protected title, in hex."""
 
     @property
     def is_part(self) -> bool:

@@ -161,7 +161,7 @@ class EnhancementWorker:
 
     def _decoder_of(self, job: FrameJob) -> SegmentDecoder | GrowingDecoder:
         if not job.is_part:
-            return SegmentDecoder(job.data)
+            return SegmentDecoder(job.data, key=job.key)
         if job.first_number == 0:
             self._growing = GrowingDecoder()
         self._growing.feed(job.data)

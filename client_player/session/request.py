@@ -16,6 +16,8 @@ from abr.core.energy import energy_source
 from abr.core.enhancement import Currency, Family
 from abr.core.events import Started
 from abr.core.title import Title
+from abr.errors import InputError
+from abr.media.content_keys import KEY_VARIABLE, ContentKey
 from abr.media.video_codecs import VideoCodec
 from abr.opinions.fitted import FittedQoe
 from abr.simulation.traces import Trace
@@ -53,6 +55,8 @@ class PlayRequest:
     """Of the sound, such as de; none for the title's first."""
     codecs: Sequence[VideoCodec] = field(default_factory=decoded_codecs)
     """Which the viewer takes; all that this player decodes unless told."""
+    keys: Sequence[ContentKey] = ()
+    """For protected titles."""
     local: bool = False
     """Decide in the player, by the standard manifest, instead of in a server's session."""
     sink: str = "null"
@@ -93,6 +97,20 @@ def to_local_request(request: PlayRequest, manifest_url: str) -> LocalRequest:
         qoe=request.qoe,
         codecs=request.codecs,
     )
+
+
+def key_for(request: PlayRequest, title: Title) -> str:
+    """What decrypts a protected title, in hex; nothing for another. Raises InputError for who lacks it."""
+    if not title.protection:
+        return ""
+    wanted = title.protection.key_id
+    key = next((each.key for each in request.keys if each.key_id == wanted), "")
+    if not key:
+        raise InputError(
+            f"{title.id} is protected with key {wanted}, which you have not given: "
+            f"give a file that holds it with --key-file, or set {KEY_VARIABLE}."
+        )
+    return key
 
 
 def to_started_event(request: PlayRequest, title_id: str, session_id: str, controller: str) -> Started:

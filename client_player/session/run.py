@@ -37,6 +37,7 @@ from client_player.session.files import clear_session_files, dump_title_files, w
 from client_player.session.report import REPORT_FILE, ReportData, write_report
 from client_player.session.request import (
     PlayRequest,
+    key_for,
     open_sinks,
     to_local_request,
     to_session_request,
@@ -299,6 +300,7 @@ async def _play_source(context: _SessionContext, source: Source, luma: Path, ope
             opener=opener,
             sinks=open_sinks(request, source.title, luma, stack),
             language=request.language,
+            key=key_for(request, source.title),
         )
         player = Player(source, setup, transport=context.transport, clock=context.clock, log=context.log)
         if await _play_until_stopped(player) and request.out is not None:

@@ -82,13 +82,16 @@ def _read_only(plane: Plane) -> Plane:
     return plane
 
 
-def decode_segment(data: bytes, *, threads: int = 1, motion: bool = False) -> Iterator[Frame]:
+def decode_segment(data: bytes, *, threads: int = 1, motion: bool = False, key: str = "") -> Iterator[Frame]:
     """Decode an init segment followed by media segments, in display order. motion: export the codec's motion vectors.
+
+    key: of a protected title, 32 hex digits.
 
     Raises MediaError when it is not video, is damaged, or is larger than any segment should be. The bytes are hostile:
     they are read as MP4 and nothing else, since FFmpeg would take a playlist for an order to open other files.
     """
-    yield from _decode(io.BytesIO(data), "this segment", threads=threads, frames_max=_FRAMES_MAX, motion=motion)
+    what = "this segment"
+    yield from _decode(io.BytesIO(data), what, threads=threads, frames_max=_FRAMES_MAX, motion=motion, key=key)
 
 
 class ChunkDecoder:
@@ -131,10 +134,11 @@ def _decode(
     threads: int,
     frames_max: int | None,
     motion: bool = False,
+    key: str = "",
 ) -> Iterator[Frame]:
-    count = 0
+    count, options = 0, {"decryption_key": key} if key else {}
     container_format = "mp4" if isinstance(file, io.BytesIO) else None
-    with _media_errors(what), av.open(file, mode="r", format=container_format) as container:
+    with _media_errors(what), av.open(file, mode="r", format=container_format, options=options) as container:
         stream = _video_stream(container, what)
         stream.codec_context.thread_count = threads
         stream.codec_context.options = _decoder_options(motion)

@@ -21,9 +21,12 @@ PUT_ASIDE_FILE = f".{ENHANCEMENTS_FILE}"
 def permit_enhancement(library: Library, title_id: str, permitted: bool) -> Title:
     """Say whether a title may be enhanced, without preparing it anew; returns the title as it is now.
 
-    The table of its enhancers is put aside, or back. Raises UnknownNameError, FormatError, StorageError.
+    The table of its enhancers is put aside, or back. Raises UnknownNameError, FormatError, StorageError;
+    InputError for a protected title, which cannot be.
     """
     folder, title = library.folder(title_id), library.title(title_id)
+    if permitted and title.protection:
+        title.check_enhancement()
     table, aside = folder / ENHANCEMENTS_FILE, folder / PUT_ASIDE_FILE
     changed = msgspec.structs.replace(title, no_enhancement=UNSET if permitted else True)
     try:

@@ -181,7 +181,7 @@ def details_of(title: Title, table: EnhancementTable | None, folder: Path) -> Ti
         chapters=title.chapters,
         offers=tuple(_offers(title, table)) if table else (),
         panel=title.meter.panel_every_segments > 0,
-        enhancement=not title.no_enhancement,
+        enhancement=title.may_be_enhanced,
         hdr=title.hdr.renditions if title.hdr else (),
     )
 

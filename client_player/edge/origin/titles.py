@@ -118,7 +118,7 @@ def _mirrored(title_id: str, data: bytes, table_data: bytes, currency: Currency)
         raise FormatError(f"{what} is that of {title.id!r}.")
     if not title.version:
         raise FormatError(f"{what} tells no version of its media, without which none can be kept. Prepare it again.")
-    liftable = bool(table_data) and not title.no_enhancement and _is_h264(title)
+    liftable = bool(table_data) and title.may_be_enhanced and _is_h264(title)
     table = loads(table_data, EnhancementTable, what=f"{title_id}/{ENHANCEMENTS_FILE}") if liftable else None
     return MirroredTitle(
         title=title,

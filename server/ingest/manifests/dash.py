@@ -9,7 +9,16 @@ from xml.etree import ElementTree
 
 import msgspec
 
-from abr.core.title import AudioTrack, HdrColour, Rendition, SubtitleTrack, Thumbnails, segment_file, sheet_file
+from abr.core.title import (
+    AudioTrack,
+    HdrColour,
+    Protection,
+    Rendition,
+    SubtitleTrack,
+    Thumbnails,
+    segment_file,
+    sheet_file,
+)
 from server.ingest.cmaf import INIT_FILE
 from server.ingest.encoders.colours import BT709, hdr_colour
 from server.ingest.manifests.shown import Shown, peak_bps
@@ -19,6 +28,9 @@ FIRST_SOUND = 1
 """Its AdaptationSet; the pictures have 0, and in further codecs what follows all other tracks."""
 
 THUMBNAIL_TILES = "http://dashif.org/guidelines/thumbnail_tile"
+MP4_PROTECTION = "urn:mpeg:dash:mp4protection:2011"
+CLEAR_KEY = "urn:uuid:e2719d58-a985-b3c9-781a-b030af78d30e"
+PROTECTION_NAMESPACES = {"xmlns:cenc": "urn:mpeg:cenc:2013", "xmlns:dashif": "https://dashif.org/CPS"}
 NAMES = segment_file(0).replace("00001", "$Number%05d$")
 PROFILES = "urn:mpeg:dash:profile:isoff-live:2011,urn:mpeg:dash:profile:cmaf:2019"
 
@@ -59,6 +71,16 @@ def colour_properties(video: Element, hdr: HdrColour | None) -> None:
         video.insert(len(video) - 1, told)  # the schema wants it before Role
     if not hdr:
         video.set("selectionPriority", "2")
+
+
+def protect(adaptation: Element, protection: Protection) -> None:
+    """Say how an AdaptationSet is encrypted (ISO/IEC 23009-1, 5.8.4.1; DASH-IF IOP part 6, ClearKey)."""
+    key = {"value": protection.scheme, "cenc:default_KID": protection.key_uuid}
+    adaptation.insert(0, ElementTree.Element("ContentProtection", {"schemeIdUri": MP4_PROTECTION} | key))
+    clear_key = ElementTree.Element("ContentProtection", schemeIdUri=CLEAR_KEY, value="ClearKey1.0")
+    if protection.licence_url:
+        ElementTree.SubElement(clear_key, "dashif:Laurl", Lic_type="EME-1.0").text = protection.licence_url
+    adaptation.insert(1, clear_key)
 
 
 def video_representation(video: Element, shown: Shown, rendition: Rendition, name: str, bandwidth_bps: int) -> None:

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import math
+from base64 import b64encode
 from collections.abc import Sequence
 
 import msgspec
 
-from abr.core.title import CHAPTERS_FILE, AudioTrack, Chapter, Rendition, SubtitleTrack, Thumbnails, sheet_file
+from abr.core.title import (
+    CHAPTERS_FILE,
+    AudioTrack,
+    Chapter,
+    Protection,
+    Rendition,
+    SubtitleTrack,
+    Thumbnails,
+    sheet_file,
+)
 from abr.media.languages import UNKNOWN
 from server.ingest.audio import CHANNELS as STEREO
 from server.ingest.audio import SURROUND_NAME, surround_id
@@ -108,6 +118,19 @@ def variant(
         )
         lines += [head, uri]
     return lines
+
+
+def key_lines(protection: Protection) -> list[str]:
+    """How the segments of a media playlist are encrypted (RFC 8216, 4.3.2.4). The URI holds the key's id.
+
+    hls.js knows ClearKey by its name. Shaka Player knows it as `identity`, by which hls.js would take SAMPLE-AES for
+    that of MPEG-TS: so Shaka plays cbcs by DASH.
+    """
+    method = {"cbcs": "SAMPLE-AES", "cenc": "SAMPLE-AES-CTR"}[protection.scheme]
+    formats = {"cbcs": ("org.w3.clearkey",), "cenc": ("org.w3.clearkey", "identity")}[protection.scheme]
+    uri = f"data:text/plain;base64,{b64encode(bytes.fromhex(protection.key_id)).decode()}"
+    key = f'#EXT-X-KEY:METHOD={method},URI="{uri}",KEYID=0x{protection.key_id.upper()}'
+    return [f'{key},KEYFORMAT="{each}",KEYFORMATVERSIONS="1"' for each in formats]
 
 
 def target_s(durations_s: Sequence[float]) -> int:

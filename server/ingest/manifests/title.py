@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 from msgspec import UNSET, UnsetType
 
 from abr.core.enhancement import ENHANCEMENTS_FILE
-from abr.core.title import CHAPTERS_FILE, Hdr, Rendition, Title, segment_file
+from abr.core.title import CHAPTERS_FILE, Hdr, Protection, Rendition, Title, segment_file
 from abr.media.video_codecs import codec_of
 from server.ingest.audio import FRAME_SAMPLES, frame_ends
 from server.ingest.cmaf import INIT_FILE, standalone_init_file
@@ -21,9 +21,11 @@ from server.ingest.manifests.dash import (
     FIRST_SOUND,
     NAMES,
     PROFILES,
+    PROTECTION_NAMESPACES,
     Element,
     colour_properties,
     mpd_duration,
+    protect,
     sound_set,
     subtitle_set,
     thumbnail_set,
@@ -36,6 +38,7 @@ from server.ingest.manifests.hls import (
     THUMBNAILS_FILE,
     chapters_json,
     chapters_line,
+    key_lines,
     master_head,
     target_s,
     thumbnail_playlist,
@@ -62,10 +65,12 @@ def manifests(title: Title) -> dict[str, bytes]:
     files = ladder_manifests(title) | {DRIVEN_MEDIA_FILE: driven_media_playlist(title)}
     for rendition in title.files:
         init_file = standalone_init_file(codec_of(rendition.codecs))
-        playlist = media_playlist(f"video/{rendition.id}", init_file, title.segment_duration_s)
+        playlist = media_playlist(f"video/{rendition.id}", init_file, title.segment_duration_s, title.protection)
         files[f"{rendition.id}.m3u8"] = playlist
     for track in title.audio:
-        files[f"{track.id}.m3u8"] = media_playlist(f"audio/{track.id}", INIT_FILE, audio_durations_s(title))
+        files[f"{track.id}.m3u8"] = media_playlist(
+            f"audio/{track.id}", INIT_FILE, audio_durations_s(title), title.protection
+        )
     for subtitles in title.subtitles:
         files[f"{subtitles.id}.m3u8"] = _media_playlist("", [title.duration_s], [f"subtitles/{subtitles.id}.vtt"])
     if title.chapters:
@@ -112,11 +117,13 @@ def _ladder_set(
     video = video_set(title, period, ladder[-1], number)
     if title.hdr:
         colour_properties(video, hdr.colour if hdr else None)
-    if not hdr and not title.no_enhancement:
+    if not hdr and title.may_be_enhanced:
         offer = ElementTree.Element("SupplementalProperty", schemeIdUri=ENHANCEMENT_URN, value=ENHANCEMENTS_FILE)
         video.insert(0, offer)  # the schema wants it before Role
     init_file = standalone_init_file(codec_of(ladder[-1].codecs))
     _template(video, title, f"video/$RepresentationID$/{NAMES}", f"video/$RepresentationID$/{init_file}")
+    if title.protection:
+        protect(video, title.protection)
     for rendition in ladder:
         video_representation(video, title, as_standalone(rendition), rendition.id, rendition.bandwidth_bps)
 
@@ -137,6 +144,8 @@ def driven_mpd(title: Title) -> bytes:
     top = title.renditions[-1]
     video = video_set(title, period, top)
     _template(video, title, "video/$Number$.m4s", f"video/{INIT_FILE}")
+    if title.protection:
+        protect(video, title.protection)
     bandwidth_bps = max(rendition.bandwidth_bps for rendition in title.renditions)
     video_representation(video, title, top, DRIVEN_ID, bandwidth_bps)
     _track_sets(title, period, base=session_title_base(title.id, title.version))
@@ -176,13 +185,15 @@ def driven_master_playlist(title: Title) -> bytes:
 def driven_media_playlist(title: Title) -> bytes:
     """To be served as /sessions/<id>/video.m3u8."""
     uris = [f"video/{segment + 1}.m4s" for segment in range(len(title.segment_duration_s))]
-    return _media_playlist(f"video/{INIT_FILE}", title.segment_duration_s, uris)
+    return _media_playlist(f"video/{INIT_FILE}", title.segment_duration_s, uris, title.protection)
 
 
-def media_playlist(folder: str, init_file: str, durations_s: Sequence[float]) -> bytes:
+def media_playlist(
+    folder: str, init_file: str, durations_s: Sequence[float], protection: Protection | UnsetType = UNSET
+) -> bytes:
     """The HLS playlist of one folder's segments."""
     uris = [f"{folder}/{segment_file(segment)}" for segment in range(len(durations_s))]
-    return _media_playlist(f"{folder}/{init_file}", durations_s, uris)
+    return _media_playlist(f"{folder}/{init_file}", durations_s, uris, protection)
 
 
 def _peak_bps(title: Title, rendition: Rendition) -> int:
@@ -204,7 +215,9 @@ def _peak_bps(title: Title, rendition: Rendition) -> int:
     return max(rendition.bandwidth_bps, int(peak_bps) + 1)
 
 
-def _media_playlist(init_uri: str, durations_s: Sequence[float], uris: Sequence[str]) -> bytes:
+def _media_playlist(
+    init_uri: str, durations_s: Sequence[float], uris: Sequence[str], protection: Protection | UnsetType = UNSET
+) -> bytes:
     lines = [
         "#EXTM3U",
         "#EXT-X-VERSION:7",
@@ -212,6 +225,7 @@ def _media_playlist(init_uri: str, durations_s: Sequence[float], uris: Sequence[
         "#EXT-X-MEDIA-SEQUENCE:1",
         "#EXT-X-PLAYLIST-TYPE:VOD",
         "#EXT-X-INDEPENDENT-SEGMENTS",
+        *(key_lines(protection) if protection else []),
         *([f'#EXT-X-MAP:URI="{init_uri}"'] if init_uri else []),
     ]
     for duration_s, uri in zip(durations_s, uris, strict=True):
@@ -249,6 +263,7 @@ def _presentation(title: Title) -> tuple[Element, Element]:
         mediaPresentationDuration=mpd_duration(title.duration_s),
         minBufferTime=mpd_duration(2 * longest_s),
         maxSegmentDuration=mpd_duration(longest_s),
+        attrib=PROTECTION_NAMESPACES if title.protection else {},
     )
     about = ElementTree.SubElement(mpd, "ProgramInformation")
     ElementTree.SubElement(about, "Title").text = _shown_name(title)
@@ -286,7 +301,9 @@ def _template(video: Element, title: Title, media: str, init: str) -> None:
 def _track_sets(title: Title, period: Element, base: str | None) -> None:
     for number, track in enumerate(title.audio, FIRST_SOUND):
         durations = [frames * FRAME_SAMPLES for frames in _audio_frames(title)]
-        sound_set(period, track, number, base, durations, BEGINNING)
+        sound = sound_set(period, track, number, base, durations, BEGINNING)
+        if title.protection:
+            protect(sound, title.protection)
     for number, subtitles in enumerate(title.subtitles, FIRST_SOUND + len(title.audio)):
         subtitle_set(period, subtitles, number, base, title.duration_s)
     if title.thumbnails:

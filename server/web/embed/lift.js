@@ -17,7 +17,8 @@ import { networksFor, scaleFor } from "./generic.js";
 
 const STILL_MS = 3000; // what a frame that stands still may take
 const NOBODY = { tell() {} };
-const UNREADABLE = "the page may not read this video: it comes from another origin, or is protected";
+const UNREADABLE = "the page may not read this video: it comes from another origin";
+const PROTECTED = "the page cannot read this video: it is protected, and the browser keeps its frames to itself";
 
 /**
  * Begin to lift. strength: how much of what a network adds is shown, above 0 to 1. split: the share of the width that is
@@ -104,6 +105,7 @@ class Lift {
 
   /** Measured networks, the best first. */
   async #prepare(scale) {
+    if (this.video.mediaKeys) throw new Error(PROTECTED);
     if (!readable(this.video)) throw new Error(UNREADABLE);
     this.#thread ??= new Thread((what) => this.#lost(what));
     const { videoWidth: widthPx, videoHeight: heightPx } = this.video;

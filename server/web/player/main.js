@@ -11,6 +11,7 @@ import { load, watchOffers } from "./live.js";
 import { Link, NETWORKS } from "./link.js";
 import { Preview } from "./preview.js";
 import { HOPELESS, UNMEASURED, fitting, jobs, keptUp, measure, offersMore, settled } from "./profile.js";
+import { UNREADABLE } from "./protection.js";
 import { Session, json } from "./session.js";
 import { hint, status } from "./status.js";
 import { BUFFER_S } from "./stream.js";
@@ -102,7 +103,7 @@ async function pick() {
   text("length", live ? "live" : clock(title.segment_duration_s.reduce((a, b) => a + b, 0)));
   $("stage").style.aspectRatio = `${title.display_width_px} / ${title.display_height_px}`;
   $("begin").disabled = $("play").disabled = false;
-  $("enhance").disabled = Boolean(title.no_enhancement);
+  $("enhance").disabled = Boolean(title.no_enhancement || title.protection);
   mine.measuring = measureBeside(mine);
   if (asked) await start();
 }
@@ -137,6 +138,7 @@ async function measureBeside(mine) {
 
 function sayDevice(mine) {
   const { measured, title, table, wanted, frameMs, live } = mine;
+  if (title.protection) return UNREADABLE;
   if (title.no_enhancement) return "The makers of this title do not want its pictures enhanced; it plays plainly.";
   if (!wanted.length && live && !live.measured)
     return "What could lift this stream has not been measured; it plays plainly.";

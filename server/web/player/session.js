@@ -5,6 +5,7 @@ import { Choices, fits } from "./choices.js";
 import { Enhancer } from "./enhancer.js";
 import { decodedCodecs, inCodec } from "./codecs.js";
 import { UNMEASURED, profile, settled } from "./profile.js";
+import { unlock } from "./protection.js";
 import { BUFFER_S, PUBLIC, Stream } from "./stream.js";
 import { Telemetry } from "./telemetry.js";
 import { Weights } from "./weights.js";
@@ -67,6 +68,7 @@ export class Session {
    * lifts: whether the viewer wants to see enhanced pictures. told: {decided(segment, decision), changed(state), renewed()}.
    */
   static async open({ video, loaded, link, health, lifts, told }) {
+    await unlock(video, loaded.title.protection);
     loaded.codecs ??= await decodedCodecs(loaded.title);
     const answer = await open(loaded, lifts);
     loaded.title = inCodec(loaded.title, answer.codec);

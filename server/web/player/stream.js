@@ -4,6 +4,7 @@
 import { MediaPlayer } from "../vendor/dash.mediaplayer.min.js";
 import { at } from "../parts/root.js";
 import { growingLoader } from "./edge/loader.js";
+import { withoutProtection } from "./protection.js";
 
 export const BUFFER_S = 20;
 const BUFFER_UNMEASURED_S = 6; // little, so that what was measured is soon heeded
@@ -348,7 +349,7 @@ export class Stream {
     if (response.status >= 400 || !response.data) return response;
     const startedMs = request.toprungMs ?? performance.now();
     const { sizeBytes, durationMs, latencyMs } = request.toprungArrivals ?? (await this.#arrived(response, startedMs));
-    if (segment === null) return response;
+    if (segment === null) return withoutProtection(response);
     this.#notBeforeMs = performance.now() + 1000 * Number(this.#named(response)["toprung-wait-s"] ?? 0);
     const decision = Object.assign(request.toprungDecision ?? this.#decision(response), { sizeBytes, durationMs });
     this.telemetry.tell("downloaded", {

@@ -13,6 +13,8 @@ const catchUpRate = Number(asked.get("catch_up") || 1); // how fast hls.js may p
 const clockFps = Number(asked.get("clock") || 0); // burnt_clock.py's pictures a second, when it is the source
 const language = asked.get("language"); // of the sound; none: what the player takes
 const text = asked.get("text"); // language of the subtitles; none: as the player has it
+const key = (asked.get("key") || ":").split(":"); // its id and itself in hex, of a protected title
+const licence = asked.get("licence"); // where to ask for it instead
 const thumbnailS = Number(asked.get("thumbnail") || -1); // the instant whose thumbnail is looked for; below 0: none
 const video = document.getElementById("video");
 
@@ -92,6 +94,8 @@ function playDash() {
   }
   dash.on("error", event => seen.errors.push("dash.js: " + JSON.stringify(event.error || event)));
   ownLatencyS = () => dash.getCurrentLiveLatency();
+  if (key[0]) dash.setProtectionData({ "org.w3.clearkey": { clearkeys: { [base64url(key[0])]: base64url(key[1]) } } });
+  else if (licence) dash.setProtectionData({ "org.w3.clearkey": { serverURL: licence } });
   dash.initialize(video, source, true);
   if (language) {
     dash.setInitialMediaSettingsFor("audio", { lang: language });
@@ -106,6 +110,8 @@ async function playShaka() {
   it.addEventListener("error", event => seen.errors.push("shaka: " + event.detail.code + " " + event.detail.data));
   it.configure({ cmcd: { enabled: cmcd !== "off", useHeaders: false } });
   if (bufferGoalS) it.configure({ streaming: { bufferingGoal: bufferGoalS } });
+  if (key[0]) it.configure({ drm: { clearKeys: { [key[0]]: key[1] } } });
+  else if (licence) it.configure({ drm: { servers: { "org.w3.clearkey": licence } } });
   ownLatencyS = () => it.getStats().liveLatency;
   await it.load(source);
   if (language) {
@@ -137,7 +143,8 @@ function playHls() {
   const buffer = bufferGoalS ? { maxBufferLength: bufferGoalS, maxMaxBufferLength: bufferGoalS } : {};
   const wishes = language ? { audioPreference: { lang: language }, subtitlePreference: { lang: text } } : {};
   if (asked.get("hdr")) wishes.videoPreference = {}; // it asks for the display then
-  const hls = new Hls({ ...buffer, ...wishes, maxLiveSyncPlaybackRate: catchUpRate, cmcd: cmcd === "off" ? undefined : { useHeaders: false } });
+  const drm = licence ? { emeEnabled: true, drmSystems: { "org.w3.clearkey": { licenseUrl: licence } } } : {};
+  const hls = new Hls({ ...buffer, ...wishes, ...drm, maxLiveSyncPlaybackRate: catchUpRate, cmcd: cmcd === "off" ? undefined : { useHeaders: false } });
   hls.on(Hls.Events.ERROR, (_name, data) => {
     const stalled = ["bufferStalledError", "bufferNudgeOnStall"].includes(data.details); // watched for below
     if (data.fatal || (data.type === "mediaError" && !stalled)) seen.errors.push("hls.js: " + data.details);
@@ -163,6 +170,11 @@ function playHls() {
   ownLatencyS = () => hls.latency;
   hls.loadSource(source);
   hls.attachMedia(video);
+}
+
+function base64url(hex) {
+  const bytes = hex.match(/../g).map(digits => parseInt(digits, 16));
+  return btoa(String.fromCharCode(...bytes)).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
 }
 
 function tell(sounds, texts) {
