@@ -8,7 +8,6 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -22,20 +21,17 @@ from abr.core.enhancement import Currency
 from abr.errors import InputError, UnknownNameError
 from abr.opinions.fitted import load_qoe
 from abr.opinions.scales import CountedQuality, Rung, scale_of
-from abr.private_telemetry.layout import TELEMETRY
 from abr.registry import Registry
-from abr.secure_aggregation.secrets import load_libraries
 from server.clock import Clock
 from server.concurrency.background import in_background
 from server.context import CONTEXT, SETTINGS, Context
+from server.contributions import Contributions, SecureRounds, start_contributions
 from server.experiments.experiment import Experiment, read_experiment
 from server.experiments.memory_tallies import MemoryTallies
 from server.experiments.redis_tallies import RedisTallies
 from server.experiments.service import RunningExperiment
 from server.experiments.tally import TallyStore
-from server.federation.judge import Judge
 from server.federation.plan import FederationPlan
-from server.federation.tuning import Tuning
 from server.fleet.memory_days import MemoryDays
 from server.fleet.redis_days import RedisDays
 from server.fleet.service import Fleet
@@ -55,8 +51,7 @@ from server.monitoring.feed_relay import relaying
 from server.monitoring.loop_lag import measuring_lag
 from server.monitoring.metrics import Metrics
 from server.open_files import budget, limit
-from server.opinions.opinion_box import OpinionBox
-from server.private.rounds import Channel, Pace, PrivateRounds
+from server.private.rounds import Channel
 from server.rate_limits import RateLimits
 from server.session_service import (
     ControllerRunner,
@@ -88,11 +83,14 @@ class Deciders(NamedTuple):
     make_plan: PlanMaker | None
 
 
-class Private(NamedTuple):
-    """What rounds of secure aggregation are about, where not as usual, and the network that is tuned by some."""
+class Service(NamedTuple):
+    """What sessions are made of, each started before the context that requests use."""
 
-    channel: Channel | None
-    federation: FederationPlan | None
+    repository: SessionRepository
+    controllers: ControllerRunner
+    groups: GroupNames
+    watchers: Watchers
+    contributions: Contributions
 
 
 def create_app(
@@ -126,7 +124,7 @@ def create_app(
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(_let_go)
     deciders = Deciders(controllers, experiment, make_plan)
-    app.cleanup_ctx.append(lambda app: _run(app, settings, store, deciders, clock, Private(channel, federation)))
+    app.cleanup_ctx.append(lambda app: _run(app, settings, store, deciders, clock, SecureRounds(channel, federation)))
     return app
 
 
@@ -136,7 +134,7 @@ async def _run(
     store: SessionStore,
     deciders: Deciders,
     clock: Clock,
-    private: Private,
+    rounds: SecureRounds,
 ) -> AsyncIterator[None]:
     """Makes the context that requests use.
 
@@ -159,15 +157,13 @@ async def _run(
         runner = ControllerRunner(deciders.controllers, settings.controller, metrics, plans)
         stack.callback(runner.close)
         groups = GroupNames(ids, settings.group_by, settings.trusted_peers)
-        box = await asyncio.to_thread(OpinionBox, Path(settings.rate)) if settings.rate else None
-        private_rounds = await _start_private_rounds(settings, private.channel, metrics, clock)
-        tuning = await _start_tuning(private.federation, metrics, clock, stack)
         fleet = Fleet(_fleet_days(settings), clock, metrics.fleet, repository.load_profile)
         stack.push_async_callback(fleet.close)
         await stack.enter_async_context(in_background(fleet.keep_flushing()))
         watchers = Watchers(fleet=fleet, experiment=running)
-        context = _make_context(settings, counted, repository, runner, metrics, clock, groups, watchers)
-        context = app[CONTEXT] = replace(context, opinions=box, private_rounds=private_rounds, tuning=tuning)
+        contributions = await start_contributions(settings, rounds, metrics, clock, stack)
+        service = Service(repository, runner, groups, watchers, contributions)
+        context = app[CONTEXT] = _make_context(settings, counted, service, metrics, clock)
         await stack.enter_async_context(measuring_lag(context.metrics))
         await stack.enter_async_context(dropping_outlived(Path(settings.library)))
         if settings.redis_url:
@@ -203,51 +199,14 @@ def _start_experiment(
     return RunningExperiment(experiment, key, tallies, ids, metrics)
 
 
-async def _start_private_rounds(
-    settings: Settings, channel: Channel | None, metrics: Metrics, clock: Clock
-) -> PrivateRounds | None:
-    """None where private telemetry is off. Raises MissingExtraError."""
-    if not settings.private_telemetry:
-        return None
-    await asyncio.to_thread(load_libraries)
-    channel = channel or Channel(words=TELEMETRY.words, layout=TELEMETRY.fingerprint, listener=metrics.private)
-    pace = Pace(
-        period_s=settings.private_period_s,
-        stage_s=settings.private_stage_s,
-        cohort=settings.private_cohort,
-        members_max=settings.private_cohort_max,
-    )
-    return PrivateRounds(channel, pace, _ticks(clock))
-
-
-async def _start_tuning(
-    plan: FederationPlan | None, metrics: Metrics, clock: Clock, stack: AsyncExitStack
-) -> Tuning | None:
-    """None where nothing is tuned. Raises MissingExtraError, and as Tuning.start."""
-    if plan is None:
-        return None
-    await asyncio.to_thread(load_libraries)
-    tuning = Tuning(plan, Judge(plan), metrics.federation)
-    stack.push_async_callback(tuning.close)
-    await tuning.start(_ticks(clock))
-    return tuning
-
-
-def _ticks(clock: Clock) -> Clock:
-    """For rounds: seconds that only grow."""
-    return time.monotonic if clock is time.time else clock
-
-
 def _make_context(
     settings: Settings,
     counted: CountedQuality,
-    repository: SessionRepository,
-    controllers: ControllerRunner,
+    parts: Service,
     metrics: Metrics,
     clock: Clock,
-    groups: GroupNames,
-    watchers: Watchers,
 ) -> Context:
+    repository, controllers, groups, watchers, contributions = parts
     feed = EventFeed(clock, is_shared=bool(settings.redis_url))
     descriptors = budget(limit())
     library = Library(Path(settings.library))
@@ -281,9 +240,7 @@ def _make_context(
         feed=feed,
         metrics=metrics,
         limits=RateLimits(settings, connections_max=descriptors.connections),
-        private_rounds=None,
-        tuning=None,
-        opinions=None,
+        contributions=contributions,
         clock=clock,
         version=VERSION,
     )
@@ -301,10 +258,7 @@ async def _let_go(app: web.Application) -> None:
     """Watchers would stay for ever, viewers of live streams for seconds; a server that stops waits for its requests."""
     app[CONTEXT].feed.close()
     app[CONTEXT].edge_watch.close()
-    if (private_rounds := app[CONTEXT].private_rounds) is not None:
-        await private_rounds.close()
-    if (tuning := app[CONTEXT].tuning) is not None:
-        await tuning.close()
+    await app[CONTEXT].contributions.close()
 
 
 def make_store(settings: Settings, clock: Clock) -> SessionStore:

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from server.clock import Clock
-from server.federation.tuning import Tuning
+from server.contributions import Contributions
 from server.live_edge.parts import LiveParts
 from server.live_edge.watch import EdgeWatch
 from server.live_titles.cache import LiveTitles
 from server.media.title_cache import TitleCache
 from server.monitoring.event_feed import EventFeed
 from server.monitoring.metrics import Metrics
-from server.opinions.opinion_box import OpinionBox
-from server.private.rounds import PrivateRounds
 from server.rate_limits import RateLimits
 from server.session_service import SessionService
 from server.settings import Settings
@@ -34,12 +32,7 @@ class Context:
     feed: EventFeed
     metrics: Metrics
     limits: RateLimits
-    private_rounds: PrivateRounds | None
-    """None where private telemetry is off."""
-    tuning: Tuning | None
-    """None where no network is tuned together."""
-    opinions: OpinionBox | None
-    """None: nobody is asked."""
+    contributions: Contributions
     clock: Clock
     version: str
 

@@ -161,7 +161,7 @@ async def open_session(request: web.Request) -> web.Response:
         codec=state.codec,
         expires_s=context.settings.session_ttl_s,
         controller=state.controller,
-        rate_url=f"{at}/rate" if context.opinions else "",
+        rate_url=f"{at}/rate" if context.contributions.opinions else "",
     )
     return json_answer(opened, status=201, headers={"Location": session_url})
 

@@ -81,7 +81,7 @@ def _page_file(path: Path) -> PageFile:
 
 def opinion_box(request: web.Request) -> OpinionBox:
     """Raises RequestError 404 where nobody is asked."""
-    box = get_context(request).opinions
+    box = get_context(request).contributions.opinions
     if box is None:
         raise RequestError(404, "This server asks nobody what they think; its operator can, with --rate.")
     return box

@@ -74,8 +74,8 @@ class _Rounds:
         )
 
 
-_TELEMETRY = RoundHandlers(lambda context: context.private_rounds, "Private telemetry")
-_TUNING = RoundHandlers(lambda context: context.tuning.rounds if context.tuning else None, "Federated tuning")
+_TELEMETRY = RoundHandlers(lambda context: context.contributions.private_rounds, "Private telemetry")
+_TUNING = RoundHandlers(lambda context: context.contributions.tuning_rounds, "Federated tuning")
 
 PRIVATE_ENDPOINTS: tuple[Endpoint, ...] = (
     *_Rounds("/private", "Private", "private telemetry", _TELEMETRY).endpoints(),

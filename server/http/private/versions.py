@@ -27,7 +27,7 @@ async def get_weights(request: web.Request) -> web.Response:
 
 
 def _tuning(request: web.Request) -> Tuning:
-    tuning = get_context(request).tuning
+    tuning = get_context(request).contributions.tuning
     if tuning is None:
         raise RequestError(404, "Federated tuning is off here.")
     return tuning

@@ -70,7 +70,7 @@ async def test_five_players_make_a_better_version_and_have_it_afterwards(plan, c
     async with listening(app) as url:
         tuners = [Tuner(url, lambda scale: read_came([clip], scale, 25.0), fetches_newest=True) for _ in range(5)]
         results = await asyncio.gather(*(tuner.take_part(1) for tuner in tuners))
-        version = app[CONTEXT].tuning.version
+        version = app[CONTEXT].contributions.tuning.version
     assert [(each.rounds, each.survivors, each.problem) for each in results] == [(1, 5, "")] * 5
     assert [each.version for each in results] == [1] * 5, "all learnt from the clip that it is judged by"
     assert digest(tuners[0].newest.network.dumps()) == version.sha256

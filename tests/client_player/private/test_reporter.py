@@ -54,7 +54,7 @@ class Rounds:
         """So many have joined, or answered in this stage."""
 
         def holds() -> bool:
-            now = self.app[CONTEXT].private_rounds._now.round
+            now = self.app[CONTEXT].contributions.private_rounds._now.round
             return now.stage is stage and (now.members if stage is Stage.JOINING else len(now._answered)) >= count
 
         await asyncio.to_thread(wait_until, holds, f"{count} members in the stage {stage}")
@@ -62,7 +62,7 @@ class Rounds:
     def let_pass(self) -> None:
         """The time for what is awaited is over."""
         self._passed_s += LONG_S
-        self.app[CONTEXT].private_rounds.advance()
+        self.app[CONTEXT].contributions.private_rounds.advance()
 
 
 @asynccontextmanager

@@ -101,7 +101,7 @@ async def hold_round(client: TestClient, updates: list[np.ndarray], poison: np.n
     for player in players[: len(words)]:
         await player.answer()
     if len(words) < len(players):
-        client.server.app[CONTEXT].tuning.rounds._clock.now_s += STAGE_S
+        client.server.app[CONTEXT].contributions.tuning.rounds._clock.now_s += STAGE_S
     for player in players[:4]:
         await player.answer()
     ending = await players[0].ending()
