@@ -22,18 +22,21 @@ export PYTHONDONTWRITEBYTECODE :=
 help:  ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
-$(VENV)/.installed: pyproject.toml
+$(VENV)/.torch: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; try make PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	@[ -z "$(TORCH_INDEX)" ] || command -v nvidia-smi >/dev/null \
 		|| $(BIN)/pip install -qq --no-deps --retries 1 --timeout 10 --index-url $(TORCH_INDEX) $(TORCH) \
 		|| echo "$(TORCH_INDEX) does not give $(TORCH): it comes from pip's usual index, where it may bring gigabytes of CUDA."
-	$(BIN)/pip install -q -e '.[all]'
 	@touch $@
 
-$(VENV)/.developing: $(VENV)/.installed
-	$(BIN)/pip install -q -e '.[dev,docs]'
+$(VENV)/.installed: $(VENV)/.torch
+	flock $< $(BIN)/pip install -q -e '.[all]'
 	@touch $@
+
+$(VENV)/.developing: $(VENV)/.torch
+	flock $< $(BIN)/pip install -q -e '.[dev,docs]'
+	@touch $(VENV)/.installed $@
 
 install: $(VENV)/.installed  ## make the virtual environment with toprung and all its extras in it
 

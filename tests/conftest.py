@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import signal
 from collections import defaultdict
 from collections.abc import Iterator
@@ -16,6 +17,10 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# Workers share the cores. Threads of one matrix product that wait for each other there burn them: fifty times the work.
+for _threads in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+    os.environ.setdefault(_threads, "1")
 
 settings.register_profile("usual", max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
 settings.register_profile("thorough", max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck))
