@@ -109,7 +109,7 @@ def _times(device: Path, wanted: Derivation) -> float:
     from abr.records import load
     from enhancers.deriving.derive import times_of
 
-    return times_of(load(device, DeviceProfile), wanted.teacher.architecture, wanted.size_px)
+    return times_of(load(device, DeviceProfile), wanted.teacher.architecture)
 
 
 def _of_class(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from abr.core.device import DeviceProfile
+from abr.core.device import DeviceProfile, Measurement
 from abr.errors import InputError
 from abr.progress import ShareListener
 from enhancers.deriving.budget import Budget
@@ -21,10 +21,11 @@ from enhancers.deriving.operator_latency import GROUP, Latency, measure_ms, meas
 from enhancers.deriving.proxies import PROXIES
 from enhancers.deriving.slicing import choose_channels, slice_channels
 from enhancers.deriving.tails import solve_tail
+from enhancers.networks import catalog
 from enhancers.networks.calibrate import calibrate
 from enhancers.networks.checkpoint import Weights, dumps_chunks
 from enhancers.networks.derived import DerivedNetwork, loads_derived
-from enhancers.networks.plain import PlainArchitecture
+from enhancers.networks.plain import PlainArchitecture, parse
 from enhancers.networks.plain_torch import PlainTrunk
 from enhancers.profiling.measuring import shipped_weights
 from enhancers.runtime.loader import DEFAULT_BACKEND
@@ -108,21 +109,26 @@ def derive(
     )
 
 
-def times_of(profile: DeviceProfile, teacher: PlainArchitecture, size_px: tuple[int, int]) -> float:
-    """How many times as long as this machine the profiled device takes for the teacher. Raises InputError.
+def times_of(profile: DeviceProfile, teacher: PlainArchitecture) -> float:
+    """How many times as long as this machine the profiled device takes for a frame. Raises InputError.
 
-    The profile's network has a chroma part; so has the one that is timed here.
+    By one of our tiers that the profile tells of: in one thread, of the teacher's scale and depth where it can be had.
+    The profile's networks have a chroma part; so has the one that is timed here.
     """
-    from enhancers.networks import catalog
+    tiers = {str(catalog.architecture(scale, tier)): tier for scale in catalog.SQUEEZES for tier in catalog.TIER_DEPTHS}
+    known = [each for each in profile.measurements if each.architecture in tiers]
+    if not known:
+        raise InputError("The profile tells of none of our networks: measure the device with toprung profile.")
 
-    tier = next((each for each, depth in catalog.TIER_DEPTHS.items() if depth == teacher.depth), None)
-    best = [each for each in profile.measurements if each.architecture == str(teacher)]
-    best = [each for each in best if (each.backend, each.threads) == (DEFAULT_BACKEND, 1)] or best
-    if not best or tier is None:
-        raise InputError(f"The profile does not tell of {teacher}: measure the device with toprung profile --force.")
-    nearest = min(best, key=lambda each: abs(math.log(each.pixels / (size_px[0] * size_px[1]))))
-    here_ms = measure_ms(teacher, size_px, shipped_weights(teacher.scale, tier))
-    return nearest.at(*size_px).p50_ms / here_ms
+    def strangeness(row: Measurement) -> tuple[bool, bool, bool, int]:
+        network = parse(row.architecture)
+        usual = row.backend == DEFAULT_BACKEND and row.threads == 1
+        return not usual, row.runs == 0, network.scale != teacher.scale, abs(network.depth - teacher.depth)
+
+    row = min(known, key=strangeness)
+    network, size_px = parse(row.architecture), (row.width_px, row.height_px)
+    here_ms = measure_ms(network, size_px, shipped_weights(network.scale, tiers[row.architecture]))
+    return row.p50_ms / here_ms
 
 
 def measure_costs(wanted: Derivation, latency: Latency | None = None) -> CostModel:

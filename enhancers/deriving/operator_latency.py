@@ -27,9 +27,9 @@ from enhancers.runtime.sample_pictures import make_pictures
 GROUP = 8
 """Channels stay or go by so many: vector registers hold them so, and shaders four at a time."""
 _RUNS_MIN, _SECONDS = 5, 0.05
-_DEEPER = 10
+_DEEPER = 8
 """Networks of two blocks that are timed beside all of one."""
-_ROUNDS = 3
+_ROUNDS = 2
 _SOLVER_STEPS = 4000
 
 Latency = Callable[[PlainArchitecture], float]

@@ -17,7 +17,7 @@ def choose_channels(worth: Sequence[Tensor], costs: CostModel, budget: Budget) -
     """The channels that stay of each layer, as indices in their order: a multiple of GROUP, within the budget.
 
     worth: of each channel of head and blocks. Groups go one after the other, first those that are worth least for what
-    they save.
+    they save; what the last of them has made room for comes back.
     """
     counts = [len(each) for each in worth]
     while not costs.fits(counts, budget):
@@ -25,6 +25,8 @@ def choose_channels(worth: Sequence[Tensor], costs: CostModel, budget: Budget) -
         if layer is None:
             break
         counts[layer] -= GROUP
+    while (layer := _best_return(worth, counts, costs, budget)) is not None:
+        counts[layer] += GROUP
     return [each.topk(count).indices.sort().values for each, count in zip(worth, counts, strict=True)]
 
 
@@ -79,3 +81,14 @@ def _cheapest_cut(worth: Sequence[Tensor], counts: Sequence[int], costs: CostMod
             lost = float(ordered[count - GROUP : count].sum())
             rated.append((lost / max(before - taken(less), 1e-9), layer))
     return min(rated)[1] if rated else None
+
+
+def _best_return(worth: Sequence[Tensor], counts: Sequence[int], costs: CostModel, budget: Budget) -> int | None:
+    """The layer to which the group that is worth most can come back within the budget; None when none can."""
+    rated = []
+    for layer, count in enumerate(counts):
+        more = [each + GROUP if index == layer else each for index, each in enumerate(counts)]
+        if count < len(worth[layer]) and costs.fits(more, budget):
+            ordered = worth[layer].sort(descending=True).values
+            rated.append((float(ordered[count : count + GROUP].sum()), layer))
+    return max(rated)[1] if rated else None
