@@ -137,7 +137,7 @@ def federate_serve(
     stdout tells the URL: what players give to `toprung federate join`.
     """
     from abr.core.enhancement import Tier
-    from abr.errors import InputError
+    from abr.errors import InputError, StorageError
     from abr.extras import require
     from abr.federation.version import LocalRecipe
     from server.federation.plan import FederationPlan
@@ -150,7 +150,10 @@ def federate_serve(
     if cohort > cohort_max:
         raise InputError(f"A round needs {cohort} players and takes {cohort_max}; let it take more: --cohort-max.")
     titles = library or folder / "titles"
-    titles.mkdir(parents=True, exist_ok=True)
+    try:
+        titles.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"Cannot make {titles}: {error.strerror}.") from error
     plan = FederationPlan(
         folder=folder,
         held_out=held_out,

@@ -17,7 +17,7 @@ from abr.finite_range import FiniteRange
     required=True,
     help="Of the device: what `toprung profile` wrote.",
 )
-@click.option("--here", is_flag=True, help="It is this machine: measure training too, half a minute.")
+@click.option("--here", is_flag=True, help="It is this machine: measure training too, a minute.")
 @click.option("--gain", "gain_points", type=FiniteRange(0.001, 100), default=0.5, help="VMAF-NEG that is to be gained.")
 @click.option("--cohort", type=click.IntRange(5, 1000), default=20, help="Players of a round.")
 @click.option("--batch", type=click.IntRange(1, 64), default=16, help="Patches in a step of training.")

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from functools import partial
+import os
+import subprocess
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,7 +24,6 @@ from abr.records import Record, dumps, loads
 from abr.secure_aggregation.secrets import load_libraries
 from enhancers.networks import catalog
 from enhancers.profiling.energy import WatchedMeter, find_meter
-from enhancers.profiling.forking import Bounds, ForkingProcess, Work, serve
 from enhancers.profiling.least_squares import solve_relative
 from enhancers.profiling.machine import cores
 from enhancers.profiling.measuring import metered, peak_memory_bytes
@@ -48,7 +49,7 @@ REFERENCE = TrainingAbility(
 """Of the machine that BENCHMARKS tells of."""
 REFERENCE_CORE_MS = 13.65
 """Of a core, for a frame of 640x360 by tier low at ×2 on that machine."""
-_BOUNDS = Bounds(seconds=600.0)
+_PATIENCE_S = 600.0
 
 
 class Job(Record, frozen=True):
@@ -69,37 +70,32 @@ class Taken(Record, frozen=True):
     failure: Annotated[str, Meta(max_length=512)] = ""
 
 
-class _Setup(Record, frozen=True):
+class _Order(Record, frozen=True):
+    job: Job
     power: PowerModel
 
 
-class TrainingProcess:
-    """Trains in children of its own. Use it in a `with` block, which ends it."""
+def take(job: Job, power: PowerModel) -> Taken:
+    """What a job takes in a process that does nothing else: a fork of one that has loaded torch would look smaller.
 
-    def __init__(self, power: PowerModel) -> None:
-        self._process = ForkingProcess(__name__, dumps(_Setup(power=power)))
-
-    def __enter__(self) -> TrainingProcess:
-        self._process.__enter__()
-        return self
-
-    def __exit__(self, *of: object) -> None:
-        self._process.__exit__(None, None, None)
-
-    def take(self, job: Job | None) -> Taken:
-        """What a job takes; without one, what a child takes that trains nothing. Raises InputError."""
-        line = self._process.ask(dumps(job))
-        taken = loads(line, Taken, what="answer") if line else Taken(failure="its process ended")
-        if taken.failure:
-            raise InputError(f"Training cannot be measured on this machine: {taken.failure}.")
-        return taken
+    Raises InputError.
+    """
+    command = [sys.executable, "-m", "enhancers.federation.ability"]
+    try:
+        order = dumps(_Order(job=job, power=power))
+        done = subprocess.run(command, input=order, stdout=subprocess.PIPE, timeout=_PATIENCE_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise InputError(f"Training cannot be measured on this machine: {error}.") from error
+    taken = loads(done.stdout, Taken, what="answer") if done.stdout else Taken(failure="its process ended")
+    if taken.failure:
+        raise InputError(f"Training cannot be measured on this machine: {taken.failure}.")
+    return taken
 
 
 def measure_ability(power: PowerModel | None = None) -> TrainingAbility:
-    """Of this machine, in half a minute. Raises InputError."""
+    """Of this machine, in a minute. Raises InputError."""
     watts = power or assumed_power(cores())
-    with TrainingProcess(watts) as process:
-        taken = [process.take(Job(tier=tier, batch=batch, steps=steps)) for tier, batch, steps in PROBES]
+    taken = [take(Job(tier=tier, batch=batch, steps=steps), watts) for tier, batch, steps in PROBES]
     return fit_ability([probe_load(*probe) for probe in PROBES], taken)
 
 
@@ -164,24 +160,18 @@ def reckon_ability(profile: DeviceProfile) -> TrainingAbility:
     )
 
 
-def prepare(setup_line: bytes) -> Work:
-    """Before forking: load what a player that tunes has loaded, so that each child begins with it."""
-    setup = loads(setup_line, _Setup, what="setup")
-    import torch
-
-    for module in ("aiohttp", "enhancers.federation.local_training"):
-        import_module(module)
-    load_libraries()
-    torch.set_num_threads(1)
-    return partial(_answer, find_meter(setup.power))
-
-
-def _answer(meter: WatchedMeter, line: bytes) -> bytes:
-    job = loads(line, Job | None, what="job")  # type: ignore[arg-type]
+def main() -> None:
+    """Do one job: an order on stdin, the answer on stdout."""
+    answer = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)  # libraries that print
+    order = loads(sys.stdin.buffer.read(), _Order, what="order")
+    import_module("aiohttp")  # and the rest of what a player that tunes has loaded
     try:
-        return dumps(_train(job, meter) if job else Taken(peak_bytes=peak_memory_bytes()))
+        load_libraries()
+        taken = _train(order.job, find_meter(order.power))
     except (ToprungError, RuntimeError, ValueError, MemoryError) as error:
-        return _failed(str(error) or type(error).__name__)
+        taken = Taken(failure=(str(error) or type(error).__name__)[:512])
+    answer.write(dumps(taken))
 
 
 def _came() -> TrainingPairs:
@@ -194,10 +184,6 @@ def _came() -> TrainingPairs:
     pictures = make_moving_pictures(*SIZE_PX)
     film = compress([pictures[number % len(pictures)] for number in range(FRAMES_MAX)], CRF, preset="veryfast")
     return own_pairs(list(decode_segment(film)), SCALE, CRF, FRAMES)
-
-
-def _failed(reason: str) -> bytes:
-    return dumps(Taken(failure=reason[:512]))
 
 
 def _train(job: Job, meter: WatchedMeter) -> Taken:
@@ -216,4 +202,4 @@ def _train(job: Job, meter: WatchedMeter) -> Taken:
 
 
 if __name__ == "__main__":
-    serve(prepare, _BOUNDS, _failed)
+    main()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Protocol
+from typing import IO, Protocol
 
 import msgspec
 
@@ -13,7 +13,7 @@ from abr.errors import FormatError, ToprungError
 from abr.federation.judging import Judged, JudgeRequest, is_better
 from abr.federation.update import MeanUpdate, UpdateCodec
 from abr.federation.version import ClipScore, ModelVersion
-from abr.files import write_file
+from abr.files import lock_folder, write_file
 from abr.secure_aggregation.masks import Words
 from server.federation.judge import Judge
 from server.federation.plan import FederationPlan
@@ -51,12 +51,15 @@ class Tuning:
         self._version: ModelVersion | None = None
         self._rounds: PrivateRounds | None = None
         self._shipped: tuple[ClipScore, ...] = ()
+        self._lock: IO[bytes] | None = None
 
     async def start(self, clock: Callable[[], float]) -> None:
         """Judge the version that was kept last, or what the program ships, and open the first round.
 
-        Raises InputError for a folder of another network, JudgeError, FormatError, StorageError.
+        Raises InputError for a folder that another server holds, JudgeError, FormatError, StorageError.
         """
+        busy = f"Another server tunes in {self._plan.folder}; give each a folder of its own."
+        self._lock = await asyncio.to_thread(lock_folder, self._plan.folder, busy=busy)
         await asyncio.to_thread(clear_made, self._judge.made)
         kept = await asyncio.to_thread(self._store.newest)
         judged = shipped = await self._judge.ask(JudgeRequest())
@@ -113,6 +116,8 @@ class Tuning:
         if self._rounds is not None:
             await self._rounds.close()
         await self._judge.close()
+        if self._lock is not None:
+            self._lock.close()
 
     async def _try(self, mean: MeanUpdate, survivors: int) -> None:
         """Keep the current network, moved by the mean update, if it is better."""

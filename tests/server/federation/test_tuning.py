@@ -19,6 +19,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from private_players import Player
 
 from abr.core.enhancement import Tier
+from abr.errors import FormatError, InputError
 from abr.federation.update import UpdateCodec
 from abr.federation.version import LocalRecipe, ModelVersion
 from abr.records import loads
@@ -176,13 +177,20 @@ def replace_steps(recipe: LocalRecipe) -> LocalRecipe:
     )
 
 
+async def test_two_servers_do_not_tune_in_one_folder(client, plan, settings, clock):
+    with pytest.raises(InputError, match="Another server"):
+        async with TestClient(TestServer(create_app(settings, clock=clock, federation=plan))):
+            pass
+    assert (await client.get("/federation/version")).status == 200
+
+
 async def test_damaged_weights_are_not_served(plan, settings, clock):
     async with TestClient(TestServer(create_app(settings, clock=clock, federation=plan))):
         pass
     store = VersionStore(plan.folder)
     version, _ = await asyncio.to_thread(store.newest)
     await asyncio.to_thread(store.path(version).write_bytes, b"x" * version.size_bytes)
-    with pytest.raises(Exception, match="damaged"):
+    with pytest.raises(FormatError, match="damaged"):
         async with TestClient(TestServer(create_app(settings, clock=clock, federation=plan))):
             pass
 
