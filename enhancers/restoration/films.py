@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
+from abr.media.display_filters import PIXEL_FORMAT
 from abr.media.planes import luma_of
 from abr.quality.vmaf import crop, is_black, picture_box
 from enhancers.restoration.degradation import Lumas
@@ -31,9 +32,8 @@ def runs_of(path: Path, *, frames: int, apart: int, runs_max: int) -> list[Lumas
         if index % apart < frames:
             height = min(picture.height, HEIGHT_MAX_PX)
             width = picture.width * height // picture.height & ~1
-            run.append(
-                luma_of(scaler.reformat(picture, width, height, "gray8", interpolation=Interpolation.LANCZOS)).copy()
-            )
+            fitted = scaler.reformat(picture, width, height, PIXEL_FORMAT, interpolation=Interpolation.LANCZOS)
+            run.append(luma_of(fitted).copy())  # asked for grey, swscale would stretch it to full range
         if len(run) == frames:
             if not is_black(run[0]):
                 found.append(np.stack(run))

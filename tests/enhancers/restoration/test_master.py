@@ -6,14 +6,19 @@ from pathlib import Path
 
 import av
 import numpy as np
+import pytest
 from click.testing import CliRunner
 from clips import make_clip
 
-from abr.blur.kernel import CODE_FLOATS
+from abr.blur.kernel import CODE_FLOATS, Blur, bicubic_kernel, code_of
 from abr.blur.track import KernelTrack, Shot
 from abr.errors import InputError
 from abr.records import dumps
 from enhancers.cli.restore import restore
+from enhancers.networks.catalog import generic_chunks
+from enhancers.networks.checkpoint import loads_chunks
+from enhancers.restoration.lift import weights_for
+from enhancers.restoration.shipped import scale_for, shipped_network
 
 
 def test_a_master_has_the_frames_and_the_sound_of_its_source_at_the_size_asked_for(tmp_path: Path) -> None:
@@ -61,3 +66,17 @@ def test_a_display_that_is_no_larger_is_refused(tmp_path: Path) -> None:
     result = CliRunner().invoke(restore, [str(clip), "--display", "108p", "--out", str(tmp_path / "master.mkv")])
     assert isinstance(result.exception, InputError)
     assert "192x108" in str(result.exception)
+
+
+def test_a_picture_as_sharp_as_a_rung_is_lifted_as_rungs_are() -> None:
+    network = shipped_network(2)
+    sharp, soft = (code_of(kernel, 2) for kernel in (bicubic_kernel(2), Blur.of_axes(1.0, 0.8, 0.0).kernel(2)))
+    generic = loads_chunks(generic_chunks(network.architecture)).tensors["head.weight"]
+    assert np.array_equal(weights_for(network, sharp).tensors["head.weight"], generic)
+    assert not np.array_equal(weights_for(network, soft).tensors["head.weight"], generic)
+
+
+@pytest.mark.parametrize(("display_px", "scale"), [(480, 2), (720, 2), (721, 4), (1080, 4), (2160, 4)])
+def test_the_least_network_that_reaches_the_display_is_taken(display_px: int, scale: int) -> None:
+    assert scale_for(360, display_px) == scale
+    assert int(shipped_network(scale).architecture.scale) == scale
