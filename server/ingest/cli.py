@@ -69,6 +69,7 @@ MIN_RATE_BPS = 16_000
     metavar="LANG=FILE",
     help="Subtitles beside those of the source: SRT, WebVTT, ASS or TTML, such as de=film.srt. Repeatable.",
 )
+@click.option("--imsc", is_flag=True, help="Subtitles as IMSC text in MP4 too, beside WebVTT.")
 @click.option("--audio-bitrate", metavar="RATE", default="128k", show_default=True)
 @click.option("--vmaf-every", type=click.IntRange(1), default=7, show_default=True, help="Score one frame in so many.")
 @click.option(
@@ -105,6 +106,7 @@ def prepare(
     hdr: str | None,
     segment_seconds: float,
     subtitles: tuple[str, ...],
+    imsc: bool,
     audio_bitrate: str,
     vmaf_every: int,
     panel_every: int,
@@ -151,6 +153,7 @@ def prepare(
         vmaf_every=vmaf_every,
         panel_every=panel_every,
         subtitles=tuple(map(subtitle_file, subtitles)),
+        imsc=imsc,
         hdr=tuple(hdr_settings(hdr, (first, *also))),
     )
     library = library.absolute()

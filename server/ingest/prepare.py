@@ -25,7 +25,7 @@ from abr.media.source_frames import display_frames
 from abr.progress import Advance, ProgressBars, no_bars
 from server.ingest.audio import encode_sounds, versions_of
 from server.ingest.checkpoints import Checkpoints, Fingerprint
-from server.ingest.encode import EncodedRung, encode_ladder
+from server.ingest.encode import EncodedRung, encode_ladder, timescale
 from server.ingest.encode_settings import EncodeSettings, segment_length
 from server.ingest.encoders.options import describe_encoder
 from server.ingest.identifiers import identifier_of
@@ -277,9 +277,13 @@ def _write_subtitles(
     if not footage.subtitles and not recipe.subtitles:
         return ()
     folder = work.empty_folder(SUBTITLES_FOLDER)
-    return write_subtitles(
-        source, footage, recipe.subtitles, float(ends_s[-1]), lambda name, data: write_file(folder / name, data)
-    )
+
+    def write(name: str, data: bytes) -> None:
+        (folder / name).parent.mkdir(exist_ok=True)
+        write_file(folder / name, data)
+
+    ticks = timescale(footage.rate) if recipe.imsc else 0
+    return write_subtitles(source, footage, recipe.subtitles, ends_s, write, imsc_ticks=ticks)
 
 
 def _make_writer(folder: Path) -> Write:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from base64 import b64encode
 from collections.abc import Sequence
+from itertools import product
 
 import msgspec
 
@@ -22,7 +23,9 @@ from abr.media.languages import UNKNOWN
 from server.ingest.audio import CHANNELS as STEREO
 from server.ingest.audio import SURROUND_NAME, surround_id
 from server.ingest.manifests.shown import Shown, peak_bps
+from server.ingest.subtitles.imsc import CODECS as IMSC_CODECS
 
+IMSC_GROUP = "subtitles-imsc"
 THUMBNAILS_FILE = "thumbnails.m3u8"
 DESCRIBES_VIDEO = "public.accessibility.describes-video"
 DESCRIBES_SOUNDS = "public.accessibility.transcribes-spoken-dialog,public.accessibility.describes-music-and-sound"
@@ -53,12 +56,28 @@ def master_head(shown: Shown, base: str, *, by_channels: bool = False) -> list[s
             flags = {"DEFAULT": _yes(sound is sounds[0]), "AUTOSELECT": _yes(chosen_unasked)}
             more = {"CHARACTERISTICS": DESCRIBES_VIDEO} if sound.role == "description" else {}
             lines.append(_media("AUDIO", group, sound, name, flags, more | {"CHANNELS": str(sound.channels)}, base))
-    for text, name in zip(shown.subtitles, names_of(shown.subtitles), strict=True):
-        forced = text.role == "forced-subtitle"
-        flags = {"DEFAULT": "NO", "AUTOSELECT": _yes(text.role != "commentary"), "FORCED": _yes(forced)}
-        more = {"CHARACTERISTICS": DESCRIBES_SOUNDS} if text.role == "caption" else {}
-        lines.append(_media("SUBTITLES", "subtitles", text, name, flags, more, base))
+    for group, texts in text_groups(shown.subtitles).items():
+        for text, name in zip(texts, names_of(texts), strict=True):
+            forced = text.role == "forced-subtitle"
+            flags = {"DEFAULT": "NO", "AUTOSELECT": _yes(text.role != "commentary"), "FORCED": _yes(forced)}
+            more = {"CHARACTERISTICS": DESCRIBES_SOUNDS} if text.role == "caption" else {}
+            lines.append(_media("SUBTITLES", group, text, name, flags, more, base))
     return lines
+
+
+def text_groups(tracks: Sequence[SubtitleTrack]) -> dict[str, tuple[SubtitleTrack, ...]]:
+    """By GROUP-ID: the tracks as WebVTT, and those that are there as IMSC text too. A group has one format."""
+    groups = {"subtitles": tuple(tracks), IMSC_GROUP: tuple(map(as_imsc, filter(_has_imsc, tracks)))}
+    return {name: members for name, members in groups.items() if members}
+
+
+def as_imsc(track: SubtitleTrack) -> SubtitleTrack:
+    """By the name that its playlist in IMSC has."""
+    return msgspec.structs.replace(track, id=f"{track.id}-imsc")
+
+
+def _has_imsc(track: SubtitleTrack) -> bool:
+    return bool(track.imsc_bytes)
 
 
 def names_of(tracks: Sequence[AudioTrack | SubtitleTrack]) -> list[str]:
@@ -98,15 +117,17 @@ def _yes(true: bool) -> str:
 def variant(
     shown: Shown, rendition: Rendition, bandwidth_bps: int, uri: str, *, by_channels: bool = False, light: str = ""
 ) -> list[str]:
-    """The lines of one rendition's variants in a master playlist, with each group of sounds.
+    """The lines of one rendition's variants in a master playlist, with each group of sounds and of subtitles.
 
     bandwidth_bps: the most that its pictures take. by_channels: as of `sound_groups`. light: its VIDEO-RANGE, where
     not all are in standard range.
     """
     lines: list[str] = []
-    for group, sounds in (sound_groups(shown.audio, by_channels=by_channels) or {"": ()}).items():
+    sounds_by_group = sound_groups(shown.audio, by_channels=by_channels) or {"": ()}
+    for (group, sounds), text in product(sounds_by_group.items(), text_groups(shown.subtitles) or [""]):
         sound_bps = max((track.bandwidth_bps for track in sounds), default=0)
-        codecs = ",".join(dict.fromkeys((rendition.codecs, *(track.codecs for track in sounds))))
+        text_codecs = [IMSC_CODECS] if text == IMSC_GROUP else []
+        codecs = ",".join(dict.fromkeys((rendition.codecs, *(track.codecs for track in sounds), *text_codecs)))
         head = (
             f"#EXT-X-STREAM-INF:BANDWIDTH={bandwidth_bps + sound_bps},"
             f"AVERAGE-BANDWIDTH={rendition.average_bps + sound_bps},"
@@ -114,7 +135,7 @@ def variant(
             f"FRAME-RATE={shown.frame_rate[0] / shown.frame_rate[1]:.3f}"
             + (f",VIDEO-RANGE={light}" if light else "")
             + (f',AUDIO="{group}"' if group else "")
-            + (',SUBTITLES="subtitles"' if shown.subtitles else "")
+            + (f',SUBTITLES="{text}"' if text else "")
         )
         lines += [head, uri]
     return lines

@@ -24,6 +24,7 @@ from server.ingest.manifests.dash import (
     PROTECTION_NAMESPACES,
     Element,
     colour_properties,
+    imsc_set,
     mpd_duration,
     protect,
     sound_set,
@@ -36,6 +37,7 @@ from server.ingest.manifests.dash import (
 )
 from server.ingest.manifests.hls import (
     THUMBNAILS_FILE,
+    as_imsc,
     chapters_json,
     chapters_line,
     key_lines,
@@ -49,6 +51,7 @@ from server.ingest.manifests.shown import as_standalone
 from server.media.versions import ladder_file, session_title_base
 
 MPD_FILE = "manifest.mpd"
+IMSC_FILE = "manifest-imsc.mpd"
 DRIVEN_FILE = "driven.mpd"
 MASTER_FILE = "master.m3u8"
 DRIVEN_MASTER_FILE = "driven.m3u8"
@@ -73,6 +76,10 @@ def manifests(title: Title) -> dict[str, bytes]:
         )
     for subtitles in title.subtitles:
         files[f"{subtitles.id}.m3u8"] = _media_playlist("", [title.duration_s], [f"subtitles/{subtitles.id}.vtt"])
+    for imsc in title.subtitles if _has_imsc(title) else ():
+        files[f"{as_imsc(imsc).id}.m3u8"] = media_playlist(f"subtitles/{imsc.id}", INIT_FILE, title.segment_duration_s)
+    if _has_imsc(title):
+        files[IMSC_FILE] = standard_mpd(title, imsc=True)
     if title.chapters:
         files[CHAPTERS_FILE] = chapters_json(title.chapters, title.duration_s)
     if title.thumbnails:
@@ -96,17 +103,18 @@ def ladder_manifests(title: Title) -> dict[str, bytes]:
     return files
 
 
-def standard_mpd(title: Title) -> bytes:
+def standard_mpd(title: Title, *, imsc: bool = False) -> bytes:
     """The MPD for any player: one AdaptationSet a ladder, one Representation a rendition.
 
-    Each has its own parameter sets in its init segment.
+    Each has its own parameter sets in its init segment. imsc: its subtitles are IMSC text in place of WebVTT. dash.js
+    shows none of those in MP4 where there are others beside them.
     """
     mpd, period = _presentation(title)
     for place, ladder in enumerate(title.ladders):
         _ladder_set(title, period, ladder, number=_track_count(title) + place if place else 0)
     for place, ladder in enumerate(title.hdr_ladders, _track_count(title) + len(title.ladders)):
         _ladder_set(title, period, ladder, number=place, hdr=title.hdr)
-    _track_sets(title, period, base=None)
+    _track_sets(title, period, base=None, imsc=imsc)
     return xml(mpd)
 
 
@@ -293,18 +301,32 @@ def client_data_reporting() -> Element:
 
 
 def _template(video: Element, title: Title, media: str, init: str) -> None:
+    ticks, durations = _frame_ticks(title)
+    timeline(video, durations, ticks, media, init)
+
+
+def _frame_ticks(title: Title) -> tuple[int, list[int]]:
+    """Ticks a second, and of each segment."""
     rate = Fraction(*title.frame_rate)
     ticks = timescale(rate)
-    timeline(video, [int(frames * ticks / rate) for frames in title.segment_frames], ticks, media, init)
+    return ticks, [int(frames * ticks / rate) for frames in title.segment_frames]
 
 
-def _track_sets(title: Title, period: Element, base: str | None) -> None:
+def _track_sets(title: Title, period: Element, base: str | None, *, imsc: bool = False) -> None:
     for number, track in enumerate(title.audio, FIRST_SOUND):
         durations = [frames * FRAME_SAMPLES for frames in _audio_frames(title)]
         sound = sound_set(period, track, number, base, durations, BEGINNING)
         if title.protection:
             protect(sound, title.protection)
+    ticks, durations = _frame_ticks(title)
     for number, subtitles in enumerate(title.subtitles, FIRST_SOUND + len(title.audio)):
-        subtitle_set(period, subtitles, number, base, title.duration_s)
+        if imsc:
+            imsc_set(period, subtitles, number, base, durations, ticks)
+        else:
+            subtitle_set(period, subtitles, number, base, title.duration_s)
     if title.thumbnails:
         thumbnail_set(period, title.thumbnails, FIRST_SOUND + len(title.audio) + len(title.subtitles), base)
+
+
+def _has_imsc(title: Title) -> bool:
+    return bool(title.subtitles) and all(each.imsc_bytes for each in title.subtitles)
