@@ -16,7 +16,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from abr.core.title import AudioTrack, Quality, SubtitleTrack, Title
+from msgspec import UNSET, UnsetType
+
+from abr.core.title import AudioTrack, Quality, Rendition, SubtitleTrack, Title
 from abr.errors import InputError, StorageError, ToprungError
 from abr.files import file_sha256, write_file
 from abr.media.display_filters import Filters, hdr_filters
@@ -38,6 +40,7 @@ from server.ingest.subtitles.tracks import write_subtitles
 from server.ingest.thumbnails.sheets import FOLDER as THUMBNAILS_FOLDER
 from server.ingest.thumbnails.sheets import ThumbnailMaker
 from server.ingest.title_writer import Made, Video, source_of, write_title
+from server.ingest.trick_play import write_trick_play
 from server.media.library import IDENTIFIER, Library
 
 if TYPE_CHECKING:
@@ -145,6 +148,9 @@ def _build_title(
     )
     hdr_rungs, hdr_video = _keep_hdr(source, footage, recipe, work, bars)
     qualities = measure_quality(source, footage, video, recipe, work, bars)
+    trick_play: Rendition | UnsetType = UNSET
+    if recipe.trick_play:
+        trick_play = write_trick_play(work.title / "video", rungs, video.rungs, footage.rate)
     made = Made(
         footage=footage,
         rungs=rungs,
@@ -154,6 +160,7 @@ def _build_title(
         subtitles=subtitles,
         hdr_rungs=hdr_rungs,
         hdr_video=hdr_video,
+        trick_play=trick_play,
     )
     return write_title(work.title, name, source_of(source, footage, sha256), made, recipe, forbidden=forbidden)
 

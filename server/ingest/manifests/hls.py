@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from itertools import product
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from abr.core.title import (
     CHAPTERS_FILE,
@@ -154,9 +155,41 @@ def key_lines(protection: Protection) -> list[str]:
     return [f'{key},KEYFORMAT="{each}",KEYFORMATVERSIONS="1"' for each in formats]
 
 
+def write_media_playlist(
+    init_uri: str,
+    durations_s: Sequence[float],
+    uris: Sequence[str],
+    protection: Protection | UnsetType = UNSET,
+    *,
+    key_frames: bool = False,
+) -> bytes:
+    """A media playlist of a whole title. init_uri: empty for segments that need none."""
+    lines = [
+        "#EXTM3U",
+        "#EXT-X-VERSION:7",
+        f"#EXT-X-TARGETDURATION:{target_s(durations_s)}",
+        "#EXT-X-MEDIA-SEQUENCE:1",
+        "#EXT-X-PLAYLIST-TYPE:VOD",
+        "#EXT-X-I-FRAMES-ONLY" if key_frames else "#EXT-X-INDEPENDENT-SEGMENTS",
+        *(key_lines(protection) if protection else []),
+        *([f'#EXT-X-MAP:URI="{init_uri}"'] if init_uri else []),
+    ]
+    for duration_s, uri in zip(durations_s, uris, strict=True):
+        lines += [f"#EXTINF:{duration_s:.6f},", uri]
+    return ("\n".join([*lines, "#EXT-X-ENDLIST"]) + "\n").encode()
+
+
 def target_s(durations_s: Sequence[float]) -> int:
     """EXT-X-TARGETDURATION: the longest segment, to the nearest second (RFC 8216, 4.3.3.1)."""
     return max(1, int(max(durations_s) + 0.5))
+
+
+def trick_variant(trick: Rendition) -> str:
+    """The line that leads to the playlist of key frames (RFC 8216, 4.3.4.3)."""
+    return (
+        f"#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH={trick.bandwidth_bps},AVERAGE-BANDWIDTH={trick.average_bps},"
+        f'CODECS="{trick.codecs}",RESOLUTION={trick.width_px}x{trick.height_px},URI="{trick.id}.m3u8"'
+    )
 
 
 def thumbnail_variant(thumbnails: Thumbnails, base: str) -> str:

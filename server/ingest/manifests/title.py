@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 from msgspec import UNSET, UnsetType
 
 from abr.core.enhancement import ENHANCEMENTS_FILE
-from abr.core.title import CHAPTERS_FILE, Hdr, Protection, Rendition, Title, segment_file
+from abr.core.title import CHAPTERS_FILE, TRICK_PLAY, Hdr, Protection, Rendition, Title, segment_file
 from abr.media.video_codecs import codec_of
 from server.ingest.audio import FRAME_SAMPLES, frame_ends
 from server.ingest.cmaf import INIT_FILE, standalone_init_file
@@ -40,12 +40,13 @@ from server.ingest.manifests.hls import (
     as_imsc,
     chapters_json,
     chapters_line,
-    key_lines,
     master_head,
     target_s,
     thumbnail_playlist,
     thumbnail_variant,
+    trick_variant,
     variant,
+    write_media_playlist,
 )
 from server.ingest.manifests.shown import as_standalone
 from server.media.versions import ladder_file, session_title_base
@@ -59,6 +60,8 @@ DRIVEN_MEDIA_FILE = "driven-video.m3u8"
 ENHANCEMENT_URN = "urn:toprung:enhancement:2026"
 """SupplementalProperty whose value is the URL of the title's enhancement table; other players ignore it."""
 DRIVEN_ID = "driven"
+TRICK_MODE = "http://dashif.org/guidelines/trickmode"
+TRICK_RATE_MAX = 16
 CMCD_SCHEME = "urn:mpeg:dash:cta-5004:2023"
 CMCD_KEYS = "bl br bs cid d dl mtp nor ot rtp sf sid st su tb"
 
@@ -70,12 +73,16 @@ def manifests(title: Title) -> dict[str, bytes]:
         init_file = standalone_init_file(codec_of(rendition.codecs))
         playlist = media_playlist(f"video/{rendition.id}", init_file, title.segment_duration_s, title.protection)
         files[f"{rendition.id}.m3u8"] = playlist
+    if title.trick_play:
+        files[f"{TRICK_PLAY}.m3u8"] = media_playlist(
+            f"video/{TRICK_PLAY}", INIT_FILE, title.segment_duration_s, title.protection, key_frames=True
+        )
     for track in title.audio:
         files[f"{track.id}.m3u8"] = media_playlist(
             f"audio/{track.id}", INIT_FILE, audio_durations_s(title), title.protection
         )
     for subtitles in title.subtitles:
-        files[f"{subtitles.id}.m3u8"] = _media_playlist("", [title.duration_s], [f"subtitles/{subtitles.id}.vtt"])
+        files[f"{subtitles.id}.m3u8"] = write_media_playlist("", [title.duration_s], [f"subtitles/{subtitles.id}.vtt"])
     for imsc in title.subtitles if _has_imsc(title) else ():
         files[f"{as_imsc(imsc).id}.m3u8"] = media_playlist(f"subtitles/{imsc.id}", INIT_FILE, title.segment_duration_s)
     if _has_imsc(title):
@@ -115,7 +122,23 @@ def standard_mpd(title: Title, *, imsc: bool = False) -> bytes:
     for place, ladder in enumerate(title.hdr_ladders, _track_count(title) + len(title.ladders)):
         _ladder_set(title, period, ladder, number=place, hdr=title.hdr)
     _track_sets(title, period, base=None, imsc=imsc)
+    if title.trick_play:
+        _trick_set(title, period, title.trick_play)
     return xml(mpd)
+
+
+def _trick_set(title: Title, period: Element, trick: Rendition) -> None:
+    """The AdaptationSet of single key frames, for the first one (DASH-IF IOP 4.3, section 3.2.9)."""
+    places = _track_count(title) + len(title.ladders) + len(title.hdr_ladders)
+    video = video_set(title, period, trick, number=places)
+    told = ElementTree.Element("EssentialProperty", schemeIdUri=TRICK_MODE, value="0")
+    video.insert(0, told)
+    folder = f"video/{TRICK_PLAY}"
+    _template(video, title, f"{folder}/{NAMES}", f"{folder}/{INIT_FILE}")
+    if title.protection:
+        protect(video, title.protection)
+    video_representation(video, title, as_standalone(trick), trick.id, trick.bandwidth_bps)
+    video[-1].attrib |= {"codingDependency": "false", "maxPlayoutRate": str(TRICK_RATE_MAX)}
 
 
 def _ladder_set(
@@ -168,6 +191,8 @@ def master_playlist(title: Title) -> bytes:
         peak_bps, uri = _peak_bps(title, rendition), f"{rendition.id}.m3u8"
         light = ranges.get(rendition.id, "SDR" if ranges else "")
         lines += variant(title, as_standalone(rendition), peak_bps, uri, by_channels=True, light=light)
+    if title.trick_play:
+        lines.append(trick_variant(as_standalone(title.trick_play)))
     return _master(title, lines, "")
 
 
@@ -193,15 +218,20 @@ def driven_master_playlist(title: Title) -> bytes:
 def driven_media_playlist(title: Title) -> bytes:
     """To be served as /sessions/<id>/video.m3u8."""
     uris = [f"video/{segment + 1}.m4s" for segment in range(len(title.segment_duration_s))]
-    return _media_playlist(f"video/{INIT_FILE}", title.segment_duration_s, uris, title.protection)
+    return write_media_playlist(f"video/{INIT_FILE}", title.segment_duration_s, uris, title.protection)
 
 
 def media_playlist(
-    folder: str, init_file: str, durations_s: Sequence[float], protection: Protection | UnsetType = UNSET
+    folder: str,
+    init_file: str,
+    durations_s: Sequence[float],
+    protection: Protection | UnsetType = UNSET,
+    *,
+    key_frames: bool = False,
 ) -> bytes:
-    """The HLS playlist of one folder's segments."""
+    """The HLS playlist of one folder's segments. key_frames: of nothing else (RFC 8216, 4.3.3.6)."""
     uris = [f"{folder}/{segment_file(segment)}" for segment in range(len(durations_s))]
-    return _media_playlist(f"{folder}/{init_file}", durations_s, uris, protection)
+    return write_media_playlist(f"{folder}/{init_file}", durations_s, uris, protection, key_frames=key_frames)
 
 
 def _peak_bps(title: Title, rendition: Rendition) -> int:
@@ -221,24 +251,6 @@ def _peak_bps(title: Title, rendition: Rendition) -> int:
             if duration_s >= 0.5 * target:
                 peak_bps = max(peak_bps, size * 8 / duration_s)
     return max(rendition.bandwidth_bps, int(peak_bps) + 1)
-
-
-def _media_playlist(
-    init_uri: str, durations_s: Sequence[float], uris: Sequence[str], protection: Protection | UnsetType = UNSET
-) -> bytes:
-    lines = [
-        "#EXTM3U",
-        "#EXT-X-VERSION:7",
-        f"#EXT-X-TARGETDURATION:{target_s(durations_s)}",
-        "#EXT-X-MEDIA-SEQUENCE:1",
-        "#EXT-X-PLAYLIST-TYPE:VOD",
-        "#EXT-X-INDEPENDENT-SEGMENTS",
-        *(key_lines(protection) if protection else []),
-        *([f'#EXT-X-MAP:URI="{init_uri}"'] if init_uri else []),
-    ]
-    for duration_s, uri in zip(durations_s, uris, strict=True):
-        lines += [f"#EXTINF:{duration_s:.6f},", uri]
-    return ("\n".join([*lines, "#EXT-X-ENDLIST"]) + "\n").encode()
 
 
 def segment_ends_s(segment_frames: Sequence[int], rate: Fraction) -> list[Fraction]:

@@ -68,18 +68,6 @@ def init_segment(ticks: int) -> bytes:
     return box(b"ftyp", b"iso6" + struct.pack(">I", 0) + b"iso6cmfcim1t") + box(b"moov", movie)
 
 
-def media_segment(number: int, start: int, lasts: int, document: bytes) -> bytes:
-    """A segment of one sample: the document. number: from 1. start, lasts: in ticks."""
-
-    def fragment(offset: int) -> bytes:
-        run = box(b"trun", struct.pack(">IIiII", 0x301, 1, offset, lasts, len(document)))
-        place = box(b"tfhd", struct.pack(">II", 0x20000, 1)) + box(b"tfdt", struct.pack(">IQ", 1 << 24, start))
-        return box(b"moof", box(b"mfhd", struct.pack(">II", 0, number)) + box(b"traf", place + run))
-
-    size = len(fragment(0)) + 8
-    return box(b"styp", b"msdh" + struct.pack(">I", 0) + b"msdhcmfs") + fragment(size) + box(b"mdat", document)
-
-
 def _content(text: str) -> str:
     """A cue's text, whose marks become spans. Its other letters are escaped for XML as they are for WebVTT."""
     styled = _TAG.sub(lambda tag: "</span>" if tag[0][1] == "/" else f"<span {_STYLES[tag[1]]}>", text)

@@ -18,8 +18,9 @@ from abr.media.languages import UNKNOWN, language_tag
 from abr.media.probe import SourceInfo, open_source
 from abr.records import Record
 from server.ingest.cmaf import INIT_FILE
+from server.ingest.one_sample import one_sample_segment
 from server.ingest.subtitles.cues import Cue, place_cues, read_cues
-from server.ingest.subtitles.imsc import cues_within, init_segment, media_segment, write_document
+from server.ingest.subtitles.imsc import cues_within, init_segment, write_document
 from server.ingest.subtitles.ttml import is_ttml, loads_ttml
 from server.ingest.subtitles.webvtt import dumps_webvtt
 
@@ -102,7 +103,7 @@ def _write_imsc(found: _Found, ends_s: Sequence[Fraction], ticks: int, write: Wr
     sizes = []
     for number, (start_s, end_s) in enumerate(pairwise([Fraction(0), *ends_s])):
         document = write_document(cues_within(found.cues, start_s, end_s), found.language)
-        data = media_segment(number + 1, int(start_s * ticks), int((end_s - start_s) * ticks), document)
+        data = one_sample_segment(number + 1, int(start_s * ticks), int((end_s - start_s) * ticks), document)
         write(segment_file(number), data)
         sizes.append(len(data))
     return tuple(sizes)

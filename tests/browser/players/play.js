@@ -131,6 +131,7 @@ async function playShaka() {
   choose = {
     sound: (language, channels) => it.selectAudioTrack(picked(it.getAudioTracks(), language, channels, track => track.channelsCount)),
     text: language => it.selectTextTrack(picked(it.getTextTracks(), language)),
+    fast: rate => it.trickPlay(rate),
     chapters: async () => {
       const [track] = it.getChaptersTracks();
       return track ? (await it.getChaptersAsync(track.language)).map(({ startTime }) => startTime) : [];

@@ -1,4 +1,4 @@
-"""A title whose subtitles are IMSC text too, made once a test run."""
+"""A title whose subtitles are IMSC text too, and with key frames alone for trick play, made once a test run."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ def imsc_library() -> Path:
     """Five segments of a second each: `film`. Do not write to it."""
     folder = Path(tempfile.mkdtemp(prefix="toprung-imsc-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    recipe = EncodeSettings(heights_px=(90,), preset="ultrafast", vmaf_every=125, panel_every=0, segment_s=1, imsc=True)
+    recipe = EncodeSettings(
+        heights_px=(90,), preset="ultrafast", vmaf_every=125, panel_every=0, segment_s=1, imsc=True, trick_play=True
+    )
     prepare_title(write_film(folder / "film.mkv"), Library(folder / "library"), recipe, title_id="film")
     return folder / "library"
