@@ -11,11 +11,14 @@ A title folder holds:
     manifest.mpd  driven.mpd           standard and server-driven DASH manifests
     master.m3u8  <rendition>.m3u8 …    HLS playlists over the same files
     manifest-av1.mpd  driven-av1.mpd … of a title in several codecs or in HDR: the same of one ladder each
+    manifest-imsc.mpd                  manifest.mpd with subtitles in IMSC text, where they are there
+    video/trick-play/…                 the key frame of each segment alone, where asked for
     video/<rendition id>/init.mp4      video/<rendition id>/seg-00001.m4s …
     video/<rendition id>/init-avc1.mp4 the same as avc1, for standard manifests (init-hvc1.mp4 of HEVC, none of AV1)
     audio/<track id>/init.mp4          audio/<track id>/seg-00001.m4s …
     subtitles/<track id>.vtt           all cues of one track, WebVTT
     kernels.json  kernels.svg          the kernel track, where one was made, and a plot of it
+    subtitles/<track id>/init.mp4      subtitles/<track id>/seg-00001.m4s …: the same as IMSC text, where asked for
     chapters.json                      the chapters, as HLS has them, where there are any
     thumbnails/sheet-00001.jpg …       small pictures for the seek bar, many in one file
     plans.bin                          plans for common devices (see abr.controllers.toprung.plan_file)
@@ -53,6 +56,8 @@ Version = Annotated[str, Meta(pattern=r"^([0-9a-f]{16})?$")]
 LICENCE_URL = r"^(https?://[^\s\"<>]+|/[^\s\"<>]*)?$"
 
 TITLE_FILE = "title.json"
+TRICK_PLAY = "trick-play"
+"""The rendition, and its folder, of single key frames."""
 CHAPTERS_FILE = "chapters.json"
 
 
@@ -143,13 +148,17 @@ class AudioTrack(Record, frozen=True, omit_defaults=True):
 
 
 class SubtitleTrack(Record, frozen=True, omit_defaults=True):
-    """One track of subtitles, whole in one file. language, name: as an AudioTrack's."""
+    """One track of subtitles, whole in one file of WebVTT. language, name: as an AudioTrack's.
+
+    imsc_bytes: of each segment, where it is there as IMSC text in MP4 too.
+    """
 
     id: Identifier
     size_bytes: Positive
     language: Language = "und"
     name: TrackName = ""
     role: SubtitleRole = "subtitle"
+    imsc_bytes: tuple[Positive, ...] = ()
 
 
 class Thumbnails(Record, frozen=True):
@@ -271,6 +280,8 @@ class Title(Record, frozen=True):
     """By their start."""
     hdr: Hdr | UnsetType = UNSET
     """For standard manifests alone: sessions, enhancers and quality know the renditions above."""
+    trick_play: Rendition | UnsetType = UNSET
+    """The key frame of each segment alone; for standard manifests. A segment has one, which lasts as long as it."""
     protection: Protection | UnsetType = UNSET
     """Set where pictures and sound are encrypted: nothing offers, trains or imports enhancers then either."""
 
@@ -314,7 +325,7 @@ class Title(Record, frozen=True):
 
     @property
     def files(self) -> tuple[Rendition, ...]:
-        """All renditions that the folder holds segments of."""
+        """All renditions that the folder holds segments of, and that are shown at their rate."""
         return self.renditions + (self.hdr.renditions if self.hdr else ())
 
     @property

@@ -24,7 +24,7 @@ LOOK_S = 1.0
 """How often the node looks after feeds whose viewers have gone."""
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _LASTING = re.compile(
-    rf"(video|audio)/{_NAME}/(init(-[a-z0-9]{{4}})?\.mp4|seg-[0-9]{{5,8}}\.m4s)|subtitles/{_NAME}\.vtt|thumbnails/sheet-[0-9]{{5,8}}\.jpg"
+    rf"(video|audio)/{_NAME}/(init(-[a-z0-9]{{4}})?\.mp4|seg-[0-9]{{5,8}}\.m4s)|subtitles/{_NAME}(\.vtt|/(init\.mp4|seg-[0-9]{{5,8}}\.m4s))|thumbnails/sheet-[0-9]{{5,8}}\.jpg"
 )
 _WEIGHTS = re.compile(rf"enhancers/{_NAME}")
 _DOCUMENT = re.compile(

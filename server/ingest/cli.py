@@ -69,6 +69,8 @@ MIN_RATE_BPS = 16_000
     metavar="LANG=FILE",
     help="Subtitles beside those of the source: SRT, WebVTT, ASS or TTML, such as de=film.srt. Repeatable.",
 )
+@click.option("--imsc", is_flag=True, help="Subtitles as IMSC text in MP4 too, beside WebVTT.")
+@click.option("--trick-play", is_flag=True, help="Key frames as a rung of their own, for players that run through.")
 @click.option("--audio-bitrate", metavar="RATE", default="128k", show_default=True)
 @click.option("--vmaf-every", type=click.IntRange(1), default=7, show_default=True, help="Score one frame in so many.")
 @click.option(
@@ -112,6 +114,8 @@ def prepare(
     hdr: str | None,
     segment_seconds: float,
     subtitles: tuple[str, ...],
+    imsc: bool,
+    trick_play: bool,
     audio_bitrate: str,
     vmaf_every: int,
     panel_every: int,
@@ -160,6 +164,8 @@ def prepare(
         vmaf_every=vmaf_every,
         panel_every=panel_every,
         subtitles=tuple(map(subtitle_file, subtitles)),
+        imsc=imsc,
+        trick_play=trick_play,
         hdr=tuple(hdr_settings(hdr, (first, *also))),
         kernels=KernelWish(kernels),
     )

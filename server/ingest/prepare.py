@@ -16,7 +16,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from abr.core.title import AudioTrack, Quality, SubtitleTrack, Title
+from msgspec import UNSET, UnsetType
+
+from abr.core.title import AudioTrack, Quality, Rendition, SubtitleTrack, Title
 from abr.errors import InputError, StorageError, ToprungError
 from abr.files import file_sha256, write_file
 from abr.media.display_filters import Filters, hdr_filters
@@ -25,7 +27,7 @@ from abr.media.source_frames import display_frames
 from abr.progress import Advance, ProgressBars, no_bars
 from server.ingest.audio import encode_sounds, versions_of
 from server.ingest.checkpoints import Checkpoints, Fingerprint
-from server.ingest.encode import EncodedRung, encode_ladder
+from server.ingest.encode import EncodedRung, encode_ladder, timescale
 from server.ingest.encode_settings import EncodeSettings, segment_length
 from server.ingest.encoders.options import describe_encoder
 from server.ingest.identifiers import identifier_of
@@ -39,6 +41,7 @@ from server.ingest.subtitles.tracks import write_subtitles
 from server.ingest.thumbnails.sheets import FOLDER as THUMBNAILS_FOLDER
 from server.ingest.thumbnails.sheets import ThumbnailMaker
 from server.ingest.title_writer import Made, Video, source_of, write_title
+from server.ingest.trick_play import write_trick_play
 from server.media.library import IDENTIFIER, Library
 
 if TYPE_CHECKING:
@@ -148,6 +151,9 @@ def _build_title(
     if video.wants_kernels:
         write_kernels(work.title, source, footage, bars)
     qualities = measure_quality(source, footage, video, recipe, work, bars)
+    trick_play: Rendition | UnsetType = UNSET
+    if recipe.trick_play:
+        trick_play = write_trick_play(work.title / "video", rungs, video.rungs, footage.rate)
     made = Made(
         footage=footage,
         rungs=rungs,
@@ -157,6 +163,7 @@ def _build_title(
         subtitles=subtitles,
         hdr_rungs=hdr_rungs,
         hdr_video=hdr_video,
+        trick_play=trick_play,
     )
     return write_title(work.title, name, source_of(source, footage, sha256), made, recipe, forbidden=forbidden)
 
@@ -281,9 +288,13 @@ def _write_subtitles(
     if not footage.subtitles and not recipe.subtitles:
         return ()
     folder = work.empty_folder(SUBTITLES_FOLDER)
-    return write_subtitles(
-        source, footage, recipe.subtitles, float(ends_s[-1]), lambda name, data: write_file(folder / name, data)
-    )
+
+    def write(name: str, data: bytes) -> None:
+        (folder / name).parent.mkdir(exist_ok=True)
+        write_file(folder / name, data)
+
+    ticks = timescale(footage.rate) if recipe.imsc else 0
+    return write_subtitles(source, footage, recipe.subtitles, ends_s, write, imsc_ticks=ticks)
 
 
 def _make_writer(folder: Path) -> Write:

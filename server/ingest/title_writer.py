@@ -65,6 +65,7 @@ class Made:
     hdr_rungs: tuple[Rung, ...] = ()
     hdr_video: tuple[EncodedRung, ...] = ()
     """What stays in high dynamic range."""
+    trick_play: Rendition | UnsetType = UNSET
     how: str = ""
     """What is to be told of the encoding beside the recipe."""
 
@@ -93,6 +94,7 @@ def write_title(
         thumbnails=video.thumbnails,
         chapters=tuple(each for each in footage.chapters if each.start_s < sum(video.segment_frames) / footage.rate),
         hdr=_hdr(footage, made),
+        trick_play=made.trick_play,
     )
     for file, data in {**manifests(title), TITLE_FILE: dumps_pretty(title)}.items():
         write_file(folder / file, data)

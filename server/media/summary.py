@@ -193,7 +193,11 @@ def _describe(track: AudioDetails | SubtitleTrack) -> str:
 
 def size_bytes(title: Title, table: EnhancementTable | None) -> int:
     """Bytes of all segments, weights and frame plans. Weights that several enhancers share count once."""
-    tracks: tuple[Rendition | AudioTrack, ...] = (*title.files, *title.audio)
+    tracks: tuple[Rendition | AudioTrack, ...] = (
+        *title.files,
+        *((title.trick_play,) if title.trick_play else ()),
+        *title.audio,
+    )
     chunks = {
         chunk.file: chunk.size_bytes for _, offer in (table.named_offers() if table else ()) for chunk in offer.chunks
     }

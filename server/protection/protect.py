@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET
 
 from abr.controllers.toprung.title_plans import write_plans
-from abr.core.title import TITLE_FILE, AudioTrack, Hdr, Protection, Rendition, Title, segment_file
+from abr.core.title import TITLE_FILE, TRICK_PLAY, AudioTrack, Hdr, Protection, Rendition, Title, segment_file
 from abr.errors import InputError, StorageError
 from abr.files import lock_folder, write_file
 from abr.media.content_keys import KEY_BYTES, ContentKey
@@ -108,6 +108,7 @@ def _protect(
             protection=protection,
             renditions=tuple(_encrypt_rendition(work, each) for each in title.renditions),
             hdr=_encrypt_hdr(work, title.hdr) if title.hdr else UNSET,
+            trick_play=_encrypt_rendition(work, title.trick_play) if title.trick_play else UNSET,
             audio=tuple(_encrypt_sound(work, each) for each in title.audio),
         )
     for clear in _CLEAR_FOLDERS:
@@ -126,7 +127,7 @@ def _protect(
 def _encrypt_rendition(work: _Work, rendition: Rendition) -> Rendition:
     codec, folder = codec_of(rendition.codecs), work.target / "video" / rendition.id
     init, sizes = _encrypt_track(work, "video", f"video/{rendition.id}", rendition.segment_bytes)
-    if codec.standalone_entry != codec.in_band_entry:
+    if codec.standalone_entry != codec.in_band_entry and rendition.id != TRICK_PLAY:
         write_file(folder / standalone_init_file(codec), as_standalone(init, codec))
     rates = [size * 8 / lasts_s for size, lasts_s in zip(sizes, work.title.segment_duration_s, strict=True)]
     return msgspec.structs.replace(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from abr.blur.track import KERNELS_FILE
 from abr.core.enhancement import ENHANCEMENTS_FILE
-from abr.core.title import CHAPTERS_FILE, TITLE_FILE, Title, segment_file
+from abr.core.title import CHAPTERS_FILE, TITLE_FILE, TRICK_PLAY, Title, segment_file
 from abr.errors import FormatError, InputError, StorageError
 from server.media.library import Library, path_in
 from server.media.live_title import load_live
@@ -84,6 +84,8 @@ def objects_of(library: Library, title_id: str, now_s: float) -> list[TitleObjec
 def _check_segments(title: Title, folder: Path) -> None:
     """Raises FormatError when a segment is missing or has another size than the title says."""
     tracks = [(folder / "video" / each.id, each.segment_bytes) for each in title.files]
+    if title.trick_play:
+        tracks.append((folder / "video" / TRICK_PLAY, title.trick_play.segment_bytes))
     tracks += [(folder / "audio" / each.id, each.segment_bytes) for each in title.audio]
     for track, sizes_bytes in tracks:
         for segment, size_bytes in enumerate(sizes_bytes):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 from browser import chromium
+from imsc_title import imsc_library
 from many_tracks import write_film
 from player_page import played, until
 from served import serving
-from stock_players import opened_session, stage, watch
+from stock_players import begin_to_watch, opened_session, stage, watch, watch_to_the_end
 
 from server.ingest.encode_settings import EncodeSettings
 from server.ingest.prepare import prepare_title
@@ -82,6 +83,36 @@ async def test_stock_players_find_each_by_its_language_in_a_session(library: str
     (said_s, words), *_ = [cue for cue in cues if cue[1].startswith("Hallo")]
     assert said_s == pytest.approx(1.0, abs=0.3), "the browser tells of cues four times a second"
     assert words == "Hallo there, you & me"
+
+
+@pytest.mark.parametrize("player", ["dashjs-5", "shaka-5", "hls.js"])
+async def test_stock_players_show_subtitles_that_are_imsc_text(player: str):
+    manifest = "master.m3u8" if player == "hls.js" else "manifest-imsc.mpd"
+    async with serving(str(imsc_library())) as url, stage() as theatre, chromium() as browser:
+        source = f"{url}titles/film/{manifest}"
+        wish = {"language": "en", "text": "de", "text_codec": "stpp"}
+        viewing, page = await watch(browser, theatre, player, source, limit_s=60, stop_s=3, **wish)
+        cues = await page.tab.evaluate("seen.cues")
+    assert viewing.errors == [], cues
+    assert any("/subtitles/subtitles-2/seg-00002.m4s" in url for url in page.requests)
+    (said_s, words), *_ = [cue for cue in cues if cue[1].startswith("Hallo")]
+    assert said_s == pytest.approx(1.0, abs=0.35) and words == "Hallo there, you & me"
+    assert not any(".vtt" in url for url in page.requests)
+
+
+@pytest.mark.parametrize("player", ["dashjs-5", "shaka-5", "hls.js"])
+async def test_key_frames_alone_are_for_who_runs_through_the_film(player: str):
+    manifest = "master.m3u8" if player == "hls.js" else "manifest.mpd"
+    async with serving(str(imsc_library())) as url, stage() as theatre, chromium() as browser:
+        page = await begin_to_watch(browser, theatre, player, f"{url}titles/film/{manifest}", buffer_s=1)
+        await page.tab.wait_for_function("choose && seen.frames.length > 3", timeout=40_000)
+        assert not any("/trick-play/seg-" in url for url in page.requests)
+        if player == "shaka-5":
+            async with page.tab.expect_request("**/trick-play/seg-*", timeout=20_000):
+                await page.tab.evaluate("choose.fast(4)")
+        viewing = await watch_to_the_end(page, player, limit_s=40)
+    assert viewing.errors == [] and page.refused == [] and viewing.frames[-1][0] > 3.9
+    assert any("/trick-play/seg-" in url for url in page.requests) == (player == "shaka-5")
 
 
 async def test_unasked_players_that_could_take_any_play_the_first(library):

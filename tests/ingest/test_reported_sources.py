@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from many_tracks import loudest_hz
 
+from abr.errors import MediaError
 from server.ingest.encode_settings import EncodeSettings
 from server.ingest.prepare import prepare_title
 from server.media.library import Library
@@ -115,3 +116,75 @@ def test_it_becomes_a_title(
     folder, found = prepared(tmp_path, name, sounds, options)
     assert found == channels
     assert tone_hz(folder, "audio") == pytest.approx(440, abs=3)
+
+
+LIGHT = ("-c:v", "libx264", "-preset", "ultrafast")
+DIALOGUE = """[Events]
+Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
+Dialogue: 0,0:00:00.20,0:00:01.00,Default,,0,0,0,,Hello
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "report", "options"),
+    [
+        (
+            "recorded-in-a-browser.webm",  # without a duration, and no way to seek
+            "https://github.com/muaz-khan/RecordRTC/issues/147",
+            ("-c:v", "libvpx", "-deadline", "realtime", "-c:a", "libvorbis", "-live", "1"),
+        ),
+        (
+            "lossless-screen.mkv",  # RGB in H.264
+            "https://github.com/obsproject/obs-studio/issues/7923",
+            ("-c:v", "libx264rgb", "-crf", "0", "-preset", "ultrafast", "-pix_fmt", "rgb24", "-c:a", "aac"),
+        ),
+        (
+            "still-camera.avi",  # Motion JPEG in full range, sound of 8 bits
+            "https://github.com/MediaBrowser/Emby/issues/3524",
+            ("-c:v", "mjpeg", "-pix_fmt", "yuvj422p", "-q:v", "2", "-c:a", "pcm_u8", "-ar", "11025"),
+        ),
+        (
+            "fragmented.mp4",  # what a recorder leaves that may be cut off at any moment; its clock begins late
+            "https://github.com/rigaya/NVEnc/issues/386",
+            (*LIGHT, "-c:a", "aac", "-movflags", "frag_keyframe+empty_moov", "-output_ts_offset", "0.667"),
+        ),
+        (
+            "action-camera.ts",  # telemetry as a third stream
+            "https://github.com/mifi/lossless-cut/issues/2134",
+            ("-f", "data", "-i", "telemetry.bin", "-map", "0", "-map", "1", "-map", "2", *LIGHT, "-c:d", "copy"),
+        ),
+        (
+            "with-fonts.mkv",  # ten bits, styled subtitles and the fonts that they want
+            "https://github.com/rigaya/NVEnc/issues/221",
+            (
+                *("-i", "lines.ass", "-attach", "font.ttf", "-metadata:s:t", "mimetype=font/ttf"),
+                *("-map", "0", "-map", "1", "-map", "2", *LIGHT, "-pix_fmt", "yuv420p10le", "-c:a", "flac"),
+            ),
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) and "://" not in value else "",
+)
+def test_what_others_stumble_over_is_shown_and_heard(
+    tmp_path: Path, name: str, report: str, options: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path("telemetry.bin").write_bytes(b"GPMD" * 500)
+    Path("font.ttf").write_bytes(bytes(200))
+    Path("lines.ass").write_text("[Script Info]\nScriptType: v4.00+\n" + DIALOGUE)
+    made = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-f", "lavfi", "-i", PICTURES, "-f", "lavfi", "-i", TONE]
+    subprocess.run([*made, *options, name], check=True)
+    done = prepare_title(tmp_path / name, Library(tmp_path / "library"), FAST, title_id="film")
+    assert sum(done.title.segment_frames) == pytest.approx(30, abs=1) and done.title.fps == 25, report
+    assert min(done.title.plain_quality["90p"].psnr_y_db) > 28, report
+    assert tone_hz(done.folder, "audio") == pytest.approx(440, abs=3), report
+    assert len(done.title.subtitles) == ("lines.ass" in options)
+
+
+def test_music_with_a_cover_is_no_film(tmp_path: Path):
+    """https://github.com/Chocobozzz/PeerTube/issues/5118."""
+    made = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-f", "lavfi", "-i", TONE, "-f", "lavfi", "-i", PICTURES]
+    cover = ("-map", "0", "-map", "1", "-c:v", "mjpeg", "-frames:v", "1", "-disposition:v", "attached_pic")
+    subprocess.run([*made, *cover, str(tmp_path / "song.mp3")], check=True)
+    with pytest.raises(MediaError, match=r"song.mp3 has no video stream; give a file with moving pictures\."):
+        prepare_title(tmp_path / "song.mp3", Library(tmp_path / "library"), FAST)
+    assert list((tmp_path / "library").glob("[!.]*")) == []

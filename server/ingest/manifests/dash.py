@@ -22,6 +22,7 @@ from abr.core.title import (
 from server.ingest.cmaf import INIT_FILE
 from server.ingest.encoders.colours import BT709, hdr_colour
 from server.ingest.manifests.shown import Shown, peak_bps
+from server.ingest.subtitles.imsc import CODECS as IMSC_CODECS
 
 Element = ElementTree.Element
 FIRST_SOUND = 1
@@ -138,6 +139,31 @@ def subtitle_set(period: Element, track: SubtitleTrack, number: int, base: str |
     bandwidth_bps = int(8 * track.size_bytes / duration_s) + 1
     representation = ElementTree.SubElement(subtitles, "Representation", id=track.id, bandwidth=str(bandwidth_bps))
     ElementTree.SubElement(representation, "BaseURL").text = f"subtitles/{track.id}.vtt"
+
+
+def imsc_set(
+    period: Element, track: SubtitleTrack, number: int, base: str | None, durations: Sequence[int], ticks: int
+) -> None:
+    """The AdaptationSet of the same track as IMSC text in MP4. durations: of each segment, `ticks` to the second."""
+    text = ElementTree.SubElement(
+        period,
+        "AdaptationSet",
+        id=str(number),
+        contentType="text",
+        mimeType="application/mp4",
+        segmentAlignment="true",
+        startWithSAP="1",
+        lang=track.language,
+    )
+    _describe(text, track)
+    if base:
+        ElementTree.SubElement(text, "BaseURL").text = base
+    folder = f"subtitles/{track.id}"
+    timeline(text, durations, ticks, f"{folder}/{NAMES}", f"{folder}/{INIT_FILE}")
+    rates = (size * 8 * ticks / lasts for size, lasts in zip(track.imsc_bytes, durations, strict=True))
+    ElementTree.SubElement(
+        text, "Representation", id=f"{track.id}-imsc", codecs=IMSC_CODECS, bandwidth=str(int(max(rates)) + 1)
+    )
 
 
 def thumbnail_set(period: Element, thumbnails: Thumbnails, number: int, base: str | None) -> None:

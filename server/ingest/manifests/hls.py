@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from base64 import b64encode
 from collections.abc import Sequence
+from itertools import product
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from abr.core.title import (
     CHAPTERS_FILE,
@@ -22,7 +24,9 @@ from abr.media.languages import UNKNOWN
 from server.ingest.audio import CHANNELS as STEREO
 from server.ingest.audio import SURROUND_NAME, surround_id
 from server.ingest.manifests.shown import Shown, peak_bps
+from server.ingest.subtitles.imsc import CODECS as IMSC_CODECS
 
+IMSC_GROUP = "subtitles-imsc"
 THUMBNAILS_FILE = "thumbnails.m3u8"
 DESCRIBES_VIDEO = "public.accessibility.describes-video"
 DESCRIBES_SOUNDS = "public.accessibility.transcribes-spoken-dialog,public.accessibility.describes-music-and-sound"
@@ -53,12 +57,28 @@ def master_head(shown: Shown, base: str, *, by_channels: bool = False) -> list[s
             flags = {"DEFAULT": _yes(sound is sounds[0]), "AUTOSELECT": _yes(chosen_unasked)}
             more = {"CHARACTERISTICS": DESCRIBES_VIDEO} if sound.role == "description" else {}
             lines.append(_media("AUDIO", group, sound, name, flags, more | {"CHANNELS": str(sound.channels)}, base))
-    for text, name in zip(shown.subtitles, names_of(shown.subtitles), strict=True):
-        forced = text.role == "forced-subtitle"
-        flags = {"DEFAULT": "NO", "AUTOSELECT": _yes(text.role != "commentary"), "FORCED": _yes(forced)}
-        more = {"CHARACTERISTICS": DESCRIBES_SOUNDS} if text.role == "caption" else {}
-        lines.append(_media("SUBTITLES", "subtitles", text, name, flags, more, base))
+    for group, texts in text_groups(shown.subtitles).items():
+        for text, name in zip(texts, names_of(texts), strict=True):
+            forced = text.role == "forced-subtitle"
+            flags = {"DEFAULT": "NO", "AUTOSELECT": _yes(text.role != "commentary"), "FORCED": _yes(forced)}
+            more = {"CHARACTERISTICS": DESCRIBES_SOUNDS} if text.role == "caption" else {}
+            lines.append(_media("SUBTITLES", group, text, name, flags, more, base))
     return lines
+
+
+def text_groups(tracks: Sequence[SubtitleTrack]) -> dict[str, tuple[SubtitleTrack, ...]]:
+    """By GROUP-ID: the tracks as WebVTT, and those that are there as IMSC text too. A group has one format."""
+    groups = {"subtitles": tuple(tracks), IMSC_GROUP: tuple(map(as_imsc, filter(_has_imsc, tracks)))}
+    return {name: members for name, members in groups.items() if members}
+
+
+def as_imsc(track: SubtitleTrack) -> SubtitleTrack:
+    """By the name that its playlist in IMSC has."""
+    return msgspec.structs.replace(track, id=f"{track.id}-imsc")
+
+
+def _has_imsc(track: SubtitleTrack) -> bool:
+    return bool(track.imsc_bytes)
 
 
 def names_of(tracks: Sequence[AudioTrack | SubtitleTrack]) -> list[str]:
@@ -98,15 +118,17 @@ def _yes(true: bool) -> str:
 def variant(
     shown: Shown, rendition: Rendition, bandwidth_bps: int, uri: str, *, by_channels: bool = False, light: str = ""
 ) -> list[str]:
-    """The lines of one rendition's variants in a master playlist, with each group of sounds.
+    """The lines of one rendition's variants in a master playlist, with each group of sounds and of subtitles.
 
     bandwidth_bps: the most that its pictures take. by_channels: as of `sound_groups`. light: its VIDEO-RANGE, where
     not all are in standard range.
     """
     lines: list[str] = []
-    for group, sounds in (sound_groups(shown.audio, by_channels=by_channels) or {"": ()}).items():
+    sounds_by_group = sound_groups(shown.audio, by_channels=by_channels) or {"": ()}
+    for (group, sounds), text in product(sounds_by_group.items(), text_groups(shown.subtitles) or [""]):
         sound_bps = max((track.bandwidth_bps for track in sounds), default=0)
-        codecs = ",".join(dict.fromkeys((rendition.codecs, *(track.codecs for track in sounds))))
+        text_codecs = [IMSC_CODECS] if text == IMSC_GROUP else []
+        codecs = ",".join(dict.fromkeys((rendition.codecs, *(track.codecs for track in sounds), *text_codecs)))
         head = (
             f"#EXT-X-STREAM-INF:BANDWIDTH={bandwidth_bps + sound_bps},"
             f"AVERAGE-BANDWIDTH={rendition.average_bps + sound_bps},"
@@ -114,7 +136,7 @@ def variant(
             f"FRAME-RATE={shown.frame_rate[0] / shown.frame_rate[1]:.3f}"
             + (f",VIDEO-RANGE={light}" if light else "")
             + (f',AUDIO="{group}"' if group else "")
-            + (',SUBTITLES="subtitles"' if shown.subtitles else "")
+            + (f',SUBTITLES="{text}"' if text else "")
         )
         lines += [head, uri]
     return lines
@@ -133,9 +155,41 @@ def key_lines(protection: Protection) -> list[str]:
     return [f'{key},KEYFORMAT="{each}",KEYFORMATVERSIONS="1"' for each in formats]
 
 
+def write_media_playlist(
+    init_uri: str,
+    durations_s: Sequence[float],
+    uris: Sequence[str],
+    protection: Protection | UnsetType = UNSET,
+    *,
+    key_frames: bool = False,
+) -> bytes:
+    """A media playlist of a whole title. init_uri: empty for segments that need none."""
+    lines = [
+        "#EXTM3U",
+        "#EXT-X-VERSION:7",
+        f"#EXT-X-TARGETDURATION:{target_s(durations_s)}",
+        "#EXT-X-MEDIA-SEQUENCE:1",
+        "#EXT-X-PLAYLIST-TYPE:VOD",
+        "#EXT-X-I-FRAMES-ONLY" if key_frames else "#EXT-X-INDEPENDENT-SEGMENTS",
+        *(key_lines(protection) if protection else []),
+        *([f'#EXT-X-MAP:URI="{init_uri}"'] if init_uri else []),
+    ]
+    for duration_s, uri in zip(durations_s, uris, strict=True):
+        lines += [f"#EXTINF:{duration_s:.6f},", uri]
+    return ("\n".join([*lines, "#EXT-X-ENDLIST"]) + "\n").encode()
+
+
 def target_s(durations_s: Sequence[float]) -> int:
     """EXT-X-TARGETDURATION: the longest segment, to the nearest second (RFC 8216, 4.3.3.1)."""
     return max(1, int(max(durations_s) + 0.5))
+
+
+def trick_variant(trick: Rendition) -> str:
+    """The line that leads to the playlist of key frames (RFC 8216, 4.3.4.3)."""
+    return (
+        f"#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH={trick.bandwidth_bps},AVERAGE-BANDWIDTH={trick.average_bps},"
+        f'CODECS="{trick.codecs}",RESOLUTION={trick.width_px}x{trick.height_px},URI="{trick.id}.m3u8"'
+    )
 
 
 def thumbnail_variant(thumbnails: Thumbnails, base: str) -> str:

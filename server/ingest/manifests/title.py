@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 from msgspec import UNSET, UnsetType
 
 from abr.core.enhancement import ENHANCEMENTS_FILE
-from abr.core.title import CHAPTERS_FILE, Hdr, Protection, Rendition, Title, segment_file
+from abr.core.title import CHAPTERS_FILE, TRICK_PLAY, Hdr, Protection, Rendition, Title, segment_file
 from abr.media.video_codecs import codec_of
 from server.ingest.audio import FRAME_SAMPLES, frame_ends
 from server.ingest.cmaf import INIT_FILE, standalone_init_file
@@ -24,6 +24,7 @@ from server.ingest.manifests.dash import (
     PROTECTION_NAMESPACES,
     Element,
     colour_properties,
+    imsc_set,
     mpd_duration,
     protect,
     sound_set,
@@ -36,19 +37,22 @@ from server.ingest.manifests.dash import (
 )
 from server.ingest.manifests.hls import (
     THUMBNAILS_FILE,
+    as_imsc,
     chapters_json,
     chapters_line,
-    key_lines,
     master_head,
     target_s,
     thumbnail_playlist,
     thumbnail_variant,
+    trick_variant,
     variant,
+    write_media_playlist,
 )
 from server.ingest.manifests.shown import as_standalone
 from server.media.versions import ladder_file, session_title_base
 
 MPD_FILE = "manifest.mpd"
+IMSC_FILE = "manifest-imsc.mpd"
 DRIVEN_FILE = "driven.mpd"
 MASTER_FILE = "master.m3u8"
 DRIVEN_MASTER_FILE = "driven.m3u8"
@@ -56,6 +60,8 @@ DRIVEN_MEDIA_FILE = "driven-video.m3u8"
 ENHANCEMENT_URN = "urn:toprung:enhancement:2026"
 """SupplementalProperty whose value is the URL of the title's enhancement table; other players ignore it."""
 DRIVEN_ID = "driven"
+TRICK_MODE = "http://dashif.org/guidelines/trickmode"
+TRICK_RATE_MAX = 16
 CMCD_SCHEME = "urn:mpeg:dash:cta-5004:2023"
 CMCD_KEYS = "bl br bs cid d dl mtp nor ot rtp sf sid st su tb"
 
@@ -67,12 +73,20 @@ def manifests(title: Title) -> dict[str, bytes]:
         init_file = standalone_init_file(codec_of(rendition.codecs))
         playlist = media_playlist(f"video/{rendition.id}", init_file, title.segment_duration_s, title.protection)
         files[f"{rendition.id}.m3u8"] = playlist
+    if title.trick_play:
+        files[f"{TRICK_PLAY}.m3u8"] = media_playlist(
+            f"video/{TRICK_PLAY}", INIT_FILE, title.segment_duration_s, title.protection, key_frames=True
+        )
     for track in title.audio:
         files[f"{track.id}.m3u8"] = media_playlist(
             f"audio/{track.id}", INIT_FILE, audio_durations_s(title), title.protection
         )
     for subtitles in title.subtitles:
-        files[f"{subtitles.id}.m3u8"] = _media_playlist("", [title.duration_s], [f"subtitles/{subtitles.id}.vtt"])
+        files[f"{subtitles.id}.m3u8"] = write_media_playlist("", [title.duration_s], [f"subtitles/{subtitles.id}.vtt"])
+    for imsc in title.subtitles if _has_imsc(title) else ():
+        files[f"{as_imsc(imsc).id}.m3u8"] = media_playlist(f"subtitles/{imsc.id}", INIT_FILE, title.segment_duration_s)
+    if _has_imsc(title):
+        files[IMSC_FILE] = standard_mpd(title, imsc=True)
     if title.chapters:
         files[CHAPTERS_FILE] = chapters_json(title.chapters, title.duration_s)
     if title.thumbnails:
@@ -96,18 +110,35 @@ def ladder_manifests(title: Title) -> dict[str, bytes]:
     return files
 
 
-def standard_mpd(title: Title) -> bytes:
+def standard_mpd(title: Title, *, imsc: bool = False) -> bytes:
     """The MPD for any player: one AdaptationSet a ladder, one Representation a rendition.
 
-    Each has its own parameter sets in its init segment.
+    Each has its own parameter sets in its init segment. imsc: its subtitles are IMSC text in place of WebVTT. dash.js
+    shows none of those in MP4 where there are others beside them.
     """
     mpd, period = _presentation(title)
     for place, ladder in enumerate(title.ladders):
         _ladder_set(title, period, ladder, number=_track_count(title) + place if place else 0)
     for place, ladder in enumerate(title.hdr_ladders, _track_count(title) + len(title.ladders)):
         _ladder_set(title, period, ladder, number=place, hdr=title.hdr)
-    _track_sets(title, period, base=None)
+    _track_sets(title, period, base=None, imsc=imsc)
+    if title.trick_play:
+        _trick_set(title, period, title.trick_play)
     return xml(mpd)
+
+
+def _trick_set(title: Title, period: Element, trick: Rendition) -> None:
+    """The AdaptationSet of single key frames, for the first one (DASH-IF IOP 4.3, section 3.2.9)."""
+    places = _track_count(title) + len(title.ladders) + len(title.hdr_ladders)
+    video = video_set(title, period, trick, number=places)
+    told = ElementTree.Element("EssentialProperty", schemeIdUri=TRICK_MODE, value="0")
+    video.insert(0, told)
+    folder = f"video/{TRICK_PLAY}"
+    _template(video, title, f"{folder}/{NAMES}", f"{folder}/{INIT_FILE}")
+    if title.protection:
+        protect(video, title.protection)
+    video_representation(video, title, as_standalone(trick), trick.id, trick.bandwidth_bps)
+    video[-1].attrib |= {"codingDependency": "false", "maxPlayoutRate": str(TRICK_RATE_MAX)}
 
 
 def _ladder_set(
@@ -160,6 +191,8 @@ def master_playlist(title: Title) -> bytes:
         peak_bps, uri = _peak_bps(title, rendition), f"{rendition.id}.m3u8"
         light = ranges.get(rendition.id, "SDR" if ranges else "")
         lines += variant(title, as_standalone(rendition), peak_bps, uri, by_channels=True, light=light)
+    if title.trick_play:
+        lines.append(trick_variant(as_standalone(title.trick_play)))
     return _master(title, lines, "")
 
 
@@ -185,15 +218,20 @@ def driven_master_playlist(title: Title) -> bytes:
 def driven_media_playlist(title: Title) -> bytes:
     """To be served as /sessions/<id>/video.m3u8."""
     uris = [f"video/{segment + 1}.m4s" for segment in range(len(title.segment_duration_s))]
-    return _media_playlist(f"video/{INIT_FILE}", title.segment_duration_s, uris, title.protection)
+    return write_media_playlist(f"video/{INIT_FILE}", title.segment_duration_s, uris, title.protection)
 
 
 def media_playlist(
-    folder: str, init_file: str, durations_s: Sequence[float], protection: Protection | UnsetType = UNSET
+    folder: str,
+    init_file: str,
+    durations_s: Sequence[float],
+    protection: Protection | UnsetType = UNSET,
+    *,
+    key_frames: bool = False,
 ) -> bytes:
-    """The HLS playlist of one folder's segments."""
+    """The HLS playlist of one folder's segments. key_frames: of nothing else (RFC 8216, 4.3.3.6)."""
     uris = [f"{folder}/{segment_file(segment)}" for segment in range(len(durations_s))]
-    return _media_playlist(f"{folder}/{init_file}", durations_s, uris, protection)
+    return write_media_playlist(f"{folder}/{init_file}", durations_s, uris, protection, key_frames=key_frames)
 
 
 def _peak_bps(title: Title, rendition: Rendition) -> int:
@@ -213,24 +251,6 @@ def _peak_bps(title: Title, rendition: Rendition) -> int:
             if duration_s >= 0.5 * target:
                 peak_bps = max(peak_bps, size * 8 / duration_s)
     return max(rendition.bandwidth_bps, int(peak_bps) + 1)
-
-
-def _media_playlist(
-    init_uri: str, durations_s: Sequence[float], uris: Sequence[str], protection: Protection | UnsetType = UNSET
-) -> bytes:
-    lines = [
-        "#EXTM3U",
-        "#EXT-X-VERSION:7",
-        f"#EXT-X-TARGETDURATION:{target_s(durations_s)}",
-        "#EXT-X-MEDIA-SEQUENCE:1",
-        "#EXT-X-PLAYLIST-TYPE:VOD",
-        "#EXT-X-INDEPENDENT-SEGMENTS",
-        *(key_lines(protection) if protection else []),
-        *([f'#EXT-X-MAP:URI="{init_uri}"'] if init_uri else []),
-    ]
-    for duration_s, uri in zip(durations_s, uris, strict=True):
-        lines += [f"#EXTINF:{duration_s:.6f},", uri]
-    return ("\n".join([*lines, "#EXT-X-ENDLIST"]) + "\n").encode()
 
 
 def segment_ends_s(segment_frames: Sequence[int], rate: Fraction) -> list[Fraction]:
@@ -293,18 +313,32 @@ def client_data_reporting() -> Element:
 
 
 def _template(video: Element, title: Title, media: str, init: str) -> None:
+    ticks, durations = _frame_ticks(title)
+    timeline(video, durations, ticks, media, init)
+
+
+def _frame_ticks(title: Title) -> tuple[int, list[int]]:
+    """Ticks a second, and of each segment."""
     rate = Fraction(*title.frame_rate)
     ticks = timescale(rate)
-    timeline(video, [int(frames * ticks / rate) for frames in title.segment_frames], ticks, media, init)
+    return ticks, [int(frames * ticks / rate) for frames in title.segment_frames]
 
 
-def _track_sets(title: Title, period: Element, base: str | None) -> None:
+def _track_sets(title: Title, period: Element, base: str | None, *, imsc: bool = False) -> None:
     for number, track in enumerate(title.audio, FIRST_SOUND):
         durations = [frames * FRAME_SAMPLES for frames in _audio_frames(title)]
         sound = sound_set(period, track, number, base, durations, BEGINNING)
         if title.protection:
             protect(sound, title.protection)
+    ticks, durations = _frame_ticks(title)
     for number, subtitles in enumerate(title.subtitles, FIRST_SOUND + len(title.audio)):
-        subtitle_set(period, subtitles, number, base, title.duration_s)
+        if imsc:
+            imsc_set(period, subtitles, number, base, durations, ticks)
+        else:
+            subtitle_set(period, subtitles, number, base, title.duration_s)
     if title.thumbnails:
         thumbnail_set(period, title.thumbnails, FIRST_SOUND + len(title.audio) + len(title.subtitles), base)
+
+
+def _has_imsc(title: Title) -> bool:
+    return bool(title.subtitles) and all(each.imsc_bytes for each in title.subtitles)

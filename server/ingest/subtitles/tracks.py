@@ -5,16 +5,22 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from fractions import Fraction
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from abr.core.title import Language, SubtitleRole, SubtitleTrack
+from abr.core.title import Language, SubtitleRole, SubtitleTrack, segment_file
 from abr.errors import InputError, MediaError, StorageError
 from abr.files import file_sha256
 from abr.media.languages import UNKNOWN, language_tag
 from abr.media.probe import SourceInfo, open_source
 from abr.records import Record
+from server.ingest.cmaf import INIT_FILE
+from server.ingest.one_sample import one_sample_segment
 from server.ingest.subtitles.cues import Cue, place_cues, read_cues
+from server.ingest.subtitles.imsc import cues_within, init_segment, write_document
 from server.ingest.subtitles.ttml import is_ttml, loads_ttml
 from server.ingest.subtitles.webvtt import dumps_webvtt
 
@@ -51,23 +57,56 @@ def subtitle_file(given: str) -> SubtitleFile:
 
 
 def write_subtitles(
-    source: Path, footage: SourceInfo, files: Sequence[SubtitleFile], lasts_s: float, write: Write
+    source: Path,
+    footage: SourceInfo,
+    files: Sequence[SubtitleFile],
+    ends_s: Sequence[Fraction],
+    write: Write,
+    *,
+    imsc_ticks: int = 0,
 ) -> tuple[SubtitleTrack, ...]:
     """Write one file a track; a track without a cue in the title's time is left out.
 
+    ends_s: of each segment of the title. imsc_ticks: write segments of IMSC text too, in a folder a track, with so many
+    ticks a second; 0: do not.
+
     Raises MediaError for a file that is none of subtitles, StorageError from `write`.
     """
-    tracks: list[SubtitleTrack] = []
+    tracks, lasts_s = list[SubtitleTrack](), float(ends_s[-1])
     for found in (*_of_source(source, footage, lasts_s), *_of_files(files, lasts_s)):
         if not found.cues:
             continue
         name = FOLDER if not tracks else f"{FOLDER}-{len(tracks) + 1}"
         body = dumps_webvtt(found.cues)
         write(f"{name}.vtt", body)
+        sizes = _write_imsc(found, ends_s, imsc_ticks, partial(_write_below, write, name)) if imsc_ticks else ()
         tracks.append(
-            SubtitleTrack(id=name, size_bytes=len(body), language=found.language, name=found.name, role=found.role)
+            SubtitleTrack(
+                id=name,
+                size_bytes=len(body),
+                language=found.language,
+                name=found.name,
+                role=found.role,
+                imsc_bytes=sizes,
+            )
         )
     return tuple(tracks)
+
+
+def _write_below(write: Write, folder: str, name: str, data: bytes) -> None:
+    write(f"{folder}/{name}", data)
+
+
+def _write_imsc(found: _Found, ends_s: Sequence[Fraction], ticks: int, write: Write) -> tuple[int, ...]:
+    """Segments of the title's spans; gives the bytes of each."""
+    write(INIT_FILE, init_segment(ticks))
+    sizes = []
+    for number, (start_s, end_s) in enumerate(pairwise([Fraction(0), *ends_s])):
+        document = write_document(cues_within(found.cues, start_s, end_s), found.language)
+        data = one_sample_segment(number + 1, int(start_s * ticks), int((end_s - start_s) * ticks), document)
+        write(segment_file(number), data)
+        sizes.append(len(data))
+    return tuple(sizes)
 
 
 class _Found(NamedTuple):

@@ -3,7 +3,8 @@
 
 /**
  * Listens to the first <video> of the page, and looks at it. `gather` waits for so many pictures in a row, from a
- * number on, while the loudest tone is within a band. Gives of each [its number, Hz]. `delay` holds back what is heard.
+ * number on, while the loudest tone is within a band. Gives of each [its number, Hz], or null after `limitMs`.
+ * `delay` holds back what is heard.
  */
 window.heardAndSeen = () => {
   const BITS = 8, WINDOW = 2048, FLOOR_DB = -70;
@@ -32,8 +33,9 @@ window.heardAndSeen = () => {
     return Array.from({ length: BITS }, (_, bit) => data[(bit * 4 + 2) * 4] > 127 ? 2 ** bit : 0).reduce((a, b) => a + b);
   };
 
-  const gather = ({ from, lowHz, highHz, count }) => new Promise(done => {
+  const gather = ({ from, lowHz, highHz, count, limitMs }) => new Promise(done => {
     const found = [];
+    setTimeout(() => done(null), limitMs); // also where no picture comes
     const look = () => video.requestVideoFrameCallback(() => {
       const number = numberSeen(), hz = loudestHz();
       if (number >= from && hz >= lowHz && hz <= highHz) found.push([number, hz]);

@@ -13,6 +13,7 @@ const catchUpRate = Number(asked.get("catch_up") || 1); // how fast hls.js may p
 const clockFps = Number(asked.get("clock") || 0); // burnt_clock.py's pictures a second, when it is the source
 const language = asked.get("language"); // of the sound; none: what the player takes
 const text = asked.get("text"); // language of the subtitles; none: as the player has it
+const textCodec = asked.get("text_codec"); // of the subtitles, such as stpp; none: as the player has it
 const key = (asked.get("key") || ":").split(":"); // its id and itself in hex, of a protected title
 const licence = asked.get("licence"); // where to ask for it instead
 const thumbnailS = Number(asked.get("thumbnail") || -1); // the instant whose thumbnail is looked for; below 0: none
@@ -97,6 +98,12 @@ function playDash() {
   if (key[0]) dash.setProtectionData({ "org.w3.clearkey": { clearkeys: { [base64url(key[0])]: base64url(key[1]) } } });
   else if (licence) dash.setProtectionData({ "org.w3.clearkey": { serverURL: licence } });
   dash.initialize(video, source, true);
+  if (textCodec) {
+    const drawn = document.body.appendChild(document.createElement("div"));
+    dash.attachTTMLRenderingDiv(drawn);
+    const note = () => drawn.textContent && seen.cues.push([video.currentTime, drawn.textContent]);
+    new MutationObserver(note).observe(drawn, { childList: true, subtree: true });
+  }
   if (language) {
     dash.setInitialMediaSettingsFor("audio", { lang: language });
     dash.setInitialMediaSettingsFor("text", { lang: text });
@@ -118,12 +125,13 @@ async function playShaka() {
     const [sounds, texts] = [it.getAudioTracks(), it.getTextTracks()];
     tell(sounds.map(track => track.language), texts.map(track => track.language));
     it.selectAudioTrack(sounds.find(track => track.language === language));
-    it.selectTextTrack(texts.find(track => track.language === text));
+    it.selectTextTrack(texts.find(track => track.language === text && isAsked(track.codecs)));
     await it.setTextTrackVisibility?.(true);
   }
   choose = {
     sound: (language, channels) => it.selectAudioTrack(picked(it.getAudioTracks(), language, channels, track => track.channelsCount)),
     text: language => it.selectTextTrack(picked(it.getTextTracks(), language)),
+    fast: rate => it.trickPlay(rate),
     chapters: async () => {
       const [track] = it.getChaptersTracks();
       return track ? (await it.getChaptersAsync(track.language)).map(({ startTime }) => startTime) : [];
@@ -167,10 +175,15 @@ function playHls() {
       },
     };
   });
+  hls.on(Hls.Events.SUBTITLE_TRACKS_UPDATED, (_name, { subtitleTracks }) => {
+    if (textCodec) hls.subtitleTrack = subtitleTracks.findIndex(track => track.lang === text && isAsked(track.textCodec));
+  });
   ownLatencyS = () => hls.latency;
   hls.loadSource(source);
   hls.attachMedia(video);
 }
+
+const isAsked = codec => !textCodec || Boolean(codec?.includes(textCodec));
 
 function base64url(hex) {
   const bytes = hex.match(/../g).map(digits => parseInt(digits, 16));
