@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from titles import TINY_CLIP, TITLE_ID, copy_tiny_title, tiny_library
+from titles import SMALL_CLIP, TITLE_ID, prepared_title
 
 from abr.core.enhancement import ENHANCEMENTS_FILE, EnhancementTable, EnhancerEntry, Family, Tier
 from abr.errors import InputError
@@ -21,9 +22,9 @@ from enhancers.networks import catalog
 @pytest.fixture
 def library(tmp_path: Path) -> Path:
     """A title that offers the generic networks, at what plain playback is worth: the benchmark measures anew."""
-    title = tiny_library().title(TITLE_ID)
-    copy_tiny_title(tmp_path / "library")
-    offer = generic_offer("64p", str(catalog.architecture(4)), title.plain_quality["64p"])
+    title, folder = prepared_title(SMALL_CLIP)
+    shutil.copytree(folder, tmp_path / "library" / TITLE_ID)
+    offer = generic_offer("90p", str(catalog.architecture(4)), title.plain_quality["90p"])
     entry = EnhancerEntry(name="generic-high", family=Family.GENERIC, tier=Tier.HIGH, offers=(offer,))
     table = EnhancementTable(title=title.id, meter=title.meter, enhancers=(entry,))
     (tmp_path / "library" / TITLE_ID / ENHANCEMENTS_FILE).write_bytes(dumps(table))
@@ -31,14 +32,14 @@ def library(tmp_path: Path) -> Path:
 
 
 def run(library: Path, *options: str) -> str:
-    arguments = [TITLE_ID, "--library", str(library), "--source", str(TINY_CLIP), "--family", "generic", *options]
+    arguments = [TITLE_ID, "--library", str(library), "--source", str(SMALL_CLIP), "--family", "generic", *options]
     return CliRunner().invoke(bench_plan, arguments, catch_exceptions=False).stdout
 
 
 @pytest.mark.slow
 def test_a_plan_shows_more_than_tiers_that_share_time(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "BUDGETS", (0.5,))
-    found = json.loads(run(library, "--rung", "64p", "--segments", "1", "--vmaf-every", "5", "--json"))
+    found = json.loads(run(library, "--rung", "90p", "--segments", "1", "--vmaf-every", "5", "--json"))
     points = {curve: {point["name"]: point for point in points} for curve, points in found["curves"].items()}
     assert points["tiers"].keys() == {"none", "low", "reuse", "medium", "high"}
     low_macs = points["tiers"]["low"]["macs"]
@@ -48,11 +49,11 @@ def test_a_plan_shows_more_than_tiers_that_share_time(library: Path, monkeypatch
     neg = [each["figures"]["vmaf_neg"] for each in (points["tiers"]["none"], shared, planned)]
     assert neg[0] < neg[1] < neg[2]
     assert best["figures"]["vmaf_neg"] > neg[1]
-    assert 0 < found["plan_bytes_share"] < 0.01, "of a rung of 64 lines"
+    assert 0 < found["plan_bytes_share"] < 0.01, "of a rung of 90 lines"
 
 
 def test_it_says_what_a_title_lacks(library: Path) -> None:
-    with pytest.raises(InputError, match="offers no generic-high for 86p"):
-        run(library, "--rung", "86p", "--segments", "2")
+    with pytest.raises(InputError, match="offers no generic-high for 120p"):
+        run(library, "--rung", "120p", "--segments", "2")
     with pytest.raises(InputError, match="give --segments of no more"):
-        run(library, "--rung", "64p", "--segments", "9")
+        run(library, "--rung", "90p", "--segments", "9")
