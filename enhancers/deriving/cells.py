@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from enhancers.deriving.budget import Budget
 from enhancers.deriving.costs import CostModel
@@ -10,9 +10,14 @@ from enhancers.deriving.operator_latency import GROUP
 from enhancers.networks.plain import PlainArchitecture
 
 
-def list_cells(costs: CostModel, budget: Budget) -> tuple[PlainArchitecture, ...]:
-    """For each depth up to the teacher's, the widest network of equal layers within the budget; none that fits not."""
-    return tuple(_widest(costs, budget))
+def list_cells(costs: CostModel, budget: Budget, exits: Collection[int]) -> tuple[PlainArchitecture, ...]:
+    """For each depth, the widest network of equal layers within the budget; none that fits not.
+
+    Depths are those at which the teacher has exits: what inherits a trained tail learns more than what does not (see
+    BENCHMARKS). Where none of these fits, all depths are tried.
+    """
+    fitting = tuple(_widest(costs, budget))
+    return tuple(each for each in fitting if each.depth in exits) or fitting
 
 
 def _widest(costs: CostModel, budget: Budget) -> Iterator[PlainArchitecture]:

@@ -34,7 +34,7 @@ from enhancers.training.trainer import TrainingSettings, fit
 
 PRUNING_SHARE = 0.25
 """Of the training, that gates learn in; what is left trains after the cut."""
-PROXY = "refit"
+PROXY = "grad"
 SCORED_PATCHES = 32
 _CALIBRATION_FRAMES = 6
 _CORRECTIONS = 4
@@ -206,7 +206,7 @@ def pack(network: PlainArchitecture, tensors: Mapping[str, Tensor], wanted: Deri
 
 
 def _cells(wanted: Derivation, costs: CostModel) -> tuple[PlainArchitecture, ...]:
-    cells = list_cells(costs, wanted.budget)
+    cells = list_cells(costs, wanted.budget, wanted.teacher.exits)
     if not cells:
         narrowest = costs.latency.predict_ms([GROUP, GROUP])
         raise InputError(
