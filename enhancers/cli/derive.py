@@ -70,10 +70,16 @@ def derive(
     from enhancers.deriving.budget import read_budget
     from enhancers.deriving.derive import Derivation, measure_costs
     from enhancers.deriving.titles import open_rung
+    from enhancers.training.title_weights import CONTENT_DETAIL_WEIGHT, CONTENT_STRUCTURE_WEIGHT
     from enhancers.training.trainer import TrainingSettings
 
     budget = read_budget(budget_text)
-    recipe = TrainingSettings(steps=steps or 0, seconds=0.0 if steps else seconds)
+    recipe = TrainingSettings(
+        steps=steps or 0,
+        seconds=0.0 if steps else seconds,
+        detail_weight=CONTENT_DETAIL_WEIGHT,
+        structure_weight=CONTENT_STRUCTURE_WEIGHT,
+    )
     with time_limit(limit_s, f"Deriving a network of {title}"), show_share() as progress:
         classes = _classes(fleet, operator_token) if fleet else {}
         subject = open_rung(library, title, source, rung, progress)

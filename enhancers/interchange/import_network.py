@@ -28,6 +28,7 @@ from enhancers.interchange.compact import compact_as_onnx
 from enhancers.interchange.onnx_layout import as_float_nchw, refuse_fixed_size
 from enhancers.measurement.offers import OfferCandidate, find_refusals, measure_candidates, select_worthwhile
 from enhancers.measurement.publish import FOLDER, publish
+from enhancers.measurement.strengths import choose_strengths
 from enhancers.networks import catalog
 from enhancers.networks.checkpoint import CHUNK_BYTES_MAX, digest
 from enhancers.networks.derived import SUFFIX as DERIVED_SUFFIX
@@ -161,6 +162,7 @@ def attach_network(
             f"{prepared.title.id} is that much smaller than its display."
         )
     with hold_work_folder(prepared) as work:
+        fitting = choose_strengths(prepared, fitting, work, progress)
         qualities = measure_candidates(prepared, fitting, every_frames, work, progress)
     kept = select_worthwhile(fitting, qualities, prepared.title)
     refused = find_refusals(fitting, qualities, prepared.title)
@@ -195,6 +197,7 @@ def _offer(candidate: OfferCandidate, network: OwnNetwork, quality: Quality) -> 
         chunks=(_chunk(network),),
         macs_per_output_px=round(network.macs_per_output_px, 1),
         quality=quality,
+        strength=candidate.strength,
     )
 
 

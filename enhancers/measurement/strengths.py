@@ -26,6 +26,7 @@ from abr.quality.vmaf import is_black
 from abr.records import Record, dumps, load
 from enhancers.measurement.offers import OfferCandidate
 from enhancers.networks.checkpoint import weights_digest
+from enhancers.networks.imported import is_imported
 from enhancers.prepared_title import PreparedTitle
 from enhancers.runtime.enhancer import Enhancer, PlainScaler
 from enhancers.work_folder import key_of, title_key
@@ -51,7 +52,7 @@ def choose_strengths(
     """
     tried: dict[tuple[Family, str], OfferCandidate] = {}
     for each in sorted(candidates, key=lambda candidate: list(Tier).index(candidate.tier)):
-        if each.tier is not Tier.REUSE and each.family is not Family.OWN:
+        if each.tier is not Tier.REUSE and not is_imported(each.architecture):
             tried[each.family, each.rendition.id] = each
     if prepared.title.meter.panel_every_segments == 0 or not tried:
         return list(candidates)
