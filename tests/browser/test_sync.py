@@ -92,7 +92,7 @@ async def _follow(page: Watched, choice: Choice) -> None:
     """Choose and seek, in a stock player; each wait ends by itself, in the page."""
     sought = """async ({ language, channels, text, toS }) => {
       choose.sound(language, channels);
-      choose.text(text);
+      await choose.text(text);
       const arrived = new Promise(done => video.addEventListener("seeked", done, { once: true }));
       video.currentTime = toS;
       await Promise.race([arrived, new Promise(done => setTimeout(done, 10000))]);

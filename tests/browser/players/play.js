@@ -84,7 +84,10 @@ function playDash() {
     const channelsOf = track => Number(track.audioChannelConfiguration[0].value);
     choose = {
       sound: (language, channels) => dash.setCurrentTrack(picked(dash.getTracksFor("audio"), language, channels, channelsOf)),
-      text: language => dash.setTextTrack(dash.getTracksFor("text").findIndex(track => track.lang === language)),
+      text: async language => { // dash.js loses what is under way when a viewer seeks
+        dash.setTextTrack(dash.getTracksFor("text").findIndex(track => track.lang === language));
+        await withinMs(10000, () => [...video.textTracks].some(track => track.mode === "showing" && track.cues?.length));
+      },
       chapters: async () => [], // dash.js knows of none
     };
   });
@@ -181,6 +184,11 @@ function playHls() {
   ownLatencyS = () => hls.latency;
   hls.loadSource(source);
   hls.attachMedia(video);
+}
+
+async function withinMs(limitMs, holds) {
+  const endMs = performance.now() + limitMs;
+  while (!holds() && performance.now() < endMs) await new Promise(done => setTimeout(done, POLL_MS));
 }
 
 const isAsked = codec => !textCodec || Boolean(codec?.includes(textCodec));
