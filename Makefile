@@ -13,6 +13,8 @@ SPREAD = -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 
 # Steps that do not need each other go side by side: apt beside pip, types beside the documentation.
 MAKEFLAGS += -j3
+# Two pips at once would spoil the environment; systems without flock take the steps by -j1 if they ask for both.
+TAKE_TURNS = $(and $(shell command -v flock),flock $(VENV)/.torch)
 # Python keeps the bytecode of what it has compiled, whatever it is told outside: hundreds of programs start in a test run.
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -31,11 +33,11 @@ $(VENV)/.torch: pyproject.toml
 	@touch $@
 
 $(VENV)/.installed: $(VENV)/.torch
-	flock $< $(BIN)/pip install -q -e '.[all]'
+	$(TAKE_TURNS) $(BIN)/pip install -q -e '.[all]'
 	@touch $@
 
 $(VENV)/.developing: $(VENV)/.torch
-	flock $< $(BIN)/pip install -q -e '.[dev,docs]'
+	$(TAKE_TURNS) $(BIN)/pip install -q -e '.[dev,docs]'
 	@touch $(VENV)/.installed $@
 
 install: $(VENV)/.installed  ## make the virtual environment with toprung and all its extras in it

@@ -29,8 +29,8 @@ from client_player.transport.http import DownloadError
 from server.errors import RequestError
 from server.http.file_response import finish, patience
 from server.http.problems import respond
-from server.ingest.cmaf import INIT_FILE
 from server.ingest.manifests.title import MPD_FILE
+from server.ingest.mp4.cmaf import INIT_FILE
 from server.media.conditional_requests import Validators, evaluate
 from server.media.media_file import content_type_of
 from server.media.versions import split_version, version_folder

@@ -23,7 +23,7 @@ from client_player.edge.origin.weights import TitleWeights
 from client_player.edge.playheads import Playheads, Viewer
 from client_player.edge.workshop import Workshop
 from server.concurrency.shared_task import SharedTasks
-from server.ingest.cmaf import INIT_FILE
+from server.ingest.mp4.cmaf import INIT_FILE
 
 RESERVE_S = 1.0
 """Buffered media that a viewer is left with when a lift is no longer waited for."""

@@ -27,8 +27,8 @@ from client_player.edge.origin.titles import Titles
 from client_player.edge.workshop import Workshop
 from client_player.transport.http import DownloadError
 from server.errors import RequestError
-from server.ingest.cmaf import INIT_FILE
 from server.ingest.manifests.title import MASTER_FILE
+from server.ingest.mp4.cmaf import INIT_FILE
 from server.media.versions import version_folder
 
 AT_ONCE = 8

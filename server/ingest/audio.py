@@ -26,7 +26,7 @@ from abr.media.probe import SourceInfo, open_source
 from abr.media.survey import decode_packet
 from abr.media.timeline import each_with_shift
 from abr.media.tracks import SourceSound
-from server.ingest.cmaf import FRAGMENTED, INIT_FILE, CmafCutter, SegmentWriter, Write
+from server.ingest.mp4.cmaf import FRAGMENTED, INIT_FILE, CmafCutter, SegmentWriter, Write
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame

@@ -30,11 +30,11 @@ from abr.media.probe import SourceInfo, probe
 from abr.media.source_frames import display_frames
 from abr.quality.vmaf import ffmpeg_program, ffmpeg_version
 from server.ingest.cli import parse_heights
-from server.ingest.cmaf import Write
 from server.ingest.encode import encode_ladder
 from server.ingest.encode_settings import EncodeSettings, segment_length
 from server.ingest.encoders.h264 import x264_options
 from server.ingest.ladder import Rung
+from server.ingest.mp4.cmaf import Write
 from server.ingest.prepare import plan_ladder
 
 

@@ -21,7 +21,13 @@ from typing import TYPE_CHECKING, Protocol
 from abr.core.title import Count, Positive
 from abr.errors import ToprungError
 from abr.records import Record
-from server.ingest.cmaf import (
+from server.ingest.encode_settings import Cuts, EncodeSettings, segment_length
+from server.ingest.encoders.codec_names import codecs_of
+from server.ingest.encoders.encoder import open_stream
+from server.ingest.encoders.hdr_boxes import with_hdr_boxes
+from server.ingest.encoders.options import encoder_options
+from server.ingest.ladder import Rung
+from server.ingest.mp4.cmaf import (
     FRAGMENTED,
     INIT_FILE,
     CmafCutter,
@@ -30,12 +36,6 @@ from server.ingest.cmaf import (
     as_standalone,
     standalone_init_file,
 )
-from server.ingest.encode_settings import Cuts, EncodeSettings, segment_length
-from server.ingest.encoders.codec_names import codecs_of
-from server.ingest.encoders.encoder import open_stream
-from server.ingest.encoders.hdr_boxes import with_hdr_boxes
-from server.ingest.encoders.options import encoder_options
-from server.ingest.ladder import Rung
 
 if TYPE_CHECKING:
     from av.container import OutputContainer

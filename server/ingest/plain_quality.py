@@ -28,7 +28,7 @@ from abr.media.source_frames import display_frames
 from abr.quality.pictures import Planes, crop_planes
 from abr.quality.sampled_panel import SampledPanel, judged_frames
 from abr.quality.vmaf import Box, Luma, crop, is_black, picture_box, score_pairs, segment_means
-from server.ingest.cmaf import INIT_FILE
+from server.ingest.mp4.cmaf import INIT_FILE
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame

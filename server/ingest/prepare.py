@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
     from av.video.frame import VideoFrame
 
-    from server.ingest.cmaf import Write
+    from server.ingest.mp4.cmaf import Write
 
 _SAMPLED_SEGMENTS = 3
 _METERS_AT_ONCE = 2

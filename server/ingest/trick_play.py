@@ -13,10 +13,10 @@ from pathlib import Path
 from abr.core.title import TRICK_PLAY, Rendition, segment_file
 from abr.files import write_file
 from abr.media.video_codecs import codec_of
-from server.ingest.cmaf import INIT_FILE, standalone_init_file
 from server.ingest.encode import EncodedRung, timescale
 from server.ingest.ladder import Rung
-from server.ingest.one_sample import first_sample, one_sample_segment
+from server.ingest.mp4.cmaf import INIT_FILE, standalone_init_file
+from server.ingest.mp4.one_sample import first_sample, one_sample_segment
 
 HEIGHT_MAX_PX = 360
 """Who runs through a film looks at small pictures."""

@@ -22,7 +22,7 @@ from abr.core.live.timeline import LiveTimeline, Span
 from abr.errors import StorageError
 from abr.files import write_atomically
 from abr.records import dumps, dumps_pretty
-from server.ingest.cmaf import Write
+from server.ingest.mp4.cmaf import Write
 from server.live.clock import FirstPictures, WallClock
 from server.live.edge.manifests import edge_playlists, live_manifests
 from server.live.edge.presentation import LivePresentation

@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from server.ingest.audio import FRAME_SAMPLES, RATE_HZ, SoundEncoder, SoundPlacer, mux_sound
-from server.ingest.cmaf import INIT_FILE, SegmentWriter, Write
+from server.ingest.mp4.cmaf import INIT_FILE, SegmentWriter, Write
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame

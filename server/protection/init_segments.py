@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from server.ingest.sample_entry import (
+from server.ingest.mp4.sample_entry import (
     AUDIO_BYTES,
     HEAD_BYTES,
     VISUAL_BYTES,

@@ -20,8 +20,8 @@ from abr.media.content_keys import KEY_BYTES, ContentKey
 from abr.media.video_codecs import codec_of
 from abr.progress import Advance, ProgressBars, no_bars
 from abr.records import dumps_pretty
-from server.ingest.cmaf import INIT_FILE, as_standalone, standalone_init_file
 from server.ingest.manifests.title import manifests
+from server.ingest.mp4.cmaf import INIT_FILE, as_standalone, standalone_init_file
 from server.media.kept_versions import drop, kept_folder
 from server.media.library import IDENTIFIER, Library
 from server.media.versions import media_version

@@ -33,7 +33,7 @@ from client_player.cli import own_profile
 from client_player.edge.lifts import lifting as edge_lifting
 from client_player.edge.lifts.lift_process import LiftProcesses, lifting
 from client_player.edge.lifts.lifting import LiftedSegment, LiftJob, lift_frames, open_for
-from server.ingest.cmaf import INIT_FILE
+from server.ingest.mp4.cmaf import INIT_FILE
 
 
 class Speed(Record, frozen=True):

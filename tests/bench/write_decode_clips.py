@@ -12,11 +12,11 @@ from pathlib import Path
 from abr.media.probe import probe
 from abr.media.source_frames import display_frames
 from enhancers.profiling.decoding import FOLDER, HEIGHTS_PX, clip_file
-from server.ingest.cmaf import INIT_FILE, Write
 from server.ingest.codec_options import codec_settings
 from server.ingest.encode import encode_ladder
 from server.ingest.encode_settings import EncodeSettings
 from server.ingest.ladder import Rung, in_each_codec, plan_sizes
+from server.ingest.mp4.cmaf import INIT_FILE, Write
 
 FILM = Path(__file__).parents[2] / "client_player" / "sample" / "bbb_60s.mp4"
 FROM_S = 20.0

@@ -22,7 +22,7 @@ from abr.media.video_codecs import VideoCodec, codec_of
 from enhancers.measurement.offers import list_candidates
 from enhancers.prepared_title import open_title
 from server.ingest.cli import prepare
-from server.ingest.cmaf import INIT_FILE, standalone_init_file
+from server.ingest.mp4.cmaf import INIT_FILE, standalone_init_file
 
 TIERS = (Tier.LOW, Tier.MEDIUM, Tier.HIGH)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from abr.core.title import part_file, segment_file
 from abr.errors import StorageError
 from abr.files import write_file
-from server.ingest.cmaf import CmafCutter, SegmentWriter
+from server.ingest.mp4.cmaf import CmafCutter, SegmentWriter
 
 
 def box(kind: bytes, body: bytes) -> bytes:

@@ -18,7 +18,7 @@ from abr.core.title import Protection, Title, segment_file
 from abr.media.video_codecs import VideoCodec
 from enhancers.runtime.frames import decode_segment
 from server.ingest.encode_settings import EncodeSettings
-from server.ingest.one_sample import first_sample
+from server.ingest.mp4.one_sample import first_sample
 from server.ingest.prepare import prepare_title
 from server.media.library import Library
 from server.protection.protect import protect_title

@@ -6,7 +6,7 @@ import struct
 
 from abr.core.title import HdrColour
 from server.ingest.encoders.colours import hdr_colour
-from server.ingest.sample_entry import VISUAL_BYTES, Entry, box, rewrite_entry
+from server.ingest.mp4.sample_entry import VISUAL_BYTES, Entry, box, rewrite_entry
 
 
 def with_hdr_boxes(init: bytes, colour: HdrColour | None) -> bytes:

@@ -19,9 +19,9 @@ from abr.core.title import (
     segment_file,
     sheet_file,
 )
-from server.ingest.cmaf import INIT_FILE
 from server.ingest.encoders.colours import BT709, hdr_colour
 from server.ingest.manifests.shown import Shown, peak_bps
+from server.ingest.mp4.cmaf import INIT_FILE
 from server.ingest.subtitles.imsc import CODECS as IMSC_CODECS
 
 Element = ElementTree.Element

@@ -14,7 +14,6 @@ from abr.core.enhancement import ENHANCEMENTS_FILE
 from abr.core.title import CHAPTERS_FILE, TRICK_PLAY, Hdr, Protection, Rendition, Title, segment_file
 from abr.media.video_codecs import codec_of
 from server.ingest.audio import FRAME_SAMPLES, frame_ends
-from server.ingest.cmaf import INIT_FILE, standalone_init_file
 from server.ingest.encode import timescale
 from server.ingest.manifests.dash import (
     BEGINNING,
@@ -49,6 +48,7 @@ from server.ingest.manifests.hls import (
     write_media_playlist,
 )
 from server.ingest.manifests.shown import as_standalone
+from server.ingest.mp4.cmaf import INIT_FILE, standalone_init_file
 from server.media.versions import ladder_file, session_title_base
 
 MPD_FILE = "manifest.mpd"

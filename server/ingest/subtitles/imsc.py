@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from xml.sax.saxutils import quoteattr
 
-from server.ingest.sample_entry import box
+from server.ingest.mp4.sample_entry import box
 from server.ingest.subtitles.cues import Cue
 
 CODECS = "stpp.ttml.im1t"

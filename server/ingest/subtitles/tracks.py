@@ -17,8 +17,8 @@ from abr.files import file_sha256
 from abr.media.languages import UNKNOWN, language_tag
 from abr.media.probe import SourceInfo, open_source
 from abr.records import Record
-from server.ingest.cmaf import INIT_FILE
-from server.ingest.one_sample import one_sample_segment
+from server.ingest.mp4.cmaf import INIT_FILE
+from server.ingest.mp4.one_sample import one_sample_segment
 from server.ingest.subtitles.cues import Cue, place_cues, read_cues
 from server.ingest.subtitles.imsc import cues_within, init_segment, write_document
 from server.ingest.subtitles.ttml import is_ttml, loads_ttml
@@ -27,7 +27,7 @@ from server.ingest.subtitles.webvtt import dumps_webvtt
 if TYPE_CHECKING:
     from av.container import InputContainer
 
-    from server.ingest.cmaf import Write
+    from server.ingest.mp4.cmaf import Write
 
 FOLDER = "subtitles"
 _FILE_FORMATS = "srt,webvtt,ass"

@@ -14,7 +14,7 @@ from abr.core.title import Thumbnails, sheet_file
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
-    from server.ingest.cmaf import Write
+    from server.ingest.mp4.cmaf import Write
 
 Pixels = npt.NDArray[np.uint8]
 """(height, width, 3): red, green, blue."""

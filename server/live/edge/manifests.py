@@ -13,7 +13,6 @@ from abr.core.title import Rendition, segment_file
 from abr.media.video_codecs import VideoCodec
 from server.clock import iso_time
 from server.ingest.audio import FRAME_SAMPLES
-from server.ingest.cmaf import INIT_FILE, standalone_init_file
 from server.ingest.encode import timescale
 from server.ingest.encoders.encoder import CAP_WINDOW_S
 from server.ingest.manifests.dash import (
@@ -39,6 +38,7 @@ from server.ingest.manifests.title import (
     MPD_FILE,
     client_data_reporting,
 )
+from server.ingest.mp4.cmaf import INIT_FILE, standalone_init_file
 from server.live.edge.low_latency_dash import ANNOUNCED, offer_early
 from server.live.edge.low_latency_hls import Parts, driven_parts, first_with_parts, picture_parts, sound_parts
 from server.live.edge.presentation import LivePresentation

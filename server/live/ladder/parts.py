@@ -6,9 +6,9 @@ from array import array
 
 from abr.core.title import AudioTrack, Rendition
 from server.ingest.audio import CHANNELS, CODECS, RATE_HZ, TRACK
-from server.ingest.cmaf import INIT_FILE
 from server.ingest.encoders.codec_names import codecs_of
 from server.ingest.ladder import Rung
+from server.ingest.mp4.cmaf import INIT_FILE
 from server.live.plan import SOUND_PART, LivePlan
 from server.live_edge.growing import split_part
 

@@ -13,10 +13,10 @@ from abr.core.title import segment_file
 from abr.files import write_atomically
 from abr.media.probe import SourceInfo
 from abr.media.source_frames import display_frames
-from server.ingest.cmaf import Write
 from server.ingest.encode import Break, EncodedRung, encode_ladder
 from server.ingest.encode_settings import EncodeSettings, segment_length
 from server.ingest.ladder import Rung
+from server.ingest.mp4.cmaf import Write
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame

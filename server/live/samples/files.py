@@ -17,7 +17,7 @@ from abr.core.title import TITLE_FILE, segment_file
 from abr.files import write_file
 from abr.media.planes import planes_of
 from abr.records import dumps, load
-from server.ingest.cmaf import INIT_FILE
+from server.ingest.mp4.cmaf import INIT_FILE
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame

@@ -24,11 +24,11 @@ from abr.core.pricing import price
 from abr.media.probe import probe
 from abr.media.source_frames import display_frames
 from abr.records import load
-from server.ingest.cmaf import Write
 from server.ingest.encode import Break, encode_ladder
 from server.ingest.encode_settings import EncodeSettings
 from server.ingest.encoders.h264 import x264_options
 from server.ingest.ladder import Rung
+from server.ingest.mp4.cmaf import Write
 from server.live.ladder.refilling import fill_left_out
 from server.live.ladder.shedding import PATIENCE_MAX_S, PATIENCE_S, WHOLE_LADDER, Ladder, Shedder, steps_of
 from server.live.source.address import Address

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from server.ingest.sample_entry import HEAD_BYTES, box, boxes_of
+from server.ingest.mp4.sample_entry import HEAD_BYTES, box, boxes_of
 
 _OFFSET, _FIRST_FLAGS, _DURATION, _SIZE = 0x1, 0x4, 0x100, 0x200
 """Of a run of samples: what is told of it, and of each."""
