@@ -129,7 +129,7 @@ def _fingerprint(clip: Path) -> str:
     made_by = [
         *code.glob("server/ingest/**/*.py"),
         *code.glob("abr/media/*.py"),
-        code / "abr" / "core" / "title.py",
+        *code.glob("abr/core/title/*.py"),
         code / "abr" / "quality" / "vmaf.py",
         clip,
         Path(__file__),
