@@ -86,7 +86,9 @@ class Tuner:
                     failures, self.result.problem = failures + 1, str(error)
                 except (DownloadError, FormatError) as error:
                     failures, self.result.problem = failures + 1, str(error)
-                    await asyncio.sleep(min(_AGAIN_MAX_S, _AGAIN_S * 2 ** (failures - 1)))
+                    wait_s = min(_AGAIN_MAX_S, _AGAIN_S * 2 ** (failures - 1))
+                    self.told(f"{error} Trying again in {wait_s:.0f} s.")
+                    await asyncio.sleep(wait_s)
             if self.result.rounds >= rounds:
                 self.result.problem = ""
                 await self._look_again(server)
