@@ -7,7 +7,7 @@ was priced in; controllers do not know which that is.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -87,6 +87,22 @@ class PriceList:
         offered = known_cells(self.quality, self.size_bytes) & (self.size_bytes > 0)
         if not (had := offered.any(axis=1)).all():
             raise FormatError(f"Segment {int(np.argmin(had))} of a price list has no option with size and quality.")
+
+    def only(self, options: list[int]) -> PriceList:
+        """The same list restricted to some options, in the given order."""
+        return replace(
+            self,
+            choices=tuple(self.choices[i] for i in options),
+            size_bytes=self.size_bytes[:, options],
+            compute_s=self.compute_s[:, options],
+            lead_s=self.lead_s[:, options],
+            quality=self.quality[:, options],
+            vmaf=self.vmaf[:, options],
+            weights=tuple(self.weights[i] for i in options),
+            planned=None if self.planned is None else self.planned.only(options),
+            energy_w=None if self.energy_w is None else self.energy_w[options],
+            energy_points=None if self.energy_points is None else self.energy_points[options],
+        )
 
     def menu(self, segment: int, horizon: int, owned: Collection[str] = ()) -> Menu:
         """The next `horizon` segments (fewer at the end) for a device that already owns some weights chunks."""

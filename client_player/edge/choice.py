@@ -39,11 +39,8 @@ class EdgeChoice(Record, frozen=True):
         return self.enhancer != PLAIN
 
 
-def choose(menu: Menu, decision: Decision, rendition_ids: tuple[str, ...], lifters: int) -> EdgeChoice:
-    """What a decision comes to for the first segment of a menu; plain where the lift would bring next to nothing.
-
-    lifters: that the menu's seconds are shared among.
-    """
+def choose(menu: Menu, decision: Decision, rendition_ids: tuple[str, ...]) -> EdgeChoice:
+    """What a decision comes to for the first segment of a menu; plain where the lift would bring next to nothing."""
     choice = menu.choices[decision.option]
     quality = float(menu.quality[0, decision.option])
     plain = _plain_quality(menu, choice.rendition, quality)
@@ -53,14 +50,12 @@ def choose(menu: Menu, decision: Decision, rendition_ids: tuple[str, ...], lifte
         enhancer=choice.enhancer if lifts else PLAIN,
         gain=quality - plain if lifts else 0.0,
         quality=quality if lifts else plain,
-        work_s=float(menu.compute_s[0, decision.option]) * lifters if lifts else 0.0,
+        work_s=float(menu.lead_s[0, decision.option]) if lifts else 0.0,
         reason=decision.reason[:_REASON_MAX] if lifts or choice.enhancer == PLAIN else _GAINS_NOTHING,
     )
 
 
-def best_lift(
-    prices: PriceList, segment: int, before: EdgeChoice, owned: frozenset[str], lifters: int
-) -> EdgeChoice | None:
+def best_lift(prices: PriceList, segment: int, before: EdgeChoice, owned: frozenset[str]) -> EdgeChoice | None:
     """What more can be made of bytes that are here, by weights that are: None where that is not worth while."""
     column = {choice: index for index, choice in enumerate(prices.choices)}
     rendition = prices.rendition_ids.index(before.rendition)
@@ -76,7 +71,7 @@ def best_lift(
     gain = quality - float(prices.quality[segment, plain_of(prices)[rendition]])
     if not gain >= GAIN_MIN:
         return None
-    work_s = float(prices.compute_s[segment, column[best]]) * lifters
+    work_s = float(prices.lead_s[segment, column[best]])
     return msgspec.structs.replace(
         before, enhancer=best.enhancer, gain=gain, quality=quality, work_s=work_s, reason="lifted for the next"
     )

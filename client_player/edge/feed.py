@@ -140,7 +140,7 @@ class TitleFeed:
         if choice.lifts or not self.lifts.can_lift(segment):
             return choice
         pricing = self._shop.pricing
-        better = best_lift(pricing.prices(self.title), segment, choice, self.lifts.weights.owned, pricing.lifters)
+        better = best_lift(pricing.prices(self.title), segment, choice, self.lifts.weights.owned)
         if better is None:
             return choice
         await self._keep(segment, better)
@@ -169,7 +169,7 @@ class TitleFeed:
         )
         decision = await asyncio.to_thread(decide, self._shop.controller, observation)
         self._last, self._memory = menu.choices[decision.option], decision.memory
-        choice = choose(menu, decision, prices.rendition_ids, pricing.lifters)
+        choice = choose(menu, decision, prices.rendition_ids)
         pricing.take(self.title, choice.work_s / self.title.title.segment_duration_s[segment])
         loss = self._shop.ledger.loss
         if loss is None and self._last.enhancer != PLAIN and not choice.lifts:
