@@ -24,6 +24,7 @@ from abr.files import write_atomically
 from abr.records import dumps, dumps_pretty
 from server.ingest.mp4.cmaf import Write
 from server.live.clock import FirstPictures, WallClock
+from server.live.edge.low_latency_dash import ANNOUNCED
 from server.live.edge.manifests import edge_playlists, live_manifests
 from server.live.edge.presentation import LivePresentation
 from server.live.edge.segment_files import SegmentFiles
@@ -140,14 +141,26 @@ class Publication:
         waits_s: how long its source is waited for; 0 when no more will come.
         """
         with self._lock:
-            self._spans.append(self._spans[-1].after_break(segments, frames))
+            last = self._spans[-1]
+            if last.first_segment >= segments:  # a ladder that was to hold from there or later
+                self._spans.pop()
+            self._spans.append(last.after_break(segments, frames))
             self._waits_s, self._mends = waits_s, False
 
-    def change_ladder(self, segments: int, frames: int, ladder: Ladder) -> None:
-        """From that segment on the ladder is another one."""
+    def change_ladder(self, segment: int, frame: int, ladder: Ladder) -> int:
+        """The ladder is to be another one from that segment on, which begins with that frame.
+
+        The segment from which it holds: what manifests have announced already is still made as it was. Which rungs are
+        made with less effort is told nobody.
+        """
         with self._lock:
-            self._spans.append(self._spans[-1].after_change(segments, frames, ladder.without))
             self._ladder, self._mends = ladder, False
+            if ladder.without == self._spans[-1].without:
+                return segment
+            since = max(segment, self.listed + ANNOUNCED) if self._plan.chunk_frames and self.listed else segment
+            frame += (since - segment) * self._plan.segment_frames
+            self._spans.append(self._spans[-1].after_change(since, frame, ladder.without))
+            return since
 
     def resume(self, came_s: float) -> None:
         """The source is there again: the first picture came at that moment of the monotonic clock."""

@@ -13,7 +13,7 @@ import m3u8
 import numpy as np
 import pytest
 from av.video.frame import VideoFrame
-from broadcast import SEGMENT_FRAMES, Broadcast
+from broadcast import CHUNK_FRAMES, SEGMENT_FRAMES, Broadcast
 from clips import make_clip
 from mpegdash.parser import MPEGDASHParser
 from oracle import decode
@@ -163,19 +163,68 @@ def test_a_rung_that_was_shed_for_longer_than_the_window_is_still_known(tmp_path
     price(tables.typical).check()
 
 
-class Lagging:
-    """A monotonic clock by which segments were ready so much later."""
+def test_what_was_announced_is_still_made_before_a_rung_is_left_out(tmp_path: Path):
+    now_s = 1_800_000_000.0
+    sent = Broadcast(tmp_path, lambda: now_s, window_s=60.0, chunk_frames=CHUNK_FRAMES)
+    sent.send(4)
+    told = announced(sent.folder)
+    assert ("108p", 6) in told, "two segments ahead"
+    eased = Ladder(eased=("108p",))
+    assert sent.publication.change_ladder(4, 4 * SEGMENT_FRAMES, eased) == 4, "nobody is told of less effort"
+    without = Ladder(without=("108p",), eased=("64p",))
+    assert sent.publication.change_ladder(5, 5 * SEGMENT_FRAMES, without) == 6
+    sent.send(2)
+    sent.send(2, without=("video/108p",))
+    assert told <= announced(sent.folder)
+    mpd = MPEGDASHParser.parse((sent.folder / "manifest.mpd").read_text())
+    assert [(period.id, period.start) for period in mpd.periods] == [("0", "PT0S"), ("1", "PT6.000000S")]
+    gaps = [bool(each.gap_tag) for each in m3u8.load(str(sent.folder / "108p.m3u8")).segments]
+    assert gaps == [False] * 6 + [True] * 2
 
-    def __init__(self, lag_s: float) -> None:
-        self.lag_s = lag_s
+
+def test_a_source_that_goes_before_a_rung_is_left_out_comes_back_without_it(tmp_path: Path):
+    now_s = 1_800_000_000.0
+    sent = Broadcast(tmp_path, lambda: now_s, window_s=60.0, chunk_frames=CHUNK_FRAMES)
+    sent.send(4)
+    assert sent.publication.change_ladder(4, 4 * SEGMENT_FRAMES, Ladder(without=("108p",))) == 6
+    sent.send()
+    sent.publication.close_span(5, 5 * SEGMENT_FRAMES, waits_s=30.0)
+    sent.publication.resume(now_s + 9)
+    sent.send(2, without=("video/108p",))
+    tables = load(sent.folder / TABLES_FILE, LiveTables)
+    tables.check("tables")
+    assert [(span.first_segment, span.without) for span in tables.spans] == [(0, ()), (5, ("108p",))]
+    assert ("108p", 5) in announced(sent.folder) and ("108p", 6) not in announced(sent.folder)
+
+
+def announced(folder: Path) -> set[tuple[str, int]]:
+    """All segments of pictures that the MPD names, by their rungs and their numbers."""
+    named: set[tuple[str, int]] = set()
+    for period in MPEGDASHParser.parse((folder / "manifest.mpd").read_text()).periods:
+        pictures = period.adaptation_sets[0]
+        template = pictures.segment_templates[0]
+        count = sum(1 + (each.r or 0) for each in template.segment_timelines[0].Ss)
+        numbers = range(template.start_number, template.start_number + count)
+        named |= {(rung.id, number) for rung in pictures.representations for number in numbers}
+    return named
+
+
+class Lagging:
+    """A monotonic clock by which segments were ready so much later. It looks at the MPD whenever it is asked."""
+
+    def __init__(self, lag_s: float, folder: Path) -> None:
+        self.lag_s, self._folder = lag_s, folder
+        self.announced: set[tuple[str, int]] = set()
 
     def __call__(self) -> float:
+        if (self._folder / "manifest.mpd").exists():
+            self.announced |= announced(self._folder)
         return time.monotonic() + self.lag_s
 
 
 def test_a_stream_that_falls_behind_sheds_says_so_and_comes_back(tmp_path: Path):
     """By its clock all is late until the lowest rung is alone; then it is in time."""
-    ticks, said = Lagging(1000.0), []
+    ticks, said = Lagging(1000.0, tmp_path / "cam"), []
 
     def tell(sentence: str) -> None:
         said.append(sentence)
@@ -199,6 +248,8 @@ def test_a_stream_that_falls_behind_sheds_says_so_and_comes_back(tmp_path: Path)
     gaps = [bool(each.gap_tag) for each in m3u8.load(str(folder / "108p.m3u8")).segments]
     there = [(folder / "video" / "108p" / f"seg-{number:05d}.m4s").is_file() for number in range(1, 65)]
     assert any(gaps) and gaps == [not each for each in there]
+    kept = {number for number, is_there in enumerate(there, 1) if is_there}
+    assert {number for rung, number in ticks.announced if rung == "108p" and number <= 64} <= kept
     for rung in ("64p", "108p"):
         pictures = decode(joined(folder / "video" / rung))
         assert pictures.warnings == ""
