@@ -40,7 +40,7 @@ class LivePictures:
     """Gives the frames to encode, and tells everybody else of them on the way.
 
     waits_s: asked when a span has ended, how long another one is waited for; 0: no more will come. ladder: asked before
-    each segment, what is to be made of it.
+    each segment, what is to be made of it. first_frame, first_segment: of a stream that goes on where it was killed.
     """
 
     def __init__(
@@ -50,10 +50,13 @@ class LivePictures:
         listeners: Listeners,
         waits_s: Callable[[], float],
         ladder: Callable[[], Ladder] = lambda: WHOLE_LADDER,
+        *,
+        first_frame: int = 0,
+        first_segment: int = 0,
     ) -> None:
-        self.frames = self.jumps = 0
+        self.frames, self.jumps = first_frame, 0
         """Given so far, and how often the source's clock was mended."""
-        self._segments = 0
+        self._segments = first_segment
         """That spans before this one had."""
         self._spans, self._cuts, self._to, self._waits_s = spans, cuts, listeners, waits_s
         self._wanted, self._ladder = ladder, WHOLE_LADDER

@@ -35,6 +35,7 @@ from server.live.learning.learning import Learnt, Progress
 from server.live.plan import SOUND_PART, LivePlan
 from server.live.quality.prior import assumed_quality
 from server.live.quality.tables import live_tables
+from server.live.resuming import Resumed
 from server.live.window import first_listed, first_stored
 from server.live_edge.growing import split_part
 from server.media.live_title import LIVE_FILE, LiveTitle
@@ -48,8 +49,9 @@ def write_state(folder: Path, live: LiveTitle) -> None:
 class Publication:
     """Writes the live title `plan` into `folder`, and all of its media once more into `kept`, if that is given.
 
-    told: hears of each listed segment: its number (0-based), and the sentence of `Readiness`. clock: as time.time, and
-    `ticks` as time.monotonic. Methods raise StorageError.
+    resumed: of a stream that goes on; its last span begins now. told: hears of each listed segment: its number
+    (0-based), and the sentence of `Readiness`. clock: as time.time, and `ticks` as time.monotonic. Methods raise
+    StorageError.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Publication:
         wall: WallClock,
         *,
         kept: Path | None = None,
+        resumed: Resumed | None = None,
         told: Callable[[int, str], None] = lambda _segment, _sentence: None,
         clock: Callable[[], float] = time.time,
         ticks: Callable[[], float] = time.monotonic,
@@ -86,6 +89,10 @@ class Publication:
         """Of a usual segment; whoever measures it puts another one here, for the next segment's tables."""
         self.learnt: Learnt | None = None
         """What was learnt of the stream; likewise."""
+        if resumed is not None:
+            self.listed, self._spans = resumed.segment, list(resumed.spans)
+            self._files.removed = resumed.first_stored
+            self._parts.take_up(resumed.sizes, resumed.inits)
 
     def writer(self, part: str) -> Write:
         """What an encoder writes the files of one part with, such as video/360p."""
@@ -284,6 +291,8 @@ class Publication:
             duration_s=sum(shown.durations_s),
             segment_chunks=self._plan.cuts.chunks,
             chunks=shown.chunks,
+            recipe=self._plan.recipe,
+            begun_s=self._wall.begun_s,
         )
         write_state(self._folder, live)
 

@@ -29,6 +29,8 @@ class LiveTitle(Record, frozen=True):
     waits_s: how long from then on a source that has gone is waited for. first_segment, segments: those that manifests
     list. shed, eased: rungs that are not made now, or with less effort, since the ladder fell behind. duration_s: how
     long the listed segments last together. segment_chunks: of a usual segment. chunks: of the segment under way.
+    recipe, begun_s: what it is encoded with, hashed, and seconds since 1970 at its media time 0: by these another
+    process goes on where this one was killed.
     """
 
     id: Identifier
@@ -45,6 +47,8 @@ class LiveTitle(Record, frozen=True):
     duration_s: float = 0.0
     segment_chunks: Positive = 1
     chunks: Count = 0
+    recipe: str = ""
+    begun_s: float = 0.0
 
     @property
     def end(self) -> int:

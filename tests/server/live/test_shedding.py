@@ -25,15 +25,16 @@ from abr.media.probe import probe
 from abr.media.source_frames import display_frames
 from abr.records import load
 from server.ingest.encode import Break, encode_ladder
-from server.ingest.encode_settings import EncodeSettings
+from server.ingest.encode_settings import EncodeSettings, LiveEncoding
 from server.ingest.encoders.h264 import x264_options
 from server.ingest.ladder import Rung
 from server.ingest.mp4.cmaf import Write
 from server.live.ladder.refilling import fill_left_out
 from server.live.ladder.shedding import PATIENCE_MAX_S, PATIENCE_S, WHOLE_LADDER, Ladder, Shedder, steps_of
+from server.live.options import LiveOptions
 from server.live.source.address import Address
 from server.live.source.reader import LiveSource
-from server.live.stream import LiveOptions, stream_live
+from server.live.stream import stream_live
 from server.live_titles.outlook import list_around, outlook_of, planned_list
 from server.media.library import Library
 from server.media.live_title import load_live
@@ -289,7 +290,7 @@ def test_less_effort_leaves_the_init_segment_and_breaks_cost_no_frame(tmp_path: 
                 yield Break(without=frozenset({"108p"}))
             yield frame
 
-    encoded = encode_ladder(frames(), rungs, recipe, rate, writer, low_delay=True)
+    encoded = encode_ladder(frames(), rungs, recipe, rate, writer, live=LiveEncoding())
     assert [each.segment_frames for each in encoded] == [(25, 5, 25, 25, 20)] * 2
     assert all(encoded[0].segment_bytes) and encoded[1].segment_bytes[3:] == (0, 0)
     whole = fill_left_out(tmp_path / "108p", clip, footage, rungs[1], encoded[1], recipe, lambda _frames: None)
