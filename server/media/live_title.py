@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from abr.core.live.tables import SILENT_MIN_S, SILENT_SEGMENTS
 from abr.core.title import Count, Identifier, Positive, Seconds, Version
 from abr.records import Record, load
 
@@ -15,8 +16,6 @@ WHOLE_FOLDER = "whole"
 """The standard manifests once more, as if there were no chunks: a session that advises does so for whole segments."""
 LIVE_MANIFEST = "public, max-age=1"
 """A manifest of a running stream is soon another one."""
-_SILENT_SEGMENTS, _SILENT_MIN_S = 5, 10.0
-"""A stream that has completed nothing for longer than this is not running any more, whatever its file says."""
 
 State = Literal["waiting", "running", "paused", "interrupted", "ended"]
 
@@ -67,7 +66,7 @@ class LiveTitle(Record, frozen=True):
     def state_at(self, now_s: float) -> State:
         """As it is now: a running stream whose process was killed tells nobody."""
         silent_s = now_s - self.updated_s
-        patience_s = max(_SILENT_MIN_S, _SILENT_SEGMENTS * self.segment_s) + self.waits_s
+        patience_s = max(SILENT_MIN_S, SILENT_SEGMENTS * self.segment_s) + self.waits_s
         if self.is_open and silent_s > patience_s:
             return "interrupted"
         return self.state

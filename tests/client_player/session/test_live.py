@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from abr.core.enhancement import Tier
 from abr.core.events import AnyEvent, Decided, Failed, Shown, Stalled, loads_log
 from abr.core.live.tables import TABLES_FILE, LiveTables
 from abr.errors import InputError, ToprungError
+from abr.quality.vmaf import ffmpeg_program
 from abr.records import load
 from client_player.session.archive import LOG_FILE
 from client_player.session.report import REPORT_FILE
@@ -180,6 +182,54 @@ def test_a_server_that_is_killed_and_comes_back_is_gone_on_with(tmp_path: Path):
     assert segments == list(range(segments[0], segments[-1] + 1)), "what was missed meanwhile is shown late"
     stalls_s = [event.duration_s for event in of_kind(outcome.events, Stalled)]
     assert sum(stalls_s) < 5.0 and len(stalls_s) <= 2
+
+
+def test_an_encoder_that_is_killed_and_begun_again_is_gone_on_with(tmp_path: Path):
+    """The camera goes on meanwhile. The viewer keeps its session, and misses no segment that was made."""
+    where = f"udp://127.0.0.1:{free_port()}"
+    arguments = (where, "--heights", "90", "--preset", "ultrafast", "--segment-seconds", "1", "--measure-share", "0")
+    pictures, sound = "testsrc2=size=320x180:rate=25", "sine=frequency=440"
+    codecs = ("-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "25", "-c:a", "aac")
+    camera = [ffmpeg_program(), "-v", "error", "-re", "-f", "lavfi", "-i", pictures, "-f", "lavfi", "-i", sound]
+    stops = threading.Event()
+    with ExitStack() as stack:
+        stack.enter_context(killed_at_end([*camera, *codecs, "-f", "mpegts", f"{where}?pkt_size=1316"]))
+        url = stack.enter_context(served("--library", str(tmp_path)))
+        first = stack.enter_context(live(tmp_path, *arguments, "--name", "cam"))
+        wait_for_segment(tmp_path / "cam", 4)
+        again: list[subprocess.Popen[str]] = []
+
+        def kill_and_begin_again(event: AnyEvent) -> None:
+            if not isinstance(event, Shown):
+                return
+            if not again:
+                first.kill()
+                first.wait()
+                again.append(stack.enter_context(live(tmp_path, *arguments, "--name", "cam")))
+            elif not stops.is_set() and breaks_of(tmp_path / "cam", event.segment):
+                stops.set()
+                again[0].send_signal(signal.SIGINT)
+
+        outcome = play(PlayRequest(url=url, title="cam", virtual_time=False), listener=kill_and_begin_again)
+    segments = [event.segment for event in of_kind(outcome.events, Shown)]
+    assert stops.is_set() and outcome.summary.ended == "finished"
+    assert segments == list(range(segments[0], segments[-1] + 1))
+    assert outcome.summary.stall_s < 5.0
+
+
+def breaks_of(folder: Path, segment: int) -> int:
+    """Before a segment."""
+    return load(folder / TABLES_FILE, LiveTables).timeline.span_of(segment).breaks
+
+
+@contextmanager
+def killed_at_end(command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(command)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_a_usual_segment_stands_for_all_in_reports(viewing: Viewing):
