@@ -5,11 +5,16 @@ from __future__ import annotations
 import shutil
 import time
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 
+from abr.media.probe import SourceInfo
+from server.ingest.encode_settings import chunk_length, segment_length
+from server.ingest.ladder import check_caps, plan_sizes, planned_sizes
 from server.live.clock import WallClock
+from server.live.ladder.caps import caps_by_size
 from server.live.options import LiveOptions
-from server.live.plan import LivePlan, plan_stream
+from server.live.plan import LivePlan
 from server.live.publication import begin_folder
 from server.live.resuming import Resumed, interrupted
 from server.live.source.reader import LiveSource
@@ -42,14 +47,7 @@ def begin_stream(source: LiveSource, folder: Path, options: LiveOptions, version
     source.start()
     try:
         beginning = begin(source)
-        plan = plan_stream(
-            options.name,
-            options.recipe,
-            beginning.footage(source.address.shown),
-            version=version,
-            window_s=options.window_s,
-            chunk_s=options.chunk_s,
-        )
+        plan = plan_stream(options, beginning.footage(source.address.shown), version)
     except BaseException:
         if former is None:
             shutil.rmtree(folder, ignore_errors=True)
@@ -62,6 +60,29 @@ def begin_stream(source: LiveSource, folder: Path, options: LiveOptions, version
         return Begun(beginning=beginning, plan=plan, wall=WallClock(resumed.begun_s), resumed=resumed)
     begin_folder(folder, _waiting(options, version))
     return Begun(beginning=beginning, plan=plan, wall=WallClock(begun_s))
+
+
+def plan_stream(options: LiveOptions, footage: SourceInfo, version: str) -> LivePlan:
+    """The ladder for a source. Raises InputError for rungs that it cannot have."""
+    recipe, window_s = options.recipe, options.window_s
+    display_px = footage.display_width_px, footage.display_height_px
+    rungs = planned_sizes(*display_px, recipe.planned) if recipe.planned else plan_sizes(*display_px, recipe.heights_px)
+    check_caps(rungs, recipe.caps_bps)
+    segment_frames = segment_length(recipe, footage.rate)
+    chunk_frames = chunk_length(segment_frames, footage.rate, options.chunk_s)
+    sound_bps = recipe.audio_bps if footage.sounds else 0
+    fixed = recipe.describe(), display_px, footage.frame_rate, rungs, chunk_frames, sound_bps, window_s
+    return LivePlan(
+        name=options.name,
+        version=version,
+        footage=footage,
+        rungs=caps_by_size(rungs, footage.rate, dict(recipe.caps_bps)),
+        segment_frames=segment_frames,
+        chunk_frames=chunk_frames if chunk_frames < segment_frames else 0,
+        sound_bps=sound_bps,
+        window_s=window_s,
+        recipe=sha256(repr(fixed).encode()).hexdigest()[:16],
+    )
 
 
 def _waiting(options: LiveOptions, version: str) -> LiveTitle:
