@@ -193,7 +193,18 @@ def test_an_encoder_that_is_killed_and_begun_again_is_gone_on_with(tmp_path: Pat
     """The camera goes on meanwhile. The viewer keeps its session, and misses no segment that was made."""
     where = f"udp://127.0.0.1:{free_port()}"
     arguments = (where, "--heights", "90", "--preset", "ultrafast", "--segment-seconds", "1", "--measure-share", "0")
-    camera = [ffmpeg_program(), "-v", "error", "-re", *CAMERA, *CODECS, "-f", "mpegts", f"{where}?pkt_size=1316"]
+    camera = [
+        ffmpeg_program(),
+        "-nostdin",
+        "-v",
+        "error",
+        "-re",
+        *CAMERA,
+        *CODECS,
+        "-f",
+        "mpegts",
+        f"{where}?pkt_size=1316",
+    ]
     stops = threading.Event()
     with ExitStack() as stack:
         stack.enter_context(killed_at_end(camera))
@@ -250,12 +261,13 @@ def test_a_publisher_that_goes_and_comes_back_ends_no_viewing(tmp_path: Path):
 
 def publishing(where: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
     """A camera that publishes by RTMP at its own rate, as soon as there is a listener. Its group is its own."""
-    command = [ffmpeg_program(), "-v", "quiet", "-re", *CAMERA, *CODECS, "-f", "flv", where]
+    command = [ffmpeg_program(), "-nostdin", "-v", "quiet", "-re", *CAMERA, *CODECS, "-f", "flv", where]
     return killed_at_end(["sh", "-c", 'until "$@"; do :; done', "sh", *command])
 
 
 def test_a_store_that_is_killed_and_comes_back_is_not_noticed(tmp_path: Path):
     library, stored = tmp_path / "library", tmp_path / "redis"
+    library.mkdir()
     stored.mkdir()
     with ExitStack() as stack:
         store, redis = stack.enter_context(redis_in(stored))
@@ -290,7 +302,7 @@ def breaks_of(folder: Path, segment: int) -> int:
 
 @contextmanager
 def killed_at_end(command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(command, start_new_session=True)
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
     try:
         yield process
     finally:
