@@ -13,7 +13,7 @@ import msgspec
 
 from abr.core.control import Download
 from abr.core.events import Decided
-from abr.core.live.tables import TABLES_FILE
+from abr.core.live.tables import SILENT_MIN_S, SILENT_SEGMENTS, TABLES_FILE
 from abr.core.title import Title
 from abr.errors import FormatError, ToprungError
 from abr.virtual_time import SessionClock
@@ -53,8 +53,6 @@ FAR_SEGMENTS = 3
 ASK_EARLIEST_S = 0.05
 """A segment is asked after so long after its last picture, and then each quarter of its duration; where segments grow,
 after its first one, and each quarter of a chunk."""
-SILENT_SEGMENTS, SILENT_MIN_S = 5, 10.0
-"""A stream that has had nothing new for so long was interrupted."""
 _ABSENT, _GONE = 404, 410
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 from abr.core.title import Count, Positive
 from abr.errors import ToprungError
 from abr.records import Record
-from server.ingest.encode_settings import Cuts, EncodeSettings, segment_length
+from server.ingest.encode_settings import Cuts, EncodeSettings, LiveEncoding, segment_length
 from server.ingest.encoders.codec_names import codecs_of
 from server.ingest.encoders.encoder import open_stream
 from server.ingest.encoders.hdr_boxes import with_hdr_boxes
@@ -91,15 +91,13 @@ def encode_ladder(
     write: Callable[[Rung], Write],
     *,
     advance: Callable[[float], None] = lambda _frames: None,
-    low_delay: bool = False,
-    chunk_frames: int = 0,
+    live: LiveEncoding | None = None,
 ) -> tuple[EncodedRung, ...]:
     """Encode display frames (pts on the grid, time base 1/rate) to every rung, lowest first.
 
     Segments start at the same frames in all rungs. The first error in any thread stops all and is raised here:
-    StorageError from `write`, ToprungError from an encoder. low_delay: hand out each frame as soon as it is encoded, at
-    the cost of some bits; a short rest of the title stays a segment. chunk_frames: write segments in parts of so many
-    frames too, as soon as each is there (the last one of a segment may be shorter); 0 for none.
+    StorageError from `write`, ToprungError from an encoder. live: hand out each frame as soon as it is encoded, at the
+    cost of some bits; a short rest of the title stays a segment.
     """
     segment_frames = segment_length(recipe, rate)
     writers = {rung.id: write(rung) for rung in rungs}
@@ -107,19 +105,22 @@ def encode_ladder(
     recipes = recipe.by_codec
 
     def options(rung: Rung, *, eased: bool) -> dict[str, str]:
-        return encoder_options(rung, recipes[rung.codec], threads=threads[rung.id], low_delay=low_delay, eased=eased)
+        return encoder_options(
+            rung, recipes[rung.codec], threads=threads[rung.id], low_delay=live is not None, eased=eased
+        )
 
-    shortest_frames = 0 if low_delay else int(_SHORTEST_SEGMENT_S * rate)
+    shortest_frames = 0 if live else int(_SHORTEST_SEGMENT_S * rate)
+    chunk_frames, first = (live.chunk_frames, live.first_segment) if live else (0, 0)
     cuts = Cuts(rate, segment_frames, chunk_frames or segment_frames)
-    encoders = [_RungEncoder(rung, partial(options, rung), cuts, writers[rung.id]) for rung in rungs]
+    encoders = [_RungEncoder(rung, partial(options, rung), cuts, writers[rung.id], first) for rung in rungs]
     for encoder in encoders[:-1]:
         encoder.nice = _NICE
-    first = _share_scaling(encoders)
+    taking = _share_scaling(encoders)
     try:
         for encoder in encoders:
             encoder.thread.start()
         for frame in _marked(frames, segment_frames, shortest_frames):
-            for encoder in first:
+            for encoder in taking:
                 encoder.queue.put(frame)
             _raise_error(encoders)
             advance(not isinstance(frame, Break))
@@ -128,7 +129,7 @@ def encode_ladder(
             encoder.abandon()
         raise
     finally:
-        for encoder in first:
+        for encoder in taking:
             encoder.queue.put(None)
         for encoder in encoders:
             encoder.thread.join()
@@ -203,7 +204,7 @@ def _mark_key_frame(frame: VideoFrame, key: bool) -> VideoFrame:
 class _RungEncoder:
     """One rung's thread. It always empties its queue, also after a failure, so that nobody waits for it forever."""
 
-    def __init__(self, rung: Rung, options: _Options, cuts: Cuts, write: Write) -> None:
+    def __init__(self, rung: Rung, options: _Options, cuts: Cuts, write: Write, first: int) -> None:
         self.rung = rung
         self.rate = cuts.rate
         self._options = options
@@ -215,8 +216,8 @@ class _RungEncoder:
         self.queue: Queue[VideoFrame | Break | None] = Queue(_QUEUE_FRAMES)
         self.error: BaseException | None = None
         self._init = b""
-        self._segments = SegmentWriter(write, in_parts=cuts.chunks > 1)
-        self._taken = self._taken_before = 0
+        self._segments, self._first = SegmentWriter(write, in_parts=cuts.chunks > 1, first=first), first
+        self._taken = self._taken_before = first * cuts.chunks
         """Chunks so far, and up to the last break."""
         self._segment_frames: list[int] = []
         self._ended = False
@@ -234,7 +235,7 @@ class _RungEncoder:
             id=self.rung.id,
             codecs=codecs_of(self._init, self.rung.hdr),
             init_bytes=len(self._init),
-            segment_bytes=tuple(self._segments.sizes),
+            segment_bytes=tuple(self._segments.sizes[self._first :]),
             segment_frames=tuple(self._segment_frames),
         )
 

@@ -93,6 +93,19 @@ def segment_length(recipe: EncodeSettings, rate: Fraction) -> int:
     return max(1, round(recipe.segment_s * rate))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveEncoding:
+    """How a running stream is encoded.
+
+    chunk_frames: segments are written in parts of so many frames too, as soon as each is there (the last one of a
+    segment may be shorter); 0 for none. first_segment: the number of the first one (0-based), where others were encoded
+    before.
+    """
+
+    chunk_frames: int = 0
+    first_segment: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Cuts:
     """Where segments and their chunks begin, in frames."""

@@ -148,10 +148,11 @@ def live(
     from server.ingest.cli import parse_cap, parse_heights, parse_rate
     from server.ingest.encode_settings import EncodeSettings
     from server.live.learning.kept_weights import prior_folder
+    from server.live.options import LiveOptions
     from server.live.side_processes import SideProcessOptions
     from server.live.source.address import Address
     from server.live.source.reader import LiveSource
-    from server.live.stream import LiveOptions, stream_live
+    from server.live.stream import stream_live
     from server.media.library import Library
 
     recipe = EncodeSettings(

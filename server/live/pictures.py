@@ -40,7 +40,7 @@ class LivePictures:
     """Gives the frames to encode, and tells everybody else of them on the way.
 
     waits_s: asked when a span has ended, how long another one is waited for; 0: no more will come. ladder: asked before
-    each segment, what is to be made of it.
+    each segment, what is to be made of it. first_frame, first_segment: of a stream that goes on where it was killed.
     """
 
     def __init__(
@@ -50,13 +50,18 @@ class LivePictures:
         listeners: Listeners,
         waits_s: Callable[[], float],
         ladder: Callable[[], Ladder] = lambda: WHOLE_LADDER,
+        *,
+        first_frame: int = 0,
+        first_segment: int = 0,
     ) -> None:
-        self.frames = self.jumps = 0
+        self.frames, self.jumps = first_frame, 0
         """Given so far, and how often the source's clock was mended."""
-        self._segments = 0
+        self._segments = first_segment
         """That spans before this one had."""
         self._spans, self._cuts, self._to, self._waits_s = spans, cuts, listeners, waits_s
         self._wanted, self._ladder = ladder, WHOLE_LADDER
+        self._holds_from = 0
+        """The segment from which `_ladder` is made: manifests may have announced what comes before it."""
 
     def on_grid(self) -> Iterator[VideoFrame | Break]:
         """Frames as a viewer sees them, their pts counting from 0, time base 1/rate, and breaks between spans."""
@@ -89,16 +94,18 @@ class LivePictures:
             self.frames += 1
             yield frame
         self._segments += -(-(self.frames - first) // length)
+        self._holds_from = min(self._holds_from, self._segments)
         publication.close_span(self._segments, self.frames, waits_s=self._waits_s())
         publication.note_last_frame(self._segments - 1, last_came_s)
         if sound is not None:
             sound.finish(self.frames / rate)
 
     def _changed_ladder(self, segment: int) -> Iterator[Break]:
-        if (wanted := self._wanted()) != self._ladder:
+        if segment > self._holds_from and (wanted := self._wanted()) != self._ladder:
             self._ladder = wanted
-            self._to.publication.change_ladder(segment, self.frames, wanted)
-            yield break_for(wanted)
+            self._holds_from = self._to.publication.change_ladder(segment, self.frames, wanted)
+        if segment == self._holds_from:
+            yield break_for(self._ladder)
 
 
 def break_for(ladder: Ladder) -> Break:

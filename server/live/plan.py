@@ -18,6 +18,7 @@ class LivePlan:
     """What a stream is encoded to. segment_frames: usually; one that a break ends is shorter. sound_bps: 0 without.
 
     chunk_frames: of the chunks that a segment is offered in while it is under way; 0: it is offered when it is whole.
+    recipe: all that makes its init segments and its timeline what they are, hashed.
     """
 
     name: str
@@ -28,6 +29,7 @@ class LivePlan:
     sound_bps: int
     window_s: float
     chunk_frames: int = 0
+    recipe: str = ""
 
     @property
     def cuts(self) -> Cuts:
@@ -43,3 +45,9 @@ class LivePlan:
     def parts(self) -> list[str]:
         """Folders of the renditions and of the sound."""
         return [*(f"video/{rung.id}" for rung in self.rungs), *([SOUND_PART] if self.sound_bps else [])]
+
+    def describe(self) -> str:
+        """One sentence."""
+        shown, rungs = self.footage, ", ".join(rung.id for rung in self.rungs)
+        size = f"{shown.display_width_px}x{shown.display_height_px}"
+        return f"{self.name} is live: {size} at {float(shown.rate):g} frames a second, rungs {rungs}."

@@ -24,6 +24,7 @@ from abr.files import write_atomically
 from abr.records import dumps, dumps_pretty
 from server.ingest.mp4.cmaf import Write
 from server.live.clock import FirstPictures, WallClock
+from server.live.edge.low_latency_dash import ANNOUNCED
 from server.live.edge.manifests import edge_playlists, live_manifests
 from server.live.edge.presentation import LivePresentation
 from server.live.edge.segment_files import SegmentFiles
@@ -34,6 +35,7 @@ from server.live.learning.learning import Learnt, Progress
 from server.live.plan import SOUND_PART, LivePlan
 from server.live.quality.prior import assumed_quality
 from server.live.quality.tables import live_tables
+from server.live.resuming import Resumed
 from server.live.window import first_listed, first_stored
 from server.live_edge.growing import split_part
 from server.media.live_title import LIVE_FILE, LiveTitle
@@ -47,8 +49,9 @@ def write_state(folder: Path, live: LiveTitle) -> None:
 class Publication:
     """Writes the live title `plan` into `folder`, and all of its media once more into `kept`, if that is given.
 
-    told: hears of each listed segment: its number (0-based), and the sentence of `Readiness`. clock: as time.time, and
-    `ticks` as time.monotonic. Methods raise StorageError.
+    resumed: of a stream that goes on; its last span begins now. told: hears of each listed segment: its number
+    (0-based), and the sentence of `Readiness`. clock: as time.time, and `ticks` as time.monotonic. Methods raise
+    StorageError.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class Publication:
         wall: WallClock,
         *,
         kept: Path | None = None,
+        resumed: Resumed | None = None,
         told: Callable[[int, str], None] = lambda _segment, _sentence: None,
         clock: Callable[[], float] = time.time,
         ticks: Callable[[], float] = time.monotonic,
@@ -85,6 +89,10 @@ class Publication:
         """Of a usual segment; whoever measures it puts another one here, for the next segment's tables."""
         self.learnt: Learnt | None = None
         """What was learnt of the stream; likewise."""
+        if resumed is not None:
+            self.listed, self._spans = resumed.segment, list(resumed.spans)
+            self._files.removed = resumed.first_stored
+            self._parts.take_up(resumed.sizes, resumed.inits)
 
     def writer(self, part: str) -> Write:
         """What an encoder writes the files of one part with, such as video/360p."""
@@ -140,14 +148,26 @@ class Publication:
         waits_s: how long its source is waited for; 0 when no more will come.
         """
         with self._lock:
-            self._spans.append(self._spans[-1].after_break(segments, frames))
+            last = self._spans[-1]
+            if last.first_segment >= segments:  # a ladder that was to hold from there or later
+                self._spans.pop()
+            self._spans.append(last.after_break(segments, frames))
             self._waits_s, self._mends = waits_s, False
 
-    def change_ladder(self, segments: int, frames: int, ladder: Ladder) -> None:
-        """From that segment on the ladder is another one."""
+    def change_ladder(self, segment: int, frame: int, ladder: Ladder) -> int:
+        """The ladder is to be another one from that segment on, which begins with that frame.
+
+        The segment from which it holds: what manifests have announced already is still made as it was. Which rungs are
+        made with less effort is told nobody.
+        """
         with self._lock:
-            self._spans.append(self._spans[-1].after_change(segments, frames, ladder.without))
             self._ladder, self._mends = ladder, False
+            if ladder.without == self._spans[-1].without:
+                return segment
+            since = max(segment, self.listed + ANNOUNCED) if self._plan.chunk_frames and self.listed else segment
+            frame += (since - segment) * self._plan.segment_frames
+            self._spans.append(self._spans[-1].after_change(since, frame, ladder.without))
+            return since
 
     def resume(self, came_s: float) -> None:
         """The source is there again: the first picture came at that moment of the monotonic clock."""
@@ -271,6 +291,8 @@ class Publication:
             duration_s=sum(shown.durations_s),
             segment_chunks=self._plan.cuts.chunks,
             chunks=shown.chunks,
+            recipe=self._plan.recipe,
+            begun_s=self._wall.begun_s,
         )
         write_state(self._folder, live)
 

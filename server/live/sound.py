@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections import deque
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -20,19 +21,30 @@ LATE_MAX_S = 1.0
 """Sound that comes this much later than its picture is silence: the picture does not wait for it."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SoundPlace:
+    """Where sound begins, counted from the stream's beginning: in AAC frames, segments and chunks."""
+
+    frame: int = 0
+    segment: int = 0
+    chunk: int = 0
+
+
 class LiveSound:
     """Takes sound as it comes, and writes a chunk when both its sound and its pictures have come."""
 
-    def __init__(self, bit_rate_bps: int, write: Write, *, in_parts: bool = False) -> None:
+    def __init__(
+        self, bit_rate_bps: int, write: Write, *, in_parts: bool = False, first: SoundPlace = SoundPlace()
+    ) -> None:
         self._bit_rate_bps = bit_rate_bps
         self._write = write
-        self._segments = SegmentWriter(write, in_parts=in_parts)
-        self._placer = SoundPlacer()
-        self._encoder = SoundEncoder(bit_rate_bps)
+        self._segments = SegmentWriter(write, in_parts=in_parts, first=first.segment)
+        self._placer = SoundPlacer(first.frame * FRAME_SAMPLES)
+        self._encoder = SoundEncoder(bit_rate_bps, first.frame)
         self._packets: deque[Packet[AudioStream]] = deque()
         self._ends: deque[tuple[int, bool]] = deque()
         """Of chunks whose pictures have come, in AAC frames from the stream's beginning, and if a segment ends too."""
-        self._chunks = self._written_end = 0
+        self._chunks, self._written_end = first.chunk, first.frame
         """How many are written, and where the last of them ended."""
         self.ends = array("Q")
         """Of segments that are written."""
@@ -85,7 +97,7 @@ class LiveSound:
             self._written_end, closes_segment = self._ends.popleft()
             taken = [self._packets.popleft() for _ in range(count)]
             init, chunk = mux_sound(taken, self._chunks, self._bit_rate_bps)
-            if not self._chunks:
+            if not self.init_bytes:
                 self.init_bytes = len(init)
                 self._write(INIT_FILE, init)
             self._chunks += 1

@@ -13,55 +13,32 @@ from pathlib import Path
 from abr.core.live.learning import LearntNetwork
 from abr.core.title import AudioTrack, Title
 from abr.errors import InputError, MediaError, StorageError
-from abr.media.probe import SourceInfo
 from abr.progress import ProgressBars, no_bars
 from server.ingest.audio import TRACK, sound_track
 from server.ingest.checkpoints import Checkpoints, Fingerprint
 from server.ingest.encode import EncodedRung, encode_ladder
-from server.ingest.encode_settings import EncodeSettings, chunk_length, segment_length
+from server.ingest.encode_settings import LiveEncoding
 from server.ingest.encoders.h264 import LEAST_EFFORT
-from server.ingest.ladder import check_caps, plan_sizes, planned_sizes
-from server.live.clock import WallClock
+from server.live.beginning import Begun, begin_stream
 from server.live.keeping import EndedStream, check_recording, keep_title, move_recording
-from server.live.ladder.caps import caps_by_size
 from server.live.ladder.readiness import percentile
 from server.live.ladder.shedding import WHOLE_LADDER, Shedder, steps_of
+from server.live.options import LiveOptions
 from server.live.pictures import Listeners, LivePictures
-from server.live.plan import LivePlan
-from server.live.publication import Publication, begin_folder
+from server.live.publication import Publication
 from server.live.recording import RECORDING_FILE, Recording
 from server.live.samples.process import SampledProcess
-from server.live.side_processes import SideProcessOptions, side_processes
-from server.live.sound import LiveSound
+from server.live.side_processes import side_processes
+from server.live.sound import LiveSound, SoundPlace
 from server.live.source.footage import footage_of_recording
 from server.live.source.reader import LiveSource
-from server.live.source.spans import SourceSpan, begin, spans_of
+from server.live.source.spans import SourceSpan, spans_of
 from server.live.window import check_window
 from server.media.library import IDENTIFIER, Library
-from server.media.live_title import LiveTitle
 
 Tell = Callable[[str], None]
 """Takes one sentence for people."""
 _TELL_EVERY_S = 10.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LiveOptions:
-    """What a stream becomes.
-
-    window_s: the time-shift buffer. chunk_s: of the chunks that segments are offered in while they are under way; 0 for
-    none. side_processes: what looks at its pictures while it runs.
-
-    keep: make it an ordinary title at the end. recording: where the recording that it was measured against goes then.
-    """
-
-    name: str
-    recipe: EncodeSettings
-    window_s: float = 120.0
-    chunk_s: float = 0.0
-    side_processes: SideProcessOptions = field(default_factory=SideProcessOptions)
-    keep: bool = False
-    recording: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,8 +84,8 @@ def stream_live(
     busy = f"A live stream or a preparation named {name!r} is running; stop it, or choose another --name."
     with Checkpoints(library.building(name), Fingerprint(source_sha256=version, recipe="live"), busy) as work:
         try:
-            begin_folder(library.root / name, _waiting(options, version))
-            return _run(source, library, options, version, work, tell, bars, ticks)
+            begun = begin_stream(source, library.root / name, options, version)
+            return _run(source, library, options, begun, work, tell, bars, ticks)
         finally:
             source.stop()
             work.discard()
@@ -119,40 +96,22 @@ def _is_free(folder: Path) -> bool:
     return not folder.exists() or (folder.is_dir() and all(each.name.startswith(".") for each in folder.iterdir()))
 
 
-def _waiting(options: LiveOptions, version: str) -> LiveTitle:
-    return LiveTitle(
-        id=options.name,
-        state="waiting",
-        version=version,
-        segment_s=options.recipe.segment_s,
-        window_s=options.window_s,
-        updated_s=time.time(),
-    )
-
-
 def _run(
     source: LiveSource,
     library: Library,
     options: LiveOptions,
-    version: str,
+    begun: Begun,
     work: Checkpoints,
     tell: Tell,
     bars: ProgressBars,
     ticks: Callable[[], float],
 ) -> Streamed:
-    folder = library.root / options.name
-    source.start()
-    try:
-        beginning = begin(source)
-        footage = beginning.footage(source.address.shown)
-        plan = plan_stream(options, footage, version)
-    except BaseException:  # nothing was sent: nothing stays
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    begun_s = time.time() - (time.monotonic() - beginning.first_picture_s)
-    stream = _Stream(plan, options, WallClock(begun_s), folder, work, tell, ticks)
-    tell(_describe(plan))
-    encoded = stream.encode(source, spans_of(source, beginning, footage, stream.say))
+    plan, folder = begun.plan, library.root / options.name
+    stream = _Stream(begun, options, folder, work, tell, ticks)
+    tell(plan.describe())
+    if begun.resumed is not None:
+        stream.say(f"it goes on where it was killed, with segment {begun.resumed.segment + 1}.")
+    encoded = stream.encode(source, spans_of(source, begun.beginning, plan.footage, stream.say))
     why = f"{source.address.shown} {source.ended_by or 'has ended'}"
     tell(f"{why}: {plan.name} is complete with {stream.publication.listed} segments.")
     if stream.jumps:
@@ -166,36 +125,11 @@ def _run(
         folder=folder,
         segments=stream.publication.listed,
         frames=stream.frames,
-        duration_s=float(stream.frames / footage.rate),
+        duration_s=float(stream.frames / plan.footage.rate),
         why=why,
         readiness=stream.publication.readiness.summary(),
         title=title,
     )
-
-
-def plan_stream(options: LiveOptions, footage: SourceInfo, version: str) -> LivePlan:
-    """The ladder for a source. Raises InputError for rungs that it cannot have."""
-    recipe, display_px = options.recipe, (footage.display_width_px, footage.display_height_px)
-    rungs = planned_sizes(*display_px, recipe.planned) if recipe.planned else plan_sizes(*display_px, recipe.heights_px)
-    check_caps(rungs, recipe.caps_bps)
-    segment_frames = segment_length(recipe, footage.rate)
-    chunk_frames = chunk_length(segment_frames, footage.rate, options.chunk_s)
-    return LivePlan(
-        name=options.name,
-        version=version,
-        footage=footage,
-        rungs=caps_by_size(rungs, footage.rate, dict(recipe.caps_bps)),
-        segment_frames=segment_frames,
-        chunk_frames=chunk_frames if chunk_frames < segment_frames else 0,
-        sound_bps=recipe.audio_bps if footage.sounds else 0,
-        window_s=options.window_s,
-    )
-
-
-def _describe(plan: LivePlan) -> str:
-    shown, rungs = plan.footage, ", ".join(rung.id for rung in plan.rungs)
-    size = f"{shown.display_width_px}x{shown.display_height_px}"
-    return f"{plan.name} is live: {size} at {float(shown.rate):g} frames a second, rungs {rungs}."
 
 
 class _Stream:
@@ -203,15 +137,15 @@ class _Stream:
 
     def __init__(
         self,
-        plan: LivePlan,
+        begun: Begun,
         options: LiveOptions,
-        wall: WallClock,
         folder: Path,
         work: Checkpoints,
         tell: Tell,
         ticks: Callable[[], float],
     ) -> None:
-        self.plan = plan
+        self.plan, self._resumed = begun.plan, begun.resumed
+        plan, resumed = begun.plan, begun.resumed
         self.frames = self.jumps = 0
         self._folder = folder
         self.recording = work.folder / RECORDING_FILE
@@ -221,12 +155,16 @@ class _Stream:
         def clock() -> float:
             return offset_s + ticks()
 
-        self.publication = Publication(folder, plan, wall, kept=kept, told=self._told, clock=clock, ticks=ticks)
+        self.publication = Publication(
+            folder, plan, begun.wall, kept=kept, resumed=resumed, told=self._told, clock=clock, ticks=ticks
+        )
         self.sound: LiveSound | None = None
         if plan.sound_bps:
-            self.sound = LiveSound(
-                plan.sound_bps, self.publication.writer(f"audio/{TRACK}"), in_parts=plan.cuts.chunks > 1
-            )
+            write, chunks = self.publication.writer(f"audio/{TRACK}"), plan.cuts.chunks
+            first = SoundPlace()
+            if resumed is not None:
+                first = SoundPlace(frame=resumed.sound_frame, segment=resumed.segment, chunk=resumed.segment * chunks)
+            self.sound = LiveSound(plan.sound_bps, write, in_parts=chunks > 1, first=first)
         self._recipe, self._keep, self._tell = options.recipe, options.keep, tell
         self._options, self._work = options, work.folder
         self._sampled: list[SampledProcess] = []
@@ -256,15 +194,23 @@ class _Stream:
                 def waits_s() -> float:
                     return 0.0 if source.ended_by else source.address.return_s
 
-                pictures = LivePictures(spans, plan.cuts, listeners, waits_s, lambda: self._shedder.ladder)
+                first_segment = self._resumed.segment if self._resumed is not None else 0
+                pictures = LivePictures(
+                    spans,
+                    plan.cuts,
+                    listeners,
+                    waits_s,
+                    lambda: self._shedder.ladder,
+                    first_frame=self._resumed.frame if self._resumed is not None else 0,
+                    first_segment=first_segment,
+                )
                 encoded = encode_ladder(
                     pictures.on_grid(),
                     plan.rungs,
                     self._recipe,
                     footage.rate,
                     lambda rung: self.publication.writer(f"video/{rung.id}"),
-                    low_delay=True,
-                    chunk_frames=plan.chunk_frames,
+                    live=LiveEncoding(chunk_frames=plan.chunk_frames, first_segment=first_segment),
                 )
                 self.frames, self.jumps = pictures.frames, pictures.jumps
         except BaseException as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from abr.core.live.tables import SILENT_MIN_S, SILENT_SEGMENTS
 from abr.core.title import Count, Identifier, Positive, Seconds, Version
 from abr.records import Record, load
 
@@ -15,8 +16,6 @@ WHOLE_FOLDER = "whole"
 """The standard manifests once more, as if there were no chunks: a session that advises does so for whole segments."""
 LIVE_MANIFEST = "public, max-age=1"
 """A manifest of a running stream is soon another one."""
-_SILENT_SEGMENTS, _SILENT_MIN_S = 5, 10.0
-"""A stream that has completed nothing for longer than this is not running any more, whatever its file says."""
 
 State = Literal["waiting", "running", "paused", "interrupted", "ended"]
 
@@ -29,6 +28,8 @@ class LiveTitle(Record, frozen=True):
     waits_s: how long from then on a source that has gone is waited for. first_segment, segments: those that manifests
     list. shed, eased: rungs that are not made now, or with less effort, since the ladder fell behind. duration_s: how
     long the listed segments last together. segment_chunks: of a usual segment. chunks: of the segment under way.
+    recipe, begun_s: what it is encoded with, hashed, and seconds since 1970 at its media time 0: by these another
+    process goes on where this one was killed.
     """
 
     id: Identifier
@@ -45,6 +46,8 @@ class LiveTitle(Record, frozen=True):
     duration_s: float = 0.0
     segment_chunks: Positive = 1
     chunks: Count = 0
+    recipe: str = ""
+    begun_s: float = 0.0
 
     @property
     def end(self) -> int:
@@ -63,7 +66,7 @@ class LiveTitle(Record, frozen=True):
     def state_at(self, now_s: float) -> State:
         """As it is now: a running stream whose process was killed tells nobody."""
         silent_s = now_s - self.updated_s
-        patience_s = max(_SILENT_MIN_S, _SILENT_SEGMENTS * self.segment_s) + self.waits_s
+        patience_s = max(SILENT_MIN_S, SILENT_SEGMENTS * self.segment_s) + self.waits_s
         if self.is_open and silent_s > patience_s:
             return "interrupted"
         return self.state

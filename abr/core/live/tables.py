@@ -21,6 +21,9 @@ TABLES_FILE = "tables.json"
 SEGMENTS_MAX = 100_000
 """Stored segments of a title that is believed."""
 SPANS_MAX = 10_000
+SILENT_SEGMENTS, SILENT_MIN_S = 5, 20.0
+"""A stream that has had nothing new for longer than both was interrupted: it waits ten seconds by itself for a source
+that sends nothing, before it says so, and a process that was killed is begun again within less."""
 
 Sizes = Annotated[tuple[Count, ...], Meta(max_length=SEGMENTS_MAX)]
 

@@ -74,12 +74,12 @@ class SegmentWriter:
     """Puts the chunks of one track together to segments.
 
     in_parts: write each chunk as a part too, as soon as it is there. The parts of a segment, one after the other, are
-    the segment to the byte.
+    the segment to the byte. first: the number of the first segment (0-based).
     """
 
-    def __init__(self, write: Write, *, in_parts: bool) -> None:
-        self.sizes = array("Q")
-        """Bytes of the segments written so far."""
+    def __init__(self, write: Write, *, in_parts: bool, first: int = 0) -> None:
+        self.sizes = array("Q", [0] * first)
+        """Bytes of the segments written so far; 0 of those before the first."""
         self._write, self._in_parts = write, in_parts
         self._parts: list[bytes] = []
 

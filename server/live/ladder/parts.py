@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Mapping
 
 from abr.core.title import AudioTrack, Rendition
 from server.ingest.audio import CHANNELS, CODECS, RATE_HZ, TRACK
@@ -29,6 +30,12 @@ class LadderParts:
         self._init_bytes: dict[str, int] = {}
         self._chunks = dict.fromkeys(plan.parts, 0)
         """Of the segment that is under way in each part."""
+
+    def take_up(self, sizes: Mapping[str, array[int]], inits: Mapping[str, bytes]) -> None:
+        """Go on with a stream of that plan: bytes of its segments so far, and the init segment of each part."""
+        self.sizes = dict(sizes)
+        for part, init in inits.items():
+            self.note(part, INIT_FILE, init)
 
     def note(self, part: str, name: str, data: bytes) -> None:
         """A file is there."""

@@ -14,7 +14,7 @@ from abr.files import write_atomically
 from abr.media.probe import SourceInfo
 from abr.media.source_frames import display_frames
 from server.ingest.encode import Break, EncodedRung, encode_ladder
-from server.ingest.encode_settings import EncodeSettings, segment_length
+from server.ingest.encode_settings import EncodeSettings, LiveEncoding, segment_length
 from server.ingest.ladder import Rung
 from server.ingest.mp4.cmaf import Write
 
@@ -44,7 +44,7 @@ def fill_left_out(
         return write
 
     frames = _only_left_out(display_frames(recording, footage), encoded, segment_length(recipe, footage.rate))
-    encode_ladder(frames, [rung], recipe, footage.rate, writer, advance=advance, low_delay=True)
+    encode_ladder(frames, [rung], recipe, footage.rate, writer, advance=advance, live=LiveEncoding())
     sizes = [size or made[segment_file(number)] for number, size in enumerate(encoded.segment_bytes)]
     return msgspec.structs.replace(encoded, segment_bytes=tuple(sizes))
 

@@ -44,9 +44,15 @@ class Opened:
 
 
 def open_source(
-    address: Address, patience_s: float, stopped: threading.Event, clock: Callable[[], float]
+    address: Address,
+    patience_s: float,
+    stopped: threading.Event,
+    clock: Callable[[], float],
+    told: Callable[[str], None],
 ) -> InputContainer:
     """Open it. While it is listened for, whoever connects and is no publisher is passed over.
+
+    told: hears that a publisher is waited for.
 
     Raises what PyAV raises, and OSError, when it is not there within `patience_s`.
     """
@@ -57,6 +63,7 @@ def open_source(
     parts = urlsplit(address.place)
     socket.getaddrinfo(parts.hostname, parts.port or RTMP_PORT)  # FFmpeg does not tell a wrong host from a guest
     due_s = clock() + patience_s
+    told(f"waits for a publisher at {address.shown}, for {patience_s:.0f} s.")
     while True:
         try:
             return _open_once(address, max(due_s - clock(), LOOK_EVERY_S))

@@ -77,7 +77,7 @@ _Item: TypeAlias = Opened | Arrived | _Gone | _End
 class LiveSource:
     """Reads in the background from `start` on. One consumer takes `opened`, then `frames`, and again while it goes on.
 
-    told: hears a sentence about whoever else wants to publish.
+    told: hears a sentence about who is waited for at first, and about whoever else wants to publish.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class LiveSource:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         address.check()
-        self._on_refused = told
+        self._told = told
         self.address = address
         self.damaged = 0
         """Packets that could not be decoded."""
@@ -214,6 +214,11 @@ class LiveSource:
                 end, due_s = again, self._clock() + address.return_s
         self._put(end)
 
+    def _on_wait(self, sentence: str) -> None:
+        """The stream tells by itself that its source is waited for again."""
+        if not self._has_shown:
+            self._told(sentence)
+
     def _may_return(self, end: _End) -> bool:
         return end.error is None and not self._stopped.is_set() and self.address.may_return
 
@@ -221,11 +226,11 @@ class LiveSource:
         """One connection, from its opening to its end."""
         begun = False
         try:
-            with open_source(self.address, patience_s, self._stopped, self._clock) as container:
+            with open_source(self.address, patience_s, self._stopped, self._clock, self._on_wait) as container:
                 opened, chosen = choose_streams(container, self.address)
                 self._put(opened)
                 begun = True
-                with refusing_publishers(self.address, self._on_refused):
+                with refusing_publishers(self.address, self._told):
                     return self._read(container, chosen)
         except MediaError as error:
             return _End("cannot be used", error)

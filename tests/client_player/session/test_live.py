@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +16,8 @@ import pytest
 from broadcast import Broadcast
 from live_process import TEST_SOURCE, live, wait_for_segment
 from ports import free_port
-from serve_process import served, serving
+from redis_server import redis_in
+from serve_process import counted, served, serving
 from viewers import of_kind
 from waiting import wait_until
 
@@ -23,6 +26,7 @@ from abr.core.enhancement import Tier
 from abr.core.events import AnyEvent, Decided, Failed, Shown, Stalled, loads_log
 from abr.core.live.tables import TABLES_FILE, LiveTables
 from abr.errors import InputError, ToprungError
+from abr.quality.vmaf import ffmpeg_program
 from abr.records import load
 from client_player.session.archive import LOG_FILE
 from client_player.session.report import REPORT_FILE
@@ -30,11 +34,14 @@ from client_player.session.request import PlayRequest
 from client_player.session.run import SessionOutcome, play
 from client_player.source.live_session import spread_title
 from enhancers.networks import catalog
+from server.media.live_title import load_live
 
 FILM = Path(__file__).parents[3] / "client_player" / "sample" / "bbb_60s.mp4"
 SOURCE = (f"movie={FILM}:loop=0,setpts=N/FRAME_RATE/TB,scale=320:180", "--format", "lavfi", "--pace")
 """Endless."""
 SMALL = ("--heights", "90", "--preset", "ultrafast", "--measure-share", "1")
+CAMERA = ("-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25", "-f", "lavfi", "-i", "sine=frequency=440")
+CODECS = ("-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "25", "-c:a", "aac")
 LADDER = (*SMALL, "--segment-seconds", "1", "--chunk", "0.5")
 
 
@@ -180,6 +187,128 @@ def test_a_server_that_is_killed_and_comes_back_is_gone_on_with(tmp_path: Path):
     assert segments == list(range(segments[0], segments[-1] + 1)), "what was missed meanwhile is shown late"
     stalls_s = [event.duration_s for event in of_kind(outcome.events, Stalled)]
     assert sum(stalls_s) < 5.0 and len(stalls_s) <= 2
+
+
+def test_an_encoder_that_is_killed_and_begun_again_is_gone_on_with(tmp_path: Path):
+    """The camera goes on meanwhile. The viewer keeps its session, and misses no segment that was made."""
+    where = f"udp://127.0.0.1:{free_port()}"
+    arguments = (where, "--heights", "90", "--preset", "ultrafast", "--segment-seconds", "1", "--measure-share", "0")
+    camera = [
+        ffmpeg_program(),
+        "-nostdin",
+        "-v",
+        "error",
+        "-re",
+        *CAMERA,
+        *CODECS,
+        "-f",
+        "mpegts",
+        f"{where}?pkt_size=1316",
+    ]
+    stops = threading.Event()
+    with ExitStack() as stack:
+        stack.enter_context(killed_at_end(camera))
+        url = stack.enter_context(served("--library", str(tmp_path)))
+        first = stack.enter_context(live(tmp_path, *arguments, "--name", "cam"))
+        wait_for_segment(tmp_path / "cam", 4)
+        again: list[subprocess.Popen[str]] = []
+
+        def kill_and_begin_again(event: AnyEvent) -> None:
+            if not isinstance(event, Shown):
+                return
+            if not again:
+                first.kill()
+                first.wait()
+                again.append(stack.enter_context(live(tmp_path, *arguments, "--name", "cam")))
+            elif not stops.is_set() and breaks_of(tmp_path / "cam", event.segment):
+                stops.set()
+                again[0].send_signal(signal.SIGINT)
+
+        outcome = play(PlayRequest(url=url, title="cam", virtual_time=False), listener=kill_and_begin_again)
+    segments = [event.segment for event in of_kind(outcome.events, Shown)]
+    assert stops.is_set() and outcome.summary.ended == "finished"
+    assert segments == list(range(segments[0], segments[-1] + 1))
+    assert outcome.summary.stall_s < 5.0
+
+
+def test_a_publisher_that_goes_and_comes_back_ends_no_viewing(tmp_path: Path):
+    where = f"rtmp://127.0.0.1:{free_port()}/live/key"
+    ladder = ("--heights", "90", "--preset", "ultrafast", "--segment-seconds", "1", "--measure-share", "0")
+    with ExitStack() as stack:
+        url = stack.enter_context(served("--library", str(tmp_path)))
+        stream = stack.enter_context(live(tmp_path, where, "--listen", *ladder, "--chunk", "0.5", "--name", "cam"))
+        publisher = stack.enter_context(publishing(where))
+        wait_for_segment(tmp_path / "cam", 3)
+        seen: list[str] = []
+
+        def go_and_come_back(event: AnyEvent) -> None:
+            if not isinstance(event, Shown):
+                return
+            if not seen:
+                os.killpg(publisher.pid, signal.SIGKILL)
+                wait_until(lambda: load_live(tmp_path / "cam").state == "paused", "that the stream waits")
+                seen.append("paused")
+                stack.enter_context(publishing(where))
+            elif len(seen) == 1 and breaks_of(tmp_path / "cam", event.segment):
+                seen.append("back")
+                stream.send_signal(signal.SIGINT)
+
+        outcome = play(PlayRequest(url=url, title="cam", virtual_time=False), listener=go_and_come_back)
+    segments = [event.segment for event in of_kind(outcome.events, Shown)]
+    assert seen == ["paused", "back"] and outcome.summary.ended == "finished"
+    assert segments == list(range(segments[0], segments[-1] + 1))
+
+
+def publishing(where: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    """A camera that publishes by RTMP at its own rate, as soon as there is a listener. Its group is its own."""
+    command = [ffmpeg_program(), "-nostdin", "-v", "quiet", "-re", *CAMERA, *CODECS, "-f", "flv", where]
+    return killed_at_end(["sh", "-c", 'until "$@"; do :; done', "sh", *command])
+
+
+def test_a_store_that_is_killed_and_comes_back_is_not_noticed(tmp_path: Path):
+    library, stored = tmp_path / "library", tmp_path / "redis"
+    library.mkdir()
+    stored.mkdir()
+    with ExitStack() as stack:
+        store, redis = stack.enter_context(redis_in(stored))
+        url = stack.enter_context(served("--library", str(library), "--redis-url", store))
+        stream = stack.enter_context(live(library, *TEST_SOURCE, *LADDER, "--name", "cam"))
+        wait_for_segment(library / "cam", 3)
+        shown: list[int] = []
+
+        def kill_and_bring_back(event: AnyEvent) -> None:
+            if not isinstance(event, Shown):
+                return
+            shown.append(event.segment)
+            if len(shown) == 1:
+                redis.kill()
+                redis.wait()
+            elif len(shown) == 4:
+                stack.enter_context(redis_in(stored))
+            elif len(shown) == 6:
+                stream.send_signal(signal.SIGINT)
+
+        outcome = play(PlayRequest(url=url, title="cam", virtual_time=False), listener=kill_and_bring_back)
+        degraded = counted(url, "toprung_decisions_degraded_total")
+    assert outcome.summary.ended == "finished" and len(shown) >= 6
+    assert shown == list(range(shown[0], shown[-1] + 1)) and degraded >= 1
+    assert outcome.summary.stall_s < 5.0
+
+
+def breaks_of(folder: Path, segment: int) -> int:
+    """Before a segment."""
+    return load(folder / TABLES_FILE, LiveTables).timeline.span_of(segment).breaks
+
+
+@contextmanager
+def killed_at_end(command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def test_a_usual_segment_stands_for_all_in_reports(viewing: Viewing):

@@ -217,7 +217,7 @@ def live_title(**changed: object) -> LiveTitle:
 
 def test_a_stream_that_completes_nothing_any_more_counts_as_interrupted():
     running = live_title()
-    assert [running.state_at(now_s) for now_s in (1001, 1009, 1011)] == ["running", "running", "interrupted"]
+    assert [running.state_at(now_s) for now_s in (1001, 1019, 1021)] == ["running", "running", "interrupted"]
     assert "was interrupted" in running.describe(2000)
     assert live_title(segment_s=10.0).state_at(1049) == "running"
     assert live_title(state="ended").state_at(9e9) == "ended"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ import m3u8
 import numpy as np
 import pytest
 from av.video.frame import VideoFrame
-from broadcast import SEGMENT_FRAMES, Broadcast
+from broadcast import CHUNK_FRAMES, SEGMENT_FRAMES, Broadcast
 from clips import make_clip
 from mpegdash.parser import MPEGDASHParser
 from oracle import decode
@@ -25,15 +26,16 @@ from abr.media.probe import probe
 from abr.media.source_frames import display_frames
 from abr.records import load
 from server.ingest.encode import Break, encode_ladder
-from server.ingest.encode_settings import EncodeSettings
+from server.ingest.encode_settings import EncodeSettings, LiveEncoding
 from server.ingest.encoders.h264 import x264_options
 from server.ingest.ladder import Rung
 from server.ingest.mp4.cmaf import Write
 from server.live.ladder.refilling import fill_left_out
 from server.live.ladder.shedding import PATIENCE_MAX_S, PATIENCE_S, WHOLE_LADDER, Ladder, Shedder, steps_of
+from server.live.options import LiveOptions
 from server.live.source.address import Address
 from server.live.source.reader import LiveSource
-from server.live.stream import LiveOptions, stream_live
+from server.live.stream import stream_live
 from server.live_titles.outlook import list_around, outlook_of, planned_list
 from server.media.library import Library
 from server.media.live_title import load_live
@@ -163,19 +165,70 @@ def test_a_rung_that_was_shed_for_longer_than_the_window_is_still_known(tmp_path
     price(tables.typical).check()
 
 
-class Lagging:
-    """A monotonic clock by which segments were ready so much later."""
+def test_what_was_announced_is_still_made_before_a_rung_is_left_out(tmp_path: Path):
+    now_s = 1_800_000_000.0
+    sent = Broadcast(tmp_path, lambda: now_s, window_s=60.0, chunk_frames=CHUNK_FRAMES)
+    sent.send(4)
+    told = announced((sent.folder / "manifest.mpd").read_text())
+    assert ("108p", 6) in told, "two segments ahead"
+    eased = Ladder(eased=("108p",))
+    assert sent.publication.change_ladder(4, 4 * SEGMENT_FRAMES, eased) == 4, "nobody is told of less effort"
+    without = Ladder(without=("108p",), eased=("64p",))
+    assert sent.publication.change_ladder(5, 5 * SEGMENT_FRAMES, without) == 6
+    sent.send(2)
+    sent.send(2, without=("video/108p",))
+    assert told <= announced((sent.folder / "manifest.mpd").read_text())
+    mpd = MPEGDASHParser.parse((sent.folder / "manifest.mpd").read_text())
+    assert [(period.id, period.start) for period in mpd.periods] == [("0", "PT0S"), ("1", "PT6.000000S")]
+    gaps = [bool(each.gap_tag) for each in m3u8.load(str(sent.folder / "108p.m3u8")).segments]
+    assert gaps == [False] * 6 + [True] * 2
 
-    def __init__(self, lag_s: float) -> None:
-        self.lag_s = lag_s
+
+def test_a_source_that_goes_before_a_rung_is_left_out_comes_back_without_it(tmp_path: Path):
+    now_s = 1_800_000_000.0
+    sent = Broadcast(tmp_path, lambda: now_s, window_s=60.0, chunk_frames=CHUNK_FRAMES)
+    sent.send(4)
+    assert sent.publication.change_ladder(4, 4 * SEGMENT_FRAMES, Ladder(without=("108p",))) == 6
+    sent.send()
+    sent.publication.close_span(5, 5 * SEGMENT_FRAMES, waits_s=30.0)
+    sent.publication.resume(now_s + 9)
+    sent.send(2, without=("video/108p",))
+    tables = load(sent.folder / TABLES_FILE, LiveTables)
+    tables.check("tables")
+    assert [(span.first_segment, span.without) for span in tables.spans] == [(0, ()), (5, ("108p",))]
+    assert ("108p", 5) in announced((sent.folder / "manifest.mpd").read_text()) and ("108p", 6) not in announced(
+        (sent.folder / "manifest.mpd").read_text()
+    )
+
+
+def announced(mpd: str) -> set[tuple[str, int]]:
+    """All segments of pictures that it names, by their rungs and their numbers."""
+    named: set[tuple[str, int]] = set()
+    for period in MPEGDASHParser.parse(mpd).periods:
+        pictures = period.adaptation_sets[0]
+        template = pictures.segment_templates[0]
+        count = sum(1 + (each.r or 0) for each in template.segment_timelines[0].Ss)
+        numbers = range(template.start_number, template.start_number + count)
+        named |= {(rung.id, number) for rung in pictures.representations for number in numbers}
+    return named
+
+
+class Lagging:
+    """A monotonic clock by which segments were ready so much later. It keeps the MPD whenever it is asked."""
+
+    def __init__(self, lag_s: float, folder: Path) -> None:
+        self.lag_s, self._folder = lag_s, folder
+        self.manifests: set[str] = set()
 
     def __call__(self) -> float:
+        with suppress(FileNotFoundError):
+            self.manifests.add((self._folder / "manifest.mpd").read_text())
         return time.monotonic() + self.lag_s
 
 
 def test_a_stream_that_falls_behind_sheds_says_so_and_comes_back(tmp_path: Path):
     """By its clock all is late until the lowest rung is alone; then it is in time."""
-    ticks, said = Lagging(1000.0), []
+    ticks, said = Lagging(1000.0, tmp_path / "cam"), []
 
     def tell(sentence: str) -> None:
         said.append(sentence)
@@ -199,6 +252,9 @@ def test_a_stream_that_falls_behind_sheds_says_so_and_comes_back(tmp_path: Path)
     gaps = [bool(each.gap_tag) for each in m3u8.load(str(folder / "108p.m3u8")).segments]
     there = [(folder / "video" / "108p" / f"seg-{number:05d}.m4s").is_file() for number in range(1, 65)]
     assert any(gaps) and gaps == [not each for each in there]
+    kept = {number for number, is_there in enumerate(there, 1) if is_there}
+    told = set().union(*map(announced, ticks.manifests))
+    assert {number for rung, number in told if rung == "108p" and number <= 64} <= kept
     for rung in ("64p", "108p"):
         pictures = decode(joined(folder / "video" / rung))
         assert pictures.warnings == ""
@@ -238,7 +294,7 @@ def test_less_effort_leaves_the_init_segment_and_breaks_cost_no_frame(tmp_path: 
                 yield Break(without=frozenset({"108p"}))
             yield frame
 
-    encoded = encode_ladder(frames(), rungs, recipe, rate, writer, low_delay=True)
+    encoded = encode_ladder(frames(), rungs, recipe, rate, writer, live=LiveEncoding())
     assert [each.segment_frames for each in encoded] == [(25, 5, 25, 25, 20)] * 2
     assert all(encoded[0].segment_bytes) and encoded[1].segment_bytes[3:] == (0, 0)
     whole = fill_left_out(tmp_path / "108p", clip, footage, rungs[1], encoded[1], recipe, lambda _frames: None)

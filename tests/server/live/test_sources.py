@@ -381,6 +381,7 @@ def test_sound_beside_pictures_without_times_is_bounded():
 def test_nobody_publishes(tmp_path: Path):
     begun_s = time.monotonic()
     done = run(tmp_path, f"rtmp://127.0.0.1:{free_port()}/live/key", "--listen", "--wait", "1s", *WHOLE)
+    assert "waits for a publisher at rtmp://127.0.0.1" in done.stderr
     assert "/live" in done.stderr and "key" not in done.stderr, "it is as good as a password"
     assert done.returncode == 2 and "has sent nothing for 1 s" in done.stderr, done.stderr
     assert time.monotonic() - begun_s >= 1 and list(tmp_path.iterdir()) == []

@@ -52,7 +52,7 @@ class Broadcast:
         chunk_frames: int = 0,
     ) -> None:
         self.folder, self.media = library / "cam", encoded()
-        plan = LivePlan(
+        self.plan = plan = LivePlan(
             name="cam",
             version=version,
             footage=footage(),
