@@ -42,7 +42,7 @@ from server.ingest.thumbnails.sheets import FOLDER as THUMBNAILS_FOLDER
 from server.ingest.thumbnails.sheets import ThumbnailMaker
 from server.ingest.title_writer import Made, Video, source_of, write_title
 from server.ingest.trick_play import write_trick_play
-from server.media.library import IDENTIFIER, Library
+from server.media.library import Library
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,8 +90,7 @@ def prepare_title(
     """
     started_s = time.monotonic()
     name = title_id or identifier_of(source)
-    if not IDENTIFIER.fullmatch(name):
-        raise InputError(f"{name!r} cannot name a title; use up to 64 letters, digits, dots, dashes and underscores.")
+    library.check_place(name)
     sha256 = file_sha256(source)
     title = None if force else _find_prepared(library, name, sha256, recipe)
     already = title is not None
