@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from server.ingest.audio import FRAME_SAMPLES, RATE_HZ, SoundEncoder, SoundPlacer, mux_sound
+from server.ingest.audio import FRAME_SAMPLES, RATE_HZ, Form, SoundEncoder, SoundPlacer, mux_sound
 from server.ingest.mp4.cmaf import INIT_FILE, SegmentWriter, Write
 
 if TYPE_CHECKING:
@@ -24,11 +24,11 @@ class LiveSound:
     """Takes sound as it comes, and writes a chunk when both its sound and its pictures have come."""
 
     def __init__(self, bit_rate_bps: int, write: Write, *, in_parts: bool = False) -> None:
-        self._bit_rate_bps = bit_rate_bps
+        self._form = Form(stereo_bps=bit_rate_bps)
         self._write = write
         self._segments = SegmentWriter(write, in_parts=in_parts)
         self._placer = SoundPlacer()
-        self._encoder = SoundEncoder(bit_rate_bps)
+        self._encoder = SoundEncoder(self._form)
         self._packets: deque[Packet[AudioStream]] = deque()
         self._ends: deque[tuple[int, bool]] = deque()
         """Of chunks whose pictures have come, in AAC frames from the stream's beginning, and if a segment ends too."""
@@ -67,7 +67,7 @@ class LiveSound:
         self._encode([*self._encoder.add(samples, end), *self._encoder.finish(end)])
         self._packets.clear()
         self._placer = SoundPlacer(end * FRAME_SAMPLES)
-        self._encoder = SoundEncoder(self._bit_rate_bps, end)
+        self._encoder = SoundEncoder(self._form, end)
 
     @property
     def _last_end(self) -> int:
@@ -84,7 +84,7 @@ class LiveSound:
                 return
             self._written_end, closes_segment = self._ends.popleft()
             taken = [self._packets.popleft() for _ in range(count)]
-            init, chunk = mux_sound(taken, self._chunks, self._bit_rate_bps)
+            init, chunk = mux_sound(taken, self._chunks, self._form)
             if not self._chunks:
                 self.init_bytes = len(init)
                 self._write(INIT_FILE, init)

@@ -129,8 +129,8 @@ def _protect(
         write_file(target / file, data)
     write_plans(target, made, None)
     if name == title.id:
-        for clear in kept_folders(library.root, name):
-            drop(clear)
+        for before in kept_folders(library.root, name):
+            drop(before)
     library.publish(name, target, keeps_replaced=False)
     return made
 
