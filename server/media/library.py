@@ -132,6 +132,10 @@ class Library:
         """Where a title is being built: on the same file system as where it will stand."""
         return self.root / f".building-{title_id}"
 
+    def protecting(self, title_id: str) -> Path:
+        """Where a title is being encrypted."""
+        return self.root / f".protecting-{title_id}"
+
     def check_place(self, title_id: str) -> None:
         """Raises InputError where a title of that id cannot be put: it is no name, or something else lies there."""
         if not IDENTIFIER.fullmatch(title_id):

@@ -65,7 +65,7 @@ def protect_title(
     """
     check_protectable(library, title_id, new_id)
     name, title, source = new_id or title_id, library.title(title_id), library.folder(title_id)
-    folder = library.root / f".protecting-{name}"
+    folder = library.protecting(name)
     with lock_folder(folder, busy=f"{name} is being protected by another process; wait for it."):
         try:
             return _protect(library, name, title, source, folder, key, protection, bars)

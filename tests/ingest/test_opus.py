@@ -8,6 +8,7 @@ from pathlib import Path
 
 import av
 import m3u8
+import msgspec
 import numpy as np
 import pytest
 from many_tracks import TONES_HZ, loudest_hz, sound_of
@@ -16,6 +17,7 @@ from opus_title import opus_library
 from protected_titles import KEY
 
 from abr.core.title import Protection, Title, load_title
+from server.ingest.manifests.title import master_playlist
 from server.media.library import Library
 from server.protection.protect import protect_title
 
@@ -86,6 +88,14 @@ def test_hls_has_variants_of_either_codec_and_never_both_in_one(film: Path, titl
         for member in members:
             durations = [each.duration for each in m3u8.load(str(film / member.uri)).segments]
             assert sum(durations) == pytest.approx(title.duration_s, abs=0.03)
+
+
+def test_a_sound_that_tells_no_language_has_the_same_name_in_every_group(title: Title) -> None:
+    silent = tuple(msgspec.structs.replace(each, language="und", name="") for each in title.audio)
+    master = m3u8.loads(master_playlist(msgspec.structs.replace(title, audio=silent)).decode())
+    named = [(each.group_id, each.name) for each in master.media if each.type == "AUDIO"]
+    groups = ("audio", "audio-5.1", "audio-opus", "audio-5.1-opus")
+    assert named == [(group, name) for group in groups for name in ("audio", "audio-2", "audio-3")]
 
 
 def test_sessions_have_what_all_players_play(film: Path) -> None:

@@ -23,7 +23,7 @@ from abr.core.title import (
 from abr.media.languages import UNKNOWN
 from server.ingest.audio import CHANNELS as STEREO
 from server.ingest.audio import SURROUND_NAME, surround_id
-from server.ingest.encoders.sound import sound_codec
+from server.ingest.encoders.sound import OPUS, sound_codec
 from server.ingest.manifests.shown import Shown, peak_bps
 from server.ingest.subtitles.imsc import CODECS as IMSC_CODECS
 
@@ -94,7 +94,8 @@ def names_of(tracks: Sequence[AudioTrack | SubtitleTrack]) -> list[str]:
     """What viewers read, a name of its own for each (RFC 8216, 4.3.4.1.1)."""
     names: list[str] = []
     for track in tracks:
-        name = (track.name or ("" if track.language == UNKNOWN else track.language) or track.id).replace('"', "'")
+        of_all_forms = track.id.removesuffix(OPUS.suffix).removesuffix(f"-{SURROUND_NAME}")
+        name = (track.name or ("" if track.language == UNKNOWN else track.language) or of_all_forms).replace('"', "'")
         alike = sum(each == name or each.startswith(f"{name} (") for each in names)
         is_surround = isinstance(track, AudioTrack) and track.channels > STEREO
         names.append(f"{name} ({SURROUND_NAME if is_surround else alike + 1})" if alike else name)
