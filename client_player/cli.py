@@ -109,18 +109,19 @@ def play(
     from abr.opinions.fitted import load_qoe
     from abr.simulation.trace_formats import read_trace
     from client_player.session.request import PlayRequest
+    from client_player.transport.http import check_url
 
     if private_telemetry:
         from abr.secure_aggregation.secrets import load_libraries
 
         load_libraries()
+    check_url(url)
     allowed = allowed_families(families)
     enhancing = bool(allowed) and can_enhance()
     request = PlayRequest(
         url=url,
         title=title,
         trace=read_trace(trace).begun_at(trace_start_s) if trace else None,
-        profile=_with_wish(own_profile(profile), energy) if enhancing else None,
         families=allowed,
         currency=Currency(currency),
         qoe=load_qoe(qoe_file) if qoe_file else None,
@@ -138,6 +139,7 @@ def play(
         out=out,
         private_telemetry=private_telemetry,
         slow_enhancers_file=_slow_enhancers_file() if enhancing and not profile else None,
+        profile=_with_wish(own_profile(profile), energy) if enhancing else None,  # last: it may measure for a while
     )
     outcome = _play_with_progress(request)
     _print_outcome(outcome, out, as_json)

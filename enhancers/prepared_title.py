@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from abr.core.enhancement import ENHANCEMENTS_FILE, EnhancementTable
 from abr.core.title import TITLE_FILE, Rendition, Title, segment_file
 from abr.errors import InputError, MediaError, StorageError, UnknownNameError
 from abr.files import file_sha256
@@ -66,6 +67,15 @@ def find_title(library: Path, title_id: str) -> TitleFolder:
         known = [path.parent.name for path in library.glob(f"[!.]*/{TITLE_FILE}")] if library.is_dir() else []
         raise UnknownNameError("title", title_id, known)
     return TitleFolder(folder=folder, title=load(folder / TITLE_FILE, Title))
+
+
+def find_table(title: TitleFolder) -> EnhancementTable:
+    """What a title's enhancers are. Raises InputError for a title that has none, FormatError for a damaged table."""
+    path = title.folder / ENHANCEMENTS_FILE
+    if not path.is_file():
+        title.title.check_enhancement()
+        raise InputError(f"{title.title.id} has no enhancers yet; train it first: toprung train {title.title.id}.")
+    return load(path, EnhancementTable)
 
 
 def open_title(library: Path, title_id: str, source: Path | None) -> PreparedTitle:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urljoin
 
+from abr.core.title import TRICK_PLAY, Title, segment_file, sheet_file
 from abr.errors import InputError
 from abr.jobs.local_pool import FinishedJob, JobFailure, JobPool
 from abr.records import Record
@@ -27,13 +28,13 @@ from client_player.edge.origin.titles import Titles
 from client_player.edge.workshop import Workshop
 from client_player.transport.http import DownloadError
 from server.errors import RequestError
-from server.ingest.manifests.title import MASTER_FILE
+from server.ingest.manifests.title import MASTER_FILE, MPD_FILE
 from server.ingest.mp4.cmaf import INIT_FILE
 from server.media.versions import version_folder
 
 AT_ONCE = 8
 """Nobody waits: an enhancer may take as many lifters' time as that."""
-_PLAYLISTS = re.compile(r'URI="([^"]+\.m3u8)"')
+_LED_TO = re.compile(r'URI="([^"]+)"')
 
 log = logging.getLogger("toprung.edge")
 
@@ -83,7 +84,7 @@ async def warm(
                 tell(await _warm_title(feed, shop, make_pool()))
             finally:
                 await feed.close()
-            await _fetch_frame(node, feed)
+            await _fetch_rest(node, feed)
         await shop.mirror.close()
 
 
@@ -132,18 +133,36 @@ async def _keep(
     return kept
 
 
-async def _fetch_frame(node: Node, feed: TitleFeed) -> None:
-    """What players ask for beside segments, so that a title plays without its origin: init segments, HLS, subtitles."""
+async def _fetch_rest(node: Node, feed: TitleFeed) -> None:
+    """All that players ask for beside the pictures, so that a title plays without its origin, in any language."""
     title = feed.title.title
-    version = version_folder(title.version)
-    tracks = [f"video/{title.renditions[-1].id}", *(f"audio/{track.id}" for track in title.audio[:1])]
-    wanted = [f"{version}{track}/{INIT_FILE}" for track in tracks]
-    wanted += [f"{version}subtitles/{track.id}.vtt" for track in title.subtitles]
     here = f"/titles/{title.id}/"
     master = edge_manifest(title, MASTER_FILE).decode()
-    wanted += [urljoin(here + MASTER_FILE, uri).removeprefix(here) for uri in _PLAYLISTS.findall(master)]
-    for path in wanted:
+    led_to = [urljoin(here + MASTER_FILE, uri).removeprefix(here) for uri in _LED_TO.findall(master)]
+    for path in (*_tracks(title), *led_to, *_device_manifests(title)):
         try:
             await node.file(title.id, path)
         except (DownloadError, RequestError) as error:
             log.warning("%s: %s is not kept: %s", title.id, path, error)
+
+
+def _tracks(title: Title) -> Iterator[str]:
+    """Files of sounds, subtitles, thumbnails and trick play, and the init segment of the pictures."""
+    version = version_folder(title.version)
+    segmented = [f"audio/{track.id}" for track in title.audio]
+    segmented += [f"subtitles/{track.id}" for track in title.subtitles if track.imsc_bytes]
+    segmented += [f"video/{TRICK_PLAY}"] if title.trick_play else []
+    yield f"{version}video/{title.renditions[-1].id}/{INIT_FILE}"
+    for folder in segmented:
+        yield f"{version}{folder}/{INIT_FILE}"
+        yield from (f"{version}{folder}/{segment_file(segment)}" for segment in range(len(title.segment_frames)))
+    yield from (f"{version}subtitles/{track.id}.vtt" for track in title.subtitles)
+    sheets = len(title.thumbnails.sheet_bytes) if title.thumbnails else 0
+    yield from (f"{version}thumbnails/{sheet_file(sheet)}" for sheet in range(sheets))
+
+
+def _device_manifests(title: Title) -> list[str]:
+    """Those of the origin that lead to what is in no manifest of the node's."""
+    if not title.trick_play:
+        return []
+    return [MPD_FILE, MASTER_FILE, f"{version_folder(title.version)}{TRICK_PLAY}.m3u8"]

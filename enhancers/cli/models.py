@@ -110,14 +110,14 @@ def _generic(scale: float, tier: Tier) -> tuple[Weights, str, float]:
 
 def _own(library: Path | None, title: str, rung: str | None, tier: Tier) -> tuple[Weights, str, float]:
     """The same of a title's own."""
-    from abr.core.enhancement import ENHANCEMENTS_FILE, EnhancementTable, Family
+    from abr.core.enhancement import Family
     from abr.errors import StorageError, UnknownNameError
-    from abr.records import load
     from enhancers.networks.checkpoint import loads_chunks, verify
+    from enhancers.prepared_title import find_table, find_title
 
     assert library is not None
-    folder = library / title
-    table = load(folder / ENHANCEMENTS_FILE, EnhancementTable)
+    found = find_title(library, title)
+    folder, table = found.folder, find_table(found)
     offers = {
         offer.rendition: offer
         for entry in table.enhancers

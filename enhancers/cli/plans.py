@@ -36,13 +36,12 @@ def bench_plan(
     scored frame, which a plan of toprung train does not have.
     """
     require("This benchmark", "train")
-    from abr.core.enhancement import ENHANCEMENTS_FILE, EnhancementTable, Family
-    from abr.records import load
+    from abr.core.enhancement import Family
     from enhancers.bench.plan import first_segments, measure_plan_curves
-    from enhancers.prepared_title import open_title
+    from enhancers.prepared_title import find_table, open_title
 
     prepared = open_title(library, title, source)
-    table = load(prepared.folder / ENHANCEMENTS_FILE, EnhancementTable)
+    table = find_table(prepared)
     with show_share() as progress:
         some = first_segments(prepared, segments)
         result = measure_plan_curves(some, table, rung, Family(family), vmaf_every, progress)

@@ -7,10 +7,8 @@ from pathlib import Path
 
 import click
 
-from abr.core.enhancement import ENHANCEMENTS_FILE, EnhancementTable
 from abr.extras import require
 from abr.progress import show_share
-from abr.records import load
 
 
 @click.command("pairs", context_settings={"show_default": True})
@@ -27,10 +25,10 @@ def bench_pairs(title: str, library: Path, out: Path, excerpts: int, seed: int) 
     """
     require("Lifting pictures", "player")
     from enhancers.bench.pairs import PAGE_FILE, write_pairs
-    from enhancers.prepared_title import find_title
+    from enhancers.prepared_title import find_table, find_title
 
     found = find_title(library, title)
-    table = load(found.folder / ENHANCEMENTS_FILE, EnhancementTable)
+    table = find_table(found)
     with show_share() as progress:
         key = write_pairs(found, table, out, excerpts=excerpts, seed=seed, progress=progress)
     click.echo(f"{len(key.comparisons)} pairs of {len(key.clips)} clips; open {out / PAGE_FILE}")

@@ -196,14 +196,13 @@ def plan_ladder(title: str, library: Path, source: Path | None, output: Path, qu
     require("Planning a ladder", "player")
     from dataclasses import asdict
 
-    from abr.core.enhancement import ENHANCEMENTS_FILE, EnhancementTable
     from abr.files import write_file
-    from abr.records import dumps, dumps_pretty, load
+    from abr.records import dumps, dumps_pretty
     from enhancers.measurement.ladder_planner import plan_ladder as plan_of
-    from enhancers.prepared_title import open_title
+    from enhancers.prepared_title import find_table, open_title
 
     prepared = open_title(library, title, source)
-    table = load(prepared.folder / ENHANCEMENTS_FILE, EnhancementTable)
+    table = find_table(prepared)
     with show_share() as progress:
         plan, trials = plan_of(prepared, table, progress, currency=Currency(quality))
     if as_json:

@@ -41,13 +41,13 @@ def export_mpv(weights: Weights, note: str, output: Path) -> int | None:
 def measure_difference(text: str, weights: Weights) -> int:
     """The largest difference, in code values of luma, between the shader's picture and that of our float32 runtime.
 
-    Over one picture of noise, which is harder than film. Raises NoVulkanError.
+    Over one picture of noise, which is harder than film. Raises NoVulkanError, StorageError.
     """
     picture = make_pictures(*_CHECKED_PX)[0]
     shown_px = weights.architecture.shown_px(*_CHECKED_PX)
     with TemporaryDirectory(prefix="toprung-export-") as folder:
         path = Path(folder) / "shader.glsl"
-        path.write_text(text)
+        write_file(path, text.encode())
         (theirs,) = run_user_shader(path, [picture], [shown_px])
     ours = open_weights(weights, "", size_px=_CHECKED_PX, display_px=shown_px, backend="torch").enhance(picture)
     return int(np.abs(theirs.y.astype(int) - np.clip(ours.y.astype(int), _BLACK, _WHITE)).max())

@@ -1,17 +1,19 @@
-"""The sound: AAC in segments that begin and end with the video's as nearly as AAC frames allow.
+"""The sound: AAC, and Opus where asked for, in segments that end with the video's as nearly as their frames allow.
 
 A sound of more than two channels comes as stereo, mixed down as ITU-R BS.775 has it (centre and surrounds 3 dB down,
 no LFE), which is what FFmpeg's resampler does; and as 5.1 beside that.
 
 FFmpeg's AAC encoder hands out one frame of priming before the first sample. It is dropped, so that sample 0 plays at
-time 0 without an edit list, which not every player honours; the first 21 ms fade in instead.
+time 0 without an edit list, which not every player honours; the first 21 ms fade in instead. libopus is given the
+sound that much early (`SoundCodec.lead_samples`), for the same reason.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,13 +28,14 @@ from abr.media.probe import SourceInfo, open_source
 from abr.media.survey import decode_packet
 from abr.media.timeline import each_with_shift
 from abr.media.tracks import SourceSound
+from server.ingest.encoders.sound import AAC, OPUS, SoundCodec, frame_ends, without_pre_skip
 from server.ingest.mp4.cmaf import FRAGMENTED, INIT_FILE, CmafCutter, SegmentWriter, Write
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
     from av.audio.resampler import AudioResampler
     from av.audio.stream import AudioStream
-    from av.container import InputContainer, OutputContainer
+    from av.container import InputContainer
     from av.packet import Packet
 
 Samples = npt.NDArray[np.float32]
@@ -47,8 +50,8 @@ SURROUND_NAME = "5.1"
 _LAYOUTS = {CHANNELS: "stereo", SURROUND: SURROUND_NAME}
 _SURROUND_BIT_RATE = 3
 """Times that of stereo."""
-FRAME_SAMPLES = 1024
-CODECS = "mp4a.40.2"
+FRAME_SAMPLES = AAC.frame_samples
+CODECS = AAC.codecs
 _DRIFT_MAX_S = 0.1
 """A gap or overlap in the source's timestamps beyond this is mended with silence or a cut."""
 
@@ -72,26 +75,46 @@ def versions_of(sounds: Sequence[SourceSound]) -> list[tuple[int, int]]:
     ]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """How a sound is encoded. stereo_bps: bit rate of AAC in stereo."""
+
+    stereo_bps: int
+    channels: int = CHANNELS
+    codec: SoundCodec = AAC
+
+    @property
+    def layout(self) -> str:
+        """FFmpeg's name of the channels."""
+        return _LAYOUTS[self.channels]
+
+    @property
+    def bit_rate_bps(self) -> int:
+        """Of this codec and these channels."""
+        return int(self.stereo_bps * self.codec.rate_share) * (_SURROUND_BIT_RATE if self.channels == SURROUND else 1)
+
+
 def encode_sounds(
     path: Path,
     footage: SourceInfo,
     segment_ends_s: Sequence[Fraction],
-    bit_rate_bps: int,
+    stereo_bps: int,
     writer: Callable[[str], Write],
     *,
+    opus: bool = False,
     advance: Callable[[float], None] = lambda _seconds: None,
 ) -> tuple[AudioTrack, ...]:
-    """Encode all sounds of the source. writer: gives what writes the files of the track with an id.
+    """Encode all sounds of the source in AAC, then if wanted in Opus. writer: gives what writes the files of a track.
 
     Raises MediaError when a stream cannot be decoded, StorageError from `writer`.
     """
-    ends, tracks = frame_ends(segment_ends_s), []
-    for number, channels in versions_of(footage.sounds):
+    tracks = []
+    for codec, (number, channels) in product((AAC, OPUS) if opus else (AAC,), versions_of(footage.sounds)):
         sound, id_ = footage.sounds[number], track_id(number)
-        if channels == SURROUND:
-            id_ = surround_id(id_)
-        packets = _encode_packets(_align(path, footage, sound, channels), ends[-1], bit_rate_bps, channels)
-        track = _write_track(packets, ends, bit_rate_bps, channels, writer(id_), advance)
+        id_ = (surround_id(id_) if channels == SURROUND else id_) + codec.suffix
+        form, ends = Form(stereo_bps=stereo_bps, channels=channels, codec=codec), frame_ends(segment_ends_s, codec)
+        packets = _encode_packets(_align(path, footage, sound, channels), ends[-1], form)
+        track = _write_track(packets, ends, form, writer(id_), advance)
         tracks.append(msgspec.structs.replace(track, id=id_, language=sound.language, name=sound.name, role=sound.role))
     return tuple(tracks)
 
@@ -99,8 +122,7 @@ def encode_sounds(
 def _write_track(
     packets: Iterator[Packet[AudioStream]],
     ends: Sequence[int],
-    bit_rate_bps: int,
-    channels: int,
+    form: Form,
     write: Write,
     advance: Callable[[float], None],
 ) -> AudioTrack:
@@ -108,20 +130,23 @@ def _write_track(
     segments = SegmentWriter(write, in_parts=False)
     init = b""
     for index, (first, end) in enumerate(pairwise([0, *ends])):
-        init, chunk = mux_sound([next(packets) for _ in range(end - first)], index, bit_rate_bps, channels)
+        init, chunk = mux_sound([next(packets) for _ in range(end - first)], index, form)
         if index == 0:
             write(INIT_FILE, init)
         segments.add(chunk, closes=True)
-        advance((end - first) * FRAME_SAMPLES / RATE_HZ)
-    return msgspec.structs.replace(sound_track(ends, segments.sizes, len(init), UNKNOWN), channels=channels)
+        advance((end - first) * form.codec.frame_samples / RATE_HZ)
+    track = sound_track(ends, segments.sizes, len(init), UNKNOWN, form.codec)
+    return msgspec.structs.replace(track, channels=form.channels)
 
 
-def sound_track(ends: Sequence[int], sizes: Sequence[int], init_bytes: int, language: str) -> AudioTrack:
+def sound_track(
+    ends: Sequence[int], sizes: Sequence[int], init_bytes: int, language: str, codec: SoundCodec = AAC
+) -> AudioTrack:
     """A title's first track, in stereo, as measured. ends: as `frame_ends` gives them. sizes: bytes of each segment."""
-    spans = [(end - first) * FRAME_SAMPLES / RATE_HZ for first, end in pairwise([0, *ends])]
+    spans = [(end - first) * codec.frame_samples / RATE_HZ for first, end in pairwise([0, *ends])]
     return AudioTrack(
         id=TRACK,
-        codecs=CODECS,
+        codecs=codec.codecs,
         bandwidth_bps=max(int(size * 8 / span) + 1 for size, span in zip(sizes, spans, strict=True)),
         sample_rate_hz=RATE_HZ,
         channels=CHANNELS,
@@ -131,92 +156,78 @@ def sound_track(ends: Sequence[int], sizes: Sequence[int], init_bytes: int, lang
     )
 
 
-def frame_ends(segment_ends_s: Sequence[Fraction]) -> list[int]:
-    """Number of AAC frames from the start to the end of each segment, to the nearest frame.
-
-    Of the last segment, the frames that fit in whole. Sound that outlasts the Period makes the media element longer
-    than the Period. dash.js (5.2.1 and 4.7.4) looks every 200 ms whether the Period is over, and when it finds itself
-    in those last milliseconds it jumps half a second back and pauses: its `ended` event never comes.
-    """
-    counts = [end * RATE_HZ / FRAME_SAMPLES for end in segment_ends_s]
-    ends = [*map(round, counts[:-1]), *map(int, counts[-1:])]
-    return [max(index + 1, end) for index, end in enumerate(ends)]
-
-
-def mux_sound(
-    packets: Sequence[Packet[AudioStream]], index: int, bit_rate_bps: int, channels: int = CHANNELS
-) -> tuple[bytes, bytes]:
+def mux_sound(packets: Sequence[Packet[AudioStream]], index: int, form: Form) -> tuple[bytes, bytes]:
     """Init segment and chunk of some packets: one short-lived muxer each, which numbers its fragment."""
     import av
 
     cutter = CmafCutter()
     options = {"movflags": FRAGMENTED + "+frag_discont", "fragment_index": str(index + 1)}
     with av.open(cutter, "w", format="mp4", options=options) as container:
-        stream = _open_stream(container, bit_rate_bps, channels)
+        stream = container.add_stream(form.codec.library, rate=RATE_HZ, bit_rate=form.bit_rate_bps, layout=form.layout)
+        assert isinstance(stream, av.AudioStream)
         for packet in packets:
             packet.stream = stream
             container.mux_one(packet)
     (chunk,) = cutter.take()
-    return cutter.init, chunk
-
-
-def _open_stream(container: OutputContainer, bit_rate_bps: int, channels: int) -> AudioStream:
-    rate_bps = _bit_rate(bit_rate_bps, channels)
-    return container.add_stream("aac", rate=RATE_HZ, bit_rate=rate_bps, layout=_LAYOUTS[channels])
-
-
-def _bit_rate(stereo_bps: int, channels: int) -> int:
-    return stereo_bps * (_SURROUND_BIT_RATE if channels == SURROUND else 1)
+    return without_pre_skip(cutter.init) if form.codec is OPUS else cutter.init, chunk
 
 
 class SoundEncoder:
-    """AAC packets whose pts are 0, 1024, …, from samples as they come; the priming packet is left out.
+    """Packets that begin with one another's end, from samples as they come; a priming packet is left out.
 
-    bit_rate_bps: of stereo. first: of the blocks of 1024 samples; pts begin with it.
+    first: of the packets; their pts begin with it.
     """
 
-    def __init__(self, bit_rate_bps: int, first: int = 0, channels: int = CHANNELS) -> None:
+    def __init__(self, form: Form, first: int = 0) -> None:
         import av
 
-        self._codec = av.CodecContext.create("aac", "w")
-        self._codec.sample_rate, self._codec.layout, self._codec.format = RATE_HZ, _LAYOUTS[channels], "fltp"
-        self._codec.bit_rate = _bit_rate(bit_rate_bps, channels)
-        self._codec.time_base = Fraction(1, RATE_HZ)
-        self._pending: Samples = np.zeros((channels, 0), np.float32)
+        self._form, self._size = form, form.codec.frame_samples
+        codec = av.CodecContext.create(form.codec.library, "w")
+        assert isinstance(codec, av.AudioCodecContext)
+        self._codec = codec
+        self._codec.sample_rate, self._codec.layout, self._codec.format = RATE_HZ, form.layout, _format(form)
+        self._codec.bit_rate = form.bit_rate_bps
+        self._codec.time_base, self._codec.options = Fraction(1, RATE_HZ), dict(form.codec.options)
+        self._pending: Samples = np.zeros((form.channels, 0), np.float32)
+        self._early = form.codec.lead_samples
         self._first = self.blocks = first
         """Up to which it is encoded."""
 
     def add(self, samples: Samples, count: int | None = None) -> Iterator[Packet[AudioStream]]:
         """Encode the next samples. count: no more than so many packets are made in all."""
-        self._pending = np.concatenate((self._pending, samples), axis=1)
-        while self._pending.shape[1] >= FRAME_SAMPLES and self.blocks != count:
-            block, self._pending = self._pending[:, :FRAME_SAMPLES], self._pending[:, FRAME_SAMPLES:]
+        early = min(self._early, samples.shape[1])
+        self._early -= early
+        self._pending = np.concatenate((self._pending, samples[:, early:]), axis=1)
+        while self._pending.shape[1] >= self._size and self.blocks != count:
+            block, self._pending = self._pending[:, : self._size], self._pending[:, self._size :]
             yield from self._encode(block)
 
     def finish(self, count: int) -> Iterator[Packet[AudioStream]]:
         """The packets that are left of `count`, silent where samples are missing."""
         while self.blocks < count:
-            block = np.zeros((len(self._pending), FRAME_SAMPLES), np.float32)
-            given = self._pending[:, :FRAME_SAMPLES]
+            block = np.zeros((len(self._pending), self._size), np.float32)
+            given = self._pending[:, : self._size]
             block[:, : given.shape[1]] = given
-            self._pending = self._pending[:, FRAME_SAMPLES:]
+            self._pending = self._pending[:, self._size :]
             yield from self._encode(block)
-        yield from self._without_priming(self._codec.encode(None))
+        yield from self._in_time(self._codec.encode(None))
 
     def _encode(self, block: Samples) -> Iterator[Packet[AudioStream]]:
-        packets = self._codec.encode(_frame(block, self.blocks))
+        packets = self._codec.encode(_frame(block, self.blocks, self._form))
         self.blocks += 1
-        yield from self._without_priming(packets)
+        yield from self._in_time(packets)
 
-    def _without_priming(self, packets: Iterable[Packet[AudioStream]]) -> Iterator[Packet[AudioStream]]:
-        return (packet for packet in packets if packet.pts is not None and packet.pts >= self._first * FRAME_SAMPLES)
+    def _in_time(self, packets: Iterable[Packet[AudioStream]]) -> Iterator[Packet[AudioStream]]:
+        for packet in packets:
+            if packet.pts is not None:
+                packet.pts = packet.dts = packet.pts + self._form.codec.lead_samples
+                if packet.pts >= self._first * self._size:
+                    yield packet
 
 
-def _encode_packets(
-    sound: Iterator[Samples], count: int, bit_rate_bps: int, channels: int
-) -> Iterator[Packet[AudioStream]]:
+def _encode_packets(sound: Iterator[Samples], count: int, form: Form) -> Iterator[Packet[AudioStream]]:
     """`count` packets of sound from the title's first moment on, silence where there is none."""
-    encoder = SoundEncoder(bit_rate_bps, channels=channels)
+    encoder = SoundEncoder(form)
     for samples in sound:
         yield from encoder.add(samples, count)
         if encoder.blocks == count:
@@ -224,12 +235,17 @@ def _encode_packets(
     yield from encoder.finish(count)
 
 
-def _frame(block: Samples, index: int) -> AudioFrame:
+def _format(form: Form) -> str:
+    return "flt" if form.codec.packed else "fltp"
+
+
+def _frame(block: Samples, index: int, form: Form) -> AudioFrame:
     import av
 
-    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block), format="fltp", layout=_LAYOUTS[len(block)])
+    samples = block.T.reshape(1, -1) if form.codec.packed else block
+    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), format=_format(form), layout=form.layout)
     frame.sample_rate = RATE_HZ
-    frame.pts, frame.time_base = index * FRAME_SAMPLES, Fraction(1, RATE_HZ)
+    frame.pts, frame.time_base = index * form.codec.frame_samples, Fraction(1, RATE_HZ)
     return frame
 
 

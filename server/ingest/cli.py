@@ -69,6 +69,7 @@ MIN_RATE_BPS = 16_000
     metavar="LANG=FILE",
     help="Subtitles beside those of the source: SRT, WebVTT, ASS or TTML, such as de=film.srt. Repeatable.",
 )
+@click.option("--opus", is_flag=True, help="Sounds in Opus too, beside AAC, for players that decode it.")
 @click.option("--imsc", is_flag=True, help="Subtitles as IMSC text in MP4 too, beside WebVTT.")
 @click.option("--trick-play", is_flag=True, help="Key frames as a rung of their own, for players that run through.")
 @click.option("--audio-bitrate", metavar="RATE", default="128k", show_default=True)
@@ -114,6 +115,7 @@ def prepare(
     hdr: str | None,
     segment_seconds: float,
     subtitles: tuple[str, ...],
+    opus: bool,
     imsc: bool,
     trick_play: bool,
     audio_bitrate: str,
@@ -164,6 +166,7 @@ def prepare(
         vmaf_every=vmaf_every,
         panel_every=panel_every,
         subtitles=tuple(map(subtitle_file, subtitles)),
+        opus=opus,
         imsc=imsc,
         trick_play=trick_play,
         hdr=tuple(hdr_settings(hdr, (first, *also))),

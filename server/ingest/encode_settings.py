@@ -32,7 +32,7 @@ class EncodeSettings(Record, frozen=True):
     planned: (height, CRF) of each rung by rising bitrate, instead of `heights_px` and `crf`.
     vmaf_every: one frame in so many is scored. panel_every: one segment in so many is judged by the panel; 0 for none.
     subtitles: files beside the source. hdr: ladders that stay in high dynamic range, where the source has it.
-    imsc: subtitles are IMSC text too. trick_play: key frames are a rung of their own.
+    opus: sounds are in Opus too. imsc: subtitles are IMSC text too. trick_play: key frames are a rung of their own.
     """
 
     heights_px: tuple[Positive, ...] | None = None
@@ -50,6 +50,7 @@ class EncodeSettings(Record, frozen=True):
     hdr: tuple[CodecSettings, ...] = ()
     kernels: KernelWish = KernelWish.AUTO
     """When the title tells the blur of its source; what is encoded does not depend on it."""
+    opus: bool = False
     imsc: bool = False
     trick_play: bool = False
 
@@ -83,6 +84,7 @@ class EncodeSettings(Record, frozen=True):
             f"panel every {self.panel_every} segments"
             + "".join(f", hdr {each.codec} preset {each.preset}, crf {each.crf:g}" for each in self.hdr)
             + "".join(f", subtitles {each.language} of {each.sha256[:12]}" for each in self.subtitles)
+            + (", opus" if self.opus else "")
             + (", imsc" if self.imsc else "")
             + (", trick play" if self.trick_play else "")
         )

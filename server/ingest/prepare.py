@@ -33,7 +33,7 @@ from server.ingest.encoders.options import describe_encoder
 from server.ingest.identifiers import identifier_of
 from server.ingest.kernels import SoftnessWatcher, write_kernels
 from server.ingest.ladder import Rung, caps_from_samples, check_caps, in_each_codec, in_hdr, plan_sizes, planned_sizes
-from server.ingest.manifests.title import segment_ends_s
+from server.ingest.manifests.sounds import segment_ends_s
 from server.ingest.permission import forbids_enhancement, permit_enhancement
 from server.ingest.plain_quality import PictureFinder, Sampling, measure_rendition, rendition_files
 from server.ingest.subtitles.tracks import FOLDER as SUBTITLES_FOLDER
@@ -42,7 +42,7 @@ from server.ingest.thumbnails.sheets import FOLDER as THUMBNAILS_FOLDER
 from server.ingest.thumbnails.sheets import ThumbnailMaker
 from server.ingest.title_writer import Made, Video, source_of, write_title
 from server.ingest.trick_play import write_trick_play
-from server.media.library import IDENTIFIER, Library
+from server.media.library import Library
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,8 +90,7 @@ def prepare_title(
     """
     started_s = time.monotonic()
     name = title_id or identifier_of(source)
-    if not IDENTIFIER.fullmatch(name):
-        raise InputError(f"{name!r} cannot name a title; use up to 64 letters, digits, dots, dashes and underscores.")
+    library.check_place(name)
     sha256 = file_sha256(source)
     title = None if force else _find_prepared(library, name, sha256, recipe)
     already = title is not None
@@ -276,9 +275,16 @@ def _encode_sound(
     if not footage.sounds:
         return ()
     folder = work.empty_folder("audio")
-    with bars("encoding sound", len(versions_of(footage.sounds)) * float(ends_s[-1])) as advance:
+    tracks = len(versions_of(footage.sounds)) * (2 if recipe.opus else 1)
+    with bars("encoding sound", tracks * float(ends_s[-1])) as advance:
         return encode_sounds(
-            source, footage, ends_s, recipe.audio_bps, lambda track: _make_writer(folder / track), advance=advance
+            source,
+            footage,
+            ends_s,
+            recipe.audio_bps,
+            lambda track: _make_writer(folder / track),
+            opus=recipe.opus,
+            advance=advance,
         )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from server.ingest.audio import FRAME_SAMPLES, RATE_HZ, SoundEncoder, SoundPlacer, mux_sound
+from server.ingest.audio import FRAME_SAMPLES, RATE_HZ, Form, SoundEncoder, SoundPlacer, mux_sound
 from server.ingest.mp4.cmaf import INIT_FILE, SegmentWriter, Write
 
 if TYPE_CHECKING:
@@ -36,11 +36,11 @@ class LiveSound:
     def __init__(
         self, bit_rate_bps: int, write: Write, *, in_parts: bool = False, first: SoundPlace = SoundPlace()
     ) -> None:
-        self._bit_rate_bps = bit_rate_bps
+        self._form = Form(stereo_bps=bit_rate_bps)
         self._write = write
         self._segments = SegmentWriter(write, in_parts=in_parts, first=first.segment)
         self._placer = SoundPlacer(first.frame * FRAME_SAMPLES)
-        self._encoder = SoundEncoder(bit_rate_bps, first.frame)
+        self._encoder = SoundEncoder(self._form, first.frame)
         self._packets: deque[Packet[AudioStream]] = deque()
         self._ends: deque[tuple[int, bool]] = deque()
         """Of chunks whose pictures have come, in AAC frames from the stream's beginning, and if a segment ends too."""
@@ -79,7 +79,7 @@ class LiveSound:
         self._encode([*self._encoder.add(samples, end), *self._encoder.finish(end)])
         self._packets.clear()
         self._placer = SoundPlacer(end * FRAME_SAMPLES)
-        self._encoder = SoundEncoder(self._bit_rate_bps, end)
+        self._encoder = SoundEncoder(self._form, end)
 
     @property
     def _last_end(self) -> int:
@@ -96,7 +96,7 @@ class LiveSound:
                 return
             self._written_end, closes_segment = self._ends.popleft()
             taken = [self._packets.popleft() for _ in range(count)]
-            init, chunk = mux_sound(taken, self._chunks, self._bit_rate_bps)
+            init, chunk = mux_sound(taken, self._chunks, self._form)
             if not self.init_bytes:
                 self.init_bytes = len(init)
                 self._write(INIT_FILE, init)

@@ -16,7 +16,7 @@ import msgspec
 from abr.core.enhancement import ENHANCEMENTS_FILE, EnhancementTable
 from abr.core.pricing import TitleOptions
 from abr.core.title import TITLE_FILE, Title
-from abr.errors import StorageError, ToprungError, UnknownNameError
+from abr.errors import InputError, StorageError, ToprungError, UnknownNameError
 from abr.files import fsync_path, fsync_tree
 from abr.media.ladders import in_codec
 from abr.opinions.scales import CountedQuality
@@ -132,17 +132,33 @@ class Library:
         """Where a title is being built: on the same file system as where it will stand."""
         return self.root / f".building-{title_id}"
 
-    def publish(self, title_id: str, built: Path) -> Path:
+    def protecting(self, title_id: str) -> Path:
+        """Where a title is being encrypted."""
+        return self.root / f".protecting-{title_id}"
+
+    def check_place(self, title_id: str) -> None:
+        """Raises InputError where a title of that id cannot be put: it is no name, or something else lies there."""
+        if not IDENTIFIER.fullmatch(title_id):
+            raise InputError(
+                f"{title_id!r} cannot name a title; use up to 64 letters, digits, dots, dashes and underscores."
+            )
+        place = self.root / title_id
+        if place.is_symlink() or (place.exists() and not _may_be_replaced(place)):
+            raise InputError(f"{place} is there already, and is no title; move it away or choose a name with --id.")
+
+    def publish(self, title_id: str, built: Path, *, keeps_replaced: bool = True) -> Path:
         """Move the complete folder `built` to its place, replacing an older title of that id.
 
         Everything is on the disk before the rename makes it visible. Between the two renames of a replacement the
-        title is absent, never half there. What was replaced is kept for its viewers, if its version is another one.
-        Raises StorageError.
+        title is absent, never half there. What was replaced is kept for its viewers, if its version is another one and
+        keeps_replaced says so. Raises StorageError; InputError for a place with something else, as `check_place`.
         """
+        self.check_place(title_id)
         target = self.root / title_id
         unwanted = self.root / f".replaced-{title_id}"
         before, now = _version_in(target), _version_in(built)
-        replaced = kept_folder(self.root, title_id, before) if before and before != now else unwanted
+        is_kept = keeps_replaced and before and before != now
+        replaced = kept_folder(self.root, title_id, before) if is_kept else unwanted
         try:
             fsync_tree(built)
             drop(replaced)
@@ -200,6 +216,13 @@ def path_in(folder: Path, relative: str) -> Path:
     if not found:
         raise UnknownNameError("file", relative, ())
     return path
+
+
+def _may_be_replaced(place: Path) -> bool:
+    """Whether a folder is a title, damaged or live ones too, or is empty."""
+    return place.is_dir() and (
+        any((place / each).is_file() for each in (TITLE_FILE, LIVE_FILE)) or not any(place.iterdir())
+    )
 
 
 def _version_in(folder: Path) -> str:

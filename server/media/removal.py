@@ -14,22 +14,25 @@ from server.media.library import Library
 
 
 def remove_title(library: Library, title_id: str) -> Path:
-    """Remove a title, its replaced versions and unfinished training that lie beside it; returns the folder that it had.
+    """Remove a title, its replaced versions and unfinished work that lie beside it; returns the folder that it had.
 
     One rename makes it absent, so that no reader finds half of it. A damaged title can be removed too, and a live one
-    that has ended. Raises UnknownNameError when there is none, InputError while it is being trained or runs,
-    StorageError when the disk refuses.
+    that has ended. Raises UnknownNameError when there is none, InputError while it is being trained or
+    protected, or runs, StorageError when the disk refuses.
     """
     if title_id not in (known := [*library.titles(), *library.live_titles()]):
         raise UnknownNameError("title", title_id, known)
     folder, removed = library.root / title_id, library.root / f".removed-{title_id}"
     training, building = library.root / f".training-{title_id}", library.building(title_id)
+    protecting = library.protecting(title_id)
+    encrypts = f"{title_id} is being protected: wait for that to end, or stop it, before you remove it."
     busy = f"{title_id} is being trained: wait for that to end, or stop it, before you remove it."
     streams = f"The live stream {title_id} is running: stop it before you remove it."
     was_live = library.has_live(title_id)
     try:
         with (
             _hold(training, busy) if training.is_dir() else nullcontext(),
+            _hold(protecting, encrypts) if protecting.is_dir() else nullcontext(),
             _hold(building, streams) if building.is_dir() and was_live else nullcontext(),
         ):
             shutil.rmtree(removed, ignore_errors=True)
@@ -40,8 +43,8 @@ def remove_title(library: Library, title_id: str) -> Path:
                 shutil.rmtree(building)
             for kept in kept_folders(library.root, title_id):
                 drop(kept)
-            if training.is_dir():
-                shutil.rmtree(training)
+            for unfinished in filter(Path.is_dir, (training, protecting)):
+                shutil.rmtree(unfinished)
     except OSError as error:
         raise StorageError(f"Cannot remove {folder}: {error.strerror}.") from error
     return folder

@@ -10,7 +10,7 @@ import msgspec
 
 from abr.core.enhancement import Currency, EnhancementTable
 from abr.core.options import counted_quality
-from abr.core.title import AudioTrack, Chapter, Quality, Rendition, SubtitleTrack, Title
+from abr.core.title import AudioTrack, Chapter, Protection, Quality, Rendition, SubtitleTrack, Title
 
 
 class TitleSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,6 +92,8 @@ class TitleDetails(msgspec.Struct, frozen=True, kw_only=True):
     """Whether its pictures may be enhanced."""
     hdr: tuple[Rendition, ...] = ()
     """In high dynamic range: their quality is not measured."""
+    trick_play: Rendition | None = None
+    protection: Protection | None = None
 
     def as_text(self) -> str:
         """Several lines."""
@@ -100,25 +102,24 @@ class TitleDetails(msgspec.Struct, frozen=True, kw_only=True):
             f"from {self.source}, shown at {self.display_width_px}x{self.display_height_px}, {self.fps:g} fps",
             f"in {self.folder}, by {self.encoder}",
         ]
-        ids = [each.id for tracks in (self.renditions, self.hdr, self.audio, self.subtitles) for each in tracks]
+        keys = (self.trick_play,) if self.trick_play else ()
+        ids = [each.id for tracks in (self.renditions, self.hdr, keys, self.audio, self.subtitles) for each in tracks]
         width = max(6, *map(len, ids))
         lines += [
             f"  {each.id:>{width}} {f'{each.width_px}x{each.height_px}':<10}{each.average_kbps:8.0f} kbit/s"
             f"  VMAF {each.vmaf:6.2f}  NEG {each.vmaf_neg:6.2f}  {each.codecs}"
             for each in self.renditions
         ]
-        lines += [
-            f"  {each.id:>{width}} {f'{each.width_px}x{each.height_px}':<10}{each.average_bps / 1000:8.0f} kbit/s"
-            f"  HDR  {each.codecs}"
-            for each in self.hdr
-        ]
+        lines += [_unmeasured(each, "HDR", width) for each in self.hdr]
+        lines += [_unmeasured(each, "key frames alone", width) for each in keys]
         lines += [
             f"  {each.id:>{width}} {each.channels} channels, {each.sample_rate_hz} Hz, {each.bandwidth_kbps:.0f} kbit/s"
             f"  {each.codecs}  {_describe(each)}"
             for each in self.audio
         ]
         lines += [
-            f"  {each.id:>{width}} {each.size_bytes / 1000:.0f} kB of WebVTT  {_describe(each)}"
+            f"  {each.id:>{width}} {each.size_bytes / 1000:.1f} kB of WebVTT"
+            f"{', IMSC text too' if each.imsc_bytes else ''}  {_describe(each)}"
             for each in self.subtitles
         ]
         if self.chapters:
@@ -129,7 +130,10 @@ class TitleDetails(msgspec.Struct, frozen=True, kw_only=True):
             f"  {each.weights_bytes / 1000:6.0f} kB  {each.architecture}"
             for each in self.offers
         ]
-        if not self.enhancement:
+        if self.protection:
+            scheme, key_id = self.protection.scheme, self.protection.key_id
+            lines.append(f"  protected ({scheme}) with key {key_id}: nobody can read its frames to enhance them")
+        elif not self.enhancement:
             lines.append("  may not be enhanced: its makers do not want it")
         if self.offers and not self.panel:
             lines.append("  no figures of the panel: quality is VMAF alone until the title is prepared again")
@@ -183,7 +187,14 @@ def details_of(title: Title, table: EnhancementTable | None, folder: Path) -> Ti
         panel=title.meter.panel_every_segments > 0,
         enhancement=title.may_be_enhanced,
         hdr=title.hdr.renditions if title.hdr else (),
+        trick_play=title.trick_play or None,
+        protection=title.protection or None,
     )
+
+
+def _unmeasured(each: Rendition, what: str, width: int) -> str:
+    size = f"{each.width_px}x{each.height_px}"
+    return f"  {each.id:>{width}} {size:<10}{each.average_bps / 1000:8.0f} kbit/s  {what}  {each.codecs}"
 
 
 def _describe(track: AudioDetails | SubtitleTrack) -> str:

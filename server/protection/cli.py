@@ -51,10 +51,10 @@ def protect(
     from abr.progress import bars_reporting_to, show_progress
     from server.media.library import Library
     from server.protection.packager import find_packager
-    from server.protection.protect import protect_title
+    from server.protection.protect import check_protectable, protect_title
 
     library = Library(root)
-    library.title(title_id)
+    check_protectable(library, title_id, new_id)
     find_packager()
     check_licence_url(licence_url)
     key = _key(key_file, new_key)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +23,9 @@ from abr.progress import Advance, ProgressBars, no_bars
 from abr.records import dumps_pretty
 from server.ingest.manifests.title import manifests
 from server.ingest.mp4.cmaf import INIT_FILE, as_standalone, standalone_init_file
-from server.media.kept_versions import drop, kept_folder
-from server.media.library import IDENTIFIER, Library
+from server.media.kept_versions import drop, kept_folders
+from server.media.library import Library
+from server.media.live_title import load_live
 from server.media.versions import media_version
 from server.protection.init_segments import as_protected
 from server.protection.packager import Kind, encrypt
@@ -58,17 +60,12 @@ def protect_title(
 ) -> Title:
     """Encrypt a title of the library, in its place or as another title `new_id`; returns it.
 
-    In its place, its clear version is removed at once. Enhancers stay behind: nobody could read the frames for them.
-    Raises UnknownNameError, InputError for a title that is protected already, FormatError, StorageError, ToprungError.
+    In its place, all its clear versions are removed at once. Enhancers stay behind: nobody could read the frames for
+    them. Raises as `check_protectable` does, and StorageError, ToprungError.
     """
+    check_protectable(library, title_id, new_id)
     name, title, source = new_id or title_id, library.title(title_id), library.folder(title_id)
-    if not IDENTIFIER.fullmatch(name):
-        raise InputError(f"{name!r} cannot name a title; use up to 64 letters, digits, dots, dashes and underscores.")
-    if title.protection:
-        raise InputError(f"{title_id} is protected already, with key {title.protection.key_id}.")
-    if new_id and library.has_title(new_id):
-        raise InputError(f"The library already has {new_id!r}; remove it first or choose another --id.")
-    folder = library.root / f".protecting-{name}"
+    folder = library.protecting(name)
     with lock_folder(folder, busy=f"{name} is being protected by another process; wait for it."):
         try:
             return _protect(library, name, title, source, folder, key, protection, bars)
@@ -76,6 +73,19 @@ def protect_title(
             raise StorageError(f"Cannot write to {folder}: {error.strerror}.") from error
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def check_protectable(library: Library, title_id: str, new_id: str = "") -> None:
+    """Raises UnknownNameError, InputError and FormatError where `protect_title` would refuse before it begins."""
+    if library.has_live(title_id):
+        state = load_live(library.root / title_id).describe(time.time())
+        raise InputError(f"{state} It can be protected once it is kept (--keep).")
+    title = library.title(title_id)
+    if title.protection:
+        raise InputError(f"{title_id} is protected already, with key {title.protection.key_id}.")
+    if new_id and (library.has_title(new_id) or library.has_live(new_id)):
+        raise InputError(f"The library already has {new_id!r}; remove it first or choose another --id.")
+    library.check_place(new_id or title_id)
 
 
 def _protect(
@@ -118,9 +128,10 @@ def _protect(
     for file, data in {**manifests(made), TITLE_FILE: dumps_pretty(made)}.items():
         write_file(target / file, data)
     write_plans(target, made, None)
-    library.publish(name, target)
-    if name == title.id and title.version:
-        drop(kept_folder(library.root, name, title.version))
+    if name == title.id:
+        for before in kept_folders(library.root, name):
+            drop(before)
+    library.publish(name, target, keeps_replaced=False)
     return made
 
 

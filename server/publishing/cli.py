@@ -32,7 +32,7 @@ def publish(titles: tuple[str, ...], root: Path, url: str, prune: bool, as_json:
     from server.publishing.publish import publish_title
     from server.publishing.title_objects import objects_of
 
-    library, destination = Library(root), destination_of(url)
+    library, destination = Library(root), destination_of(url, root)
     found = {name: objects_of(library, name, time.time()) for name in dict.fromkeys(titles)}
     for name, objects in found.items():
         with show_progress(transient=True) as listener:

@@ -30,13 +30,20 @@ class Destination(Protocol):
         ...
 
 
-def destination_of(url: str) -> Destination:
-    """A folder, or `s3://BUCKET/PREFIX`. Raises InputError for another kind of URL, and when a package is missing."""
+def destination_of(url: str, library: Path) -> Destination:
+    """A folder, or `s3://BUCKET/PREFIX`. library: the folder of titles, into which nothing is published.
+
+    Raises InputError for that, for another kind of URL, and when a package is missing.
+    """
     if url.startswith(_S3):
         require("Publishing to a bucket", "publish")
         return Bucket(url)
     if "://" in url:
         raise InputError(f"{url!r} is no place to publish to: give a folder, or s3://BUCKET/PREFIX.")
+    if Path(url).resolve().is_relative_to(library.resolve()):
+        raise InputError(f"{url!r} is in the library itself, whose titles it would spoil: give another folder.")
+    if Path(url).exists() and not Path(url).is_dir():
+        raise InputError(f"{url!r} is a file; give a folder, or s3://BUCKET/PREFIX.")
     return Folder(Path(url))
 
 

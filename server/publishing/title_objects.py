@@ -87,6 +87,7 @@ def _check_segments(title: Title, folder: Path) -> None:
     if title.trick_play:
         tracks.append((folder / "video" / TRICK_PLAY, title.trick_play.segment_bytes))
     tracks += [(folder / "audio" / each.id, each.segment_bytes) for each in title.audio]
+    tracks += [(folder / "subtitles" / each.id, each.imsc_bytes) for each in title.subtitles]
     for track, sizes_bytes in tracks:
         for segment, size_bytes in enumerate(sizes_bytes):
             path = track / segment_file(segment)

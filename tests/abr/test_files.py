@@ -35,7 +35,7 @@ def test_a_disk_that_is_full_leaves_the_older_file(tmp_path: Path) -> None:
     path = tmp_path / "new" / "table.json"
     write_atomically(path, b"old")
     assert python(FULL, path).stdout.strip() == f"Cannot write {path}: File too large; free some space."
-    assert path.read_bytes() == b"old"
+    assert path.read_bytes() == b"old" and list(path.parent.iterdir()) == [path], "nothing half-written beside it"
 
 
 def test_a_written_file_is_the_only_one_left(tmp_path: Path) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlencode
+
 import pytest
 from browser import chromium
 from imsc_title import imsc_library
 from many_tracks import write_film
+from opus_title import opus_library
 from player_page import played, until
 from served import serving
 from stock_players import begin_to_watch, opened_session, stage, watch, watch_to_the_end
@@ -14,6 +17,15 @@ from server.ingest.encode_settings import EncodeSettings
 from server.ingest.prepare import prepare_title
 from server.media.library import Library
 
+NO_OPUS = """
+const { isTypeSupported } = MediaSource;
+MediaSource.isTypeSupported = (type) => !type.includes("opus") && isTypeSupported.call(MediaSource, type);
+const { decodingInfo } = MediaCapabilities.prototype;
+MediaCapabilities.prototype.decodingInfo = async function (asked) {
+  const supported = !asked.audio?.contentType.includes("opus");
+  return supported ? decodingInfo.call(this, asked) : { supported, smooth: false, powerEfficient: false };
+};
+"""
 SHOWN = "document.getElementById('cues').innerText"
 
 
@@ -113,6 +125,22 @@ async def test_key_frames_alone_are_for_who_runs_through_the_film(player: str):
         viewing = await watch_to_the_end(page, player, limit_s=40)
     assert viewing.errors == [] and page.refused == [] and viewing.frames[-1][0] > 3.9
     assert any("/trick-play/seg-" in url for url in page.requests) == (player == "shaka-5")
+
+
+@pytest.mark.parametrize("player", ["dashjs-5", "shaka-5", "hls.js"])
+@pytest.mark.parametrize("decodes", [True, False])
+async def test_stock_players_take_one_codec_of_sound_and_aac_where_opus_is_not_decoded(player: str, decodes: bool):
+    manifest = "master.m3u8" if player == "hls.js" else "manifest.mpd"
+    async with serving(str(opus_library())) as url, stage() as theatre, chromium() as browser:
+        page = await browser.open("about:blank")
+        await page.tab.context.add_init_script("" if decodes else NO_OPUS)
+        query = urlencode({"player": player, "src": f"{url}titles/film/{manifest}"})
+        await page.tab.goto(f"{theatre}play.html?{query}")
+        viewing = await watch_to_the_end(page, player, limit_s=40)
+    heard = set(sounds_asked(page.requests))
+    assert viewing.errors == [] and page.refused == [] and viewing.frames[-1][0] > 4.8
+    assert len(heard) == 1 and (decodes or heard == {"audio"}), heard
+    assert not decodes or player != "dashjs-5" or heard == {"audio-opus"}, "by its @selectionPriority"
 
 
 async def test_unasked_players_that_could_take_any_play_the_first(library):

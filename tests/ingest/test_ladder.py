@@ -13,8 +13,8 @@ from abr.errors import InputError, MediaError
 from abr.media.probe import display_size
 from abr.media.source_frames import on_grid
 from abr.media.timeline import tidy_rate
-from server.ingest.audio import frame_ends
 from server.ingest.encode import mark_key_frames, threads_of, timescale
+from server.ingest.encoders.sound import frame_ends
 from server.ingest.ladder import caps_from_samples, plan_sizes
 
 SIDES = st.integers(32, 1080).map(lambda half: half * 2)

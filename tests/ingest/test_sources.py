@@ -495,6 +495,21 @@ def test_flags_that_cannot_be_are_refused(tmp_path: Path, flags: list[str], why:
     assert not (tmp_path / "library").exists() or not list((tmp_path / "library").iterdir())
 
 
+@pytest.mark.parametrize("force", [(), ("--force",)])
+def test_what_is_no_title_is_not_replaced_by_one(tmp_path: Path, force: tuple[str, ...]) -> None:
+    library = tmp_path / "library"
+    (library / "clip").mkdir(parents=True)
+    (library / "clip" / "diary.txt").write_text("mine")
+    (library / "link").symlink_to(library / "clip")
+    (library / "file").write_text("mine too")
+    source = make_clip(tmp_path / "clip.mp4", frames=5)
+    for name in ("clip", "link", "file"):
+        ran = CliRunner().invoke(prepare, [str(source), "--library", str(library), "--id", name, *force])
+        assert isinstance(ran.exception, InputError) and "is no title; move it away" in str(ran.exception)
+    assert (library / "clip" / "diary.txt").read_text() == "mine" and (library / "file").is_file()
+    assert sorted(path.name for path in library.iterdir()) == ["clip", "file", "link"]
+
+
 @pytest.fixture(scope="module")
 def bad_sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bad")

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from pathlib import Path
 
 import av
-import imageio_ffmpeg
 import m3u8
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
-from many_tracks import GERMAN, TONES_HZ, loudest_hz, write_film
+from many_tracks import GERMAN, TONES_HZ, loudest_hz, sound_of, write_film
 from mpegdash.parser import MPEGDASHParser
 
 from abr.cli import root
@@ -52,15 +50,6 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def title(film: Path) -> Title:
     return load_title(film)
-
-
-def sound_of(film: Path, track: str, channels: int = 2) -> np.ndarray:
-    """(samples, channels), by the static ffmpeg."""
-    folder = film / "audio" / track
-    joined = b"".join(path.read_bytes() for path in [folder / "init.mp4", *sorted(folder.glob("seg-*"))])
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", "-", "-f", "f32le", "-"]
-    decoded = subprocess.run(command, input=joined, capture_output=True, check=True).stdout
-    return np.frombuffer(decoded, np.float32).reshape(-1, channels)
 
 
 def test_each_sound_is_the_one_that_it_says_and_begins_at_its_time(film, title):

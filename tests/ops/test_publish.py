@@ -21,6 +21,7 @@ from serving import device_profile, enhanced_library
 from abr.cli import root
 from abr.core.events import Decided
 from abr.core.title import TITLE_FILE, load_title
+from abr.errors import InputError
 from client_player.session.request import PlayRequest
 from client_player.session.run import play
 from server.media.library import Library
@@ -176,6 +177,16 @@ def test_a_place_that_is_none_is_one_clear_sentence(library, bucket, to, sentenc
     assert result.exit_code != 0
     with pytest.raises(Exception, match=sentence):
         raise result.exception
+
+
+def test_nothing_is_published_into_the_library_itself(library):
+    before = {path: path.stat().st_mtime_ns for path in library.rglob("*")}
+    for to in (library, library / "bbb", library.parent / "elsewhere" / ".." / library.name):
+        result = CliRunner().invoke(root, ["publish", "bbb", "--library", str(library), "--to", str(to)])
+        assert isinstance(result.exception, InputError) and "in the library itself" in str(result.exception)
+    result = CliRunner().invoke(root, ["publish", "bbb", "--library", str(library), "--to", __file__])
+    assert isinstance(result.exception, InputError) and "is a file" in str(result.exception)
+    assert {path: path.stat().st_mtime_ns for path in library.rglob("*")} == before
 
 
 def test_a_service_that_is_not_there_is_one_clear_sentence(library, bucket, monkeypatch):

@@ -18,6 +18,7 @@ from abr.errors import FormatError
 from abr.media.ladders import in_codec
 from abr.media.video_codecs import VideoCodec, codec_of
 from abr.records import loads
+from client_player.edge.origin.backhaul import OriginAwayError
 from client_player.edge.origin.mirror import LIST, Mirror
 from client_player.source.title_checks import check_title
 from client_player.transport.http import DownloadError
@@ -102,8 +103,11 @@ class Titles:
         return made
 
     async def _optional(self, path: str) -> bytes:
+        """Nothing where there is none, or none is kept and the origin is away: the title then plays as it comes."""
         try:
             return await self._mirror.document(path)
+        except OriginAwayError:
+            return b""
         except DownloadError as error:
             if error.status in _ABSENT:
                 return b""

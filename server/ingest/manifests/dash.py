@@ -20,6 +20,7 @@ from abr.core.title import (
     sheet_file,
 )
 from server.ingest.encoders.colours import BT709, hdr_colour
+from server.ingest.encoders.sound import OPUS
 from server.ingest.manifests.shown import Shown, peak_bps
 from server.ingest.mp4.cmaf import INIT_FILE
 from server.ingest.subtitles.imsc import CODECS as IMSC_CODECS
@@ -100,12 +101,28 @@ def video_representation(video: Element, shown: Shown, rendition: Rendition, nam
     )
 
 
+def sound_priority(track: AudioTrack, first: AudioTrack) -> int:
+    """Its @selectionPriority. first: the one that plays unless asked, by players that do not decode its Opus.
+
+    Without one, some players take the track of the highest bitrate.
+    """
+    if track.id == f"{first.id}{OPUS.suffix}":
+        return 3
+    return 2 if track.id == first.id else 1
+
+
 def sound_set(
-    period: Element, track: AudioTrack, number: int, base: str | None, durations: Sequence[int], start: Start
+    period: Element,
+    track: AudioTrack,
+    number: int,
+    base: str | None,
+    durations: Sequence[int],
+    start: Start,
+    priority: int = 1,
 ) -> Element:
     """The AdaptationSet of one sound track. durations: samples of each segment. base: its BaseURL, if it has one.
 
-    number: FIRST_SOUND for the one that plays unless asked.
+    priority: as of `sound_priority`.
     """
     sound = ElementTree.SubElement(
         period,
@@ -117,8 +134,8 @@ def sound_set(
         startWithSAP="1",
         lang=track.language,
     )
-    if number == FIRST_SOUND:
-        sound.set("selectionPriority", "2")  # else some players take the track of the highest bitrate
+    if priority > 1:
+        sound.set("selectionPriority", str(priority))
     _describe(sound, track)
     if base:
         ElementTree.SubElement(sound, "BaseURL").text = base

@@ -23,6 +23,7 @@ from abr.core.title import (
 from abr.media.languages import UNKNOWN
 from server.ingest.audio import CHANNELS as STEREO
 from server.ingest.audio import SURROUND_NAME, surround_id
+from server.ingest.encoders.sound import OPUS, sound_codec
 from server.ingest.manifests.shown import Shown, peak_bps
 from server.ingest.subtitles.imsc import CODECS as IMSC_CODECS
 
@@ -32,28 +33,36 @@ DESCRIBES_VIDEO = "public.accessibility.describes-video"
 DESCRIBES_SOUNDS = "public.accessibility.transcribes-spoken-dialog,public.accessibility.describes-music-and-sound"
 
 
-def sound_groups(sounds: Sequence[AudioTrack], *, by_channels: bool = False) -> dict[str, tuple[AudioTrack, ...]]:
+def sound_groups(sounds: Sequence[AudioTrack], *, by_form: bool = False) -> dict[str, tuple[AudioTrack, ...]]:
     """By GROUP-ID: all sounds.
 
-    by_channels: where some are in 5.1 too, a group in stereo and one in the most channels that each has. Groups have
-    the same members (RFC 8216, 4.3.4.1.1), and players choose one with the variant; some by bandwidth alone (hls.js).
+    by_form: a group for each codec; where some are in 5.1 too, one in stereo and one in the most channels that each
+    has. Groups have the same members (RFC 8216, 4.3.4.1.1), and players choose one with the variant; some by bandwidth
+    alone (hls.js).
     """
-    surround = {each.id: each for each in sounds if each.channels > STEREO}
-    if not surround or not by_channels:
+    if not by_form:
         return {"audio": tuple(sounds)} if sounds else {}
-    stereo = tuple(each for each in sounds if each.channels <= STEREO)
-    return {"audio": stereo, "audio-5.1": tuple(surround.get(surround_id(each.id), each) for each in stereo)}
+    groups: dict[str, tuple[AudioTrack, ...]] = {}
+    for codec in dict.fromkeys(sound_codec(each.codecs) for each in sounds):
+        ours = [each for each in sounds if sound_codec(each.codecs) is codec]
+        stereo = tuple(each for each in ours if each.channels <= STEREO)
+        surround = {each.id.removesuffix(codec.suffix): each for each in ours if each.channels > STEREO}
+        groups[f"audio{codec.suffix}"] = stereo if surround else tuple(ours)
+        if surround:
+            best = (surround.get(surround_id(each.id.removesuffix(codec.suffix)), each) for each in stereo)
+            groups[f"audio-5.1{codec.suffix}"] = tuple(best)
+    return groups
 
 
-def master_head(shown: Shown, base: str, *, by_channels: bool = False) -> list[str]:
+def master_head(shown: Shown, base: str, *, by_form: bool = False) -> list[str]:
     """The first lines of a master playlist. base: goes before the URLs of the playlists of sound and subtitles.
 
-    by_channels: as of `sound_groups`.
+    by_form: as of `sound_groups`.
     """
     lines = ["#EXTM3U", "#EXT-X-VERSION:7", "#EXT-X-INDEPENDENT-SEGMENTS"]
-    for group, sounds in sound_groups(shown.audio, by_channels=by_channels).items():
+    for group, sounds in sound_groups(shown.audio, by_form=by_form).items():
         for sound, name in zip(sounds, names_of(sounds), strict=True):
-            chosen_unasked = sound.role != "commentary" and (sound.channels <= STEREO or by_channels)
+            chosen_unasked = sound.role != "commentary" and (sound.channels <= STEREO or by_form)
             flags = {"DEFAULT": _yes(sound is sounds[0]), "AUTOSELECT": _yes(chosen_unasked)}
             more = {"CHARACTERISTICS": DESCRIBES_VIDEO} if sound.role == "description" else {}
             lines.append(_media("AUDIO", group, sound, name, flags, more | {"CHANNELS": str(sound.channels)}, base))
@@ -85,7 +94,8 @@ def names_of(tracks: Sequence[AudioTrack | SubtitleTrack]) -> list[str]:
     """What viewers read, a name of its own for each (RFC 8216, 4.3.4.1.1)."""
     names: list[str] = []
     for track in tracks:
-        name = (track.name or ("" if track.language == UNKNOWN else track.language) or track.id).replace('"', "'")
+        of_all_forms = track.id.removesuffix(OPUS.suffix).removesuffix(f"-{SURROUND_NAME}")
+        name = (track.name or ("" if track.language == UNKNOWN else track.language) or of_all_forms).replace('"', "'")
         alike = sum(each == name or each.startswith(f"{name} (") for each in names)
         is_surround = isinstance(track, AudioTrack) and track.channels > STEREO
         names.append(f"{name} ({SURROUND_NAME if is_surround else alike + 1})" if alike else name)
@@ -116,15 +126,15 @@ def _yes(true: bool) -> str:
 
 
 def variant(
-    shown: Shown, rendition: Rendition, bandwidth_bps: int, uri: str, *, by_channels: bool = False, light: str = ""
+    shown: Shown, rendition: Rendition, bandwidth_bps: int, uri: str, *, by_form: bool = False, light: str = ""
 ) -> list[str]:
     """The lines of one rendition's variants in a master playlist, with each group of sounds and of subtitles.
 
-    bandwidth_bps: the most that its pictures take. by_channels: as of `sound_groups`. light: its VIDEO-RANGE, where
+    bandwidth_bps: the most that its pictures take. by_form: as of `sound_groups`. light: its VIDEO-RANGE, where
     not all are in standard range.
     """
     lines: list[str] = []
-    sounds_by_group = sound_groups(shown.audio, by_channels=by_channels) or {"": ()}
+    sounds_by_group = sound_groups(shown.audio, by_form=by_form) or {"": ()}
     for (group, sounds), text in product(sounds_by_group.items(), text_groups(shown.subtitles) or [""]):
         sound_bps = max((track.bandwidth_bps for track in sounds), default=0)
         text_codecs = [IMSC_CODECS] if text == IMSC_GROUP else []

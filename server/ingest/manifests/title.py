@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import PurePath
 from xml.etree import ElementTree
 
@@ -13,7 +12,6 @@ from msgspec import UNSET, UnsetType
 from abr.core.enhancement import ENHANCEMENTS_FILE
 from abr.core.title import CHAPTERS_FILE, TRICK_PLAY, Hdr, Protection, Rendition, Title, segment_file
 from abr.media.video_codecs import codec_of
-from server.ingest.audio import FRAME_SAMPLES, frame_ends
 from server.ingest.encode import timescale
 from server.ingest.manifests.dash import (
     BEGINNING,
@@ -26,6 +24,7 @@ from server.ingest.manifests.dash import (
     imsc_set,
     mpd_duration,
     protect,
+    sound_priority,
     sound_set,
     subtitle_set,
     thumbnail_set,
@@ -48,6 +47,7 @@ from server.ingest.manifests.hls import (
     write_media_playlist,
 )
 from server.ingest.manifests.shown import as_standalone
+from server.ingest.manifests.sounds import for_sessions, sound_durations_s, sound_samples
 from server.ingest.mp4.cmaf import INIT_FILE, standalone_init_file
 from server.media.versions import ladder_file, session_title_base
 
@@ -79,7 +79,7 @@ def manifests(title: Title) -> dict[str, bytes]:
         )
     for track in title.audio:
         files[f"{track.id}.m3u8"] = media_playlist(
-            f"audio/{track.id}", INIT_FILE, audio_durations_s(title), title.protection
+            f"audio/{track.id}", INIT_FILE, sound_durations_s(title, track), title.protection
         )
     for subtitles in title.subtitles:
         files[f"{subtitles.id}.m3u8"] = write_media_playlist("", [title.duration_s], [f"subtitles/{subtitles.id}.vtt"])
@@ -170,6 +170,7 @@ def driven_mpd(title: Title) -> bytes:
     title: with one ladder. To be served as /sessions/<id>/manifest.mpd; the sound comes from below /titles/<title>/.
     Codecs and bandwidth are those of the most demanding rendition.
     """
+    title = for_sessions(title)
     mpd, period = _presentation(title)
     mpd.insert(1, client_data_reporting())  # the schema wants it after ProgramInformation
     top = title.renditions[-1]
@@ -185,12 +186,12 @@ def driven_mpd(title: Title) -> bytes:
 
 def master_playlist(title: Title) -> bytes:
     """The HLS playlist of all variants."""
-    lines = master_head(title, base="", by_channels=True)
+    lines = master_head(title, base="", by_form=True)
     ranges = {each.id: title.hdr.colour.transfer.upper() for each in title.hdr.renditions} if title.hdr else {}
     for rendition in title.files:
         peak_bps, uri = _peak_bps(title, rendition), f"{rendition.id}.m3u8"
         light = ranges.get(rendition.id, "SDR" if ranges else "")
-        lines += variant(title, as_standalone(rendition), peak_bps, uri, by_channels=True, light=light)
+        lines += variant(title, as_standalone(rendition), peak_bps, uri, by_form=True, light=light)
     if title.trick_play:
         lines.append(trick_variant(as_standalone(title.trick_play)))
     return _master(title, lines, "")
@@ -208,6 +209,7 @@ def driven_master_playlist(title: Title) -> bytes:
 
     To be served as /sessions/<id>/master.m3u8 beside `driven_media_playlist`.
     """
+    title = for_sessions(title)
     bandwidth_bps = max(_peak_bps(title, rendition) for rendition in title.renditions)
     base = session_title_base(title.id, title.version)
     lines = master_head(title, base)
@@ -253,28 +255,8 @@ def _peak_bps(title: Title, rendition: Rendition) -> int:
     return max(rendition.bandwidth_bps, int(peak_bps) + 1)
 
 
-def segment_ends_s(segment_frames: Sequence[int], rate: Fraction) -> list[Fraction]:
-    """Exact media time at which each segment ends."""
-    ends, frames = [], 0
-    for count in segment_frames:
-        frames += count
-        ends.append(frames / rate)
-    return ends
-
-
-def audio_durations_s(title: Title) -> list[float]:
-    """Duration of each audio segment: whole AAC frames, nearest to the video's."""
-    track = title.audio[0]
-    return [frames * FRAME_SAMPLES / track.sample_rate_hz for frames in _audio_frames(title)]
-
-
-def _audio_frames(title: Title) -> list[int]:
-    ends = frame_ends(segment_ends_s(title.segment_frames, Fraction(*title.frame_rate)))
-    return [end - start for start, end in pairwise([0, *ends])]
-
-
 def _presentation(title: Title) -> tuple[Element, Element]:
-    longest_s = max((*title.segment_duration_s, *(audio_durations_s(title) if title.audio else ())))
+    longest_s = max(*title.segment_duration_s, *(max(sound_durations_s(title, track)) for track in title.audio), 0.0)
     mpd = ElementTree.Element(
         "MPD",
         xmlns="urn:mpeg:dash:schema:mpd:2011",
@@ -326,8 +308,8 @@ def _frame_ticks(title: Title) -> tuple[int, list[int]]:
 
 def _track_sets(title: Title, period: Element, base: str | None, *, imsc: bool = False) -> None:
     for number, track in enumerate(title.audio, FIRST_SOUND):
-        durations = [frames * FRAME_SAMPLES for frames in _audio_frames(title)]
-        sound = sound_set(period, track, number, base, durations, BEGINNING)
+        priority = sound_priority(track, title.audio[0])
+        sound = sound_set(period, track, number, base, sound_samples(title, track), BEGINNING, priority)
         if title.protection:
             protect(sound, title.protection)
     ticks, durations = _frame_ticks(title)

@@ -21,6 +21,7 @@ from server.ingest.manifests.dash import (
     Element,
     Start,
     mpd_duration,
+    sound_priority,
     sound_set,
     timeline,
     video_representation,
@@ -185,7 +186,8 @@ def _add_sound(period: Element, shown: LivePresentation, base: str) -> list[Elem
             period_ticks=round(shown.timeline.spans[0].first_frame / shown.rate * track.sample_rate_hz),
         )
         below = f"{base}{version_folder(shown.version)}" if base else None
-        sets.append(sound_set(period, track, index + 1, below, samples, start))
+        priority = sound_priority(track, shown.audio[0])
+        sets.append(sound_set(period, track, index + 1, below, samples, start, priority))
     return sets
 
 

@@ -10,9 +10,13 @@ from asyncio.subprocess import PIPE
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from faulty import Fault, faulty
 from served import serving
 from titles import prepared_library
+
+from abr.errors import InputError
+from client_player.cli import play
 
 
 @pytest.mark.slow
@@ -39,6 +43,23 @@ async def test_an_interrupted_session_leaves_a_summary_and_a_report_that_say_so(
     assert "stopped" in (tmp_path / "out" / "report.html").read_text()
     last = (tmp_path / "out" / "session.jsonl").read_text().splitlines()[-1]
     assert json.loads(last)["reason"] == "stopped"
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        (["titles/film"], "give a URL that starts with http"),
+        (["http://localhost:9/", "--codec", "h266"], "this player decodes"),
+        (["http://localhost:9/", "--key-file", __file__], "is no file of content keys"),
+    ],
+)
+def test_what_cannot_be_played_is_said_before_the_device_is_measured(
+    asked: list[str], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    refused = CliRunner().invoke(play, asked)
+    assert isinstance(refused.exception, InputError) and sentence in str(refused.exception)
+    assert not list(tmp_path.iterdir()), "a profile lies here once it is measured"
 
 
 @pytest.mark.slow

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from networks import random_weights
+from titles import TITLE_ID, prepared_library
 
+from abr.errors import InputError, UnknownNameError
 from enhancers.cli.models import export
 from enhancers.interchange.mpv_export import measure_difference
 from enhancers.interchange.mpv_shader import dumps_mpv_shader
@@ -72,6 +74,15 @@ def test_what_cannot_be_exported_is_said(options: tuple[str, ...], said: str) ->
     result = invoke("generic", *options)
     assert result.exit_code == 2
     assert said in result.stderr
+
+
+def test_a_title_without_enhancers_is_one_clear_sentence(tmp_path: Path) -> None:
+    library = prepared_library().root
+    asked = ("--library", library, "--rung", "180p", "--mpv", tmp_path / "film.glsl")
+    untrained = invoke(TITLE_ID, *asked).exception
+    assert isinstance(untrained, InputError) and "has no enhancers yet; train it first" in str(untrained)
+    assert isinstance(invoke("fim", *asked).exception, UnknownNameError)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_weaker_shader_adds_less(tmp_path: Path) -> None:

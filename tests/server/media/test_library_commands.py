@@ -140,7 +140,8 @@ def test_remove_takes_several_titles_all_or_none(library: Path) -> None:
     unknown = toprung("remove", "bbb", "nosuch", "--library", library, "--yes")
     assert isinstance(unknown.exception, UnknownNameError) and (library / "bbb").is_dir()
     (library / "other" / "title.json").write_text("{")  # a damaged title can be removed too
-    (library / ".training-other").mkdir()
+    for unfinished in (".training-other", ".protecting-other"):
+        (library / unfinished).mkdir()
     result = toprung("remove", "bbb", "other", "--library", library, "--yes", "--json")
     assert json.loads(result.stdout) == {"library": str(library), "removed": ["bbb", "other"]}
     assert list(library.iterdir()) == []

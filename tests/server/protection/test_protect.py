@@ -17,10 +17,13 @@ from protected_titles import KEY, protected_library
 from abr.core.title import Protection, segment_file
 from abr.errors import FormatError, InputError
 from abr.media.content_keys import dumps_keys, known_keys, read_keys, write_key
+from abr.records import dumps
 from client_player.decoder import audio_duration_s
 from enhancers.runtime.frames import decode_segment
 from server.ingest.permission import permit_enhancement
+from server.media.cli import show
 from server.media.library import Library
+from server.media.live_title import LiveTitle
 from server.protection.cli import protect
 from server.protection.protect import protect_title
 
@@ -86,6 +89,46 @@ def test_in_its_place_the_clear_title_is_gone_and_enhancers_are_refused(tmp_path
         title.check_enhancement()
     with pytest.raises(InputError, match="its frames cannot be read"):
         permit_enhancement(library, "film", True)
+
+
+def test_no_older_version_of_it_stays_to_be_read_in_the_clear(tmp_path: Path) -> None:
+    library = Library(tmp_path)
+    for version in ("0" * 16, "1" * 16):
+        shutil.copytree(protected_library() / "clear", tmp_path / f".replaced-film-{version}")
+    other = tmp_path / f".replaced-film-2-{'0' * 16}"
+    other.mkdir()
+    shutil.copytree(protected_library() / "clear", tmp_path / "film")
+    protect_title(library, "film", KEY, Protection(scheme="cenc", key_id=KEY.key_id))
+    assert {path.name for path in tmp_path.iterdir()} == {"film", other.name}
+
+
+def test_what_is_no_title_or_runs_is_neither_protected_nor_replaced(tmp_path: Path) -> None:
+    library, told = Library(tmp_path / "library"), Protection(scheme="cenc", key_id=KEY.key_id)
+    shutil.copytree(protected_library() / "clear", library.root / "film")
+    live = LiveTitle(id="cam", state="running", version="0123456789abcdef", segment_s=2.0, window_s=60.0, updated_s=0.0)
+    for name, file, content in (("cam", "live.json", dumps(live)), ("diary", "notes.txt", b"mine")):
+        (library.root / name).mkdir()
+        (library.root / name / file).write_bytes(content)
+    before = {path: path.read_bytes() for path in library.root.rglob("*") if path.is_file()}
+    for title, new_id, sentence in (
+        ("cam", "", "It can be protected once it is kept"),
+        ("film", "cam", "already has 'cam'"),
+        ("film", "diary", "is no title; move it away"),
+        ("film", "a/b", "cannot name a title"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            protect_title(library, title, KEY, told, new_id=new_id)
+        asked = [title, "--library", str(library.root), "--new-key", str(tmp_path / "key.json"), "--id", new_id]
+        assert isinstance(CliRunner().invoke(protect, asked).exception, InputError)
+        assert not (tmp_path / "key.json").exists(), "no key is made for nothing"
+    assert {path: path.read_bytes() for path in library.root.rglob("*") if path.is_file()} == before
+
+
+def test_show_tells_that_it_is_protected_and_by_which_key() -> None:
+    shown = CliRunner().invoke(show, ["cbcs", "--library", str(protected_library())]).stdout
+    assert f"protected (cbcs) with key {KEY.key_id}" in shown and "makers" not in shown
+    listed = CliRunner().invoke(show, ["cbcs", "--library", str(protected_library()), "--json"]).stdout
+    assert json.loads(listed)["protection"]["key_id"] == KEY.key_id
 
 
 def test_a_new_key_is_written_for_its_owner_alone_and_said_to_nobody(tmp_path: Path) -> None:

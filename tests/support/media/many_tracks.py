@@ -64,6 +64,15 @@ def write_film(path: Path, *, seconds: float = 5.0, drawn: str = "null", sounds:
     return path
 
 
+def sound_of(film: Path, track: str, channels: int = 2) -> np.ndarray:
+    """(samples, channels) of a sound of a title's folder, by the static ffmpeg."""
+    folder = film / "audio" / track
+    joined = b"".join(path.read_bytes() for path in [folder / "init.mp4", *sorted(folder.glob("seg-*"))])
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", "-", "-f", "f32le", "-"]
+    decoded = subprocess.run(command, input=joined, capture_output=True, check=True).stdout
+    return np.frombuffer(decoded, np.float32).reshape(-1, channels)
+
+
 def loudest_hz(samples: np.ndarray, rate_hz: int) -> float:
     """The frequency that a sound has most of."""
     power = np.abs(np.fft.rfft(samples))

@@ -22,7 +22,8 @@ export class TrackPickers {
   offer(title, folderUrl) {
     this.#title = title;
     this.#folderUrl = folderUrl;
-    const { audio = [], subtitles = [] } = title;
+    const { subtitles = [] } = title;
+    const audio = (title.audio ?? []).filter(({ codecs }) => codecs !== "opus"); // sessions have none; they come last
     fill(this.sounds, audio, audio.length > 1, optionsOf(audio));
     fill(this.texts, subtitles, subtitles.length > 0, [new Option("Off", OFF), ...optionsOf(subtitles)]);
     this.sounds.value = String(Math.max(0, indexOf(audio, rememberedLanguage("sound"))));
