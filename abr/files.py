@@ -75,6 +75,24 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
         raise _refused(path, error) from error
 
 
+def check_output(path: Path, *sources: Path) -> None:
+    """Before long work: whether `write_atomically` can write there, and whether it is none of the files that are read.
+
+    Makes its folder. Raises InputError, StorageError.
+    """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give the name of a file to write.")
+    if any(path.exists() and source.exists() and path.samefile(source) for source in sources):
+        raise InputError(f"{path} is read, so it cannot be written too; give another name to write to.")
+    aside = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside.touch()
+        aside.unlink()
+    except OSError as error:
+        raise _refused(path, error) from error
+
+
 def _refused(path: Path, error: OSError) -> StorageError:
     advice = "; free some space" if error.errno in _FULL else ""
     return StorageError(f"Cannot write {path}: {os.strerror(error.errno or 0)}{advice}.")

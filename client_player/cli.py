@@ -72,6 +72,11 @@ _INTERRUPTED = 130
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for log, summary and report.")
 @click.option("--private-telemetry", is_flag=True, help="Tell what you see in sums over cohorts only.")
 @click.option("--private-wait-s", type=FiniteRange(0), default=330.0, help="Wait so long for a cohort at the end.")
+@click.option(
+    "--keep-came",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Keep what comes of low rungs here, 64 MiB at most, for `toprung federate join`.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def play(
     url: str,
@@ -97,6 +102,7 @@ def play(
     out: Path | None,
     private_telemetry: bool,
     private_wait_s: float,
+    keep_came: Path | None,
     as_json: bool,
 ) -> int:
     """Play a title headless: really download, decode and enhance every frame, each by its deadline.
@@ -138,6 +144,7 @@ def play(
         source_file=source,
         out=out,
         private_telemetry=private_telemetry,
+        keep_came=keep_came,
         slow_enhancers_file=_slow_enhancers_file() if enhancing and not profile else None,
         profile=_with_wish(own_profile(profile), energy) if enhancing else None,  # last: it may measure for a while
     )

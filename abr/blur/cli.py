@@ -32,16 +32,18 @@ def kernels(
     """
     from abr.blur.plot import track_svg
     from abr.blur.source_track import track_of
-    from abr.files import write_file
+    from abr.files import check_output, write_atomically
     from abr.progress import bars_reporting_to, show_progress
     from abr.records import dumps, dumps_pretty
 
+    for wanted in filter(None, (out, plot)):
+        check_output(wanted, source)
     with time_limit(limit_s, f"Reading {source.name}"), show_progress(transient=True) as listener:
         track = track_of(source, bars_reporting_to(partial(listener, "")), accept_short=accept_short)
     if out is not None:
-        write_file(out, dumps_pretty(track))
+        write_atomically(out, dumps_pretty(track))
     if plot is not None:
-        write_file(plot, track_svg(track, source.name).encode())
+        write_atomically(plot, track_svg(track, source.name).encode())
     if as_json:
         click.echo(dumps(track).decode())
     else:

@@ -57,11 +57,15 @@ class Shot(Record, frozen=True):
 
 
 class KernelTrack(Record, frozen=True):
-    """The blur of a source over time. estimator: sha256 of the weights that told it."""
+    """The blur of a source over time. estimator: sha256 of the weights that told it.
+
+    source_sha256: of the file; empty where that is not known.
+    """
 
     frame_rate: tuple[Positive, Positive]
     estimator: str
     shots: tuple[Shot, ...]
+    source_sha256: str = ""
     schema: Annotated[int, Meta(ge=1, le=1)] = 1
 
     def code_at(self, frame: int) -> tuple[float, ...] | None:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from abr.core.arrays import Floats
+from abr.errors import InputError
 from abr.files import write_atomically
 from abr.opinions.collected import read_opinions
 from abr.opinions.dataset import OpinionSet, join
@@ -21,6 +22,9 @@ from abr.opinions.fitted import FittedQoe, fit_qoe
 from abr.opinions.methods import DEFAULT, METHODS
 from abr.opinions.raters import item_scores, mean_kappa
 from abr.records import dumps_pretty
+
+_SCORE_STEP_MIN = 0.01
+"""From the least of a feature to its most: less is no difference."""
 
 
 @click.command(context_settings={"show_default": True})
@@ -41,6 +45,7 @@ def qoe_fit(
     opinions = join([read_opinions(path) for path in ratings])
     chosen = tuple(name.strip() for name in features.split(",")) if features else ()
     fitted = fit_qoe(opinions, method=method, features=chosen, expert=expert)
+    _check_differs(fitted)
     data = dumps_pretty(fitted)
     if out is not None:
         write_atomically(out, data)
@@ -50,10 +55,21 @@ def qoe_fit(
         _show(fitted, opinions, expert)
 
 
+def _check_differs(fitted: FittedQoe) -> None:
+    """Raises InputError for a QoE that finds everything alike: a server that decides by it would choose blindly."""
+    scores = [scores for _, _, _, scores in _steps(fitted)]
+    if all(abs(high - low) < _SCORE_STEP_MIN for low, high in scores):
+        raise InputError(
+            f"In these opinions nothing depends on {', '.join(feature.name for feature in fitted.design.features)}: "
+            f"the score stays {scores[0][0]:.2f}. Give opinions of more items, or of items that differ more."
+        )
+
+
 def _show(fitted: FittedQoe, opinions: OpinionSet, expert: bool) -> None:
     """What it makes of the items that it was learnt from, and of each feature by itself."""
     columns = fitted.design.columns(values_of(opinions, expert=expert))
     labels, expected = fitted.rater.labels(columns), fitted.rater.scores(columns)
+    kappa = mean_kappa(labels, opinions.scores)
     table = Table("learnt from", "items", "raters", "votes", "method", "κ with raters", "off their scores by")
     table.add_row(
         fitted.made_from,
@@ -61,7 +77,7 @@ def _show(fitted: FittedQoe, opinions: OpinionSet, expert: bool) -> None:
         str(fitted.raters),
         str(fitted.votes),
         fitted.method,
-        f"{mean_kappa(labels, opinions.scores):.3f}",
+        "–" if math.isnan(kappa) else f"{kappa:.3f}",
         f"{float(np.abs(expected - item_scores(opinions.scores)).mean()):.2f}",
     )
     console = Console(width=None if sys.stdout.isatty() else 120)

@@ -139,7 +139,7 @@ def probe(path: Path, *, accept_short: bool = False) -> SourceInfo:
     """Choose streams and measure the source by decoding it once.
 
     accept_short: take a file that ends before it says it does as it is, with a note. Raises MediaError when it is
-    empty, truncated or has no moving picture.
+    missing, empty, truncated or has no moving picture.
     """
     streams = _survey_streams(path, accept_short)
     pictures, sounds = streams.pictures, [streams.found[each.stream] for each in streams.sounds]
@@ -215,6 +215,8 @@ class _Streams(NamedTuple):
 
 
 def _survey_streams(path: Path, accept_short: bool) -> _Streams:
+    if not path.is_file():
+        raise MediaError(f"There is no file {path}; give the path of a video file.")
     if path.stat().st_size == 0:
         raise MediaError(f"{path.name} is empty; give a video file.")
     with open_source(path) as container:

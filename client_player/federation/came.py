@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
-from abr.core.title import TITLE_FILE, Title, segment_file
+from abr.core.title import TITLE_FILE, Title
 from abr.errors import InputError, MediaError
 from abr.files import read_bounded
 from abr.records import load
@@ -23,6 +23,7 @@ CRF = 25.0
 """Of `toprung prepare`, where a title does not tell its own."""
 _BYTES_MAX = 64 << 20
 _FILMS_MAX = 16
+_SEGMENTS = "seg-*.m4s"
 _CRF_TOLD = re.compile(r"\bcrf ([0-9]{1,2}(?:\.[0-9]+)?)\b")
 
 
@@ -33,7 +34,7 @@ def read_came(paths: Sequence[Path], scale: float, crf: float | None) -> list[Tr
     """
     if len(paths) > _FILMS_MAX:
         raise InputError(f"{len(paths)} films are more than the {_FILMS_MAX} that are learnt from at once.")
-    return [own_pairs(_decoded(path), scale, crf or _told_crf(path), KEEP) for path in paths]
+    return [own_pairs(_decoded(path), scale, _told_crf(path) if crf is None else crf, KEEP) for path in paths]
 
 
 def _decoded(path: Path) -> list[Frame]:
@@ -45,14 +46,14 @@ def _decoded(path: Path) -> list[Frame]:
 
 
 def _segments(folder: Path) -> bytes:
-    """The init segment, and as many of the others as are there from the first one on."""
+    """The init segment, and as many of the others as are there, from the first one on."""
     data = read_bounded(folder / INIT_FILE, _BYTES_MAX, what="init segment")
-    number = 0
-    while len(data) < _BYTES_MAX and (folder / segment_file(number)).is_file() and number < FRAMES_MAX:
-        data += read_bounded(folder / segment_file(number), _BYTES_MAX, what="segment")
-        number += 1
-    if not number:
+    segments = sorted(folder.glob(_SEGMENTS))[:FRAMES_MAX]
+    if not segments:
         raise InputError(f"There is no segment in {folder}; give a rendition's folder: TITLE/video/RENDITION.")
+    for segment in segments:
+        if len(data) < _BYTES_MAX:
+            data += read_bounded(segment, _BYTES_MAX, what="segment")
     return data
 
 

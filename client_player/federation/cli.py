@@ -50,9 +50,14 @@ def join(
 
     require("Federated tuning", "private", "train")
     load_libraries()
+    from abr.files import check_output
     from client_player.federation.came import read_came
     from client_player.federation.joining import Tuner
+    from client_player.transport.http import check_url
 
+    check_url(url)
+    if out is not None:
+        check_output(out, *came)
     tuner = Tuner(
         url if url.endswith("/") else url + "/",
         lambda scale: read_came(came, scale, crf),

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from abr.errors import FormatError
+from abr.errors import FormatError, ToprungError
 from abr.federation.update import UpdateCodec
 from abr.federation.version import ModelVersion
 from abr.secure_aggregation.masks import Words
@@ -73,27 +73,35 @@ class Tuner:
 
         Raises MediaError and InputError for what came, where nothing can be learnt from it.
         """
-        failures = 0
         async with http_pool(idle_s=_IDLE_S) as pool:
             server = PrivateServer(pool, self.base_url, CHANNEL)
-            while self.result.rounds < rounds and failures < _FAILURES_MAX:
-                try:
-                    await self._once(server)
-                    failures = 0
-                except NotOfferedError as error:
-                    failures, self.result.problem = failures + 1, str(error)
-                except RefusedAnswerError as error:  # too late for a stage, say: the next round is another chance
-                    failures, self.result.problem = failures + 1, str(error)
-                except (DownloadError, FormatError) as error:
-                    failures, self.result.problem = failures + 1, str(error)
-                    wait_s = min(_AGAIN_MAX_S, _AGAIN_S * 2 ** (failures - 1))
-                    self.told(f"{error} Trying again in {wait_s:.0f} s.")
-                    await asyncio.sleep(wait_s)
-            if self.result.rounds >= rounds:
-                self.result.problem = ""
-                await self._look_again(server)
-            self.result.sent_bytes, self.result.received_bytes = server.sent_bytes, server.received_bytes
+            try:
+                await self._go_on(server, rounds)
+            finally:  # who leaves is told what it took, too
+                self.result.sent_bytes, self.result.received_bytes = server.sent_bytes, server.received_bytes
         return self.result
+
+    async def _go_on(self, server: PrivateServer, rounds: int) -> None:
+        failures = 0
+        while self.result.rounds < rounds and failures < _FAILURES_MAX:
+            try:
+                await self._once(server)
+                failures = 0
+            except NotOfferedError as error:
+                failures, self.result.problem = failures + 1, str(error)
+            except RefusedAnswerError as error:  # too late for a stage, say: the next round is another chance
+                failures, self.result.problem = failures + 1, str(error)
+            except (DownloadError, FormatError) as error:
+                failures, self.result.problem = failures + 1, str(error)
+                wait_s = min(_AGAIN_MAX_S, _AGAIN_S * 2 ** (failures - 1))
+                self.told(f"{error} Trying again in {wait_s:.0f} s.")
+                await asyncio.sleep(wait_s)
+        if self.result.rounds >= rounds:
+            self.result.problem = ""
+            try:
+                await self._look_again(server)
+            except (NotOfferedError, ToprungError) as error:  # the sum has the update all the same
+                self.told(f"what became of it is not known: {error}")
 
     async def _look_again(self, server: PrivateServer) -> None:
         """What has become of it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from abr.core.control import DOWNLOADS_MAX, Download
 from abr.core.device import DeviceProfile
 from abr.core.enhancement import PLAIN, Chunk, Family
 from abr.core.events import Decided, Ended, Failed
-from abr.errors import ToprungError
+from abr.errors import StorageError, ToprungError
 from abr.virtual_time import SessionClock
 from client_player.decoder import count_frames
 from client_player.playback.audio import AudioFetcher
@@ -59,6 +59,7 @@ class PlayerSetup:
     """How to play. families: of enhancers to step down to. opener: opens offers. sinks: get the shown frames.
 
     language: of the sound, BCP 47; none for the one that plays unless asked. key: of a protected title, in hex.
+    keep: called in a thread with each segment that came whole.
     """
 
     profile: DeviceProfile | None
@@ -68,6 +69,7 @@ class PlayerSetup:
     sinks: Sequence[Sink] = ()
     language: str = ""
     key: str = field(default="", repr=False)
+    keep: Callable[[ServedSegment], None] | None = None
 
 
 class Player:
@@ -295,7 +297,17 @@ class Player:
         self._log.append(served.decided)
         if isinstance(served, ServedSegment):
             self._log_download("video", served.timing, segment=index, name=served.decided.rendition)
+            await self._keep(served)
         return served
+
+    async def _keep(self, served: ServedSegment) -> None:
+        """A folder that cannot be written to costs what was to be kept, not the session."""
+        if self._setup.keep is None:
+            return
+        try:
+            await asyncio.to_thread(self._setup.keep, served)
+        except StorageError as error:
+            self._log_failure("kept", str(error))
 
     async def _fetch_audio_until(self, media_s: float) -> list[Download]:
         return await self._audio.fetch_until(media_s) if self._audio is not None else []

@@ -68,6 +68,8 @@ class PlayRequest:
     """File of the enhancers that were too slow in earlier sessions; None neither reads nor writes one."""
     private_telemetry: bool = False
     """What the viewer sees is told in sums over cohorts alone (`client_player.private`), and not posted."""
+    keep_came: Path | None = None
+    """Folder that keeps what came of low rungs, within bounds, for federated tuning (`client_player.federation`)."""
     silence_max_s: float = 15.0
     """A server that says nothing for this long has failed."""
 

@@ -27,6 +27,7 @@ from abr.opinions.scales import CountedQuality
 from abr.private_telemetry.tally import SessionTally
 from abr.records import dumps, dumps_pretty
 from abr.virtual_time import SessionClock, VirtualTimeLoop
+from client_player.federation.keeping import CameKeeper
 from client_player.playback import slow_enhancers
 from client_player.playback.enhancer_pool import Opener
 from client_player.playback.player import STOPPED, Player, PlayerSetup
@@ -301,6 +302,7 @@ async def _play_source(context: _SessionContext, source: Source, luma: Path, ope
             sinks=open_sinks(request, source.title, luma, stack),
             language=request.language,
             key=key_for(request, source.title),
+            keep=CameKeeper(request.keep_came, source.title).keep if request.keep_came else None,
         )
         player = Player(source, setup, transport=context.transport, clock=context.clock, log=context.log)
         if await _play_until_stopped(player) and request.out is not None:

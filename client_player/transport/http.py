@@ -174,7 +174,7 @@ def check_url(url: str) -> None:
     except ValueError as error:
         raise InputError(f"{url!r} is not a URL: {error}.") from error
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InputError(f"{url!r} cannot be played; give a URL that starts with http:// or https://.")
+        raise InputError(f"{url!r} cannot be asked; give a URL that starts with http:// or https://.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ import click
 
 from abr.errors import InputError
 from abr.extras import require
+from abr.files import check_output
 from abr.finite_range import FiniteRange
 from abr.progress import ShareListener, show_share
 from abr.time_limit import Duration, time_limit
@@ -74,6 +75,7 @@ def derive(
     from enhancers.training.trainer import TrainingSettings
 
     budget = read_budget(budget_text)
+    check_output(output, *filter(None, (source, device)))
     recipe = TrainingSettings(
         steps=steps or 0,
         seconds=0.0 if steps else seconds,
@@ -99,6 +101,8 @@ def derive(
         else:
             told = [_write(wanted, _times(device, wanted) if device else 1.0, output, progress)]
     click.echo(json.dumps({"classes": told} if fleet else told[0]) if as_json else "\n".join(map(_as_text, told)))
+    if not any(each["file"] for each in told):
+        raise InputError("No class of devices got a network: give a larger --budget, or another --rung.")
 
 
 def _classes(url: str, token: str) -> dict[str, float]:
@@ -135,7 +139,11 @@ def _write(
     from abr.files import write_atomically
     from enhancers.deriving.derive import derive as derive_network
 
-    found = derive_network(replace(wanted, budget=wanted.budget.slowed(1 / times)), progress, costs=costs)
+    try:
+        found = derive_network(replace(wanted, budget=wanted.budget.slowed(1 / times)), progress, costs=costs)
+    except InputError as error:
+        told = "" if times == 1.0 else f" Times are of this machine; the device takes {times:.3g} times as long."
+        raise InputError(f"{error}{told}") from error
     write_atomically(output, found.network.data)
     return _figures(found, times, output)
 

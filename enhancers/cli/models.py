@@ -24,7 +24,7 @@ _SHOW_DEFAULT = {"show_default": True}
 
 
 @click.command(context_settings=_SHOW_DEFAULT)
-@click.argument("title", metavar="TITLE|generic")
+@click.argument("title", metavar="TITLE|generic|FILE")
 @click.option("--onnx", "onnx_file", type=_FILE, help="Write this ONNX file.")
 @click.option("--mpv", "mpv_file", type=_FILE, help="Write this mpv user shader, usually *.glsl.")
 @click.option("--library", type=click.Path(path_type=Path, file_okay=False), help="Folder of titles.")
@@ -52,6 +52,8 @@ def export(
 ) -> None:
     """Write a network for other programs: a TITLE's own for one rung, or one of those that ship with this one.
 
+    FILE is one that toprung derive or toprung federate has written (safetensors).
+
     ONNX takes luma ÷ 255, (N, 1, H, W); it gives luma of the larger size, interpolation included. With --chroma it
     takes and gives u and v as well. The file is written only if ONNX Runtime shows what our own runtime shows, to three
     code values of 255.
@@ -59,14 +61,18 @@ def export(
     An mpv user shader lifts luma in mpv (--glsl-shaders=FILE) and in other players on libplacebo. It is held against
     our own runtime, to two code values, where this machine has Vulkan.
     """
-    if title != "generic" and (library is None or rung is None):
+    file = Path(title) if title.endswith(".safetensors") and library is None else None
+    if title != "generic" and file is None and (library is None or rung is None):
         raise click.UsageError("Give --library and --rung, to say which of the title's networks.")
     if (onnx_file is None) == (mpv_file is None):
         raise click.UsageError("Give --onnx FILE or --mpv FILE.")
     if chroma and mpv_file:
         raise click.UsageError("A shader lifts luma alone: leave --chroma out.")
     require("Exporting a network", *(["onnx"] if onnx_file else []), "train")
-    found = _generic(float(scale), Tier(tier)) if title == "generic" else _own(library, title, rung, Tier(tier))
+    if file is not None:
+        found = _from_file(file)
+    else:
+        found = _generic(float(scale), Tier(tier)) if title == "generic" else _own(library, title, rung, Tier(tier))
     weights, sha256, offered = found
     weights = weights if chroma else replace(weights, chroma=None)
     weights = _weakened(weights, offered if strength is None else strength)
@@ -106,6 +112,15 @@ def _generic(scale: float, tier: Tier) -> tuple[Weights, str, float]:
 
     chunks = catalog.generic_chunks(catalog.architecture(scale, tier))
     return loads_chunks(chunks), weights_digest(chunks), 1.0
+
+
+def _from_file(path: Path) -> tuple[Weights, str, float]:
+    """The same of a file with one whole network of ours."""
+    from abr.files import read_bounded
+    from enhancers.networks.checkpoint import CHUNK_BYTES_MAX, digest, loads_chunks
+
+    data = read_bounded(path, CHUNK_BYTES_MAX, what="network")
+    return loads_chunks([data], what=path.name), digest(data), 1.0
 
 
 def _own(library: Path | None, title: str, rung: str | None, tier: Tier) -> tuple[Weights, str, float]:
@@ -155,9 +170,9 @@ def import_model(
     """Offer your own super-resolution network, MODEL, with a TITLE wherever it beats plain playback.
 
     MODEL is ONNX (luma or RGB, ×1.5 to ×4, any size of picture), safetensors of a compact network (Real-ESRGAN's
-    SRVGGNetCompact), or what toprung derive has written. It is measured against the source on every rung that it fits.
-    Devices use it once they have measured it: toprung profile --model MODEL. Training the title again drops it; then
-    import it again.
+    SRVGGNetCompact), or what toprung derive or toprung federate has written. It is measured against the source on
+    every rung that it fits. Devices use it once they have measured it: toprung profile --model MODEL. Training the
+    title again drops it; then import it again.
     """
     require("Importing a network", "onnx")
     from enhancers.interchange.import_network import attach_network, read_own

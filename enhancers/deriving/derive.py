@@ -150,7 +150,10 @@ def prune(
     timed: Callable[[PlainArchitecture], float],
     progress: ShareListener,
 ) -> tuple[PlainArchitecture, dict[str, Tensor], float]:
-    """Train the teacher's first blocks with gates, then cut: the network, its collapsed weights, its milliseconds."""
+    """Train the teacher's first blocks with gates, then cut: the network, its collapsed weights, its milliseconds.
+
+    Raises InputError where none keeps the budget.
+    """
     whole = wanted.teacher.architecture.with_channels([wanted.teacher.architecture.width] * (cell.depth + 1))
     trunk = GatedTrunk(whole, wanted.seed)
     tensors = {name: torch.from_numpy(tensor) for name, tensor in wanted.teacher.tensors.items()}
@@ -170,6 +173,11 @@ def prune(
         if ms <= wanted.budget.ms or all(len(each) == GROUP for each in kept):
             break
         budget = replace(budget, ms=budget.ms * wanted.budget.ms / ms)
+    if ms > wanted.budget.ms:
+        raise InputError(
+            f"No network keeps the budget {wanted.budget} by the clock: the smallest that was cut, {small}, takes "
+            f"{ms:.1f} ms on frames of {wanted.size_px[0]}x{wanted.size_px[1]}. Give more, or lift a smaller rung."
+        )
     return small, tensors, ms
 
 

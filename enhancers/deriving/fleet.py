@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http.client import HTTPException
 from typing import Annotated
 from urllib.error import URLError
 from urllib.parse import urlsplit
@@ -47,7 +48,7 @@ def read_fleet(url: str, token: str = "") -> tuple[FleetClass, ...]:
     try:
         with urlopen(request, timeout=_PATIENCE_S) as answer:
             data = answer.read(_ANSWER_BYTES_MAX)
-    except (URLError, OSError, ValueError) as error:
+    except (URLError, HTTPException, OSError, ValueError) as error:
         raise StorageError(f"{address} does not tell of devices ({error}); operators ask with their token.") from error
     found = [each for each in loads_fleet(data) if each.reference_ms and each.sessions_share >= SHARE_MIN]
     if not found:

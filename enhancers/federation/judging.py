@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from abr.files import read_bounded, write_file
 from abr.records import dumps, loads
 from enhancers.federation.held_out import HeldOut, read_held_out, score_clips
 from enhancers.federation.tuned_network import TunedNetwork, count_values, generic_network, loads_network
+from enhancers.networks.calibrate import calibrate
 from enhancers.networks.checkpoint import digest
 from enhancers.workflows.live_process import begin_beside
 
@@ -49,7 +51,8 @@ class Judging:
             data = read_bounded(Path(request.current), WEIGHTS_BYTES_MAX, what="weights")
             network = loads_network(data, self._shipped.architecture, what=request.current)
         if request.update:
-            network = network.moved(_read_update(Path(request.update), count_values(network.architecture)))
+            moved = network.moved(_read_update(Path(request.update), count_values(network.architecture)))
+            network = replace(moved, ranges=calibrate(moved.weights(), self._clips[0].pairs.low).ranges)
         body = network.dumps()
         loads_network(body, network.architecture, what="the candidate")  # else no player would take it
         name = f"{digest(body)[:24]}.safetensors"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +19,14 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TunedNetwork:
-    """Collapsed weights of one exit. tensors: `<layer>.weight` and `<layer>.bias`, float32."""
+    """Collapsed weights of one exit. tensors: `<layer>.weight` and `<layer>.bias`, float32.
+
+    ranges: as of Weights, so that it runs in eight bits too; empty where it was never calibrated.
+    """
 
     architecture: PlainArchitecture
     tensors: Mapping[str, npt.NDArray[np.float32]]
+    ranges: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def values(self) -> Floats:
@@ -32,7 +36,7 @@ class TunedNetwork:
         )
 
     def moved(self, by: Floats) -> TunedNetwork:
-        """The network whose numbers are so much larger. Raises FormatError for another number of them."""
+        """That whose numbers are so much larger, not calibrated. Raises FormatError for another number of them."""
         if by.shape != (count_values(self.architecture),):
             raise FormatError(f"The update has {len(by)} numbers; {self.architecture} has others.")
         tensors, start = {}, 0
@@ -49,6 +53,7 @@ class TunedNetwork:
             architecture=self.architecture,
             exits=(self.architecture.depth,),
             tensors=dict(self.tensors),
+            ranges=dict(self.ranges),
             note=note,
         )
 
@@ -62,7 +67,7 @@ def loads_network(data: bytes, architecture: PlainArchitecture, *, what: str = "
     weights = loads_chunks([data], what=what)
     if weights.architecture != architecture or weights.chroma is not None:
         raise FormatError(f"{what} is of {weights.architecture}; expected luma of {architecture}.")
-    return TunedNetwork(architecture=architecture, tensors=weights.tensors)
+    return TunedNetwork(architecture=architecture, tensors=weights.tensors, ranges=weights.ranges)
 
 
 def generic_network(scale: float, tier: Tier) -> TunedNetwork:
@@ -70,7 +75,11 @@ def generic_network(scale: float, tier: Tier) -> TunedNetwork:
     architecture = catalog.architecture(scale, tier)
     weights = loads_chunks(catalog.generic_chunks(architecture))
     names = tensor_names(architecture)
-    return TunedNetwork(architecture=architecture, tensors={name: weights.tensors[name] for name in names})
+    return TunedNetwork(
+        architecture=architecture,
+        tensors={name: weights.tensors[name] for name in names},
+        ranges={layer.name: weights.ranges[layer.name] for layer in architecture.layers[:-1]},
+    )
 
 
 def tensor_names(architecture: PlainArchitecture) -> tuple[str, ...]:

@@ -30,9 +30,9 @@ from enhancers.measurement.offers import OfferCandidate, find_refusals, measure_
 from enhancers.measurement.publish import FOLDER, publish
 from enhancers.measurement.strengths import choose_strengths
 from enhancers.networks import catalog
-from enhancers.networks.checkpoint import CHUNK_BYTES_MAX, digest
+from enhancers.networks.checkpoint import CHUNK_BYTES_MAX, digest, dumps_chunks
 from enhancers.networks.derived import SUFFIX as DERIVED_SUFFIX
-from enhancers.networks.derived import DerivedNetwork, is_derived, loads_derived
+from enhancers.networks.derived import DerivedNetwork, is_derived, is_int8, loads_derived
 from enhancers.networks.imported import ImportedNetwork
 from enhancers.prepared_title import PreparedTitle
 from enhancers.runtime.onnx_check import loads_onnx
@@ -44,12 +44,16 @@ _PICKLES = (b"PK\x03\x04", b"\x80")
 
 
 def read_own(path: Path) -> OwnNetwork:
-    """A network that `toprung derive` wrote, or one as `read_network` takes it. Raises FormatError or StorageError."""
+    """A network that `toprung derive` or `federate` wrote, or one as `read_network` takes it.
+
+    One that is kept in floats is taken in eight bits, as viewers download it. Raises FormatError or StorageError.
+    """
     data = _read(path)
     if not is_derived(data):
         return read_network(path)
     try:
-        return loads_derived(data)
+        network = loads_derived(data)
+        return network if is_int8(data) else loads_derived(dumps_chunks(network.weights, storage="I8")[0])
     except FormatError as error:
         raise FormatError(f"{path.name}: {error}") from error
 

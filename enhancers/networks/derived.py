@@ -1,4 +1,4 @@
-"""Networks of the plain family that come as a file of their own: one chunk, whole (`toprung derive`)."""
+"""Networks of the plain family that come as a file of their own: one chunk, whole (`toprung derive`, `federate`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from enhancers.networks.plain import PlainArchitecture
 
 SUFFIX = ".safetensors"
 _HEADER_BYTES = 4096
-_MARK = b'"toprung"'
+_MARK, _INT8 = b'"toprung"', b'"I8"'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -34,6 +34,11 @@ class DerivedNetwork:
 def is_derived(data: bytes) -> bool:
     """Whether a file looks like weights of ours, and not like other people's."""
     return _MARK in data[8:_HEADER_BYTES]
+
+
+def is_int8(data: bytes) -> bool:
+    """Whether such a file has its kernels in eight bits."""
+    return _INT8 in data[8:_HEADER_BYTES]
 
 
 def loads_derived(data: bytes) -> DerivedNetwork:

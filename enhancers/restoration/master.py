@@ -10,8 +10,9 @@ import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
+from av.video.stream import VideoStream
 
-from abr.blur.source_track import survey_source
+from abr.blur.source_track import check_track, survey_source
 from abr.blur.track import KernelTrack
 from abr.errors import InputError, StorageError
 from abr.media.display_filters import PIXEL_FORMAT
@@ -40,16 +41,25 @@ def display_size(footage: SourceInfo, short_side_px: int) -> tuple[int, int]:
 
 
 def write_master(
-    source: Path, out: Path, short_side_px: int, track: KernelTrack | None, bars: ProgressBars
-) -> KernelTrack:
+    source: Path,
+    out: Path,
+    short_side_px: int,
+    track: KernelTrack | None,
+    bars: ProgressBars,
+    *,
+    accept_short: bool = False,
+) -> tuple[int, int]:
     """Write `source` restored at a display's size to `out` (Matroska): H.264, and the first sound as it was.
 
-    track: of the source; told by the estimator that ships when None. Returns it. `out` is whole or not there.
+    track: of the source; told by the estimator that ships when None. Returns the display's width and height. `out` is
+    whole or not there. Raises InputError (MediaError) for a source or track that cannot be used, StorageError.
     """
-    footage = probe(source)
+    footage = probe(source, accept_short=accept_short)
     display_px = display_size(footage, short_side_px)
     size_px = footage.display_width_px, footage.display_height_px
-    if track is None:
+    if track is not None:
+        check_track(track, source)
+    else:
         with bars("reading kernels", footage.frames_expected) as advance:
             track = survey_source(source, footage, advance)
     network = shipped_network(scale_for(size_px[1], display_px[1]))
@@ -64,7 +74,7 @@ def write_master(
         raise StorageError(f"Cannot write {out}: {error.strerror}.") from error
     finally:
         part.unlink(missing_ok=True)
-    return track
+    return display_px
 
 
 def _counted(frames: Iterable[Frame], advance: Advance) -> Iterator[Frame]:
@@ -87,10 +97,18 @@ def _encode(
         for index, frame in enumerate(frames):
             picture = frame.picture
             picture.pts, picture.time_base, picture.pict_type = index, 1 / rate, 0
-            file.mux(video.encode(picture))
+            _mux(file, video.encode(picture))
             sound.mux_until((index + 1) / rate)
-        file.mux(video.encode(None))
+        _mux(file, video.encode(None))
         sound.mux_until(None)
+
+
+def _mux(file: OutputContainer, packets: Packet[AudioStream] | list[Packet[VideoStream]]) -> None:
+    """Raises StorageError, so that a full disk is not taken for a source that cannot be read."""
+    try:
+        file.mux(packets)
+    except (av.error.FFmpegError, OSError) as error:
+        raise StorageError(f"Cannot write the master: {error.strerror}.") from error
 
 
 class _CopiedSound:
@@ -116,5 +134,5 @@ class _CopiedSound:
             if begins >= 0:
                 packet.pts = packet.dts = begins
                 packet.stream = self._target
-                self._file.mux(packet)
+                _mux(self._file, packet)
             self._held = next(self._packets, None)

@@ -30,7 +30,11 @@ class VersionStore:
         if not (self.folder / VERSION_FILE).is_file():
             return None
         version = load(self.folder / VERSION_FILE, ModelVersion)
-        return version, checked(read_bounded(self.path(version), WEIGHTS_BYTES_MAX, what="weights"), version)
+        try:
+            return version, checked(read_bounded(self.path(version), WEIGHTS_BYTES_MAX, what="weights"), version)
+        except FormatError as error:
+            file = self.folder / VERSION_FILE
+            raise FormatError(f"{error} Put {self.path(version)} back, or take {file} away to begin anew.") from error
 
     def path(self, version: ModelVersion) -> Path:
         """Of its weights."""

@@ -276,6 +276,8 @@ def parse_rate(text: str) -> int:
 
 
 def _print_title(prepared: Prepared, as_json: bool, out: TextIO) -> None:
+    from abr.blur.track import KERNELS_FILE
+
     title = prepared.title
     for note in prepared.notes:
         click.echo(f"toprung: {title.source.name}: {note}.", file=sys.stderr)
@@ -283,6 +285,8 @@ def _print_title(prepared: Prepared, as_json: bool, out: TextIO) -> None:
         click.echo(msgspec.json.encode(summary_of(prepared)).decode(), file=out)
         return
     click.echo(prepared.folder, file=out)
+    if (prepared.folder / KERNELS_FILE).is_file():
+        click.echo(f"The blur of its source, shot by shot: {prepared.folder / KERNELS_FILE}", file=sys.stderr)
     if prepared.already:
         click.echo(f"{title.id} is in the library already, from the same file by the same recipe.", file=sys.stderr)
         return
@@ -302,6 +306,8 @@ def _print_title(prepared: Prepared, as_json: bool, out: TextIO) -> None:
 
 def summary_of(prepared: Prepared) -> dict[str, Any]:
     """What `--json` prints: the title in short, with each rendition's bitrate and mean plain quality."""
+    from abr.blur.track import KERNELS_FILE
+
     title = prepared.title
     return {
         "title": title.id,
@@ -311,6 +317,7 @@ def summary_of(prepared: Prepared) -> dict[str, Any]:
         "duration_s": title.duration_s,
         "segments": len(title.segment_frames),
         "notes": list(prepared.notes),
+        "kernels": (prepared.folder / KERNELS_FILE).is_file(),
         "renditions": [_in_short(each) | _mean_quality(title, each.id) for each in title.renditions],
         "hdr": [_in_short(each) for each in (title.hdr.renditions if title.hdr else ())],
     }

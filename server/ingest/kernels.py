@@ -11,9 +11,9 @@ from abr.blur.plot import track_svg
 from abr.blur.source_track import survey_source
 from abr.blur.survey import looks_soft
 from abr.blur.track import KERNELS_FILE
-from abr.files import write_file
+from abr.files import write_atomically
 from abr.media.planes import luma_of
-from abr.media.probe import SourceInfo
+from abr.media.probe import SourceInfo, probe
 from abr.progress import ProgressBars
 from abr.quality.vmaf import Luma
 from abr.records import dumps_pretty
@@ -57,8 +57,14 @@ class SoftnessWatcher:
 
 
 def write_kernels(folder: Path, source: Path, footage: SourceInfo, bars: ProgressBars) -> None:
-    """Read the source once more, and write its track and a plot of it into a title's folder."""
+    """Read the source once more, and write its track and a plot of it into a title's folder: the track last."""
     with bars("reading kernels", footage.frames_expected) as advance:
         track = survey_source(source, footage, advance)
-    write_file(folder / KERNELS_FILE, dumps_pretty(track))
-    write_file(folder / KERNELS_PLOT_FILE, track_svg(track, source.name).encode())
+    write_atomically(folder / KERNELS_PLOT_FILE, track_svg(track, source.name).encode())
+    write_atomically(folder / KERNELS_FILE, dumps_pretty(track))
+
+
+def add_kernels(folder: Path, source: Path, accept_short: bool, bars: ProgressBars) -> None:
+    """Write the track of a title that is complete without one; `source` is the file that it was prepared from."""
+    if not (folder / KERNELS_FILE).is_file():
+        write_kernels(folder, source, probe(source, accept_short=accept_short), bars)

@@ -31,7 +31,7 @@ from server.ingest.encode import EncodedRung, encode_ladder, timescale
 from server.ingest.encode_settings import EncodeSettings, segment_length
 from server.ingest.encoders.options import describe_encoder
 from server.ingest.identifiers import identifier_of
-from server.ingest.kernels import SoftnessWatcher, write_kernels
+from server.ingest.kernels import KernelWish, SoftnessWatcher, add_kernels, write_kernels
 from server.ingest.ladder import Rung, caps_from_samples, check_caps, in_each_codec, in_hdr, plan_sizes, planned_sizes
 from server.ingest.manifests.sounds import segment_ends_s
 from server.ingest.permission import forbids_enhancement, permit_enhancement
@@ -109,8 +109,11 @@ def prepare_title(
             library.publish(name, work.title)
             work.discard()
             notes = (*footage.notes, *((NOT_HDR,) if recipe.hdr and not footage.hdr else ()))
-    elif forbidden and not title.no_enhancement:
-        title = permit_enhancement(library, name, False)
+    else:
+        if recipe.kernels is KernelWish.ALWAYS:
+            add_kernels(library.folder(name), source, accept_short, bars)
+        if forbidden and not title.no_enhancement:
+            title = permit_enhancement(library, name, False)
     took_s = time.monotonic() - started_s
     return Prepared(title=title, folder=library.root / name, already=already, took_s=took_s, notes=notes)
 
@@ -147,7 +150,7 @@ def _build_title(
         "subtitles", tuple[SubtitleTrack, ...], lambda: _write_subtitles(source, footage, ends_s, recipe, work)
     )
     hdr_rungs, hdr_video = _keep_hdr(source, footage, recipe, work, bars)
-    if video.wants_kernels:
+    if video.wants_kernels or recipe.kernels is KernelWish.ALWAYS:  # an interrupted run may have had another wish
         write_kernels(work.title, source, footage, bars)
     qualities = measure_quality(source, footage, video, recipe, work, bars)
     trick_play: Rendition | UnsetType = UNSET

@@ -27,6 +27,10 @@ class FederationMetrics:
             "federation_psnr_db", "Its luma PSNR on the held-out clips, in decibels.", over_workers="mostrecent"
         )
 
+        self.vmaf_neg = make.gauge(
+            "federation_vmaf_neg", "Its VMAF-NEG on the held-out clips.", over_workers="mostrecent"
+        )
+
     def count_round(self, outcome: str, members: int, survivors: int) -> None:
         """See TuningMetrics."""
         self.rounds.labels(outcome).inc()
@@ -42,3 +46,4 @@ class FederationMetrics:
         self.version.set(version.number)
         if version.scores:
             self.psnr_db.set(fmean(each.psnr_y_db for each in version.scores))
+            self.vmaf_neg.set(fmean(each.vmaf_neg for each in version.scores))

@@ -7,10 +7,14 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from clips import make_clip
 
+from abr.blur.cli import kernels
 from abr.blur.kernel import Blur, blur_of
+from abr.blur.source_track import check_track
 from abr.blur.track import KERNELS_FILE, KernelTrack
+from abr.errors import InputError, MediaError
 from abr.records import load
 from enhancers.restoration.degradation import shrink
 from server.ingest.encode_settings import EncodeSettings
@@ -63,3 +67,45 @@ def test_a_title_tells_its_blur_when_asked_or_when_it_has_one(
         (shot,) = load(folder / KERNELS_FILE, KernelTrack).shots
         assert not shot.moves
         assert blur_of(shot.codes[0]).axes[0] == pytest.approx(blur.axes[0], abs=0.35)
+
+
+def test_a_title_that_is_there_already_gets_its_track_without_being_encoded_anew(tmp_path: Path) -> None:
+    film, library = source(tmp_path / "film.mp4", SHARP), Library(tmp_path / "titles")
+    folder = prepare_title(film, library, RECIPE).folder
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    told = prepare_title(film, library, msgspec.structs.replace(RECIPE, kernels=KernelWish.ALWAYS))
+    assert told.already
+    after = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    assert {path.name for path in after.keys() - before.keys()} == {KERNELS_FILE, "kernels.svg"}
+    assert before.items() <= after.items()
+    check_track(load(folder / KERNELS_FILE, KernelTrack), film)
+
+
+def test_an_interrupted_title_that_is_asked_for_its_track_gets_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film, library = source(tmp_path / "film.mp4", SHARP), Library(tmp_path / "titles")
+
+    def interrupt(*_given: object, **_named: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("server.ingest.prepare.measure_quality", interrupt)
+        prepare_title(film, library, RECIPE)
+    folder = prepare_title(film, library, msgspec.structs.replace(RECIPE, kernels=KernelWish.ALWAYS)).folder
+    assert (folder / KERNELS_FILE).exists()
+
+
+def test_what_is_told_of_a_film_is_not_written_over_it(tmp_path: Path) -> None:
+    film = source(tmp_path / "film.mp4", SHARP)
+    before = film.read_bytes()
+    for option in ("--out", "--plot"):
+        result = CliRunner().invoke(kernels, [str(film), option, str(film)])
+        assert isinstance(result.exception, InputError)
+    assert film.read_bytes() == before
+
+
+def test_a_source_that_is_not_there_is_told_in_one_sentence(tmp_path: Path) -> None:
+    result = CliRunner().invoke(kernels, [str(tmp_path / "film.mp4")])
+    assert isinstance(result.exception, MediaError)
+    assert "There is no file" in str(result.exception)

@@ -22,6 +22,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as prometheus_text
 from serve_process import ask, clean_environment, served
 from serving import CHUNK_FILE, device_profile, enhanced_library
+from tuning import TuningServer, tuning_server
 from waiting import wait_until
 
 from abr.core.events import Decided, Downloaded, Ended, EventBatch, Failed, Playing, Shown, Stalled, Started, Stepped
@@ -121,14 +122,25 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def watched(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+def tuning(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TuningServer]:
+    """A server that has tuned a network once."""
+    with tuning_server(tmp_path_factory.mktemp("tuning")) as found:
+        found.hold_round(0.25)
+        yield found
+
+
+@pytest.fixture(scope="module")
+def watched(server: str, tuning: TuningServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     """Prometheus, after it saw a real player and one more of our viewers come and go."""
     folder = tmp_path_factory.mktemp("prometheus")
     with (
         edge_of_film(folder) as (edge, version),
-        running_prometheus(urlsplit(server).netloc, folder, edge) as prometheus,
+        running_prometheus(urlsplit(server).netloc, folder, edge, tuning.netloc) as prometheus,
     ):
         prometheus.wait(lambda: prometheus.query("toprung_edge_origin_up"), "the edge node")
+        prometheus.wait(lambda: prometheus.query("toprung_federation_version == 1"), "a tuned network")
+        tuning.hold_round(0.25)
+        prometheus.wait(lambda: prometheus.query("toprung_federation_version == 2"), "a network tuned again")
         watch_lifted(f"http://{edge}/", version)
         prometheus.wait(lambda: prometheus.query("sum(toprung_viewer_vmaf_count) == 1"), "the first viewer")
         play = [sys.executable, "-m", "abr", "play", server, "--title", "bbb", "--speed", "max", "--out", str(folder)]
@@ -170,9 +182,9 @@ def dashboard_queries() -> list[tuple[str, str, str]]:
     ]
 
 
-def test_every_metric_on_a_dashboard_or_in_a_rule_is_in_a_scrape(server):
-    _, text, _ = ask(f"{server}metrics")
-    there = {sample.name for family in prometheus_text(text.decode()) for sample in family.samples}
+def test_every_metric_on_a_dashboard_or_in_a_rule_is_in_a_scrape(server, tuning):
+    texts = [ask(f"{url}metrics")[1].decode() for url in (server, f"http://{tuning.netloc}/")]
+    there = {sample.name for text in texts for family in prometheus_text(text) for sample in family.samples}
     there |= set(EdgeMetrics().registry._names_to_collectors)
     named = {name for _, _, expression in dashboard_queries() for name in NAME.findall(expression)}
     assert len(named) > 30
@@ -212,7 +224,7 @@ def test_prometheus_answers_every_panel_with_sane_numbers(watched, panel, unit, 
 
 
 def test_prometheus_has_what_the_viewers_saw(watched):
-    ((_, shown_s),) = watched.query("toprung_viewer_shown_seconds_total")
+    ((_, shown_s),) = watched.query("sum(toprung_viewer_shown_seconds_total)")
     ((_, frames),) = watched.query("sum(toprung_viewer_frames_total)")
     assert shown_s == pytest.approx(5.28 + 2 * 2.0)
     assert frames == 132 + 2 * 50
@@ -255,6 +267,7 @@ def test_the_dashboard_shows_viewers_first_and_finds_its_datasource():
         "Edge nodes",
         "Viewers, in private cohorts",
         "Devices",
+        "Federated tuning",
     ]
     provisioned = (DOCKER / "grafana" / "provisioning" / "datasources" / "prometheus.yaml").read_text()
     used = {panel["datasource"]["uid"] for panel in panels if panel["type"] != "row"}

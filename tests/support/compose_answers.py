@@ -16,7 +16,22 @@ from prometheus import DOCKER, Prometheus
 
 VIEWERS = "http://127.0.0.1:8080"
 HEALTHY = ("nginx", "redis", "prometheus", "server_1", "server_2")
-QUIET = ("late", "fail", "fall back", "stall", "fell back", "out of the ordinary", "enhance", "help", "weights", "live")
+QUIET = (
+    "late",
+    "fail",
+    "fall back",
+    "stall",
+    "fell back",
+    "out of the ordinary",
+    "enhance",
+    "help",
+    "weights",
+    "live",
+    "private",
+    "cohorts",
+    "tuning",
+    "tuned",
+)
 """Panels of what need not happen while one viewer plays plainly may stay empty."""
 
 

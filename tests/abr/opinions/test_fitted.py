@@ -208,3 +208,16 @@ def test_the_bench_compares_methods_split_by_split(tmp_path: Path):
     assert report["contents"] == 9
     assert all(each["srocc"] > 0.9 for each in report["methods"])
     assert run("bench", "opinions", str(small), "--methods", "taste").exit_code == 2
+
+
+def test_opinions_in_which_nothing_matters_make_no_qoe(tmp_path: Path):
+    file, out = tmp_path / "alike.json", tmp_path / "qoe.json"
+    items = [
+        {"file": f"i{quality}", "content_id": 0, "scores": [3, 3], "features": {"quality": quality}}
+        for quality in (20, 50, 90)
+    ]
+    file.write_text(json.dumps({"items": items}))
+    result = CliRunner().invoke(root, ["qoe", "fit", str(file), "--out", str(out)])
+    assert isinstance(result.exception, InputError)
+    assert "nothing depends on quality" in str(result.exception)
+    assert not out.exists()

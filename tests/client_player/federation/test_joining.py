@@ -28,6 +28,7 @@ from enhancers.federation.held_out import read_held_out
 from enhancers.federation.judging import Judging
 from enhancers.federation.tuned_network import generic_network
 from enhancers.networks.checkpoint import digest
+from enhancers.networks.derived import loads_derived
 from server.app import create_app
 from server.context import CONTEXT
 from server.federation.judge import Judge
@@ -74,6 +75,9 @@ async def test_five_players_make_a_better_version_and_have_it_afterwards(plan, c
     assert [(each.rounds, each.survivors, each.problem) for each in results] == [(1, 5, "")] * 5
     assert [each.version for each in results] == [1] * 5, "all learnt from the clip that it is judged by"
     assert digest(tuners[0].newest.network.dumps()) == version.sha256
+    assert (
+        loads_derived(tuners[0].newest.network.dumps()).architecture == generic_network(2.0, Tier.LOW).architecture
+    ), "import-model takes it"
     assert results[0].sent_bytes > 4 * version.values and results[0].received_bytes > version.size_bytes
 
 
@@ -164,6 +168,37 @@ def test_what_is_no_film_is_refused(make: Callable[[Path], object], tmp_path: Pa
     make(tmp_path / "came")
     with pytest.raises((InputError, ToprungError)):
         read_came([tmp_path / "came"], 2.0, 25.0)
+
+
+def test_what_is_no_url_is_refused_at_once(clip: Path):
+    done = CliRunner().invoke(join, ["localhost:8080", "--came", str(clip)])
+    assert isinstance(done.exception, InputError)
+    assert "http://" in str(done.exception)
+
+
+async def test_a_player_whose_update_is_in_a_sum_has_taken_part_though_the_server_goes_away(plan, clip, monkeypatch):
+    said: list[str] = []
+
+    async def gone(_server: object, _held: object = None) -> None:
+        raise NotOfferedError("the server tunes no network")
+
+    app = create_app(Settings(library=str(prepared_library().root)), federation=plan)
+    async with listening(app) as url:
+        tuners = [Tuner(url, lambda scale: read_came([clip], scale, 25.0), said.append) for _ in range(5)]
+        monkeypatch.setattr("client_player.federation.joining.show_version", gone)
+        results = await asyncio.gather(*(tuner.take_part(1) for tuner in tuners))
+    assert [(each.rounds, each.problem) for each in results] == [(1, "")] * 5
+    assert any("not known" in each for each in said)
+
+
+def test_segments_of_any_part_of_a_film_are_learnt_from(tmp_path: Path):
+    prepared = prepared_library()
+    rendition = load_title(prepared.root / "bbb").renditions[-1]
+    folder = prepared.root / "bbb" / "video" / rendition.id
+    for name in ("init.mp4", "seg-00002.m4s"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    (pairs,) = read_came([tmp_path], 2.0, 0.0)
+    assert len(pairs.low) > 0
 
 
 def test_the_command_says_that_nobody_answers(clip: Path, monkeypatch: pytest.MonkeyPatch):

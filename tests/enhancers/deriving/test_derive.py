@@ -13,7 +13,7 @@ from networks import low_frames, random_trunk, random_weights, source_frames, st
 
 from abr.errors import FormatError, InputError
 from enhancers.deriving.budget import Budget
-from enhancers.deriving.derive import Derivation, Derived, derive
+from enhancers.deriving.derive import Derivation, Derived, derive, measure_costs
 from enhancers.deriving.gates import GatedTrunk
 from enhancers.deriving.slicing import slice_channels
 from enhancers.interchange.import_network import read_own
@@ -78,6 +78,15 @@ def test_derived_twice_it_is_the_same_file():
 def test_a_budget_that_no_network_keeps_is_refused():
     with pytest.raises(InputError, match=r"No network keeps the budget ms=0\.5"):
         derive(wanted(Budget(ms=0.5)), lambda _what, _done: None, latency=stairs_ms)
+
+
+def test_a_budget_that_no_network_keeps_by_the_clock_is_refused_before_it_trains():
+    """As on a device that grew slow after its operators were measured."""
+    told: list[str] = []
+    costs = measure_costs(wanted(), stairs_ms)
+    with pytest.raises(InputError, match="by the clock"):
+        derive(wanted(), lambda what, _done: told.append(what), costs=costs, latency=lambda each: 4 * stairs_ms(each))
+    assert "Training" not in told
 
 
 def test_cutting_closed_channels_out_changes_no_picture():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+from threading import Thread
+
 import pytest
 
 from abr.controllers.toprung.speed_classes import REFERENCE_WORK
@@ -34,6 +37,22 @@ def test_a_fleet_that_nobody_tells_of_is_refused():
         read_fleet("file:///etc/passwd")
     with pytest.raises(StorageError, match="does not tell of devices"):
         read_fleet("http://127.0.0.1:1")
+
+
+def test_who_answers_no_http_is_told_in_one_sentence():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def greet() -> None:
+            caller, _ = listener.accept()
+            with caller:
+                caller.recv(4096)
+                caller.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
+
+        greeter = Thread(target=greet)
+        greeter.start()
+        with pytest.raises(StorageError, match="does not tell of devices"):
+            read_fleet(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        greeter.join()
 
 
 def test_classes_are_told_by_tier_low_and_its_multiplications():

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from abr.core.enhancement import Tier
 from abr.errors import FormatError
+from enhancers.cli.models import export
 from enhancers.federation.tuned_network import count_values, generic_network, loads_network
+from enhancers.interchange.import_network import read_own
 from enhancers.networks import catalog
 from enhancers.networks.checkpoint import dumps_chunks
+from enhancers.runtime.onnx_check import loads_onnx
 
 
 @pytest.fixture(scope="module")
@@ -50,3 +56,19 @@ def test_files_of_other_networks_and_damaged_ones_are_refused(network):
 @pytest.mark.parametrize("scale", catalog.SQUEEZES)
 def test_every_scale_has_a_network_to_tune(scale: float):
     assert generic_network(scale, Tier.LOW).architecture == catalog.architecture(scale, Tier.LOW)
+
+
+def test_a_version_is_taken_like_any_network_of_ones_own_and_exported(network, tmp_path: Path):
+    file, onnx = tmp_path / "tuned.safetensors", tmp_path / "tuned.onnx"
+    file.write_bytes(network.dumps())
+    taken = read_own(file)
+    assert taken.architecture == network.architecture
+    assert len(taken.data) < len(network.dumps()) / 2, "viewers download it in eight bits"
+    assert network.tensors["head.weight"] == pytest.approx(taken.weights.tensors["head.weight"], abs=0.02)
+    result = CliRunner().invoke(export, [str(file), "--onnx", str(onnx)])
+    assert result.exit_code == 0, result.output
+    assert loads_onnx(onnx.read_bytes()).architecture.scale == 2
+    file.write_bytes(network.dumps()[:-5])
+    result = CliRunner().invoke(export, [str(file), "--onnx", str(onnx)])
+    assert isinstance(result.exception, FormatError)
+    assert "tuned.safetensors" in str(result.exception)

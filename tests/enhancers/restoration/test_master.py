@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import av
@@ -10,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 from clips import make_clip
 
+from abr.blur.cli import kernels
 from abr.blur.kernel import CODE_FLOATS, Blur, bicubic_kernel, code_of
 from abr.blur.track import KernelTrack, Shot
 from abr.errors import InputError
@@ -19,6 +22,14 @@ from enhancers.networks.catalog import generic_chunks
 from enhancers.networks.checkpoint import loads_chunks
 from enhancers.restoration.lift import weights_for
 from enhancers.restoration.shipped import scale_for, shipped_network
+
+_CRAMPED = """
+import resource, sys
+from enhancers.cli.restore import restore
+resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
+restore(sys.argv[1:], standalone_mode=False)
+"""
+"""No file may have more than 4000 bytes."""
 
 
 def test_a_master_has_the_frames_and_the_sound_of_its_source_at_the_size_asked_for(tmp_path: Path) -> None:
@@ -66,6 +77,33 @@ def test_a_display_that_is_no_larger_is_refused(tmp_path: Path) -> None:
     result = CliRunner().invoke(restore, [str(clip), "--display", "108p", "--out", str(tmp_path / "master.mkv")])
     assert isinstance(result.exception, InputError)
     assert "192x108" in str(result.exception)
+
+
+def test_a_film_is_not_written_over_by_its_master(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "film.mp4", frames=2)
+    before = clip.read_bytes()
+    result = CliRunner().invoke(restore, [str(clip), "--display", "216p", "--out", str(clip)])
+    assert isinstance(result.exception, InputError)
+    assert clip.read_bytes() == before
+
+
+def test_the_track_of_another_film_is_refused(tmp_path: Path) -> None:
+    clip, other = (make_clip(tmp_path / f"{name}.mp4", frames=frames) for name, frames in (("film", 2), ("other", 3)))
+    track, out = tmp_path / "kernels.json", tmp_path / "master.mkv"
+    assert CliRunner().invoke(kernels, [str(other), "--out", str(track)]).exit_code == 0
+    result = CliRunner().invoke(restore, [str(clip), "--display", "216p", "--out", str(out), "--kernels", str(track)])
+    assert isinstance(result.exception, InputError)
+    assert "of another file" in str(result.exception)
+    assert not out.exists()
+
+
+def test_a_full_disk_is_not_taken_for_a_film_that_cannot_be_read(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "film.mp4", width_px=128, height_px=64, frames=30)
+    command = [sys.executable, "-c", _CRAMPED, str(clip), "--display", "128p", "--out", str(tmp_path / "master.mkv")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "Cannot write" in done.stderr
+    assert "cannot be read" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["film.mp4"]
 
 
 def test_a_picture_as_sharp_as_a_rung_is_lifted_as_rungs_are() -> None:

@@ -1,26 +1,23 @@
 """Federated tuning over real sockets: what makes a version, what does not, and what players can fetch.
 
-The judge is a small process of the test's own, so that no torch is needed: it says of a network of ten numbers that it
-is the better, the nearer its numbers are to 1.
+The judge is that of `tuning`, in the tests' support: a network has ten numbers, best at 1.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tuning
 from aiohttp.test_utils import TestClient, TestServer
-from private_players import Player
+from tuning import STAGE_S, VALUES, judge_command, plan_of
 
-from abr.core.enhancement import Tier
 from abr.errors import FormatError, InputError
-from abr.federation.update import UpdateCodec
 from abr.federation.version import LocalRecipe, ModelVersion
 from abr.records import loads
 from server.app import create_app
@@ -28,46 +25,13 @@ from server.context import CONTEXT
 from server.federation import judge
 from server.federation.plan import FederationPlan
 from server.federation.versions import VersionStore
-from server.private.rounds import Pace
 from server.settings import Settings
-
-PERIOD_S, STAGE_S, VALUES = 60.0, 5.0, 10
-
-JUDGE = """
-import hashlib, json, os, struct, sys
-out = sys.argv[sys.argv.index("--out") + 1]
-for line in sys.stdin:
-    asked = json.loads(line)
-    body = open(asked["current"], "rb").read() if asked.get("current") else bytes(80)
-    if asked.get("update"):
-        moves = struct.unpack("<10d", open(asked["update"], "rb").read())
-        if moves[0] > 0.9:
-            sys.exit(1)
-        body = struct.pack("<10d", *(a + b for a, b in zip(struct.unpack("<10d", body), moves)))
-    sha256 = hashlib.sha256(body).hexdigest()
-    open(os.path.join(out, "made"), "wb").write(body if os.environ.get("HONEST", "1") == "1" else body + b"x")
-    far = sum((value - 1) ** 2 for value in struct.unpack("<10d", body))
-    score = {"clip": "c", "psnr_y_db": 40.0, "vmaf_neg": 80 - far}
-    print(json.dumps({"file": "made", "sha256": sha256, "size_bytes": len(body), "values": 10,
-                      "architecture": "plain-m2c32x2d2", "scores": [score]}), flush=True)
-"""
 
 
 @pytest.fixture
 def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FederationPlan:
-    script = tmp_path / "judge.py"
-    script.write_text(JUDGE)
-    monkeypatch.setattr(judge.Judge.__init__, "__defaults__", ((sys.executable, str(script)),))
-    return FederationPlan(
-        folder=tmp_path / "versions",
-        held_out=(),
-        scale=2.0,
-        tier=Tier.LOW,
-        crf=25.0,
-        recipe=LocalRecipe(steps=1, batch=1, rate=1e-3, detail_weight=0.0, frames_full=48),
-        norm_max=2.0,
-        pace=Pace(period_s=PERIOD_S, stage_s=STAGE_S, cohort=5, members_max=6),
-    )
+    monkeypatch.setattr(judge.Judge.__init__, "__defaults__", (judge_command(tmp_path),))
+    return plan_of(tmp_path)
 
 
 @pytest.fixture
@@ -90,23 +54,10 @@ async def metrics(client: TestClient) -> dict[str, float]:
 
 
 async def hold_round(client: TestClient, updates: list[np.ndarray], poison: np.ndarray | None = None) -> None:
-    """A round in which so many hand in, and others have joined until it is full and then say nothing."""
-    codec = UpdateCodec(VALUES, 2.0, 6)
-    words = [codec.encode(update, 0.5) for update in updates]
-    words += [] if poison is None else [poison]
-    players = [Player(client, vector, "federation") for vector in [*words, *[words[0]] * (6 - len(words))]]
-    for player in players:
-        await player.join()
-    for player in players:
-        await player.answer()
-    for player in players[: len(words)]:
-        await player.answer()
-    if len(words) < len(players):
+    def let_pass() -> None:
         client.server.app[CONTEXT].contributions.tuning.rounds._clock.now_s += STAGE_S
-    for player in players[:4]:
-        await player.answer()
-    ending = await players[0].ending()
-    assert ending == {"stage": "summed", "survivors": len(words)}
+
+    await tuning.hold_round(client, updates, poison, let_pass=let_pass)
 
 
 async def test_a_sum_that_is_better_is_the_next_version_and_another_is_not(client, clock, plan):
@@ -126,6 +77,7 @@ async def test_a_sum_that_is_better_is_the_next_version_and_another_is_not(clien
     assert told['toprung_federation_candidates_total{verdict="kept"}'] == 1
     assert told['toprung_federation_candidates_total{verdict="worse"}'] == 1
     assert told["toprung_federation_version"] == 1
+    assert told["toprung_federation_vmaf_neg"] == pytest.approx(80 - VALUES * 0.7**2)
     assert (await client.get(f"/federation/weights/{'0' * 64}")).status == 404
     assert await asyncio.to_thread(VersionStore(plan.folder).newest) == (second, body)
 
@@ -190,7 +142,7 @@ async def test_damaged_weights_are_not_served(plan, settings, clock):
     store = VersionStore(plan.folder)
     version, _ = await asyncio.to_thread(store.newest)
     await asyncio.to_thread(store.path(version).write_bytes, b"x" * version.size_bytes)
-    with pytest.raises(FormatError, match="damaged"):
+    with pytest.raises(FormatError, match=r"damaged\. Put .* back, or take .*version\.json away"):
         async with TestClient(TestServer(create_app(settings, clock=clock, federation=plan))):
             pass
 
