@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -67,6 +68,7 @@ class Tuner:
     newest: Offered | None = None
     """The version that was seen last: better than what the program ships, by the server's word."""
     _pairs: tuple[float, Sequence[TrainingPairs]] | None = None
+    _leaves: threading.Event = field(default_factory=threading.Event)
 
     async def take_part(self, rounds: int) -> JoinResult:
         """Until so many sums have an update of ours, or the server fails again and again.
@@ -116,7 +118,11 @@ class Tuner:
         offered = self.newest = await fetch_version(server, self.newest)
         version = offered.version
         self.result.version = version.number
-        update = await asyncio.to_thread(self._train, offered)
+        try:
+            update = await asyncio.to_thread(self._train, offered)
+        except asyncio.CancelledError:
+            self._leaves.set()  # else the thread would train to its end
+            raise
         self.told(f"trained {update.seconds:.0f} s on version {version.number}; waiting for a round")
         words = encode(version, update)
         vector = Vector(words=len(words), layout=version.layout, give=lambda: words)
@@ -140,10 +146,20 @@ class Tuner:
             offered.version.recipe,
             seed=secrets.randbits(31),
             threads=self.threads,
+            report=self._stop_if_left,
         )
         self.result.train_s += update.seconds
         self.result.processor_s += update.processor_s
         return update
+
+    def _stop_if_left(self, _progress: float, _loss: float) -> None:
+        """Told by the training, in its thread, now and then."""
+        if self._leaves.is_set():
+            raise _LeftError
+
+
+class _LeftError(Exception):
+    """Who trained has left; nobody hears of it."""
 
 
 def encode(version: ModelVersion, update: LocalUpdate) -> Words:

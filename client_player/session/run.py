@@ -27,7 +27,6 @@ from abr.opinions.scales import CountedQuality
 from abr.private_telemetry.tally import SessionTally
 from abr.records import dumps, dumps_pretty
 from abr.virtual_time import SessionClock, VirtualTimeLoop
-from client_player.federation.keeping import CameKeeper
 from client_player.playback import slow_enhancers
 from client_player.playback.enhancer_pool import Opener
 from client_player.playback.player import STOPPED, Player, PlayerSetup
@@ -35,6 +34,7 @@ from client_player.private.reporter import PrivateReporter
 from client_player.session.archive import LOG_FILE, SEEN_FILE, SUMMARY_FILE
 from client_player.session.device_speeds import keep_speeds, profile_seen
 from client_player.session.files import clear_session_files, dump_title_files, write_files
+from client_player.session.keeping import CameKeeper
 from client_player.session.report import REPORT_FILE, ReportData, write_report
 from client_player.session.request import (
     PlayRequest,

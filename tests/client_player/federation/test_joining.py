@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 from clips import make_clip
@@ -29,6 +32,7 @@ from enhancers.federation.judging import Judging
 from enhancers.federation.tuned_network import generic_network
 from enhancers.networks.checkpoint import digest
 from enhancers.networks.derived import loads_derived
+from enhancers.training.patches import TrainingPairs
 from server.app import create_app
 from server.context import CONTEXT
 from server.federation.judge import Judge
@@ -95,6 +99,25 @@ async def test_a_player_that_leaves_while_it_trains_holds_nobody_up(plan, clip):
         with pytest.raises(MediaError, match="gone"):
             await gone
     assert [each.rounds for each in results] == [1] * 5
+
+
+async def test_who_leaves_while_it_trains_is_let_go_at_once(plan, clip):
+    began = threading.Event()
+
+    def came(scale: float) -> list[TrainingPairs]:
+        began.set()
+        return read_came([clip], scale, 25.0)
+
+    long = replace(plan, recipe=msgspec.structs.replace(RECIPE, steps=10_000, batch=16))
+    app = create_app(Settings(library=str(prepared_library().root)), federation=long)
+    async with listening(app) as url:
+        leaving = asyncio.create_task(Tuner(url, came).take_part(1))
+        await asyncio.to_thread(began.wait)
+        leaving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+    async with asyncio.timeout(120):
+        await asyncio.get_running_loop().shutdown_default_executor()
 
 
 class Telling:

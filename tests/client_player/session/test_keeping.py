@@ -11,7 +11,7 @@ from abr.core.control import Download
 from abr.core.events import Decided
 from abr.core.title import Title, load_title
 from client_player.federation.came import read_came
-from client_player.federation.keeping import CameKeeper
+from client_player.session.keeping import CameKeeper
 from client_player.source.base import ServedSegment
 
 FOLDER = prepared_library().root / "bbb"
