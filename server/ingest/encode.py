@@ -105,8 +105,8 @@ def encode_ladder(
     recipes = recipe.by_codec
 
     def options(rung: Rung, *, eased: bool) -> dict[str, str]:
-        recipe, in_time = recipes[rung.codec], live is not None
-        return encoder_options(rung, recipe, threads=threads[rung.id], low_delay=in_time, eased=eased)
+        settings, in_time = recipes[rung.codec], live is not None
+        return encoder_options(rung, settings, threads=threads[rung.id], low_delay=in_time, eased=eased)
 
     shortest_frames = 0 if live else int(_SHORTEST_SEGMENT_S * rate)
     chunk_frames, first = (live.chunk_frames, live.first_segment) if live else (0, 0)

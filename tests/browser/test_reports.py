@@ -68,6 +68,9 @@ async def test_a_report_fits_a_phone_whatever_the_names_in_it(tmp_path: Path) ->
         await fits(page, opened=True)
         box = await page.tab.evaluate("[document.querySelector('.wide').scrollWidth, innerWidth]")
         assert box[0] > box[1], "the table scrolls in a box of its own"
+        await page.tab.locator("footer").scroll_into_view_if_needed()
+        panel = await page.tab.evaluate("document.getElementById('detail').getBoundingClientRect().bottom")
+        assert panel <= 0, "what tells of a segment stays with the charts, and covers nothing below them"
         await page.tab.focus(".wide")
         assert await page.tab.evaluate("document.activeElement.className") == "wide", "which the keyboard can reach"
         await page.screenshot("phone-report")

@@ -16,6 +16,9 @@ export class Ladder {
     if (live) this.cells = [];
     this.first = 0; // the segment of the first cell
     box.replaceChildren(...this.cells);
+    // Read out what the keys come to, and not each decision as it is taken.
+    box.onfocus = () => (why.ariaLive = "polite");
+    box.onblur = () => (why.ariaLive = "off");
     box.onkeydown = (event) => this.#key(event);
     box.onpointermove = (event) => this.#pick(this.first + this.cells.indexOf(event.target.closest("i")));
     box.onpointerleave = () => this.#pick(-1);

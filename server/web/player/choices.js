@@ -32,6 +32,11 @@ export class Choices {
     this.#able.clear();
   }
 
+  /** Whether the title offers anything at all. */
+  get any() {
+    return Boolean(this.table?.enhancers.length);
+  }
+
   /** Whether anything is offered for a rendition. */
   offers(rendition) {
     return this.#names(rendition).some((name) => this.offer(name, rendition));

@@ -9,9 +9,12 @@ import { countedQuality } from "./choices.js";
 import { Health } from "./health.js";
 import { load, watchOffers } from "./live.js";
 import { Link, NETWORKS } from "./link.js";
-import { Preview } from "./preview.js";
 import { HOPELESS, UNMEASURED, fitting, jobs, keptUp, measure, offersMore, settled } from "./profile.js";
 import { UNREADABLE } from "./protection.js";
+import { FullScreen } from "./screen/full.js";
+import { listen } from "./screen/keys.js";
+import { Poster } from "./screen/poster.js";
+import { Preview } from "./screen/preview.js";
 import { Session, json } from "./session.js";
 import { hint, status } from "./status.js";
 import { BUFFER_S } from "./stream.js";
@@ -63,6 +66,8 @@ const chapters = new Chapters({
   seek: (toS) => showing && seekTo(toS),
 });
 const preview = new Preview($("seek"), $("preview"), $("preview-at"));
+const poster = new Poster($("poster"));
+new FullScreen({ player: $("player"), controls: $("controls"), button: $("full"), video });
 
 async function begin() {
   const { titles: all } = await json(at("titles"), {});
@@ -73,8 +78,9 @@ async function begin() {
   const lasts = ({ live, duration_s: durationS }) => (live === "running" ? "live" : clock(durationS));
   const options = titles.map((title) => new Option(`${title.id} (${lasts(title)})`, title.id));
   $("titles").replaceChildren(...options);
-  const wanted = new URLSearchParams(location.search).get("title");
-  if (titles.some(({ id }) => id === wanted)) $("titles").value = wanted;
+  const wanted = new URLSearchParams(location.search).get("title") ?? titles[0].id;
+  $("titles").value = wanted;
+  if ($("titles").selectedIndex < 0) throw new Error(`There is no title “${wanted}” here. Pick another above.`);
   await pick();
 }
 
@@ -100,12 +106,23 @@ async function pick() {
       (more) => offered(mine, more),
     );
   text("heading", title.id);
+  document.title = `${title.id} · Toprung`;
   text("length", live ? "live" : clock(title.segment_duration_s.reduce((a, b) => a + b, 0)));
   $("stage").style.aspectRatio = `${title.display_width_px} / ${title.display_height_px}`;
   $("begin").disabled = $("play").disabled = false;
-  $("enhance").disabled = Boolean(title.no_enhancement || title.protection);
+  const isPlain = title.no_enhancement || title.protection || !(live || mine.wanted.length);
+  for (const button of ["enhance", "compare"]) $(button).disabled = Boolean(isPlain);
+  offerTracks(title, at(`titles/${id}/${title.version ? `v-${title.version}/` : ""}`));
   mine.measuring = measureBeside(mine);
   if (asked) await start();
+}
+
+/** What there is to choose in a title, and to see of it beforehand. */
+function offerTracks(title, titleUrl) {
+  poster.offer(title, titleUrl);
+  pickers.offer(title, titleUrl);
+  preview.offer(title, titleUrl);
+  chapters.offer(title);
 }
 
 /** A live title offers other enhancers by now: measure what is new, and lift by them. */
@@ -183,9 +200,7 @@ async function start(atS = 0) {
     if (mine !== loaded) return session.stop("stopped");
     ladder = new Ladder($("ladder"), $("why"), mine.title, { live: Boolean(mine.live) });
     showing = { session, ladder };
-    pickers.offer(mine.title, session.titleUrl());
-    preview.offer(mine.title, session.titleUrl());
-    chapters.offer(mine.title);
+    offerTracks(mine.title, session.titleUrl());
     session.stream.expectMeasurement(!mine.measured);
     if (mine.measured) await equip(session);
     session.stream.start(atS);
@@ -313,7 +328,8 @@ function say() {
   text("notice-words", now.words);
   $("retry").hidden = !now.retry;
   if (now.retry) text("retry", now.retry);
-  $("begin").hidden = asked;
+  $("begin").hidden = asked || now.covers;
+  poster.show(!stream?.began);
   offerRating(now.name === "ended" ? showing.session : null);
 }
 
@@ -365,8 +381,8 @@ function tick() {
       ? `${plain.toFixed(1)} plain; VMAF ${(offer ? ofSegment(offer.quality.vmaf, segment) : plain).toFixed(1)}`
       : `decided: ${decision.enhancer === "none" ? "plain" : decision.enhancer}`,
   );
-  text("t-share", frames ? `${Math.round((100 * enhanced) / frames)} %` : "0 %");
-  text("t-share-more", `${enhanced} of ${frames} frames, none late`);
+  text("t-share", `${frames ? Math.round((100 * enhanced) / frames) : 0} %`);
+  text("t-share-more", frames ? `${enhanced} of ${frames} frames, none late` : "no frame yet");
 }
 
 const lifts = () => $("enhance").ariaPressed === "true";
@@ -431,6 +447,9 @@ $("network").addEventListener("change", () => showing && restart().catch(trouble
 $("titles").addEventListener("change", () => {
   asked = false;
   error = "";
+  const here = new URL(location.href);
+  here.searchParams.set("title", $("titles").value);
+  history.replaceState(null, "", here);
   pick().catch(trouble);
 });
 $("begin").addEventListener("click", playOrPause);
@@ -442,9 +461,6 @@ $("enhance").ariaPressed = String(rememberedLifts());
 $("enhance").addEventListener("click", liftsChanged);
 $("compare").addEventListener("click", () => (toggle($("compare")), splitMoved()));
 $("at").addEventListener("input", splitMoved);
-$("full").addEventListener("click", () =>
-  document.fullscreenElement ? document.exitFullscreen() : $("stage").requestFullscreen(),
-);
 video.addEventListener("click", playOrPause);
 for (const [event, sign, label] of [
   ["play", "❚❚", "Pause"],
@@ -456,7 +472,7 @@ for (const [event, sign, label] of [
     $("seek").disabled = false;
   });
 }
-video.addEventListener("ended", say);
+video.addEventListener("ended", tick);
 video.addEventListener("resize", () => showing && sayState(showing.session.enhancer?.state ?? { name: "none" }));
 
 function seekTo(toS) {
@@ -464,7 +480,8 @@ function seekTo(toS) {
   stream.seek(Math.max(stream.span.startS, Math.min(stream.span.endS, toS)));
 }
 
-const keys = {
+listen({
+  " ": playOrPause,
   k: playOrPause,
   ArrowLeft: () => showing && seekTo(video.currentTime - 5),
   ArrowRight: () => showing && seekTo(video.currentTime + 5),
@@ -472,11 +489,6 @@ const keys = {
   b: () => $("compare").click(),
   m: () => $("mute").click(),
   f: () => $("full").click(),
-};
-document.addEventListener("keydown", (event) => {
-  const elsewhere = event.target.closest("select, input, [tabindex]");
-  if (event.ctrlKey || event.metaKey || event.altKey || (elsewhere && event.key.startsWith("Arrow"))) return;
-  keys[event.key]?.();
 });
 
 setInterval(tick, 500);

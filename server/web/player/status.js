@@ -32,7 +32,7 @@ export function status({
   lost,
 }) {
   const again = gone ? "Begin again" : "Try again";
-  if (error) return state("failed", `The film stopped: ${error}`, { retry: again, covers: true });
+  if (error) return state("failed", loaded ? `The film stopped: ${error}` : error, { retry: again, covers: true });
   if (awayMs) return away({ loaded, asked, stoodMs, awayMs, bufferS });
   if (lost) return state("lost", "The server no longer knows this session. Opening a new one…");
   if (!loaded) return state("connecting", "Connecting to the server…", { covers: asked });
@@ -70,7 +70,7 @@ const state = (name, words, more = {}) => ({ name, words, retry: null, covers: f
 
 /** Why enhancement is not seen right now, and what to do about it; "" when it is seen. */
 export function hint({ title, decision, lifted, measuring, choices }) {
-  if (!decision || lifted) return "";
+  if (!decision || lifted || !choices.any) return "";
   const { rendition, enhancer } = decision;
   const top = title.renditions.at(-1).id;
   if (rendition === top) {

@@ -7,6 +7,15 @@ const colour = (name) => getComputedStyle(document.documentElement).getPropertyV
 const STEPS_S = [1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600];
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
+/** Where a scale by powers of ten has its lines: at 1, 2 and 5 of each power; over many powers at 1 alone. */
+function powers(low, high) {
+  const steps = high / low > 500 ? [1] : [1, 2, 5];
+  const all = [];
+  for (let power = 10 ** Math.floor(Math.log10(low)); power <= high; power *= 10)
+    all.push(...steps.map((step) => step * power));
+  return all.filter((value) => value >= low && value <= high);
+}
+
 const aboveZero = (_, low, high) => [Math.min(0, low ?? 0), Math.max(1, (high ?? 1) * 1.08)];
 
 export class Chart {
@@ -26,8 +35,9 @@ export class Chart {
   /** data: [x values, y values of each series]. */
   draw(data) {
     this.#data = data;
-    if (this.#plot) this.#plot.setData(data);
-    else this.#rebuild();
+    if (!this.#plot) return this.#rebuild();
+    this.#plot.setData(data);
+    this.#tellLast(this.#plot);
   }
 
   #width() {
@@ -59,15 +69,23 @@ export class Chart {
           size: 28,
           incrs: STEPS_S,
         },
-        { ...axis, size: 52, space: 26 },
+        { ...axis, size: 52, space: 26, ...(this.log ? { splits: (_, axisAt, low, high) => powers(low, high) } : {}) },
       ],
       series: [
         { label: "time", value: (_, x) => (x === null ? "–" : this.time(x)) },
         ...this.series.map((each) => this.#series(each)),
       ],
-      hooks: { drawClear: [(plot) => this.#shade(plot)] },
+      hooks: { drawClear: [(plot) => this.#shade(plot)], setLegend: [(plot) => this.#tellLast(plot)] },
     };
     this.#plot = new uPlot(options, this.#data, this.box);
+    this.#tellLast(this.#plot);
+  }
+
+  /** While nobody points at a chart, its legend tells the last value of each series. */
+  #tellLast(plot) {
+    if ((plot.cursor.idx ?? null) !== null) return;
+    const idxs = this.#data.map((column) => column.findLastIndex((value) => value !== null));
+    plot.setLegend({ idxs: idxs.map((index) => (index < 0 ? null : index)) }, false);
   }
 
   #series({ label, colour: name, width = 2, fill = null, step = false, points = false, dash = undefined, digits = 0 }) {

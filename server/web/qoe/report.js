@@ -54,6 +54,8 @@ function add(event, atS = 0) {
   const key = [event.event, event.t_s, event.segment, event.name].join();
   if (known.has(key)) return;
   known.add(key);
+  $("none").hidden = true;
+  $("some").hidden = false;
   session.add(event, atS);
   dirty = true;
 }
@@ -193,7 +195,8 @@ async function begin() {
   events.forEach((event) => add(event));
   const started = events.find(({ event }) => event === "started");
   if (started) know(started.title).then((isNew) => (dirty ||= isNew));
-  if (!events.length) text("why", "No session by this name is known here; it may be over for long.");
+  $("none").hidden = events.length > 0;
+  $("some").hidden = !events.length;
   follow(
     ({ title, at_s: atS, event }) => {
       session.started.title ||= title;

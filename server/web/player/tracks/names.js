@@ -8,10 +8,11 @@ const ROLES = {
 };
 
 /** The name of a track of title.json. */
-export function nameOf({ id, language = "und", name = "", role = "", channels = 2 }) {
+export function nameOf({ id, language = "und", name = "", role = "", channels = 0 }) {
   const spoken = language === "und" ? "" : (languages()?.of(language) ?? language);
-  const words = name || spoken || id;
-  const more = [ROLES[role], channels > 2 && "5.1"].filter(Boolean).join(", ");
+  const heard = channels > 2 ? "5.1" : ["", "Mono", "Stereo"][channels];
+  const words = name || spoken || heard || id;
+  const more = [ROLES[role], channels > 2 && words !== heard && heard].filter(Boolean).join(", ");
   return more ? `${words} (${more})` : words;
 }
 

@@ -1,7 +1,7 @@
 // Small pictures of the film above the seek bar: what is to be seen where the pointer is, and in which chapter that is.
 
-import { clock } from "../parts/clock.js";
-import { chapterAt, chaptersOf } from "./chapters.js";
+import { clock } from "../../parts/clock.js";
+import { chapterAt, chaptersOf } from "../chapters.js";
 
 const NO_PICTURE = { width_px: 160, height_px: 24 };
 
@@ -17,6 +17,10 @@ export function place(thumbnails, atS) {
     topPx: Math.floor(onSheet / columns) * heightPx,
   };
 }
+
+/** The file of a sheet, counted from 0. */
+export const sheetUrl = (sheet, titleUrl) =>
+  new URL(`thumbnails/sheet-${String(sheet + 1).padStart(5, "0")}.jpg`, titleUrl).href;
 
 export class Preview {
   #thumbnails = null;
@@ -62,9 +66,8 @@ export class Preview {
 
   #picture(thumbnails, atS) {
     const { sheet, leftPx, topPx } = place(thumbnails, atS);
-    const file = `thumbnails/sheet-${String(sheet + 1).padStart(5, "0")}.jpg`;
     return {
-      backgroundImage: `url("${new URL(file, this.#folder)}")`,
+      backgroundImage: `url("${sheetUrl(sheet, this.#folder)}")`,
       backgroundPosition: `${-leftPx}px ${-topPx}px`,
     };
   }
