@@ -40,13 +40,20 @@ def display_size(footage: SourceInfo, short_side_px: int) -> tuple[int, int]:
 
 
 def write_master(
-    source: Path, out: Path, short_side_px: int, track: KernelTrack | None, bars: ProgressBars
+    source: Path,
+    out: Path,
+    short_side_px: int,
+    track: KernelTrack | None,
+    bars: ProgressBars,
+    *,
+    accept_short: bool = False,
 ) -> KernelTrack:
     """Write `source` restored at a display's size to `out` (Matroska): H.264, and the first sound as it was.
 
     track: of the source; told by the estimator that ships when None. Returns it. `out` is whole or not there.
+    accept_short: take a source that ends before its header says so.
     """
-    footage = probe(source)
+    footage = probe(source, accept_short=accept_short)
     display_px = display_size(footage, short_side_px)
     size_px = footage.display_width_px, footage.display_height_px
     if track is None:

@@ -31,7 +31,7 @@ from server.ingest.encode import EncodedRung, encode_ladder, timescale
 from server.ingest.encode_settings import EncodeSettings, segment_length
 from server.ingest.encoders.options import describe_encoder
 from server.ingest.identifiers import identifier_of
-from server.ingest.kernels import SoftnessWatcher, write_kernels
+from server.ingest.kernels import SoftnessWatcher, pictures_of, write_kernels
 from server.ingest.ladder import Rung, caps_from_samples, check_caps, in_each_codec, in_hdr, plan_sizes, planned_sizes
 from server.ingest.manifests.title import segment_ends_s
 from server.ingest.permission import forbids_enhancement, permit_enhancement
@@ -138,8 +138,10 @@ def _build_title(
     work: Checkpoints,
     bars: ProgressBars,
 ) -> Title:
-    rungs = work.run_once("ladder", tuple[Rung, ...], lambda: plan_ladder(source, footage, recipe, bars))
-    video = work.run_once("video", Video, lambda: _encode(source, footage, rungs, recipe, work, bars))
+    film, shown = pictures_of(source, footage, recipe.display_px, work, bars)
+    short_px = min(footage.display_width_px, footage.display_height_px)
+    rungs = work.run_once("ladder", tuple[Rung, ...], lambda: plan_ladder(film, shown, recipe, bars, short_px))
+    video = work.run_once("video", Video, lambda: _encode(film, shown, rungs, recipe, work, bars))
     ends_s = segment_ends_s(video.segment_frames, footage.rate)
     tracks = work.run_once(
         "sound", tuple[AudioTrack, ...], lambda: _encode_sound(source, footage, ends_s, recipe, work, bars)
@@ -148,14 +150,14 @@ def _build_title(
         "subtitles", tuple[SubtitleTrack, ...], lambda: _write_subtitles(source, footage, ends_s, recipe, work)
     )
     hdr_rungs, hdr_video = _keep_hdr(source, footage, recipe, work, bars)
-    if video.wants_kernels:
+    if video.wants_kernels and film == source:
         write_kernels(work.title, source, footage, bars)
-    qualities = measure_quality(source, footage, video, recipe, work, bars)
+    qualities = measure_quality(film, shown, video, recipe, work, bars)
     trick_play: Rendition | UnsetType = UNSET
     if recipe.trick_play:
         trick_play = write_trick_play(work.title / "video", rungs, video.rungs, footage.rate)
     made = Made(
-        footage=footage,
+        footage=shown,
         rungs=rungs,
         video=video,
         tracks=tracks,
@@ -165,15 +167,21 @@ def _build_title(
         hdr_video=hdr_video,
         trick_play=trick_play,
     )
-    return write_title(work.title, name, source_of(source, footage, sha256), made, recipe, forbidden=forbidden)
+    came = source_of(source, footage, sha256, UNSET if film == source else file_sha256(film))
+    return write_title(work.title, name, came, made, recipe, forbidden=forbidden)
 
 
 def plan_ladder(
-    source: Path, footage: SourceInfo, recipe: EncodeSettings, bars: ProgressBars = no_bars
+    source: Path,
+    footage: SourceInfo,
+    recipe: EncodeSettings,
+    bars: ProgressBars = no_bars,
+    source_px: int | None = None,
 ) -> tuple[Rung, ...]:
-    """Sizes that fit the display, and caps from encoding a few of the title's own segments."""
-    display_px = footage.display_width_px, footage.display_height_px
-    rungs = planned_sizes(*display_px, recipe.planned) if recipe.planned else plan_sizes(*display_px, recipe.heights_px)
+    """Sizes that fit the display, and caps from encoding a few of the title's own segments. source_px: the largest."""
+    size = footage.display_width_px, footage.display_height_px
+    heights = recipe.heights_px
+    rungs = planned_sizes(*size, recipe.planned) if recipe.planned else plan_sizes(*size, heights, source_px)
     check_caps(rungs, recipe.caps_bps)
     return _cap(source, footage, in_each_codec(rungs, recipe.by_codec), recipe, None, bars)
 
