@@ -112,7 +112,8 @@ def softened(film: Lumas, deviation_px: float) -> Lumas:
 def _told(low: Lumas, degradation: Degradation) -> npt.NDArray[np.float32]:
     """The mean of what the estimator tells of the frames; the kernel's own code where it tells nothing."""
     told = [estimate.code for luma in low if (estimate := shipped_estimator().estimate(luma)) is not None]
-    return np.mean(told or [degradation.codes[0]], axis=0).astype(np.float32)
+    mean: npt.NDArray[np.float32] = np.mean(told or [degradation.codes[0]], axis=0).astype(np.float32)
+    return mean
 
 
 def scaled(low: Lumas, scale: int) -> Lumas:

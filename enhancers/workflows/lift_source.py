@@ -47,7 +47,7 @@ def main() -> int:
 
 
 @contextmanager
-def _told_bars(_phase: str, _total: float) -> Iterator[Advance]:
+def _told_bars(phase: str, total: float) -> Iterator[Advance]:
     """ProgressBars on stdout."""
     waiting = 0.0
 
