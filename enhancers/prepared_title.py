@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from abr.core.enhancement import ENHANCEMENTS_FILE, EnhancementTable
-from abr.core.title import TITLE_FILE, Rendition, Title, segment_file
+from abr.core.title import LIFTED_FILE, TITLE_FILE, Rendition, Title, segment_file
 from abr.errors import InputError, MediaError, StorageError, UnknownNameError
 from abr.files import file_sha256
 from abr.media.source_frames import reference_frames
@@ -55,9 +55,10 @@ class PreparedTitle(TitleFolder):
     def source_frames(self) -> Iterator[Frame]:
         """The source at display size, upright, one frame a cell of the title's grid, as many as the title has.
 
-        Raises MediaError when the source ends early.
+        For a display above the source's own size, what the source was lifted to. Raises MediaError when it ends early.
         """
-        return (Frame(picture=picture) for picture in reference_frames(self.source, self.title))
+        came = self.folder / LIFTED_FILE if self.title.source.lifted else self.source
+        return (Frame(picture=picture) for picture in reference_frames(came, self.title))
 
 
 def find_title(library: Path, title_id: str) -> TitleFolder:
@@ -95,4 +96,11 @@ def open_title(library: Path, title_id: str, source: Path | None) -> PreparedTit
             f"{source} is not what {title_id} was prepared from: its sha256 is {digest[:12]}…, "
             f"that of {title.source.name} was {title.source.sha256[:12]}…."
         )
+    if title.source.lifted:
+        _check_lifted(found.folder / LIFTED_FILE, title.source.lifted)
     return PreparedTitle(folder=found.folder, title=title, source=source)
+
+
+def _check_lifted(path: Path, sha256: str) -> None:
+    if not path.is_file() or file_sha256(path) != sha256:
+        raise InputError(f"{path} is gone or is another file, and training compares with it: prepare the title again.")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from abr.core.title import Title
+from abr.core.title import LIFTED_FILE, Title
 from abr.errors import MediaError
 from abr.media.display_filters import PIXEL_FORMAT, Filters, apply_filters, check_filters, display_filters
 from abr.media.probe import SourceInfo, open_source, probe
@@ -69,11 +69,17 @@ def reference_frames(path: Path, title: Title) -> Iterator[VideoFrame]:
     """The frames that `title` was encoded from, as many as it has: what its pictures are compared with.
 
     A source that is up to a second shorter than the title ends with its last frame repeated. A file that the title was
-    not prepared from is brought to the title's size and rate. Raises MediaError for one that is shorter or damaged.
+    not prepared from is brought to the title's size and rate. Raises MediaError for one that is shorter or damaged, and
+    for the source of a title that was lifted above it.
     """
     display_px = title.display_width_px, title.display_height_px
+    came = probe(path, accept_short=True)
+    if title.source.lifted and (came.coded_width_px, came.coded_height_px) == _coded_px(title):
+        raise MediaError(
+            f"{title.id} is shown larger than its source {path.name}: compare with {LIFTED_FILE} in the title's folder."
+        )
     footage = msgspec.structs.replace(
-        probe(path, accept_short=True),
+        came,
         frame_rate=title.frame_rate,
         display_width_px=display_px[0],
         display_height_px=display_px[1],
@@ -93,10 +99,14 @@ def reference_frames(path: Path, title: Title) -> Iterator[VideoFrame]:
     yield from repeat(last, wanted - count)
 
 
+def _coded_px(title: Title) -> tuple[int, int]:
+    return title.source.width_px, title.source.height_px
+
+
 def _filters_of(title: Title, footage: SourceInfo) -> Filters:
     """What prepare did to pictures like these; what `footage` needs itself where the title says nothing of them."""
     coded_px = footage.coded_width_px, footage.coded_height_px
-    if not title.source.filters or coded_px != (title.source.width_px, title.source.height_px):
+    if not title.source.filters or coded_px != _coded_px(title):
         return display_filters(footage)
     check_filters(title.source.filters)
     return [*title.source.filters, ("format", PIXEL_FORMAT)]

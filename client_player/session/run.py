@@ -281,9 +281,9 @@ def _source_listener(clock: SessionClock, log: SessionLog) -> SourceListener:
 
 
 def _check_source_file(context: _SessionContext, title: Title, source_sha256: str) -> None:
-    """Log a failure when the source file is not the one that the title was prepared from."""
+    """Log a failure when the source file is not the one that the title's pictures were made from."""
     source_file = context.request.source_file
-    if source_file is not None and source_sha256 != title.source.sha256:
+    if source_file is not None and source_sha256 != (title.source.lifted or title.source.sha256):
         detail = f"{source_file.name} is not the file that {title.id} was made from; measured quality may mislead"
         context.log.append(Failed(t_s=context.clock.now_s(), what="source", detail=detail))
 

@@ -51,8 +51,9 @@ def write_master(
 ) -> tuple[int, int]:
     """Write `source` restored at a display's size to `out` (Matroska): H.264, and the first sound as it was.
 
-    track: of the source; told by the estimator that ships when None. Returns the display's width and height. `out` is
-    whole or not there. Raises InputError (MediaError) for a source or track that cannot be used, StorageError.
+    track: of the source; told by the estimator that ships when None. accept_short: take a source that ends before its
+    header says so. Returns the display's width and height. `out` is whole or not there. Raises InputError (MediaError)
+    for a source or track that cannot be used, StorageError.
     """
     footage = probe(source, accept_short=accept_short)
     display_px = display_size(footage, short_side_px)

@@ -35,15 +35,17 @@ from enhancers.restoration.degradation import Degradation, draw_degradation
 from enhancers.restoration.films import clips_of, runs_of
 from enhancers.restoration.pairs import CodedBatch, CodedSampler
 from enhancers.restoration.train_estimator import HELD_OUT
-from enhancers.training.trainer import TrainingRun, TrainingSettings
+from enhancers.training.trainer import TrainingRun, TrainingSettings, half_precision
 
 KINDS = ("bicubic", "agnostic", "blind")
 UNTOLD = (0.5,) * CODE_FLOATS
 """The code of networks that are told nothing."""
 _CODE_NOISE = 0.02
 """Deviation that is added to true codes: the estimator's are not exact either."""
-_BETA = 1e-3
-_PATCH_PX, _BATCH = {2: 32, 4: 24}, {2: 16, 4: 8}
+_BETA, _BETA_TIMES = 1e-3, 20.0
+"""Where the loss turns from square to linear: a quarter of a code value, and so many times more at the end, where the
+mean of what is possible is the better picture."""
+_PATCH_PX, _BATCH = {2: 48, 4: 32}, {2: 16, 4: 16}
 
 
 class ConditionedRun(TrainingRun[ConditionedTrunk, CodedBatch]):
@@ -62,9 +64,10 @@ class ConditionedRun(TrainingRun[ConditionedTrunk, CodedBatch]):
         code = torch.from_numpy(batch.code) if self._told else torch.full((len(batch.code), CODE_FLOATS), UNTOLD[0])
         if self._told:
             code = (code + _CODE_NOISE * torch.randn(code.shape)).clamp(0, 1)
-        with torch.autocast("cpu", torch.bfloat16):
+        with half_precision("cpu"):
             residual = self.trunk(low.contiguous(memory_format=torch.channels_last), code)
-        loss = functional.smooth_l1_loss(residual.float(), target - plain, beta=_BETA)
+        beta = _BETA * _BETA_TIMES ** self.recipe.progress(self.steps, self.seconds)
+        loss = functional.smooth_l1_loss(residual.float(), target - plain, beta=beta)
         return loss, loss
 
     def collapsed(self) -> dict[str, Tensor]:
@@ -146,8 +149,8 @@ def main() -> None:
     parser.add_argument("--tier", choices=[str(tier) for tier in TIER_DEPTHS], default=str(Tier.MEDIUM))
     parser.add_argument("--clips", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--scenes", type=int, default=400, help="Degraded films to train on.")
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--scenes", type=int, default=1200, help="Degraded films to train on.")
+    parser.add_argument("--steps", type=int, default=10000)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(1)

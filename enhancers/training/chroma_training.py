@@ -18,7 +18,7 @@ from enhancers.networks.checkpoint import Weights
 from enhancers.networks.chroma import ChromaArchitecture, Folded, fold_planes
 from enhancers.networks.plain_torch import ChromaTrunk
 from enhancers.training.patches import ChromaStacks, Stack, TrainingPairs
-from enhancers.training.trainer import TrainedTrunk, TrainingRun, TrainingSettings, train_device
+from enhancers.training.trainer import TrainedTrunk, TrainingRun, TrainingSettings, half_precision, train_device
 
 _PATCH = 24
 """Positions of the working grid along a patch's side."""
@@ -108,7 +108,7 @@ class _ChromaRun(TrainingRun[ChromaTrunk, ChromaBatch]):
     def loss(self, batch: ChromaBatch) -> tuple[Tensor, Tensor]:
         """See TrainingRun."""
         x, wanted = (torch.from_numpy(part).to(self.device).float() / 255 for part in (batch.folded, batch.wanted))
-        with torch.autocast(self.device, torch.bfloat16):
+        with half_precision(self.device):
             cells = self.trunk(x.contiguous(memory_format=torch.channels_last))
         error = functional.pixel_shuffle(cells.float(), self.trunk.architecture.shuffle) - wanted
         squared = error.square()

@@ -55,15 +55,19 @@ class Rung(Record, frozen=True):
         return self.width_px * self.height_px
 
 
-def plan_sizes(width_px: int, height_px: int, heights_px: Sequence[int] | None = None) -> tuple[Rung, ...]:
+def plan_sizes(
+    width_px: int, height_px: int, heights_px: Sequence[int] | None = None, source_px: int | None = None
+) -> tuple[Rung, ...]:
     """Rungs for a display size, lowest first; heights count along the short side, the top rung is the display size.
+
+    source_px: the short side of a source that is smaller than the display, and then of the top rung.
 
     Nominal heights near a whole fraction of the display snap to it, so that enhancers scale by 2, 3 or 4 exactly.
     `heights_px` replaces the nominal ones as they are. Raises InputError for one that is odd, tiny or above the source.
     """
-    short_px = min(width_px, height_px)
+    short_px = source_px or min(width_px, height_px)
     if heights_px is None:
-        chosen = _nominal(width_px, height_px)
+        chosen = _nominal(width_px, height_px, short_px)
     else:
         _check_heights(heights_px, short_px)
         chosen = sorted(set(heights_px))
@@ -132,8 +136,7 @@ def check_caps(rungs: Sequence[Rung], caps_bps: Iterable[tuple[int, int]]) -> No
             )
 
 
-def _nominal(width_px: int, height_px: int) -> list[int]:
-    short_px = min(width_px, height_px)
+def _nominal(width_px: int, height_px: int, short_px: int) -> list[int]:
     below = [_snap(nominal, width_px, height_px) for nominal in NOMINAL_HEIGHTS_PX if nominal < short_px]
     return [*sorted({height for height in below if height < short_px * _TOO_CLOSE}), short_px]
 

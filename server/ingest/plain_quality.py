@@ -8,7 +8,9 @@ segments, both on one pass.
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -25,16 +27,54 @@ from abr.media.display_filters import PIXEL_FORMAT
 from abr.media.planes import luma_of, planes_of
 from abr.media.probe import SourceInfo
 from abr.media.source_frames import display_frames
+from abr.progress import Advance, ProgressBars
 from abr.quality.pictures import Planes, crop_planes
 from abr.quality.sampled_panel import SampledPanel, judged_frames
 from abr.quality.vmaf import Box, Luma, crop, is_black, picture_box, score_pairs, segment_means
+from server.ingest.checkpoints import Checkpoints
+from server.ingest.encode import EncodedRung
+from server.ingest.encode_settings import EncodeSettings
 from server.ingest.mp4.cmaf import INIT_FILE
+from server.ingest.title_writer import Video
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
 _BOX_SAMPLES = 24
 _SCALER = "LANCZOS"
+_METERS_AT_ONCE = 2
+
+
+def measure_quality(
+    source: Path, footage: SourceInfo, video: Video, recipe: EncodeSettings, work: Checkpoints, bars: ProgressBars
+) -> dict[str, Quality]:
+    """Quality of every rung, two at a time; each is recorded as soon as it is known."""
+    stopped = threading.Event()
+    sampling = Sampling(box=video.box, every_frames=recipe.vmaf_every, panel_every_segments=recipe.panel_every)
+
+    def price(rung: EncodedRung, advance: Advance) -> Quality:
+        def advance_or_stop(frames: float) -> None:
+            if stopped.is_set():
+                raise ToprungError("Measuring was stopped.")
+            advance(frames)
+
+        files = rendition_files(work.title / "video" / rung.id)
+        return measure_rendition(source, footage, files, video.segment_frames, sampling, advance=advance_or_stop)
+
+    with (
+        bars("measuring quality", sum(video.segment_frames) * len(video.rungs)) as advance,
+        ThreadPoolExecutor(_METERS_AT_ONCE) as pool,
+    ):
+        futures = {
+            rung.id: pool.submit(work.run_once, f"price-{rung.id}", Quality, partial(price, rung, advance))
+            for rung in video.rungs
+        }
+        try:
+            return {rung_id: future.result() for rung_id, future in futures.items()}
+        except BaseException:  # also Ctrl-C: stop the other meters
+            stopped.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 class JoinedFiles(io.RawIOBase):

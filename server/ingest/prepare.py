@@ -5,10 +5,8 @@ The title appears in the library by one rename, when all of it is on the disk.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -18,24 +16,24 @@ from typing import TYPE_CHECKING
 
 from msgspec import UNSET, UnsetType
 
-from abr.core.title import AudioTrack, Quality, Rendition, SubtitleTrack, Title
-from abr.errors import InputError, StorageError, ToprungError
+from abr.core.title import AudioTrack, Rendition, SubtitleTrack, Title
+from abr.errors import InputError, StorageError
 from abr.files import file_sha256, write_file
 from abr.media.display_filters import Filters, hdr_filters
 from abr.media.probe import SourceInfo, probe
 from abr.media.source_frames import display_frames
-from abr.progress import Advance, ProgressBars, no_bars
+from abr.progress import ProgressBars, no_bars
 from server.ingest.audio import encode_sounds, versions_of
 from server.ingest.checkpoints import Checkpoints, Fingerprint
 from server.ingest.encode import EncodedRung, encode_ladder, timescale
 from server.ingest.encode_settings import EncodeSettings, segment_length
 from server.ingest.encoders.options import describe_encoder
 from server.ingest.identifiers import identifier_of
-from server.ingest.kernels import KernelWish, SoftnessWatcher, add_kernels, write_kernels
+from server.ingest.kernels import KernelWish, SoftnessWatcher, add_kernels, pictures_of, write_kernels
 from server.ingest.ladder import Rung, caps_from_samples, check_caps, in_each_codec, in_hdr, plan_sizes, planned_sizes
 from server.ingest.manifests.sounds import segment_ends_s
 from server.ingest.permission import forbids_enhancement, permit_enhancement
-from server.ingest.plain_quality import PictureFinder, Sampling, measure_rendition, rendition_files
+from server.ingest.plain_quality import PictureFinder, measure_quality
 from server.ingest.subtitles.tracks import FOLDER as SUBTITLES_FOLDER
 from server.ingest.subtitles.tracks import write_subtitles
 from server.ingest.thumbnails.sheets import FOLDER as THUMBNAILS_FOLDER
@@ -52,7 +50,6 @@ if TYPE_CHECKING:
     from server.ingest.mp4.cmaf import Write
 
 _SAMPLED_SEGMENTS = 3
-_METERS_AT_ONCE = 2
 NOT_HDR = "it is in standard dynamic range, so that no HDR is kept"
 """A note, for who asked for it."""
 
@@ -140,8 +137,10 @@ def _build_title(
     work: Checkpoints,
     bars: ProgressBars,
 ) -> Title:
-    rungs = work.run_once("ladder", tuple[Rung, ...], lambda: plan_ladder(source, footage, recipe, bars))
-    video = work.run_once("video", Video, lambda: _encode(source, footage, rungs, recipe, work, bars))
+    film, shown = pictures_of(source, footage, recipe.display_px, work, bars)
+    short_px = min(footage.display_width_px, footage.display_height_px)
+    rungs = work.run_once("ladder", tuple[Rung, ...], lambda: plan_ladder(film, shown, recipe, bars, short_px))
+    video = work.run_once("video", Video, lambda: _encode(film, shown, rungs, recipe, work, bars))
     ends_s = segment_ends_s(video.segment_frames, footage.rate)
     tracks = work.run_once(
         "sound", tuple[AudioTrack, ...], lambda: _encode_sound(source, footage, ends_s, recipe, work, bars)
@@ -150,14 +149,15 @@ def _build_title(
         "subtitles", tuple[SubtitleTrack, ...], lambda: _write_subtitles(source, footage, ends_s, recipe, work)
     )
     hdr_rungs, hdr_video = _keep_hdr(source, footage, recipe, work, bars)
-    if video.wants_kernels or recipe.kernels is KernelWish.ALWAYS:  # an interrupted run may have had another wish
+    # an interrupted run may have had another wish; a lifted source has its track
+    if film == source and (video.wants_kernels or recipe.kernels is KernelWish.ALWAYS):
         write_kernels(work.title, source, footage, bars)
-    qualities = measure_quality(source, footage, video, recipe, work, bars)
+    qualities = measure_quality(film, shown, video, recipe, work, bars)
     trick_play: Rendition | UnsetType = UNSET
     if recipe.trick_play:
         trick_play = write_trick_play(work.title / "video", rungs, video.rungs, footage.rate)
     made = Made(
-        footage=footage,
+        footage=shown,
         rungs=rungs,
         video=video,
         tracks=tracks,
@@ -167,15 +167,21 @@ def _build_title(
         hdr_video=hdr_video,
         trick_play=trick_play,
     )
-    return write_title(work.title, name, source_of(source, footage, sha256), made, recipe, forbidden=forbidden)
+    came = source_of(source, footage, sha256, UNSET if film == source else file_sha256(film))
+    return write_title(work.title, name, came, made, recipe, forbidden=forbidden)
 
 
 def plan_ladder(
-    source: Path, footage: SourceInfo, recipe: EncodeSettings, bars: ProgressBars = no_bars
+    source: Path,
+    footage: SourceInfo,
+    recipe: EncodeSettings,
+    bars: ProgressBars = no_bars,
+    source_px: int | None = None,
 ) -> tuple[Rung, ...]:
-    """Sizes that fit the display, and caps from encoding a few of the title's own segments."""
-    display_px = footage.display_width_px, footage.display_height_px
-    rungs = planned_sizes(*display_px, recipe.planned) if recipe.planned else plan_sizes(*display_px, recipe.heights_px)
+    """Sizes that fit the display, and caps from encoding a few of the title's own segments. source_px: the largest."""
+    size = footage.display_width_px, footage.display_height_px
+    heights = recipe.heights_px
+    rungs = planned_sizes(*size, recipe.planned) if recipe.planned else plan_sizes(*size, heights, source_px)
     check_caps(rungs, recipe.caps_bps)
     return _cap(source, footage, in_each_codec(rungs, recipe.by_codec), recipe, None, bars)
 
@@ -316,35 +322,3 @@ def _make_writer(folder: Path) -> Write:
 
 def _write_in(folder: Path, name: str, data: bytes) -> None:
     write_file(folder / name, data)
-
-
-def measure_quality(
-    source: Path, footage: SourceInfo, video: Video, recipe: EncodeSettings, work: Checkpoints, bars: ProgressBars
-) -> dict[str, Quality]:
-    """Quality of every rung, two at a time; each is recorded as soon as it is known."""
-    stopped = threading.Event()
-    sampling = Sampling(box=video.box, every_frames=recipe.vmaf_every, panel_every_segments=recipe.panel_every)
-
-    def price(rung: EncodedRung, advance: Advance) -> Quality:
-        def advance_or_stop(frames: float) -> None:
-            if stopped.is_set():
-                raise ToprungError("Measuring was stopped.")
-            advance(frames)
-
-        files = rendition_files(work.title / "video" / rung.id)
-        return measure_rendition(source, footage, files, video.segment_frames, sampling, advance=advance_or_stop)
-
-    with (
-        bars("measuring quality", sum(video.segment_frames) * len(video.rungs)) as advance,
-        ThreadPoolExecutor(_METERS_AT_ONCE) as pool,
-    ):
-        futures = {
-            rung.id: pool.submit(work.run_once, f"price-{rung.id}", Quality, partial(price, rung, advance))
-            for rung in video.rungs
-        }
-        try:
-            return {rung_id: future.result() for rung_id, future in futures.items()}
-        except BaseException:  # also Ctrl-C: stop the other meters
-            stopped.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise

@@ -40,8 +40,8 @@ class Video(Record, frozen=True):
         return self.rungs[-1].segment_frames
 
 
-def source_of(source: Path, footage: SourceInfo, sha256: str) -> Source:
-    """What a title says of the file that it was prepared from."""
+def source_of(source: Path, footage: SourceInfo, sha256: str, lifted: str | UnsetType = UNSET) -> Source:
+    """What a title says of the file that it was prepared from. lifted: see Source."""
     return Source(
         name=readable_name(source),
         sha256=sha256,
@@ -49,6 +49,7 @@ def source_of(source: Path, footage: SourceInfo, sha256: str) -> Source:
         height_px=footage.coded_height_px,
         duration_s=footage.duration_s,
         filters=tuple(display_filters(footage)),
+        lifted=lifted,
     )
 
 

@@ -19,8 +19,7 @@ from server.ingest.checkpoints import Checkpoints
 from server.ingest.encode import EncodedRung
 from server.ingest.encode_settings import EncodeSettings
 from server.ingest.ladder import Rung
-from server.ingest.plain_quality import PictureFinder
-from server.ingest.prepare import measure_quality
+from server.ingest.plain_quality import PictureFinder, measure_quality
 from server.ingest.title_writer import Made, Video, write_title
 from server.live.ladder.refilling import fill_left_out
 from server.live.learning.kept_weights import keep_weights, take_over

@@ -47,13 +47,13 @@ JUDGED_EVERY = 6
 Figures = dict[str, float]
 
 
-def excerpt(spec: str, frames: int) -> Lumas:
-    """`FILE@FIRST`: so many frames, sharp, 360p."""
+def excerpt(spec: str, frames: int, height_px: int = HEIGHT_PX) -> Lumas:
+    """`FILE@FIRST`: so many frames, sharp, at most `height_px` high."""
     file, _, first = spec.partition("@")
     start = int(first or 0)
     path = Path(file)
     runs = runs_of(path, frames=frames + start, apart=frames + start, runs_max=1)
-    return shrunk(runs[0][start:], min(HEIGHT_PX, runs[0].shape[1]))
+    return shrunk(runs[0][start:], min(height_px, runs[0].shape[1]))
 
 
 def figures_of(source: Lumas, shown: Lumas) -> Figures:

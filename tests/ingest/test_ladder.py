@@ -155,3 +155,10 @@ def test_the_threads_of_an_encoder_are_its_share_of_the_cores() -> None:
     rungs = plan_sizes(1280, 720)
     assert set(threads_of(rungs, 1).values()) == set(threads_of(rungs, 2).values()) == {1}
     assert list(threads_of(rungs, 16).values()) == [1, 1, 2, 4, 9]
+
+
+def test_rungs_of_a_source_below_its_display_end_at_its_size() -> None:
+    rungs = plan_sizes(1920, 1080, None, 360)
+    assert [(each.width_px, each.height_px) for each in rungs] == [(320, 180), (480, 270), (640, 360)]
+    with pytest.raises(InputError, match="from 64 to 360"):
+        plan_sizes(1920, 1080, (480,), 360)

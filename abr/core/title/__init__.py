@@ -19,6 +19,7 @@ A title folder holds:
     subtitles/<track id>.vtt           all cues of one track, WebVTT
     subtitles/<track id>/init.mp4      subtitles/<track id>/seg-00001.m4s …: the same as IMSC text, where asked for
     kernels.json  kernels.svg          the kernel track, where one was made, and a plot of it
+    .lifted.mkv                        the source lifted to a display above its own size, where asked for: never served
     chapters.json                      the chapters, as HLS has them, where there are any
     thumbnails/sheet-00001.jpg …       small pictures for the seek bar, many in one file
     plans.bin                          plans for common devices (see abr.controllers.toprung.plan_file)
@@ -46,6 +47,7 @@ from abr.core.title.figures import (
 )
 from abr.core.title.title import (
     CHAPTERS_FILE,
+    LIFTED_FILE,
     TITLE_FILE,
     TRICK_PLAY,
     Source,
@@ -71,6 +73,7 @@ from abr.core.title.tracks import (
 __all__ = [
     "CHAPTERS_FILE",
     "LICENCE_URL",
+    "LIFTED_FILE",
     "TITLE_FILE",
     "TRICK_PLAY",
     "AudioRole",

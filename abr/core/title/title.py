@@ -16,6 +16,8 @@ from abr.errors import InputError
 from abr.records import Record, load
 
 TITLE_FILE = "title.json"
+LIFTED_FILE = ".lifted.mkv"
+"""In a title's folder, kept and never served: its source lifted to a display above its own size."""
 TRICK_PLAY = "trick-play"
 """The rendition, and its folder, of single key frames."""
 CHAPTERS_FILE = "chapters.json"
@@ -25,7 +27,8 @@ class Source(Record, frozen=True):
     """The file that the title was prepared from.
 
     filters: what turned its coded pictures into the display's, FFmpeg filters as (name, arguments); none for upright
-    progressive BT.709 of an even size.
+    progressive BT.709 of an even size. lifted: where the display is larger than the source, the sha256 of LIFTED_FILE,
+    whose pictures stand for the source's wherever rungs are compared with them.
     """
 
     name: str
@@ -34,6 +37,7 @@ class Source(Record, frozen=True):
     height_px: Positive
     duration_s: Seconds
     filters: tuple[tuple[str, str], ...] = ()
+    lifted: str | UnsetType = UNSET
 
 
 class Title(Record, frozen=True):

@@ -20,7 +20,7 @@ from enhancers.runtime.enhancer import PlainScaler
 from enhancers.training.detail_loss import DetailLoss
 from enhancers.training.patches import PatchSampler, TrainingPairs
 from enhancers.training.title_weights import CONTENT_DETAIL_WEIGHT
-from enhancers.training.trainer import TrainingSettings, fit
+from enhancers.training.trainer import TrainingSettings, fit, half_precision
 
 ARCHITECTURE = parse("plain-m2c16x2")
 
@@ -195,3 +195,12 @@ def test_unfinished_training_is_found_again_by_its_settings() -> None:
         "exit_weights=(0.3, 0.3, 1.0), detail_weight=0.1, detail_step=0.0, threads=1)"
     )
     assert repr(TrainingSettings(seconds=3.0)) == expected
+
+
+@pytest.mark.parametrize(("known", "dtype"), [({"avx2": True}, torch.float32), ({"avx512_bf16": True}, torch.bfloat16)])
+def test_a_processor_without_bfloat16_is_not_made_to_imitate_it(
+    known: dict[str, bool], dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known)
+    with half_precision("cpu"):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype is dtype
