@@ -9,10 +9,8 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from abr.blur.estimator import shipped_estimator
-from abr.blur.kernel import Blur
 from abr.media.planes import luma_of
-from enhancers.restoration.degradation import Degradation, Lumas, degrade, shrink
+from enhancers.restoration.degradation import Degradation, Lumas, degrade
 from enhancers.restoration.films import cut, shrunk
 from enhancers.runtime.enhancer import PlainScaler
 
@@ -20,11 +18,6 @@ _HEIGHTS_PX = (360, 432, 540, 720)
 _SIDE_PX = 320
 _KEPT = (2, 4)
 _FLOOR = 0.15
-_SOFT_SHARE, _SOFT_PX = 0.15, (0.15, 0.6)
-"""Films that were soft before anything blurred them, by a Gaussian of so many source pixels: what is told of them is
-both blurs together, and only one is to be undone."""
-_TOLD_SHARE = 0.7
-"""Of patches: told by the estimator, as in use, and not by the kernel itself. Where it errs, less is undone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -42,8 +35,7 @@ class _Scene:
     low: Lumas
     plain: Lumas
     target: Lumas
-    codes: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
-    """Of the kernel, and as it was told."""
+    code: npt.NDArray[np.float32]
 
 
 class CodedSampler:
@@ -72,13 +64,10 @@ class CodedSampler:
         heights = [height for height in _HEIGHTS_PX if height <= film.shape[1]] or [film.shape[1]]
         sharp = cut(shrunk(film, int(random.choice(heights))), _SIDE_PX, random)
         degradation = draw(seed)
-        if random.random() < _SOFT_SHARE:
-            sharp = softened(sharp, float(random.uniform(*_SOFT_PX)) * degradation.scale)
-        low = degrade(sharp, degradation)
-        codes = np.array(degradation.codes[0], np.float32), _told(low, degradation)
-        low = low[list(_KEPT)]
+        low = degrade(sharp, degradation)[list(_KEPT)]
         target = sharp[list(_KEPT), : low.shape[1] * degradation.scale, : low.shape[2] * degradation.scale]
-        return _Scene(low=low, plain=scaled(low, degradation.scale), target=target, codes=codes)
+        code = np.array(degradation.codes[0], np.float32)
+        return _Scene(low=low, plain=scaled(low, degradation.scale), target=target, code=code)
 
     def batch(self, step: int, size: int) -> CodedBatch:
         """The `step`-th batch of `size` patches."""
@@ -99,21 +88,7 @@ class CodedSampler:
             best = max(best, (error, y, x))
         _, y, x = best
         fine = (frame, slice(y * scale, (y + side) * scale), slice(x * scale, (x + side) * scale))
-        code = scene.codes[int(random.random() < _TOLD_SHARE)]
-        return scene.low[frame, y : y + side, x : x + side], scene.plain[fine], scene.target[fine], code
-
-
-def softened(film: Lumas, deviation_px: float) -> Lumas:
-    """A film under a Gaussian that is alike in all directions."""
-    kernel = Blur.of_axes(deviation_px, deviation_px, 0.0).kernel(1)
-    return np.stack([np.clip(np.rint(shrink(luma, kernel, 1)), 0, 255).astype(np.uint8) for luma in film])
-
-
-def _told(low: Lumas, degradation: Degradation) -> npt.NDArray[np.float32]:
-    """The mean of what the estimator tells of the frames; the kernel's own code where it tells nothing."""
-    told = [estimate.code for luma in low if (estimate := shipped_estimator().estimate(luma)) is not None]
-    mean: npt.NDArray[np.float32] = np.mean(told or [degradation.codes[0]], axis=0).astype(np.float32)
-    return mean
+        return scene.low[frame, y : y + side, x : x + side], scene.plain[fine], scene.target[fine], scene.code
 
 
 def scaled(low: Lumas, scale: int) -> Lumas:

@@ -42,10 +42,8 @@ UNTOLD = (0.5,) * CODE_FLOATS
 """The code of networks that are told nothing."""
 _CODE_NOISE = 0.02
 """Deviation that is added to true codes: the estimator's are not exact either."""
-_BETA, _BETA_TIMES = 1e-3, 20.0
-"""Where the loss turns from square to linear: a quarter of a code value, and so many times more at the end, where the
-mean of what is possible is the better picture."""
-_PATCH_PX, _BATCH = {2: 48, 4: 32}, {2: 16, 4: 16}
+_BETA = 1e-3
+_PATCH_PX, _BATCH = {2: 32, 4: 24}, {2: 16, 4: 8}
 
 
 class ConditionedRun(TrainingRun[ConditionedTrunk, CodedBatch]):
@@ -66,8 +64,7 @@ class ConditionedRun(TrainingRun[ConditionedTrunk, CodedBatch]):
             code = (code + _CODE_NOISE * torch.randn(code.shape)).clamp(0, 1)
         with half_precision("cpu"):
             residual = self.trunk(low.contiguous(memory_format=torch.channels_last), code)
-        beta = _BETA * _BETA_TIMES ** self.recipe.progress(self.steps, self.seconds)
-        loss = functional.smooth_l1_loss(residual.float(), target - plain, beta=beta)
+        loss = functional.smooth_l1_loss(residual.float(), target - plain, beta=_BETA)
         return loss, loss
 
     def collapsed(self) -> dict[str, Tensor]:
@@ -149,8 +146,8 @@ def main() -> None:
     parser.add_argument("--tier", choices=[str(tier) for tier in TIER_DEPTHS], default=str(Tier.MEDIUM))
     parser.add_argument("--clips", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--scenes", type=int, default=1200, help="Degraded films to train on.")
-    parser.add_argument("--steps", type=int, default=10000)
+    parser.add_argument("--scenes", type=int, default=400, help="Degraded films to train on.")
+    parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(1)
