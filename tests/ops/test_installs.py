@@ -70,8 +70,8 @@ def test_base_prepares_serves_plays_and_compares(base: Installation, trace: Path
 
 
 def test_who_asks_for_no_enhancement_is_told_of_no_package(base: Installation) -> None:
-    assert "toprung[player]" in base.run("play", "nowhere").stderr
-    assert "toprung[player]" not in base.run("play", "nowhere", "--families", "none").stderr
+    assert "toprung[player]" in base.run("play", "http://nowhere.invalid/").stderr
+    assert "toprung[player]" not in base.run("play", "http://nowhere.invalid/", "--families", "none").stderr
 
 
 def test_the_doctor_finds_the_base_install_sound_and_tells_what_each_extra_is_for(base: Installation) -> None:
