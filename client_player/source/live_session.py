@@ -234,15 +234,24 @@ class LiveSource(ServerSource):
             return await grow()
         except DownloadError as error:
             if error.status == _ABSENT:
-                if await self._knows_session():
-                    self._absent = index, self._tables.updated_s
-                    raise AbsentSegmentError(str(error)) from error
+                await self._refuse_absent(index, error)
                 await self._reopen()
             elif error.may_pass:
                 self._listener.on_failure(str(error))
             else:
                 raise
-        return await with_retries(grow, RetryPolicy(tries=3), self._listener.on_failure)
+        try:
+            return await with_retries(grow, RetryPolicy(tries=3), self._listener.on_failure)
+        except DownloadError as error:
+            if error.status == _ABSENT:  # the stream has ended meanwhile
+                await self._refuse_absent(index, error)
+            raise
+
+    async def _refuse_absent(self, index: int, error: DownloadError) -> None:
+        """Raises AbsentSegmentError, unless it is the session that the server does not have."""
+        if await self._knows_session():
+            self._absent = index, self._tables.updated_s
+            raise AbsentSegmentError(str(error)) from error
 
     async def _grow(self, index: int, view: PlayerView) -> GrowingSegment:
         span = self._span(index)
