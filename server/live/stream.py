@@ -213,6 +213,7 @@ class _Stream:
                     live=LiveEncoding(chunk_frames=plan.chunk_frames, first_segment=first_segment),
                 )
                 self.frames, self.jumps = pictures.frames, pictures.jumps
+                self.publication.end()  # before what runs beside is ended, which takes its time on a busy machine
         except BaseException as error:
             if not self.publication.listed:
                 shutil.rmtree(self._folder, ignore_errors=True)
@@ -221,7 +222,6 @@ class _Stream:
             if isinstance(error, av.error.FFmpegError):
                 raise MediaError(f"The pictures of {plan.name} cannot be converted ({error.strerror}).") from error
             raise
-        self.publication.end()
         return encoded
 
     def say(self, sentence: str) -> None:
