@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from abr.core.enhancement import ENHANCEMENTS_FILE, EnhancementTable
-from abr.core.title import LIFTED_FILE, TITLE_FILE, Rendition, Title, segment_file
+from abr.core.title import INIT_FILE, LIFTED_FILE, TITLE_FILE, Rendition, Title, segment_file
 from abr.errors import InputError, MediaError, StorageError, UnknownNameError
 from abr.files import file_sha256
 from abr.media.source_frames import reference_frames
 from abr.records import load
 from enhancers.runtime.frames import Frame, decode_segment
-
-INIT_FILE = "init.mp4"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

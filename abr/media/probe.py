@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 
 from abr.core.title import Chapter, Count, HdrColour, Positive
+from abr.display_height import DISPLAY_MAX_PX
 from abr.errors import MediaError
 from abr.media.colour import is_full_range, matrix_of
 from abr.media.languages import UNKNOWN
@@ -39,7 +40,6 @@ from abr.records import Record
 if TYPE_CHECKING:
     from av.container import InputContainer
 
-DISPLAY_SHORT_SIDE_MAX_PX = 1080
 SMALLEST_SIDE_PX = 64
 _LARGEST_SIDE_PX = 16384
 FORMATS = (
@@ -291,7 +291,7 @@ def display_size(width: int, height: int, pixel_aspect: Fraction, rotation_deg: 
     shown_height = height / min(pixel_aspect, Fraction(1))
     if rotation_deg in (90, 270):
         shown_width, shown_height = shown_height, shown_width
-    shrink = min(Fraction(1), Fraction(DISPLAY_SHORT_SIDE_MAX_PX) / min(shown_width, shown_height))
+    shrink = min(Fraction(1), Fraction(DISPLAY_MAX_PX) / min(shown_width, shown_height))
     if pixel_aspect == 1 and shrink == 1:
         return int(shown_width) & ~1, int(shown_height) & ~1  # an odd row or column is cropped, not resampled
     return round(shown_width * shrink / 2) * 2, round(shown_height * shrink / 2) * 2

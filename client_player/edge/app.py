@@ -13,7 +13,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from abr.core.enhancement import PLAIN
-from abr.core.title import segment_file
+from abr.core.title import INIT_FILE, segment_file
 from abr.errors import FormatError
 from abr.protocols import cmcd
 from abr.protocols.edge_api import ENHANCE_AT, EnhanceAt, EnhanceAtReply, EnhanceAtRequest, link_to
@@ -30,7 +30,6 @@ from server.errors import RequestError
 from server.http.file_response import finish, patience
 from server.http.problems import respond
 from server.ingest.manifests.title import MPD_FILE
-from server.ingest.mp4.cmaf import INIT_FILE
 from server.media.conditional_requests import Validators, evaluate
 from server.media.media_file import content_type_of
 from server.media.versions import split_version, version_folder

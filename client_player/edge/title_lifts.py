@@ -9,7 +9,7 @@ from functools import partial
 
 from abr.core.device import Measurement
 from abr.core.enhancement import Offer, PlanOffer
-from abr.core.title import Rendition, segment_file
+from abr.core.title import INIT_FILE, Rendition, segment_file
 from abr.errors import ToprungError
 from client_player.edge.accounting.saved_bytes import bytes_of_equal_quality
 from client_player.edge.choice import EdgeChoice
@@ -23,7 +23,6 @@ from client_player.edge.origin.weights import TitleWeights
 from client_player.edge.playheads import Playheads, Viewer
 from client_player.edge.workshop import Workshop
 from server.concurrency.shared_task import SharedTasks
-from server.ingest.mp4.cmaf import INIT_FILE
 
 RESERVE_S = 1.0
 """Buffered media that a viewer is left with when a lift is no longer waited for."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urljoin
 
-from abr.core.title import TRICK_PLAY, Title, segment_file, sheet_file
+from abr.core.title import INIT_FILE, TRICK_PLAY, Title, segment_file, sheet_file
 from abr.errors import InputError
 from abr.jobs.local_pool import FinishedJob, JobFailure, JobPool
 from abr.records import Record
@@ -29,7 +29,6 @@ from client_player.edge.workshop import Workshop
 from client_player.transport.http import DownloadError
 from server.errors import RequestError
 from server.ingest.manifests.title import MASTER_FILE, MPD_FILE
-from server.ingest.mp4.cmaf import INIT_FILE
 from server.media.versions import version_folder
 
 AT_ONCE = 8

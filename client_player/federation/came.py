@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
-from abr.core.title import TITLE_FILE, Title
+from abr.core.title import INIT_FILE, TITLE_FILE, Title
 from abr.errors import InputError, MediaError
 from abr.files import read_bounded
 from abr.records import load
 from enhancers.federation.local_training import FRAMES_MAX, KEEP, own_pairs
-from enhancers.prepared_title import INIT_FILE
 from enhancers.runtime.frames import Frame, decode_segment
 from enhancers.training.patches import TrainingPairs
 

@@ -13,7 +13,7 @@ import numpy as np
 from abr.core.enhancement import PLAIN, EnhancementTable, EnhancerEntry
 from abr.core.events import AnyEvent, Shown
 from abr.core.live.tables import LiveTables
-from abr.core.title import Rendition, segment_file
+from abr.core.title import INIT_FILE, Rendition, segment_file
 from abr.quality.pictures import Planes
 from abr.quality.vmaf import meter_of
 from abr.records import loads
@@ -21,7 +21,7 @@ from client_player.live_demo.recording import Recording
 from enhancers.measurement.offers import OfferCandidate
 from enhancers.networks import catalog
 from enhancers.networks.plain import parse
-from enhancers.prepared_title import INIT_FILE, PreparedTitle
+from enhancers.prepared_title import PreparedTitle
 from enhancers.runtime.frames import decode_file
 from enhancers.workflows.live_sample import LiveSample, Row, title_of_rows, trusted_rows
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from abr.core.title import TITLE_FILE, Title, segment_file
+from abr.core.title import INIT_FILE, TITLE_FILE, Title, segment_file
 from abr.errors import StorageError
 from abr.files import write_atomically
 from abr.records import dumps
@@ -12,7 +12,7 @@ from client_player.source.base import ServedSegment
 
 KEPT_BYTES_MAX = 64 << 20
 """Of all segments in a folder, whichever titles they are of: those that came first go first."""
-_INIT_FILE, _SEGMENTS = "init.mp4", "*/video/*/seg-*.m4s"
+_SEGMENTS = "seg-*.m4s"
 
 
 class CameKeeper:
@@ -32,16 +32,19 @@ class CameKeeper:
             return
         folder = self._root / self._title.id
         video = folder / "video" / rung
-        if _read(video / _INIT_FILE) != served.init:  # of a title by that name, but not of this one
+        if _read(video / INIT_FILE) != served.init:  # of a title by that name, but not of this one
             _empty(video)
             write_atomically(folder / TITLE_FILE, dumps(self._title), durable=False)
-            write_atomically(video / _INIT_FILE, served.init, durable=False)
+            write_atomically(video / INIT_FILE, served.init, durable=False)
         self._make_room(len(served.body))
         write_atomically(video / segment_file(served.decided.segment), served.body, durable=False)
 
     def _make_room(self, size_bytes: int) -> None:
         try:
-            kept = sorted((path.stat().st_mtime_ns, path.stat().st_size, path) for path in self._root.glob(_SEGMENTS))
+            kept = sorted(
+                (path.stat().st_mtime_ns, path.stat().st_size, path)
+                for path in self._root.glob(f"*/video/*/{_SEGMENTS}")
+            )
             excess = sum(size for _, size, _ in kept) + size_bytes - self._bytes_max
             for _, size, path in kept:
                 if excess <= 0:
@@ -61,7 +64,7 @@ def _read(path: Path) -> bytes:
 
 def _empty(folder: Path) -> None:
     try:
-        for path in folder.glob("seg-*.m4s"):
+        for path in folder.glob(_SEGMENTS):
             path.unlink(missing_ok=True)
     except OSError as error:
         raise StorageError(f"Cannot clear {folder}: {error.strerror}.") from error

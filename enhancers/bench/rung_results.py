@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from abr.core.enhancement import EnhancementTable, EnhancerEntry, Offer
-from abr.core.title import Quality, Rendition, Title, segment_file
+from abr.core.title import INIT_FILE, Quality, Rendition, Title, segment_file
 from abr.quality.bdrate import Point
 from abr.quality.segment_figures import mean_figures
 from enhancers.measurement.ladder_planner import TITLE_S, read_chunks
 from enhancers.measurement.speed import EnhancerSpeed, measure_speed
-from enhancers.prepared_title import INIT_FILE, PreparedTitle
+from enhancers.prepared_title import PreparedTitle
 from enhancers.runtime.loader import load_offered_weights
 
 Figures = Mapping[str, float]

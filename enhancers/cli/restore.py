@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 import json
-import re
 from functools import partial
 from pathlib import Path
 
 import click
 
+from abr.display_height import DisplayHeight
 from abr.extras import require
 from abr.time_limit import Duration, time_limit
 
-
-class _ShortSide(click.ParamType):  # type: ignore[type-arg]
-    """`1080p` or `1080`; at most 2160."""
-
-    name = "height"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """See click."""
-        found = re.fullmatch(r"([1-9][0-9]{2,3})p?", str(value))
-        if not found or int(found[1]) > 2160:
-            self.fail(f"{value!r} is not a display's height such as 1080p, at most 2160p.", param, ctx)
-        return int(found[1])
+MASTER_MAX_PX = 2160
+"""Along the short side of a master: twice what titles are shown at."""
 
 
 @click.command(no_args_is_help=True)
 @click.argument("source", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--display", "short_side_px", type=_ShortSide(), required=True, help="Size to reach, such as 1080p.")
+@click.option(
+    "--display",
+    "short_side_px",
+    type=DisplayHeight(MASTER_MAX_PX),
+    required=True,
+    help="Size to reach, such as 1080p.",
+)
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The master (Matroska).")
 @click.option("--kernels", type=click.Path(path_type=Path, dir_okay=False), help="Its track; told anew otherwise.")
 @click.option("--accept-short", is_flag=True, help="Take a file that ends before its header says so as it is.")

@@ -21,7 +21,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from abr.core.title import AudioTrack
+from abr.core.title import INIT_FILE, AudioTrack
 from abr.errors import MediaError
 from abr.media.languages import UNKNOWN
 from abr.media.probe import SourceInfo, open_source
@@ -29,7 +29,7 @@ from abr.media.survey import decode_packet
 from abr.media.timeline import each_with_shift
 from abr.media.tracks import SourceSound
 from server.ingest.encoders.sound import AAC, OPUS, SoundCodec, frame_ends, without_pre_skip
-from server.ingest.mp4.cmaf import FRAGMENTED, INIT_FILE, CmafCutter, SegmentWriter, Write
+from server.ingest.mp4.cmaf import FRAGMENTED, CmafCutter, SegmentWriter, Write
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 import msgspec
 
+from abr.display_height import DisplayHeight
 from abr.errors import InputError
 from abr.finite_range import FiniteRange
 from abr.media.video_codecs import VideoCodec
@@ -36,11 +37,7 @@ MIN_RATE_BPS = 16_000
     metavar="PLAN",
     help="Rungs and their qualities as toprung plan-ladder wrote them, instead of --heights and --crf.",
 )
-@click.option(
-    "--display",
-    metavar="H",
-    help="Lift the source to a display above its own size, such as 1080p; rungs are of its size and smaller.",
-)
+@click.option("--display", "display_px", type=DisplayHeight(), help="Lift the source to a larger display, say 1080p.")
 @click.option("--rung", "caps", multiple=True, metavar="H=RATE", help="Cap one rung's bitrate, such as 360=500k.")
 @click.option(
     "--codec",
@@ -113,7 +110,7 @@ def prepare(
     title_id: str | None,
     heights: str | None,
     ladder: Path | None,
-    display: str | None,
+    display_px: int | None,
     caps: tuple[str, ...],
     codecs: str,
     crf: str | None,
@@ -148,14 +145,14 @@ def prepare(
         raise click.UsageError("--subtitles belong to one title; give one SOURCE with them.")
     if ladder and heights:
         raise click.UsageError("Give --ladder or --heights, not both.")
-    if display and (ladder or hdr):
+    if display_px and (ladder or hdr):
         raise click.UsageError("--display lifts the source for a ladder of its own; leave out --ladder and --hdr.")
     from server.ingest.codec_options import codec_settings, hdr_settings
 
     first, *also = codec_settings(codecs, crf, preset)
     if ladder and (also or first.codec is not VideoCodec.H264):
         raise click.UsageError(f"--ladder holds qualities of h264; it cannot be encoded as {codecs}.")
-    from server.ingest.encode_settings import EncodeSettings, parse_display
+    from server.ingest.encode_settings import EncodeSettings
     from server.ingest.identifiers import identifiers_of
     from server.ingest.jobs import PrepareJob
     from server.ingest.kernels import KernelWish
@@ -179,7 +176,7 @@ def prepare(
         trick_play=trick_play,
         hdr=tuple(hdr_settings(hdr, (first, *also))),
         kernels=KernelWish(kernels),
-        display_px=parse_display(display),
+        display_px=display_px,
     )
     library = library.absolute()
     jobs = [

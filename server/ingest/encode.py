@@ -18,7 +18,7 @@ from itertools import groupby
 from queue import Queue
 from typing import TYPE_CHECKING, Protocol
 
-from abr.core.title import Count, Positive
+from abr.core.title import INIT_FILE, Count, Positive
 from abr.errors import ToprungError
 from abr.records import Record
 from server.ingest.encode_settings import Cuts, EncodeSettings, LiveEncoding, segment_length
@@ -29,7 +29,6 @@ from server.ingest.encoders.options import encoder_options
 from server.ingest.ladder import Rung
 from server.ingest.mp4.cmaf import (
     FRAGMENTED,
-    INIT_FILE,
     CmafCutter,
     SegmentWriter,
     Write,

@@ -10,14 +10,11 @@ import msgspec
 from msgspec import Meta
 
 from abr.core.title import Count, Positive
-from abr.errors import InputError
-from abr.media.probe import DISPLAY_SHORT_SIDE_MAX_PX
+from abr.display_height import DISPLAY_MAX_PX, DISPLAY_MIN_PX
 from abr.media.video_codecs import VideoCodec
 from abr.records import Record
 from server.ingest.kernels import KernelWish
 from server.ingest.subtitles.tracks import SubtitleFile
-
-DISPLAY_MIN_PX = 128
 
 
 class CodecSettings(Record, frozen=True):
@@ -58,7 +55,7 @@ class EncodeSettings(Record, frozen=True):
     opus: bool = False
     imsc: bool = False
     trick_play: bool = False
-    display_px: Annotated[int, Meta(ge=DISPLAY_MIN_PX, le=DISPLAY_SHORT_SIDE_MAX_PX, multiple_of=2)] | None = None
+    display_px: Annotated[int, Meta(ge=DISPLAY_MIN_PX, le=DISPLAY_MAX_PX, multiple_of=2)] | None = None
 
     @property
     def by_codec(self) -> dict[VideoCodec, EncodeSettings]:
@@ -95,19 +92,6 @@ class EncodeSettings(Record, frozen=True):
             + (", trick play" if self.trick_play else "")
             + (f", display {self.display_px}p" if self.display_px else "")
         )
-
-
-def parse_display(text: str | None) -> int | None:
-    """`1080p` → 1080. Raises InputError."""
-    if text is None:
-        return None
-    found = text.removesuffix("p")
-    if not found.isdecimal() or int(found) % 2 or not DISPLAY_MIN_PX <= int(found) <= DISPLAY_SHORT_SIDE_MAX_PX:
-        raise InputError(
-            f"--display {text!r} is not the even height of a display, from {DISPLAY_MIN_PX}p to "
-            f"{DISPLAY_SHORT_SIDE_MAX_PX}p."
-        )
-    return int(found)
 
 
 def segment_length(recipe: EncodeSettings, rate: Fraction) -> int:

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec.structs import replace
 
-from abr.core.title import Quality
+from abr.core.title import INIT_FILE, Quality
 from abr.errors import ToprungError
 from abr.media.display_filters import PIXEL_FORMAT
 from abr.media.planes import luma_of, planes_of
@@ -34,7 +34,6 @@ from abr.quality.vmaf import Box, Luma, crop, is_black, picture_box, score_pairs
 from server.ingest.checkpoints import Checkpoints
 from server.ingest.encode import EncodedRung
 from server.ingest.encode_settings import EncodeSettings
-from server.ingest.mp4.cmaf import INIT_FILE
 from server.ingest.title_writer import Video
 
 if TYPE_CHECKING:

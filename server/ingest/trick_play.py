@@ -10,12 +10,12 @@ from fractions import Fraction
 from itertools import accumulate, pairwise
 from pathlib import Path
 
-from abr.core.title import TRICK_PLAY, Rendition, segment_file
+from abr.core.title import INIT_FILE, TRICK_PLAY, Rendition, segment_file
 from abr.files import write_file
 from abr.media.video_codecs import codec_of
 from server.ingest.encode import EncodedRung, timescale
 from server.ingest.ladder import Rung
-from server.ingest.mp4.cmaf import INIT_FILE, standalone_init_file
+from server.ingest.mp4.cmaf import standalone_init_file
 from server.ingest.mp4.one_sample import first_sample, one_sample_segment
 
 HEIGHT_MAX_PX = 360

@@ -12,12 +12,11 @@ import msgspec
 
 from abr.core.live.tables import TABLES_FILE, LiveTables
 from abr.core.live.timeline import Span
-from abr.core.title import segment_file
+from abr.core.title import INIT_FILE, segment_file
 from abr.errors import StorageError, ToprungError
 from abr.files import write_atomically
 from abr.records import dumps, dumps_pretty, load
 from server.ingest.audio import FRAME_SAMPLES, RATE_HZ
-from server.ingest.mp4.cmaf import INIT_FILE
 from server.live.plan import SOUND_PART, LivePlan
 from server.live_edge.growing import growing_file, read_part
 from server.media.live_title import LIVE_FILE, LiveTitle, load_live
@@ -118,7 +117,8 @@ class Interrupted:
     def _sizes(self, part: str, whole: Mapping[str, bytes]) -> array[int]:
         tables, kind = self.tables, part.rpartition("/")[2]
         stored = tables.sound_sizes if part == SOUND_PART else tables.sizes[kind]
-        return array("Q", [*[0] * tables.first_stored, *stored, *(len(whole[each]) for each in whole if each == part)])
+        finished = [len(whole[part])] if part in whole else []
+        return array("Q", [*[0] * tables.first_stored, *stored, *finished])
 
 
 def interrupted(folder: Path, limit_s: float) -> Interrupted | None:

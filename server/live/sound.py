@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from abr.core.title import INIT_FILE
 from server.ingest.audio import FRAME_SAMPLES, RATE_HZ, Form, SoundEncoder, SoundPlacer, mux_sound
-from server.ingest.mp4.cmaf import INIT_FILE, SegmentWriter, Write
+from server.ingest.mp4.cmaf import SegmentWriter, Write
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame

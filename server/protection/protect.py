@@ -14,7 +14,17 @@ import msgspec
 from msgspec import UNSET
 
 from abr.controllers.toprung.title_plans import write_plans
-from abr.core.title import TITLE_FILE, TRICK_PLAY, AudioTrack, Hdr, Protection, Rendition, Title, segment_file
+from abr.core.title import (
+    INIT_FILE,
+    TITLE_FILE,
+    TRICK_PLAY,
+    AudioTrack,
+    Hdr,
+    Protection,
+    Rendition,
+    Title,
+    segment_file,
+)
 from abr.errors import InputError, StorageError
 from abr.files import lock_folder, write_file
 from abr.media.content_keys import KEY_BYTES, ContentKey
@@ -22,7 +32,7 @@ from abr.media.video_codecs import codec_of
 from abr.progress import Advance, ProgressBars, no_bars
 from abr.records import dumps_pretty
 from server.ingest.manifests.title import manifests
-from server.ingest.mp4.cmaf import INIT_FILE, as_standalone, standalone_init_file
+from server.ingest.mp4.cmaf import as_standalone, standalone_init_file
 from server.media.kept_versions import drop, kept_folders
 from server.media.library import Library
 from server.media.live_title import load_live

@@ -25,7 +25,7 @@ from seen_segments import score, shown
 
 from abr.core.device import DeviceProfile
 from abr.core.enhancement import ENHANCEMENTS_FILE, EnhancementTable
-from abr.core.title import Title, load_title, segment_file
+from abr.core.title import INIT_FILE, Title, load_title, segment_file
 from abr.media.planes import luma_of
 from abr.quality.vmaf import Luma
 from abr.records import Record, dumps, load
@@ -33,7 +33,6 @@ from client_player.cli import own_profile
 from client_player.edge.lifts import lifting as edge_lifting
 from client_player.edge.lifts.lift_process import LiftProcesses, lifting
 from client_player.edge.lifts.lifting import LiftedSegment, LiftJob, lift_frames, open_for
-from server.ingest.mp4.cmaf import INIT_FILE
 
 
 class Speed(Record, frozen=True):

@@ -9,6 +9,7 @@ from collections import defaultdict
 from itertools import islice
 from pathlib import Path
 
+from abr.core.title import INIT_FILE
 from abr.media.probe import probe
 from abr.media.source_frames import display_frames
 from enhancers.profiling.decoding import FOLDER, HEIGHTS_PX, clip_file
@@ -16,7 +17,7 @@ from server.ingest.codec_options import codec_settings
 from server.ingest.encode import encode_ladder
 from server.ingest.encode_settings import EncodeSettings
 from server.ingest.ladder import Rung, in_each_codec, plan_sizes
-from server.ingest.mp4.cmaf import INIT_FILE, Write
+from server.ingest.mp4.cmaf import Write
 
 FILM = Path(__file__).parents[2] / "client_player" / "sample" / "bbb_60s.mp4"
 FROM_S = 20.0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from browser import chromium
-from player_page import claim, ready, until
+from player_page import show_lifted
 from restless import RESTLESS
 from served import serving
 from stock_players import stage, watch
@@ -58,15 +58,7 @@ async def test_a_stock_player_plays_rungs_of_the_sources_size(library: Path) -> 
 async def test_the_web_player_lifts_it_to_its_display(library: Path) -> None:
     async with serving(str(library), EAGER) as url, chromium(software_gpu=True) as browser:
         page = await browser.open(f"{url}qoe")
-        await claim(page, [(str(catalog.architecture(4.0, Tier.LOW)), 3.0)])
-        await page.tab.goto(url)
-        await ready(page)
-        await page.tab.click("#begin")
-        await until(page, "performance.getEntriesByName('toprung: generic-low ready').length")
-        await page.tab.keyboard.press("k")
-        await page.tab.click("#compare")
-        await page.tab.wait_for_selector("#canvas:not([hidden])")
-        assert "generic-low" in await page.tab.inner_text("#badge")
+        await show_lifted(page, url, str(catalog.architecture(4.0, Tier.LOW)))
         size = await page.tab.evaluate("[canvas.width, canvas.height]")
     assert size == [912, 512]
     assert page.complaints == [] and page.refused == []

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from browser import Browser, Watched, chromium
 from lifted import QUICK, SLOW, generic_library, lifted_library
-from player_page import claim, log_of_ended, played, ready, until
+from player_page import claim, log_of_ended, played, ready, show_lifted, until
 from served import serving
 from viewers import EAGER, of_kind
 
@@ -97,15 +97,7 @@ async def test_the_group_in_the_address_of_the_page_is_told_to_the_server(librar
 async def test_a_title_without_networks_of_its_own_is_lifted_by_the_generic_ones(tmp_path):
     async with serving(str(generic_library(tmp_path)), EAGER) as url, chromium(software_gpu=True) as browser:
         page = await browser.open(f"{url}qoe")
-        await claim(page, [(str(architecture(4.0, Tier.LOW)), 3.0)])
-        await page.tab.goto(url)
-        await ready(page)
-        await page.tab.click("#begin")
-        await until(page, "performance.getEntriesByName('toprung: generic-low ready').length")
-        await page.tab.keyboard.press("k")
-        await page.tab.click("#compare")
-        await page.tab.wait_for_selector("#canvas:not([hidden])")
-        assert "generic-low" in await page.tab.inner_text("#badge")
+        await show_lifted(page, url, str(architecture(4.0, Tier.LOW)))
         await page.screenshot("player-generic")
         came = of_kind(await log_of_ended(page), Downloaded)
     spoke_only_to(page, url)

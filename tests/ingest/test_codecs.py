@@ -16,13 +16,13 @@ from titles import CLIP, SMALL_CLIP, TITLE_ID, mixed_library
 
 from abr.controllers.toprung.title_plans import plans_files
 from abr.core.enhancement import Tier
-from abr.core.title import Title, segment_file
+from abr.core.title import INIT_FILE, Title, segment_file
 from abr.media.ladders import codecs_in, in_codec
 from abr.media.video_codecs import VideoCodec, codec_of
 from enhancers.measurement.offers import list_candidates
 from enhancers.prepared_title import open_title
 from server.ingest.cli import prepare
-from server.ingest.mp4.cmaf import INIT_FILE, standalone_init_file
+from server.ingest.mp4.cmaf import standalone_init_file
 
 TIERS = (Tier.LOW, Tier.MEDIUM, Tier.HIGH)
 

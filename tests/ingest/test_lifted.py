@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from clips import make_clip
 
 from abr.core.title import LIFTED_FILE, Title
@@ -17,7 +18,8 @@ from abr.media.probe import probe
 from abr.media.source_frames import display_frames, reference_frames
 from abr.progress import no_bars
 from enhancers.prepared_title import open_title
-from server.ingest.encode_settings import EncodeSettings, parse_display
+from server.ingest.cli import prepare
+from server.ingest.encode_settings import EncodeSettings
 from server.ingest.kernels import lift_source
 from server.ingest.prepare import Prepared, prepare_title
 from server.media.library import Library, path_in
@@ -112,7 +114,8 @@ def test_lifting_ends_with_who_asked_for_it(source: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("text", ["0", "1081p", "2160p", "-720", "720.5", "big", "³"])
-def test_a_display_that_cannot_be_is_refused(text: str) -> None:
-    with pytest.raises(InputError, match="--display"):
-        parse_display(text)
-    assert parse_display("720p") == parse_display("720") == 720
+def test_a_display_that_cannot_be_is_refused(text: str, source: Path, tmp_path: Path) -> None:
+    library = tmp_path / "titles"
+    refused = CliRunner().invoke(prepare, [str(source), "--library", str(library), f"--display={text}"])
+    assert refused.exit_code == 2 and "128p to 1080p" in refused.output
+    assert not library.exists()

@@ -47,6 +47,7 @@ from abr.core.title.figures import (
 )
 from abr.core.title.title import (
     CHAPTERS_FILE,
+    INIT_FILE,
     LIFTED_FILE,
     TITLE_FILE,
     TRICK_PLAY,
@@ -72,6 +73,7 @@ from abr.core.title.tracks import (
 
 __all__ = [
     "CHAPTERS_FILE",
+    "INIT_FILE",
     "LICENCE_URL",
     "LIFTED_FILE",
     "TITLE_FILE",

@@ -16,6 +16,8 @@ from abr.errors import InputError
 from abr.records import Record, load
 
 TITLE_FILE = "title.json"
+INIT_FILE = "init.mp4"
+"""The init segment of each rendition and track."""
 LIFTED_FILE = ".lifted.mkv"
 """In a title's folder, kept and never served: its source lifted to a display above its own size."""
 TRICK_PLAY = "trick-play"

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import msgspec
 
 from abr.core.title import (
+    INIT_FILE,
     AudioTrack,
     HdrColour,
     Protection,
@@ -22,7 +23,6 @@ from abr.core.title import (
 from server.ingest.encoders.colours import BT709, hdr_colour
 from server.ingest.encoders.sound import OPUS
 from server.ingest.manifests.shown import Shown, peak_bps
-from server.ingest.mp4.cmaf import INIT_FILE
 from server.ingest.subtitles.imsc import CODECS as IMSC_CODECS
 
 Element = ElementTree.Element

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 from msgspec import UNSET, UnsetType
 
 from abr.core.enhancement import ENHANCEMENTS_FILE
-from abr.core.title import CHAPTERS_FILE, TRICK_PLAY, Hdr, Protection, Rendition, Title, segment_file
+from abr.core.title import CHAPTERS_FILE, INIT_FILE, TRICK_PLAY, Hdr, Protection, Rendition, Title, segment_file
 from abr.media.video_codecs import codec_of
 from server.ingest.encode import timescale
 from server.ingest.manifests.dash import (
@@ -48,7 +48,7 @@ from server.ingest.manifests.hls import (
 )
 from server.ingest.manifests.shown import as_standalone
 from server.ingest.manifests.sounds import for_sessions, sound_durations_s, sound_samples
-from server.ingest.mp4.cmaf import INIT_FILE, standalone_init_file
+from server.ingest.mp4.cmaf import standalone_init_file
 from server.media.versions import ladder_file, session_title_base
 
 MPD_FILE = "manifest.mpd"

@@ -10,13 +10,12 @@ import struct
 from array import array
 from collections.abc import Callable, Iterator
 
-from abr.core.title import part_file, segment_file
+from abr.core.title import INIT_FILE, part_file, segment_file
 from abr.media.video_codecs import VideoCodec
 
 Write = Callable[[str, bytes], None]
 """Takes a file name and its whole content; nothing for a segment that is left out."""
 
-INIT_FILE = "init.mp4"
 _STYP = struct.pack(">I4s4sI4s4s", 24, b"styp", b"msdh", 0, b"msdh", b"cmfs")
 """Segment type box: ISO/IEC 14496-12, 8.16.2, with the DASH and CMAF media segment brands."""
 FRAGMENTED = "+cmaf+empty_moov+default_base_moof+skip_trailer+skip_sidx"

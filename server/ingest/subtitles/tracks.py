@@ -11,13 +11,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from abr.core.title import Language, SubtitleRole, SubtitleTrack, segment_file
+from abr.core.title import INIT_FILE, Language, SubtitleRole, SubtitleTrack, segment_file
 from abr.errors import InputError, MediaError, StorageError
 from abr.files import file_sha256
 from abr.media.languages import UNKNOWN, language_tag
 from abr.media.probe import SourceInfo, open_source
 from abr.records import Record
-from server.ingest.mp4.cmaf import INIT_FILE
 from server.ingest.mp4.one_sample import one_sample_segment
 from server.ingest.subtitles.cues import Cue, place_cues, read_cues
 from server.ingest.subtitles.imsc import cues_within, init_segment, write_document

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, pairwise
 from xml.etree import ElementTree
 
-from abr.core.title import Rendition, segment_file
+from abr.core.title import INIT_FILE, Rendition, segment_file
 from abr.media.video_codecs import VideoCodec
 from server.clock import iso_time
 from server.ingest.audio import FRAME_SAMPLES
@@ -39,7 +39,7 @@ from server.ingest.manifests.title import (
     MPD_FILE,
     client_data_reporting,
 )
-from server.ingest.mp4.cmaf import INIT_FILE, standalone_init_file
+from server.ingest.mp4.cmaf import standalone_init_file
 from server.live.edge.low_latency_dash import ANNOUNCED, offer_early
 from server.live.edge.low_latency_hls import Parts, driven_parts, first_with_parts, picture_parts, sound_parts
 from server.live.edge.presentation import LivePresentation

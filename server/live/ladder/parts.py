@@ -5,11 +5,10 @@ from __future__ import annotations
 from array import array
 from collections.abc import Mapping
 
-from abr.core.title import AudioTrack, Rendition
+from abr.core.title import INIT_FILE, AudioTrack, Rendition
 from server.ingest.audio import CHANNELS, CODECS, RATE_HZ, TRACK
 from server.ingest.encoders.codec_names import codecs_of
 from server.ingest.ladder import Rung
-from server.ingest.mp4.cmaf import INIT_FILE
 from server.live.plan import SOUND_PART, LivePlan
 from server.live_edge.growing import split_part
 

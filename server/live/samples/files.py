@@ -13,11 +13,10 @@ import numpy as np
 
 from abr.core.live.quality import PICTURES_FILE
 from abr.core.live.tables import TABLES_FILE, LiveTables
-from abr.core.title import TITLE_FILE, segment_file
+from abr.core.title import INIT_FILE, TITLE_FILE, segment_file
 from abr.files import write_file
 from abr.media.planes import planes_of
 from abr.records import dumps, load
-from server.ingest.mp4.cmaf import INIT_FILE
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from broadcast import Broadcast
+from faulty import Fault, faulty
 from live_process import TEST_SOURCE, live, wait_for_segment
 from ports import free_port
 from redis_server import redis_in
@@ -31,7 +33,7 @@ from abr.records import load
 from client_player.session.archive import LOG_FILE
 from client_player.session.report import REPORT_FILE
 from client_player.session.request import PlayRequest
-from client_player.session.run import SessionOutcome, play
+from client_player.session.run import SessionOutcome, play, watch
 from client_player.source.live_session import spread_title
 from enhancers.networks import catalog
 from server.media.live_title import load_live
@@ -187,6 +189,31 @@ def test_a_server_that_is_killed_and_comes_back_is_gone_on_with(tmp_path: Path):
     assert segments == list(range(segments[0], segments[-1] + 1)), "what was missed meanwhile is shown late"
     stalls_s = [event.duration_s for event in of_kind(outcome.events, Stalled)]
     assert sum(stalls_s) < 5.0 and len(stalls_s) <= 2
+
+
+def test_a_segment_that_was_refused_and_then_is_not_there_is_asked_for_again_and_not_lost(tmp_path: Path):
+    """As where a stream ends on a busy machine: first nothing has come for a while, then there is no such segment."""
+
+    async def main(url: str, stream: subprocess.Popen[str]) -> Sequence[AnyEvent]:
+        segment = r"/video/6\.m4s"
+        busy, absent = Fault(path=segment, kind="503", times=1), Fault(path=segment, kind="404", times=3)
+
+        def end_after_some(event: AnyEvent) -> None:
+            if isinstance(event, Shown) and event.segment == 7:
+                stream.send_signal(signal.SIGINT)
+
+        async with faulty(url, busy, absent) as proxy:
+            request = PlayRequest(url=proxy.url, title="cam", virtual_time=False)
+            played = await watch(request, tmp_path / "luma", listener=end_after_some)
+            assert (proxy.hits[busy], proxy.hits[absent]) == (1, 3)
+        return played.events
+
+    with served("--library", str(tmp_path)) as url, live(tmp_path, *TEST_SOURCE, *LADDER, "--name", "cam") as stream:
+        wait_for_segment(tmp_path / "cam", 2)
+        events = asyncio.run(main(url, stream))
+    assert not [event.detail for event in of_kind(events, Failed) if event.what == "segment"]
+    segments = [event.segment for event in of_kind(events, Shown)]
+    assert segments == list(range(segments[0], segments[-1] + 1)) and segments[-1] >= 7
 
 
 def test_an_encoder_that_is_killed_and_begun_again_is_gone_on_with(tmp_path: Path):

@@ -73,10 +73,10 @@ def test_a_softer_code_sharpens_more(tmp_path: Path) -> None:
 
 
 def test_a_display_that_is_no_larger_is_refused(tmp_path: Path) -> None:
-    clip = make_clip(tmp_path / "film.mp4", frames=2)
-    result = CliRunner().invoke(restore, [str(clip), "--display", "108p", "--out", str(tmp_path / "master.mkv")])
+    clip = make_clip(tmp_path / "film.mp4", frames=2, height_px=128)
+    result = CliRunner().invoke(restore, [str(clip), "--display", "128p", "--out", str(tmp_path / "master.mkv")])
     assert isinstance(result.exception, InputError)
-    assert "192x108" in str(result.exception)
+    assert "192x128" in str(result.exception)
 
 
 def test_a_film_is_not_written_over_by_its_master(tmp_path: Path) -> None:

@@ -50,6 +50,19 @@ async def until(page: Watched, condition: str) -> None:
         await page.tab.evaluate(look)
 
 
+async def show_lifted(page: Watched, url: str, architecture: str) -> None:
+    """Play, pause and compare, until a picture is there that was lifted by generic-low. page: open below `url`."""
+    await claim(page, [(architecture, 3.0)])
+    await page.tab.goto(url)
+    await ready(page)
+    await page.tab.click("#begin")
+    await until(page, "performance.getEntriesByName('toprung: generic-low ready').length")
+    await page.tab.keyboard.press("k")
+    await page.tab.click("#compare")
+    await page.tab.wait_for_selector("#canvas:not([hidden])")
+    assert "generic-low" in await page.tab.inner_text("#badge")
+
+
 async def played(page: Watched, seconds: float) -> None:
     await until(page, f"document.querySelector('video').currentTime > {seconds}")
 
