@@ -65,8 +65,8 @@ def _summary(report: GaugeReport) -> Iterator[str]:
     copies = sum(len(model.file.places) - 1 for model in report.models)
     damaged = sum(bool(model.failure) for model in report.models)
     yield (
-        f"{len(report.models)} models in {report.files} files, {copies} further copies of them; "
-        f"{damaged} are damaged or cannot be read."
+        f"Models: {len(report.models)}, in {report.files} files; further copies of them: {copies}; "
+        f"damaged or not to be read: {damaged}."
     )
     if report.flops:
         yield (

@@ -10,7 +10,7 @@ import hashlib
 import re
 from pathlib import Path, PurePosixPath
 
-MEDIA_FOLDERS = ("video", "audio", "thumbnails")
+MEDIA_FOLDERS = ("video", "audio", "thumbnails", "subtitles")
 _MEDIA = tuple(f"{folder}/" for folder in MEDIA_FOLDERS)
 _VERSION_DIGITS = 16
 _VERSIONED = re.compile(r"v-([0-9a-f]{16})/(.+)", re.DOTALL)
@@ -26,10 +26,10 @@ LADDER_MANIFESTS = ("manifest.mpd", "driven.mpd", "master.m3u8", "driven.m3u8")
 
 
 def media_version(folder: Path) -> str:
-    """The version of the media in a title folder: any byte of a segment or of a sheet of thumbnails changes it."""
+    """The version of the media in a title folder: any byte of a segment, a sheet of thumbnails or a cue changes it."""
     digest = hashlib.sha256()
     for part in MEDIA_FOLDERS:
-        for path in sorted((folder / part).rglob("*.[mj]*")):
+        for path in sorted((folder / part).rglob("*.[mjv]*")):
             digest.update(f"{path.relative_to(folder)} {path.stat().st_size}\n".encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()[:_VERSION_DIGITS]

@@ -24,7 +24,7 @@ from server.media.versions import (
     version_folder,
 )
 
-_MORE_FOLDERS = ("subtitles", "enhancers")
+_WEIGHTS = "enhancers"
 _TABLES = (ENHANCEMENTS_FILE, TITLE_FILE, CHAPTERS_FILE, KERNELS_FILE)
 _ENTRIES = ("master", "manifest")
 """What players are given."""
@@ -97,7 +97,7 @@ def _check_segments(title: Title, folder: Path) -> None:
 
 def _files_of(folder: Path) -> Iterator[str]:
     """Media and weights first, then what leads to them. What is for the server alone stays here."""
-    for name in (*MEDIA_FOLDERS, *_MORE_FOLDERS):
+    for name in (*MEDIA_FOLDERS, _WEIGHTS):
         for path in sorted((folder / name).rglob("*")):
             if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts):
                 yield path.relative_to(folder).as_posix()

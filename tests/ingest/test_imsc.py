@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import shutil
 from fractions import Fraction
+from pathlib import Path
 from xml.etree import ElementTree
 
 import av
@@ -16,6 +18,9 @@ from abr.core.title import segment_file
 from server.ingest.subtitles.cues import Cue
 from server.ingest.subtitles.imsc import cues_within, write_document
 from server.ingest.subtitles.ttml import loads_ttml
+from server.media.library import Library
+from server.media.versions import media_version
+from server.publishing.title_objects import objects_of
 
 
 def test_a_document_reads_as_it_was_written():
@@ -65,3 +70,14 @@ def test_manifests_offer_both_formats_of_each_language():
     playlist = m3u8.load(str(folder / "subtitles-2-imsc.m3u8"))
     assert sum(each.duration for each in playlist.segments) == pytest.approx(5.0)
     assert playlist.segments[0].init_section.uri == "subtitles/subtitles-2/init.mp4"
+
+
+def test_caches_keep_the_subtitles_of_a_version_and_another_cue_is_another_version(tmp_path):
+    objects = objects_of(Library(imsc_library()), "film", now_s=0)
+    subtitles = [each for each in objects if "/subtitles/" in each.key]
+    assert {each.path.suffix for each in subtitles} == {".vtt", ".m4s", ".mp4"}
+    assert all(each.is_lasting for each in subtitles)
+    changed = Path(shutil.copytree(imsc_library() / "film", tmp_path / "film"))
+    cues = changed / "subtitles/subtitles-2.vtt"
+    cues.write_text(cues.read_text().replace("Schluss", "Ende"))
+    assert media_version(changed) != media_version(imsc_library() / "film")
