@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from browser import chromium
 from cdn import asked, cdn
-from lifted import QUICK, lifted_library
-from player_page import claim, log_of_ended, ready, until
+from lifted import lifted_library
+from player_page import log_of_ended, open_measured, ready, until
 from ports import free_port
 from served import serving
 from stock_players import decisions, opened_session, stage, watch
@@ -51,16 +51,14 @@ async def test_stock_players_are_led_to_the_cdn_for_each_segment(player, tmp_pat
 
 
 async def test_our_page_lifts_what_the_cdn_sends_with_weights_from_there(tmp_path):
-    library = lifted_library(tmp_path / "lifted")
+    library = lifted_library(tmp_path / "lifted", slow=False)
     folder = tmp_path / "cdn"
     folder.mkdir()
     async with (
         serving_by_cdn(library, EAGER, folder) as url,
         chromium(software_gpu=True) as browser,
     ):
-        page = await browser.open(f"{url}qoe")
-        await claim(page, [(QUICK, 3.0)])
-        await page.tab.goto(url)
+        page = await open_measured(browser, url)
         await ready(page)
         await page.tab.click("#begin")
         ready_mark = "(mark) => /content-.* ready/.test(mark.name)"

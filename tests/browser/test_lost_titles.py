@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from browser import Watched, chromium
 from lifted import lifted_library
-from player_page import played, state, until
+from player_page import open_measured, played, state, until
 from served import serving
 from titles import TITLE_ID
 from viewers import EAGER
@@ -53,7 +53,7 @@ async def interrupted(page: Watched, change: Callable[[], object]) -> str:
 async def test_a_film_whose_version_is_gone_says_so_and_begins_again_with_what_there_is(tmp_path):
     library = Library(Path(lifted_library(tmp_path, slow=False)))
     async with serving(str(library.root), EAGER) as url, chromium() as browser:
-        page = await browser.open(f"{url}?network=500k")
+        page = await open_measured(browser, f"{url}?network=500k")
         words = await interrupted(page, lambda: replace_and_forget(library))
         assert words == "The film stopped: it was prepared anew meanwhile, and the version that you watched is gone."
         await page.screenshot("player-gone")
@@ -68,7 +68,7 @@ async def test_a_film_whose_version_is_gone_says_so_and_begins_again_with_what_t
 async def test_a_film_that_was_removed_says_so(tmp_path):
     library = Library(Path(lifted_library(tmp_path, slow=False)))
     async with serving(str(library.root), EAGER) as url, chromium() as browser:
-        page = await browser.open(f"{url}?network=500k")
+        page = await open_measured(browser, f"{url}?network=500k")
         words = await interrupted(page, lambda: remove_title(library, TITLE_ID))
         assert words == "The film stopped: the library no longer has it."
         await page.tab.click("#retry")

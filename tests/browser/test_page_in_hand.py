@@ -113,7 +113,7 @@ async def test_a_link_to_a_title_that_is_not_there_says_so_and_another_can_be_pi
 
 
 async def test_on_a_phone_nothing_is_cut_off_and_fingers_hit_what_they_aim_at(tmp_path) -> None:
-    async with serving(str(lifted_library(tmp_path)), EAGER) as url, chromium() as browser:
+    async with serving(str(lifted_library(tmp_path, slow=False)), EAGER) as url, chromium() as browser:
         context = await browser.inner.new_context(
             viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True
         )

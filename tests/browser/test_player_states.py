@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 from browser import WAIT_MAX_MS, chromium
 from lifted import QUICK, generic_library, lifted_library
-from player_page import claim, played, ready, state, until
+from player_page import claim, open_measured, played, ready, state, until
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import Route
 from ports import free_port
@@ -55,7 +55,7 @@ async def test_when_the_server_goes_away_the_page_says_so_counts_the_stall_and_g
     library, port = str(lifted_library(tmp_path, slow=False)), free_port()
     async with chromium() as browser:
         async with server_at(port, library) as url:
-            page = await browser.open(f"{url}?network=500k")
+            page = await open_measured(browser, f"{url}?network=500k")
             await page.tab.wait_for_selector("#begin:enabled")
             await page.tab.click("#begin")
             await played(page, 0.1)
@@ -87,7 +87,7 @@ async def test_a_film_that_is_asked_for_while_the_server_is_away_plays_when_it_i
     library, port = str(lifted_library(tmp_path, slow=False)), free_port()
     async with chromium() as browser:
         async with server_at(port, library) as url:
-            page = await browser.open(url)
+            page = await open_measured(browser, url)
             await page.tab.wait_for_selector("#begin:enabled")
         await page.tab.keyboard.press("k")
         await state(page, "unreachable")
@@ -99,7 +99,7 @@ async def test_a_film_that_is_asked_for_while_the_server_is_away_plays_when_it_i
 @pytest.mark.timeout(120)
 async def test_a_server_that_takes_requests_and_never_answers_is_told_of(tmp_path):
     async with serving(str(lifted_library(tmp_path, slow=False)), EAGER) as url, chromium() as browser:
-        page = await browser.open(f"{url}?network=500k")
+        page = await open_measured(browser, f"{url}?network=500k")
         await page.tab.wait_for_selector("#begin:enabled")
         await page.tab.click("#begin")
         await played(page, 0.1)
@@ -125,7 +125,7 @@ async def test_a_server_that_takes_requests_and_never_answers_is_told_of(tmp_pat
 @pytest.mark.timeout(120)
 async def test_a_film_that_the_browser_cannot_decode_stops_with_a_reason_and_can_be_tried_again(tmp_path):
     async with serving(str(lifted_library(tmp_path, slow=False)), EAGER) as url, chromium() as browser:
-        page = await browser.open(url)
+        page = await open_measured(browser, url)
         await page.tab.wait_for_selector("#begin:enabled")
 
         whole = asyncio.Event()
@@ -151,7 +151,7 @@ async def test_a_film_that_the_browser_cannot_decode_stops_with_a_reason_and_can
 @pytest.mark.timeout(120)
 async def test_a_first_picture_that_does_not_come_is_told_of_and_can_be_asked_for_again(tmp_path):
     async with serving(str(lifted_library(tmp_path, slow=False)), EAGER) as url, chromium() as browser:
-        page = await browser.open(url)
+        page = await open_measured(browser, url)
         await page.tab.clock.install()
         await page.tab.goto(url)
         await page.tab.wait_for_selector("#begin:enabled")
@@ -206,9 +206,7 @@ async def test_play_and_k_work_before_the_device_is_measured_and_the_measurement
 async def test_who_switches_enhancement_off_is_offered_none_and_the_switch_holds(tmp_path):
     library = str(lifted_library(tmp_path, slow=False))
     async with serving(library, EAGER) as url, chromium(software_gpu=True) as browser:
-        page = await browser.open(f"{url}qoe")
-        await claim(page, [(QUICK, 3.0)])
-        await page.tab.goto(f"{url}?network=500k")
+        page = await open_measured(browser, f"{url}?network=500k")
         await ready(page)
         await page.tab.click("#begin")
         await played(page, 0.2)

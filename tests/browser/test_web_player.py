@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from browser import Browser, Watched, chromium
 from lifted import QUICK, SLOW, generic_library, lifted_library
-from player_page import claim, log_of_ended, played, ready, show_lifted, until
+from player_page import claim, log_of_ended, open_measured, played, ready, show_lifted, until
 from served import serving
 from viewers import EAGER, of_kind
 
@@ -85,7 +85,7 @@ async def test_a_device_that_has_become_slow_steps_down_within_a_second_and_play
 
 async def test_the_group_in_the_address_of_the_page_is_told_to_the_server(library):
     async with serving(library, EAGER) as url, chromium() as browser:
-        page = await browser.open(url)
+        page = await open_measured(browser, url, claims=[(QUICK, 3.0), (SLOW, 300.0)])
         for query, group in (("", None), ("?group=our+flat", "our flat")):
             await page.tab.goto(f"{url}{query}")
             await page.tab.wait_for_selector("#begin:enabled")

@@ -100,9 +100,10 @@ def viewing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Viewing]:
         shown: list[AnyEvent] = []
 
         def end_after_some(event: AnyEvent) -> None:
-            shown.extend([event] * isinstance(event, Shown))
-            if len(shown) == 8:
-                stream.send_signal(signal.SIGINT)
+            if isinstance(event, Shown):
+                shown.append(event)
+                if len(shown) == 8:  # once: a second signal would end it at once
+                    stream.send_signal(signal.SIGINT)
 
         outcome = play(request, listener=end_after_some)
         yield Viewing(outcome, out, load(library / "cam" / TABLES_FILE, LiveTables), refused)

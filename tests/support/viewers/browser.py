@@ -21,7 +21,7 @@ from playwright.async_api import ConsoleMessage, Page, Request, Response, async_
 SCREENSHOTS = Path(__file__).parents[3] / "build" / "screenshots"
 WAIT_MAX_MS = 120_000
 """Nothing on a page takes so long, however busy the machine: it is there to end a test that hangs."""
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 FLAGS = (
     "--no-sandbox",  # tests may run as root, where the sandbox refuses to start
     "--autoplay-policy=no-user-gesture-required",

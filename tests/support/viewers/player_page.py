@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from urllib.parse import urljoin
 
-from browser import WAIT_MAX_MS, Watched
+from browser import WAIT_MAX_MS, Browser, Watched
+from lifted import QUICK
 from viewers import of_kind
 
 from abr.core.events import AnyEvent, Ended, loads_log
@@ -30,6 +32,14 @@ async def claim(
 ) -> None:
     """Have the page believe that it measured these networks before: (architecture, milliseconds)."""
     await page.tab.evaluate(_CLAIM, [scripts, *size_px, [list(each) for each in claims]])
+
+
+async def open_measured(browser: Browser, url: str, claims: Sequence[tuple[str, float]] = ((QUICK, 3.0),)) -> Watched:
+    """A new page at `url` that measured these networks on an earlier visit: measuring takes a core for seconds."""
+    page = await browser.open(urljoin(url, "/qoe"))
+    await claim(page, claims)
+    await page.tab.goto(url)
+    return page
 
 
 async def ready(page: Watched) -> None:
