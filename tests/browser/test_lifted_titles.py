@@ -55,10 +55,12 @@ async def test_a_stock_player_plays_rungs_of_the_sources_size(library: Path) -> 
     assert all(heights and heights <= {128, 256} for heights in viewing.heights(title))
 
 
-async def test_the_web_player_lifts_it_to_its_display(library: Path) -> None:
+async def test_the_web_player_lifts_it_to_its_display_by_the_generic_network(library: Path) -> None:
     async with serving(str(library), EAGER) as url, chromium(software_gpu=True) as browser:
         page = await browser.open(f"{url}qoe")
         await show_lifted(page, url, str(catalog.architecture(4.0, Tier.LOW)))
         size = await page.tab.evaluate("[canvas.width, canvas.height]")
+        await page.screenshot("player-generic")
     assert size == [912, 512]
+    assert [each for each in page.requests if each.endswith("generic-x4-1.safetensors")]
     assert page.complaints == [] and page.refused == []

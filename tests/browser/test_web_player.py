@@ -7,14 +7,12 @@ from pathlib import Path
 
 import pytest
 from browser import Browser, Watched, chromium
-from lifted import QUICK, SLOW, generic_library, lifted_library
-from player_page import claim, log_of_ended, open_measured, played, ready, show_lifted, until
+from lifted import QUICK, SLOW, lifted_library
+from player_page import claim, log_of_ended, open_measured, played, ready, until
 from served import serving
 from viewers import EAGER, of_kind
 
-from abr.core.enhancement import Tier
 from abr.core.events import Decided, Downloaded, Ended, Playing, Shown, Stalled, Started, Stepped
-from enhancers.networks.catalog import architecture
 
 WATCH = """() => {
   const video = document.getElementById("video");
@@ -92,16 +90,6 @@ async def test_the_group_in_the_address_of_the_page_is_told_to_the_server(librar
             async with page.tab.expect_request(f"{url}sessions") as asked:
                 await page.tab.click("#begin")
             assert (await asked.value).post_data_json.get("group") == group
-
-
-async def test_a_title_without_networks_of_its_own_is_lifted_by_the_generic_ones(tmp_path):
-    async with serving(str(generic_library(tmp_path)), EAGER) as url, chromium(software_gpu=True) as browser:
-        page = await browser.open(f"{url}qoe")
-        await show_lifted(page, url, str(architecture(4.0, Tier.LOW)))
-        await page.screenshot("player-generic")
-        came = of_kind(await log_of_ended(page), Downloaded)
-    spoke_only_to(page, url)
-    assert [event.name for event in came if event.kind == "weights"] == ["generic-x4-1.safetensors"]
 
 
 async def clocks(page: Watched) -> tuple[float, float]:
