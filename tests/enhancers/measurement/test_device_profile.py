@@ -22,7 +22,7 @@ from enhancers.profiling import schedule
 from enhancers.profiling.measuring import Effort, measure_enhancer
 
 QUICK = profiling.ProfileRequest(quick=True)
-SHORT = Effort(runs=5, seconds=1)
+SHORT = Effort(runs=5, seconds=0.2)
 
 
 def quietly(_what: str, _done: float) -> None: ...
