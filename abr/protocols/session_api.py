@@ -14,6 +14,8 @@ WAIT_S = "Toprung-Wait-S"
 """Seconds to wait before asking for the next segment, with three decimals."""
 REASON = "Toprung-Reason"
 """Why, in one line of printable ASCII."""
+PLUS_MINUS = "+/-"
+"""Stands for ± in it."""
 
 DECISION_HEADERS = (RENDITION, ENHANCER, PROMISED_VMAF, PROMISED_QUALITY, WAIT_S, REASON)
 

@@ -189,7 +189,7 @@ class ServerSource:
             rendition=rendition,
             enhancer=enhancer[:128],
             wait_s=min(60.0, max(0.0, _parse_number(headers.get(session_api.WAIT_S, ""), 0.0))),
-            reason=headers.get(session_api.REASON, "")[:1024],
+            reason=headers.get(session_api.REASON, "").replace(session_api.PLUS_MINUS, "±")[:1024],
             promised_vmaf=(
                 promised := _parse_number(
                     headers.get(session_api.PROMISED_VMAF, ""), self._plain_vmaf(rendition, index)

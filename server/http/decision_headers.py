@@ -27,7 +27,7 @@ def decision_headers(decided: SegmentDecision) -> dict[str, str]:
         session_api.PROMISED_VMAF: f"{decided.promised_vmaf:.2f}",
         session_api.PROMISED_QUALITY: f"{decided.promised_quality:.2f}",
         session_api.WAIT_S: f"{decided.wait_s:.3f}",
-        session_api.REASON: _printable(decided.reason.replace("±", "+/-")[:REASON_SHOWN_MAX]),
+        session_api.REASON: _printable(decided.reason.replace("±", session_api.PLUS_MINUS)[:REASON_SHOWN_MAX]),
     }
 
 

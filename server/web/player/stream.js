@@ -410,7 +410,7 @@ export class Stream {
       enhancer: named["toprung-enhancer"] ?? "none",
       vmaf: Number(named["toprung-promised-vmaf"]),
       quality: Number(named["toprung-promised-quality"] ?? named["toprung-promised-vmaf"]),
-      reason: named["toprung-reason"],
+      reason: named["toprung-reason"]?.replaceAll("+/-", "±"),
       sizeBytes: 0,
       durationMs: 0,
       startS: startTime,
