@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import msgspec
@@ -22,6 +23,7 @@ from abr.quality.vmaf import Scores
 from abr.records import Record, dumps, load
 from enhancers.measurement.publish import chunk_of, content_offer, generic_offer, publish, table_entries
 from enhancers.measurement.quality import (
+    Measured,
     ReferenceFrames,
     SegmentBlock,
     Subject,
@@ -129,11 +131,10 @@ def measure_candidates(
     parts = cut_into_blocks(prepared, every_frames)
     done = [_load(work / f"scores-{key}-{number}.json") for number in range(len(parts))]
     if not all(done):
-        subjects = [candidate.open(prepared) for candidate in candidates]
         for number, (block, truth) in enumerate(read_references(prepared, parts)):
             if done[number] is None:
                 progress(f"Measuring {len(candidates)} enhancers", number / len(parts))
-                scores = _measure_block(prepared, block, truth, subjects)
+                scores = _measure_block(prepared, block, truth, candidates)
                 write_atomically(work / f"scores-{key}-{number}.json", dumps(scores))
                 done[number] = scores
     measured = _qualities(prepared, [scores for scores in done if scores is not None])
@@ -142,10 +143,14 @@ def measure_candidates(
 
 
 def _measure_block(
-    prepared: PreparedTitle, block: SegmentBlock, truth: ReferenceFrames, subjects: Sequence[Subject]
+    prepared: PreparedTitle, block: SegmentBlock, truth: ReferenceFrames, candidates: Sequence[OfferCandidate]
 ) -> _BlockScores:
+    """One rendition after the other: its frames and its networks take most of the memory."""
     check_source(prepared, block, truth)
-    measured = measure_block(prepared, block, truth, subjects)
+    measured: dict[str, Measured] = {}
+    for _, group in groupby(candidates, lambda candidate: candidate.rendition.id):
+        subjects = [candidate.open(prepared) for candidate in group]
+        measured |= measure_block(prepared, block, truth, subjects)
     return _BlockScores(
         frame=block.scored,
         kept=tuple(kept_frames(truth, block)),

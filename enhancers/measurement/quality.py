@@ -149,16 +149,13 @@ def measure_block(
     *,
     workers: int = 2,
 ) -> dict[str, Measured]:
-    """Score every subject over a block, `workers` at a time. Scores' `frame` counts from the title's start.
+    """Score subjects of one rendition over a block, `workers` at a time. Scores' `frame` counts from the title's start.
 
     Frames are enhanced as the meter asks for them: no picture is kept longer than that.
     """
-    low = {subject.rendition.id: subject.rendition for subject in subjects}
-    decoded = {id_: scored_frames(prepared, rendition, block) for id_, rendition in low.items()}
+    frames = scored_frames(prepared, subjects[0].rendition, block)
 
     def scored(subject: Subject) -> Measured:
-        frames = decoded[subject.rendition.id]
-
         def enhanced(index: int) -> Frame:
             *leading, frame = frames[index] if subject.reuses else frames[index][-1:]
             for before in leading:

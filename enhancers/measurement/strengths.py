@@ -6,9 +6,10 @@ The deepest tier is tried for all tiers of its family, which share its trunk, on
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,9 @@ STRENGTHS = (1.0, 0.75, 0.5)
 _FRAMES = 6
 _AT_ONCE = 2
 _FILE = "strengths-{}.json"
+
+_Open = Callable[[], Enhancer]
+"""A network is opened when its turn comes: each takes memory."""
 
 
 class _Chosen(Record, frozen=True):
@@ -83,19 +87,16 @@ def _try(prepared: PreparedTitle, candidates: Sequence[OfferCandidate], progress
     title, sources = prepared.title, _read_sources(prepared)
     if not sources:
         return {each.key: 1.0 for each in candidates}
-    jobs = {
-        (each.key, strength): (each.rendition, replace(each, strength=strength).open(prepared).enhancer)
-        for each in candidates
-        for strength in STRENGTHS
-    }
-    plain: dict[tuple[str, float], tuple[Rendition, Enhancer]] = {
-        (each.id, 0.0): (each, PlainScaler(each.width_px, each.height_px, *prepared.display_px))
+    jobs: dict[tuple[str, float], tuple[Rendition, _Open]] = {
+        (each.id, 0.0): (each, partial(PlainScaler, each.width_px, each.height_px, *prepared.display_px))
         for each in title.renditions
     }
-    jobs = plain | jobs
+    for each in candidates:
+        for strength in STRENGTHS:
+            jobs[each.key, strength] = each.rendition, partial(_open, prepared, replace(each, strength=strength))
     found: dict[tuple[str, float], list[dict[str, float]]] = {}
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        figures = pool.map(lambda job: _judge(prepared, job[0], job[1], sources), jobs.values())
+        figures = pool.map(lambda job: _judge(prepared, job[0], job[1](), sources), jobs.values())
         for place, (key, told) in enumerate(zip(jobs, figures, strict=True)):
             progress("Trying strengths", place / len(jobs))
             found[key] = told
@@ -109,6 +110,10 @@ def _try(prepared: PreparedTitle, candidates: Sequence[OfferCandidate], progress
         )
         for each in candidates
     }
+
+
+def _open(prepared: PreparedTitle, candidate: OfferCandidate) -> Enhancer:
+    return candidate.open(prepared).enhancer
 
 
 def _best(judge: LiftJudge, lifted: Mapping[float, Sequence[Mapping[str, float]]]) -> float:
