@@ -66,7 +66,7 @@ def _summary(report: GaugeReport) -> Iterator[str]:
     damaged = sum(bool(model.failure) for model in report.models)
     yield (
         f"Models: {len(report.models)}, in {report.files} files; further copies of them: {copies}; "
-        f"damaged or not to be read: {damaged}."
+        f"damaged or unreadable: {damaged}."
     )
     if report.flops:
         yield (
